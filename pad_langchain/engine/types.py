@@ -1,0 +1,150 @@
+"""What goes into the engine and what comes out: `Request`, `TokenEvent`. No torch at import."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from pad_langchain.errors import InvalidRequestError
+
+__all__ = ["Candidate", "FinishReason", "Request", "TokenEvent", "WeightedPreference"]
+
+FinishReason = Literal["stop", "length", "tool_calls", "cancelled"]
+
+
+@dataclass(frozen=True, eq=False)
+class WeightedPreference:
+    """One preference of a condition.
+
+    Args:
+        text: the preference in words, as the user or the catalogue states it.
+        weight: signed and finite; 1.0 is one full preference, negative steers away from it, 0 is nothing.
+        embedding: the sentence embedding of `text`, shape [E], as the preference memory stores it. None: the guide
+            embeds.
+    """
+
+    text: str
+    weight: float = 1.0
+    embedding: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if not self.text.strip():
+            raise InvalidRequestError(f"A preference must say something, but its text is {self.text!r}.")
+        if not math.isfinite(self.weight):
+            raise InvalidRequestError(f"A preference's weight must be a finite number, but is {self.weight!r}.")
+
+
+@dataclass(frozen=True)
+class Request:
+    """One generation: a conversation, the preferences that condition it, and how to decode it.
+
+    Args:
+        messages: the conversation as chat-template dicts (`role`, `content`, …). The guide builds its own prompt from
+            it.
+        prompt_ids: the base model's prompt as token ids; None renders `messages` with the base tokenizer's chat
+            template.
+        tools: JSON schemas for the chat template.
+        preferences: the condition; empty decodes the plain base model.
+        beta: guidance strength, finite: score = z + beta * r. 0 is exactly the base model; the guide is not asked.
+        top_k: candidates a token, 1 to the vocabulary's size.
+        alpha: plausibility cut in [0, 1]: candidates below alpha times the likeliest token's probability are dropped.
+        temperature: 0 is greedy; else the scores are divided by it and sampled.
+        top_p: nucleus in (0, 1], applied to the guided scores.
+        seed: makes sampling repeatable whoever shares the batch; None draws a fresh one.
+        max_tokens: new tokens at most, 1 or more; fewer where the context leaves less room (finish_reason "length").
+        stop: strings that end the answer; they are not part of it.
+        reference: the log-ratio's denominator, "base" (released code) or "reference" (the PersRM's own backbone).
+        combine: several preferences add up ("sum") or the best counts ("max").
+        candidates: report this many of the candidates passed over in every event, 0 to top_k.
+        grammar: a compiled grammar that masks illegal tokens before the candidates are taken (see `engine.grammar`).
+
+    Raises:
+        InvalidRequestError: a value is out of range; the message names it.
+    """
+
+    messages: Sequence[Mapping[str, Any]] = ()
+    prompt_ids: Sequence[int] | None = None
+    tools: Sequence[Mapping[str, Any]] | None = None
+    preferences: Sequence[WeightedPreference] = ()
+    beta: float = 1.0
+    top_k: int = 10
+    alpha: float = 0.0
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int | None = None
+    max_tokens: int = 512
+    stop: Sequence[str] = ()
+    reference: Literal["base", "reference"] = "base"
+    combine: Literal["sum", "max"] = "sum"
+    candidates: int = 0
+    grammar: Any | None = None
+
+    def __post_init__(self) -> None:
+        if not self.messages and not self.prompt_ids:
+            raise InvalidRequestError("There is nothing to answer: the list of messages is empty. Pass at least one.")
+        _check(math.isfinite(self.beta), "beta", self.beta, "a finite number")
+        _check(isinstance(self.top_k, int) and self.top_k >= 1, "top_k", self.top_k, "an integer of at least 1")
+        _check(0.0 <= self.alpha <= 1.0, "alpha", self.alpha, "a number in [0, 1]")
+        _check(
+            math.isfinite(self.temperature) and self.temperature >= 0.0,
+            "temperature",
+            self.temperature,
+            "a finite number of at least 0 (0 is greedy)",
+        )
+        _check(0.0 < self.top_p <= 1.0, "top_p", self.top_p, "a number in (0, 1]")
+        _check(
+            isinstance(self.max_tokens, int) and self.max_tokens >= 1,
+            "max_tokens",
+            self.max_tokens,
+            "an integer of at least 1",
+        )
+        _check(all(self.stop), "stop", list(self.stop), "a list of strings that are not empty")
+        _check(self.reference in ("base", "reference"), "reference", self.reference, "'base' or 'reference'")
+        _check(self.combine in ("sum", "max"), "combine", self.combine, "'sum' or 'max'")
+        _check(0 <= self.candidates <= self.top_k, "candidates", self.candidates, f"0 to top_k ({self.top_k})")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A token the step weighed: its text, base logprob over the full vocabulary, reward (nats) and guided score."""
+
+    token_id: int
+    text: str
+    logprob: float
+    reward: float
+    score: float
+
+
+@dataclass(frozen=True)
+class TokenEvent:
+    """One step of one request, in order.
+
+    Args:
+        index: 0 for the first new token.
+        token_id: the chosen token; -1 on an event that only flushes text or ends the stream.
+        text: the text that became certain with this token: "" while bytes of a character or of a stop string are
+            pending.
+        logprob: log-probability of the token under the distribution it was drawn from: softmax of the guided scores
+            over the candidates, before temperature (nats, ≤ 0). With beta = 0 or no preference: over the full
+            vocabulary.
+        reward: r(token), summed over the condition with its weights (nats); 0.0 without a condition.
+        finish_reason: None until the last event.
+        candidates: the candidates weighed, best first, as many as the request asked for.
+    """
+
+    index: int
+    token_id: int
+    text: str
+    logprob: float
+    reward: float
+    finish_reason: FinishReason | None = None
+    candidates: tuple[Candidate, ...] = ()
+
+
+def _check(ok: bool, name: str, got: object, allowed: str) -> None:
+    if not ok:
+        raise InvalidRequestError(f"{name} has to be {allowed}, but is {got!r}.")

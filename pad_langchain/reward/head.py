@@ -1,0 +1,124 @@
+"""The vector-conditioned head: a PersRM that reads the base's own hidden state (the paper's R = w_p · φ taken literally).
+
+    g_R = Σ_i weight_i · f(e(p_i))                       f a small MLP, e the sentence embedding
+    q_V = lm_head( h_D + V_DR · ( (U_RD · h_D) ⊙ g_R ) )
+
+The features know nothing of the preference and the gate nothing of the text; preferences add up as vectors.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from pad_langchain.errors import IncompatibleModelError, ModelLoadError
+
+__all__ = ["HeadConfig", "VectorHead"]
+
+CONFIG_NAME = "persrm_head.json"
+WEIGHTS_NAME = "persrm_head.safetensors"
+
+
+@dataclass(frozen=True)
+class HeadConfig:
+    """Shapes of a head, what it was trained with, and what it recommends.
+
+    Args:
+        hidden_size: D of the base it reads.
+        vocab_size: V of the base, to refuse another one.
+        rank: R, the number of shared features.
+        embedding_size: E of the sentence embedder.
+        mlp_size: width of f's one hidden layer.
+        embedder: name of the sentence embedder; another one is refused.
+        beta, alpha: guidance strength and plausibility cut chosen on a development split.
+    """
+
+    hidden_size: int
+    vocab_size: int
+    rank: int = 64
+    embedding_size: int = 384
+    mlp_size: int = 256
+    embedder: str = "all-MiniLM-L6-v2"
+    beta: float = 1.0
+    alpha: float = 0.0
+    format_version: int = 1
+
+
+class VectorHead(nn.Module):
+    """Gates f(e(p)) over R bilinear features of the base's last hidden state.
+
+    A new head is the identity (V = 0): its reward is zero for every token and preference.
+    """
+
+    def __init__(self, config: HeadConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.f = nn.Sequential(
+            nn.Linear(config.embedding_size, config.mlp_size),
+            nn.GELU(),
+            nn.Dropout(0.1),
+            nn.Linear(config.mlp_size, config.rank),
+        )
+        self.U_RD = nn.Parameter(torch.randn(config.rank, config.hidden_size) / config.hidden_size**0.5)
+        self.V_DR = nn.Parameter(torch.zeros(config.hidden_size, config.rank))
+
+    def gate(self, embeddings_PE: torch.Tensor, weights_P: torch.Tensor | Sequence[float] | None = None) -> torch.Tensor:
+        """Sum the weighted gates of P preferences: [P, E] → [R]. P = 0 gives zeros, the neutral gate."""
+        gates_PR = self.f(embeddings_PE.to(self.U_RD.dtype))
+        if weights_P is not None:
+            gates_PR = gates_PR * torch.as_tensor(weights_P, dtype=gates_PR.dtype, device=gates_PR.device)[:, None]
+        return gates_PR.sum(0)
+
+    def forward(self, hidden_BD: torch.Tensor, gates_BR: torch.Tensor) -> torch.Tensor:
+        """Steer hidden states: [B, D] and [B, R] → [B, D], in the head's own dtype (float32 when loaded)."""
+        hidden_BD = hidden_BD.to(self.U_RD.dtype)
+        return hidden_BD + ((hidden_BD @ self.U_RD.T) * gates_BR) @ self.V_DR.T
+
+    def save_pretrained(self, folder: str | Path, **config_changes: float) -> None:
+        """Write config and weights into `folder`; `config_changes` sets e.g. the recommended beta and alpha."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.config = replace(self.config, **config_changes)  # type: ignore[arg-type]
+        tensors = {name: tensor.detach().float().contiguous() for name, tensor in self.state_dict().items()}
+        save_file(tensors, folder / WEIGHTS_NAME)
+        (folder / CONFIG_NAME).write_text(json.dumps(asdict(self.config), indent=2) + "\n")
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> VectorHead:
+        """Read a head saved by `save_pretrained`, in evaluation mode.
+
+        Raises:
+            ModelLoadError: a file is missing or unreadable.
+            IncompatibleModelError: written by a newer version.
+        """
+        folder = Path(folder)
+        try:
+            fields = json.loads((folder / CONFIG_NAME).read_text())
+        except (OSError, ValueError) as error:
+            raise ModelLoadError(f"No readable {CONFIG_NAME} in {str(folder)!r}: {error}") from error
+        if fields.get("format_version", 0) > 1:
+            raise IncompatibleModelError(
+                f"The head in {str(folder)!r} has format version {fields['format_version']!r}, this package reads 1. "
+                "Upgrade pad-langchain."
+            )
+        head = cls(HeadConfig(**fields))
+        try:
+            head.load_state_dict(load_file(folder / WEIGHTS_NAME))
+        except (OSError, RuntimeError) as error:
+            raise ModelLoadError(f"The weights {WEIGHTS_NAME} in {str(folder)!r} do not load: {error}") from error
+        return head.eval()
+
+    def check_fits(self, hidden_size: int, vocab_size: int) -> None:
+        """Raise IncompatibleModelError unless the head was trained for a base of these sizes."""
+        want = (self.config.hidden_size, self.config.vocab_size)
+        if want != (hidden_size, vocab_size):
+            raise IncompatibleModelError(
+                f"This PersRM head was trained for a base with (hidden size, vocabulary) {want}, but the base has "
+                f"{(hidden_size, vocab_size)}. Use its own base, or train a head for this one."
+            )
