@@ -1,0 +1,285 @@
+"""Train the demo's PersRM: the vector-conditioned head on the base's own hidden states, by the Bradley–Terry loss.
+
+Hidden states are computed once. Most tokens of an answer are certain whatever the style, so the loss sums over the
+tokens at
+which the base hesitates; each pair is trained together with its mirror (opposite wish, sides swapped).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from rich.progress import track
+from transformers import LlamaForCausalLM
+
+from pad_langchain.demo.pairs import (
+    TRAIN_TOPICS,
+    Pair,
+    Spec,
+    Split,
+    Words,
+    draw_pair,
+    draw_spec,
+    is_held_out,
+    wordings,
+)
+from pad_langchain.demo.tokenizer import END
+from pad_langchain.demo.world import DIMENSIONS
+from pad_langchain.reward.head import HeadConfig, VectorHead
+from pad_memory.embedding import Embedder
+
+__all__ = ["Features", "HeadRecipe", "compute_features", "pair_accuracy", "train_head"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class HeadRecipe:
+    """Everything that decides the head's weights.
+
+    Args:
+        pairs: training pairs, each used with its mirror.
+        steps, batch: optimiser steps, and pairs a step.
+        uncertain: tokens whose likeliest continuation has at least this probability left to others are trained on.
+        beta_train: the loss's scale on summed rewards (METHOD: β_train).
+        joint: share of wishes of several dimensions that are worded as one text with one embedding.
+        noise: standard deviation of the noise on an embedding, relative to its length 1.
+        wording_pool: training wordings embedded for each pole.
+    """
+
+    seed: int = 31
+    pairs: int = 12_000
+    steps: int = 3000
+    batch: int = 48
+    rank: int = 64
+    mlp_size: int = 256
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.02
+    beta_train: float = 0.1
+    uncertain: float = 0.01
+    joint: float = 0.2
+    noise: float = 0.15
+    wording_pool: int = 240
+
+
+@dataclass
+class Features:
+    """Hidden states of the tokens that count, for N pairs × 2 sides, chosen before rejected.
+
+    Args:
+        hidden_MD: [M, D] bfloat16, hidden state before each counted token.
+        token_M: the token's id.
+        base_M: its log-probability under the base (nats).
+        starts: [2N + 1] offsets into M; answer 2 * pair + side is `starts[i]:starts[i + 1]`.
+    """
+
+    hidden_MD: torch.Tensor
+    token_M: torch.Tensor
+    base_M: torch.Tensor
+    starts: torch.Tensor
+
+
+def compute_features(
+    model: LlamaForCausalLM,
+    tokenizer: Any,
+    pairs: Sequence[Pair],
+    uncertain: float = 0.0,
+    cache: Path | None = None,
+    batch: int = 24,
+) -> Features:
+    """Run the base over both answers of each pair and keep the tokens where it leaves `uncertain` or more to others."""
+    if cache is not None and cache.exists():
+        return Features(**torch.load(cache, weights_only=True))
+    encoded = [_encode(tokenizer, pair, side) for pair in pairs for side in (0, 1)]
+    found: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None] = [None] * len(encoded)
+    order = sorted(range(len(encoded)), key=lambda i: sum(map(len, encoded[i])))
+    head_VD = model.lm_head.weight
+    chunks = [order[i : i + batch] for i in range(0, len(order), batch)]
+    for chunk in track(chunks, description="features", disable=len(chunks) < 50):
+        width = max(len(encoded[i][0]) + len(encoded[i][1]) for i in chunk)
+        ids_BT = torch.zeros(len(chunk), width, dtype=torch.long)
+        for row, i in enumerate(chunk):
+            ids = encoded[i][0] + encoded[i][1]
+            ids_BT[row, : len(ids)] = torch.tensor(ids)
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+            hidden_BTD = model.model(input_ids=ids_BT, use_cache=False).last_hidden_state
+        for row, i in enumerate(chunk):
+            prompt, answer = encoded[i]
+            hidden_TD = hidden_BTD[row, len(prompt) - 1 : len(prompt) + len(answer) - 1].float()
+            with torch.inference_mode():
+                logprobs_TV = F.linear(hidden_TD, head_VD.float()).log_softmax(-1)
+            token_T = torch.tensor(answer)
+            keep_T = logprobs_TV.max(-1).values.exp() <= 1 - uncertain
+            base_T = logprobs_TV.gather(1, token_T[:, None])[:, 0]
+            found[i] = (hidden_TD[keep_T].bfloat16(), token_T[keep_T], base_T[keep_T])
+    kept = [part for part in found if part is not None]
+    starts = torch.tensor([0, *np.cumsum([len(part[1]) for part in kept]).tolist()])
+    hidden_MD, token_M, base_M = (torch.cat([part[k] for part in kept]).clone() for k in range(3))
+    features = Features(hidden_MD, token_M, base_M, starts)
+    if cache is not None:
+        torch.save(vars(features), cache.with_suffix(".tmp"))
+        os.replace(cache.with_suffix(".tmp"), cache)
+    return features
+
+
+def _encode(tokenizer: Any, pair: Pair, side: int) -> tuple[list[int], list[int]]:
+    asked = tokenizer.apply_chat_template(
+        [{"role": "user", "content": pair.question}], add_generation_prompt=True, tokenize=False
+    )
+    said = (pair.chosen, pair.rejected)[side] + END
+    prompt_ids, answer_ids = tokenizer([str(asked), said], add_special_tokens=False).input_ids
+    return prompt_ids, answer_ids
+
+
+class WordingPool:
+    """Embedded wordings of every pole and of joint wishes, drawn at random for each training step."""
+
+    def __init__(self, embedder: Embedder, seed: int, size: int) -> None:
+        rng = random.Random(seed)
+        self._texts: dict[tuple[str, int], list[str]] = {}
+        for pole in [(name, side) for name in DIMENSIONS for side in (0, 1)]:
+            texts = {wordings({pole[0]: pole[1]}, rng)[0] for _ in range(size)}
+            self._texts[pole] = sorted(texts)
+        self._joint: list[tuple[Spec, str]] = []
+        for _ in range(size * 16):
+            spec = draw_spec(rng, 2, 3, held_out=False)
+            parts = [text.rstrip(".!") for text in wordings(spec, rng)]
+            self._joint.append((spec, rng.choice((", ", " and ", "; ")).join(parts)))
+        every = sorted({t for texts in self._texts.values() for t in texts} | {text for _, text in self._joint})
+        vectors = np.concatenate(
+            [embedder.embed(every[i : i + 256]) for i in track(range(0, len(every), 256), "wordings")]
+        )
+        self._vectors = dict(zip(every, torch.from_numpy(vectors), strict=True))
+        self._by_spec: dict[tuple[tuple[str, int], ...], list[str]] = {}
+        for spec, text in self._joint:
+            self._by_spec.setdefault(tuple(sorted(spec.items())), []).append(text)
+
+    def draw(self, spec: Spec, rng: random.Random, joint: float) -> list[torch.Tensor]:
+        """The embeddings [E] that word `spec`: one for each dimension, or one for all of it."""
+        texts = self._by_spec.get(tuple(sorted(spec.items())))
+        if texts and rng.random() < joint:
+            return [self._vectors[rng.choice(texts)]]
+        return [self._vectors[rng.choice(self._texts[pole])] for pole in spec.items()]
+
+
+def training_pairs(recipe: HeadRecipe) -> list[Pair]:
+    """Pairs with wishes of one to three dimensions, both sides clear of held-out combinations."""
+    rng = random.Random(recipe.seed)
+    pairs: list[Pair] = []
+    while len(pairs) < recipe.pairs:
+        pair = draw_pair(rng, TRAIN_TOPICS, draw_spec(rng, 1, 3, held_out=False))
+        if not is_held_out(pair.mirror):
+            pairs.append(pair)
+    return pairs
+
+
+def margins(
+    head: VectorHead, head_VD: torch.Tensor, features: Features, index: Sequence[int], gates_NR: torch.Tensor
+) -> torch.Tensor:
+    """Reward of the chosen minus the rejected answer, Σ_t r (nats), for pairs `index` [N] under gates [N, R]."""
+    spans = [(features.starts[2 * i + side], features.starts[2 * i + side + 1]) for i in index for side in (0, 1)]
+    take_M = torch.cat([torch.arange(int(a), int(b)) for a, b in spans])
+    row_M = torch.repeat_interleave(torch.arange(len(spans)), torch.tensor([int(b - a) for a, b in spans]))
+    hidden_MD = features.hidden_MD[take_M].float()
+    steered_MD = head(hidden_MD, gates_NR[row_M // 2])
+    with torch.autocast("cpu", torch.bfloat16):
+        logits_MV = F.linear(steered_MD, head_VD)
+    logprob_M = -F.cross_entropy(logits_MV.float(), features.token_M[take_M], reduction="none")
+    reward_M = logprob_M - features.base_M[take_M]
+    sums = torch.zeros(len(spans)).index_add(0, row_M, reward_M)
+    return sums[0::2] - sums[1::2]
+
+
+def train_head(
+    recipe: HeadRecipe, model: LlamaForCausalLM, tokenizer: Any, embedder: Embedder, work: Path
+) -> VectorHead:
+    """Train a head for the base; features are cached in `work`."""
+    torch.manual_seed(recipe.seed)
+    pairs = training_pairs(recipe)
+    features = compute_features(model, tokenizer, pairs, recipe.uncertain, work / f"features_{recipe.pairs}.pt")
+    pool = WordingPool(embedder, recipe.seed, recipe.wording_pool)
+    config = HeadConfig(
+        hidden_size=model.config.hidden_size,
+        vocab_size=model.config.vocab_size,
+        rank=recipe.rank,
+        mlp_size=recipe.mlp_size,
+        embedder=embedder.name,
+    )
+    head, head_VD = VectorHead(config).train(), model.lm_head.weight.detach().float()
+    optimizer = torch.optim.AdamW(
+        head.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=recipe.weight_decay
+    )
+    rng = random.Random(recipe.seed + 1)
+    accuracy: list[float] = []
+    for step in track(range(recipe.steps), description="head"):
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.learning_rate * min(1, (step + 1) / 50) * max(0.02, 1 - step / recipe.steps)
+        index = rng.sample(range(len(pairs)), recipe.batch)
+        margin_N = torch.cat(
+            [
+                margins(
+                    head,
+                    head_VD,
+                    features,
+                    index,
+                    gates_of(head, [pool.draw(wish(pairs[i]), rng, recipe.joint) for i in index], recipe.noise),
+                )
+                * sign
+                for wish, sign in ((lambda pair: pair.spec, 1.0), (lambda pair: pair.mirror, -1.0))
+            ]
+        )
+        loss = -F.logsigmoid(recipe.beta_train * margin_N).mean()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(head.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        accuracy.append((margin_N > 0).float().mean().item())
+        if (step + 1) % 200 == 0:
+            _log.info("head step %d loss %.4f accuracy %.3f", step + 1, loss.item(), sum(accuracy[-200:]) / 200)
+    return head.eval()
+
+
+def gates_of(head: VectorHead, wishes: Sequence[Sequence[torch.Tensor]], noise: float = 0.0) -> torch.Tensor:
+    """Sum the gates of each wish's embeddings: N lists of [E] → [N, R]."""
+    flat_PE = torch.stack([vector for wish in wishes for vector in wish])
+    if noise:
+        flat_PE = F.normalize(flat_PE + noise * torch.randn_like(flat_PE) / flat_PE.shape[1] ** 0.5, dim=-1)
+    row_P = torch.tensor([n for n, wish in enumerate(wishes) for _ in wish])
+    gates_PR = head.f(flat_PE)
+    return torch.zeros(len(wishes), gates_PR.shape[1]).index_add(0, row_P, gates_PR)
+
+
+def pair_accuracy(
+    head: VectorHead,
+    model: LlamaForCausalLM,
+    tokenizer: Any,
+    embedder: Embedder,
+    pairs: Sequence[Pair],
+    words: Words,
+    seed: int,
+    split: Split = "test",
+) -> float:
+    """Share of pairs whose chosen answer has the larger reward, over all tokens; chance is 0.5."""
+    features = compute_features(model, tokenizer, pairs)
+    rng = random.Random(seed)
+    wishes = [
+        [torch.from_numpy(vector) for vector in embedder.embed(wordings(pair.spec, rng, words, split))]
+        for pair in pairs
+    ]
+    head_VD = model.lm_head.weight.detach().float()
+    with torch.inference_mode():
+        gates_NR = gates_of(head, wishes)
+        right = [
+            (margins(head, head_VD, features, range(i, min(i + 32, len(pairs))), gates_NR[i : i + 32]) > 0).float()
+            for i in range(0, len(pairs), 32)
+        ]
+    return torch.cat(right).mean().item()
