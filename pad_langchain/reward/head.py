@@ -1,4 +1,4 @@
-"""The vector-conditioned head: a PersRM that reads the base's own hidden state (the paper's R = w_p · φ taken literally).
+"""The vector-conditioned head: a PersRM on the base's own hidden state (the paper's R = w_p · φ taken literally).
 
     g_R = Σ_i weight_i · f(e(p_i))                       f a small MLP, e the sentence embedding
     q_V = lm_head( h_D + V_DR · ( (U_RD · h_D) ⊙ g_R ) )
@@ -68,7 +68,9 @@ class VectorHead(nn.Module):
         self.U_RD = nn.Parameter(torch.randn(config.rank, config.hidden_size) / config.hidden_size**0.5)
         self.V_DR = nn.Parameter(torch.zeros(config.hidden_size, config.rank))
 
-    def gate(self, embeddings_PE: torch.Tensor, weights_P: torch.Tensor | Sequence[float] | None = None) -> torch.Tensor:
+    def gate(
+        self, embeddings_PE: torch.Tensor, weights_P: torch.Tensor | Sequence[float] | None = None
+    ) -> torch.Tensor:
         """Sum the weighted gates of P preferences: [P, E] → [R]. P = 0 gives zeros, the neutral gate."""
         gates_PR = self.f(embeddings_PE.to(self.U_RD.dtype))
         if weights_P is not None:

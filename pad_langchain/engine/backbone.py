@@ -1,0 +1,143 @@
+"""A causal LM as the engine uses it: hidden states, logits, and a batch of rows that share its forwards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from pad_langchain.engine.cache import RowCache
+from pad_langchain.errors import IncompatibleModelError
+
+__all__ = ["Backbone", "Rows"]
+
+
+class Backbone:
+    """A loaded causal LM split in two: the decoder (tokens → hidden states) and the head (hidden states → logits).
+
+    Args:
+        model: a transformers causal LM; it is put into evaluation mode.
+
+    Raises:
+        IncompatibleModelError: the model's logits are not its head applied to its last hidden state, or it keeps a
+            state that rows cannot leave (linear attention).
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.model = model.eval()
+        self.decoder = model.base_model
+        self.head = model.get_output_embeddings()
+        config = model.config.get_text_config()
+        self.hidden_size: int = config.hidden_size
+        self.vocab_size: int = self.head.weight.shape[0]
+        # None where the architecture has no limit of its own
+        self.context: int | None = getattr(config, "max_position_embeddings", None)
+        self._scale = (getattr(config, "logit_scale", None) or 1.0) / (getattr(config, "logits_scaling", None) or 1.0)
+        self._cap: float | None = getattr(config, "final_logit_softcapping", None)
+        if any("linear" in kind or "mamba" in kind for kind in getattr(config, "layer_types", None) or ()):
+            raise IncompatibleModelError(
+                f"{type(model).__name__} has linear-attention layers ({sorted(set(config.layer_types))}), whose state "
+                f"cannot be "
+                "batched row by row here. Use a model with attention layers only."
+            )
+        self._check_head()
+
+    @property
+    def device(self) -> torch.device:
+        """Where token ids go in."""
+        return self.model.get_input_embeddings().weight.device
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Hidden states [..., D] → logits over the vocabulary [..., V], float32."""
+        return self.finish(self.head(hidden.to(self.head.weight.dtype)).float())
+
+    def candidate_logits(self, hidden_BD: torch.Tensor, candidates_BK: torch.Tensor) -> torch.Tensor:
+        """Logits of K tokens a row, [B, K], float32 whatever the weights are: only those rows of the head are read."""
+        rows_BKD = self.head.weight[candidates_BK].float()
+        logits_BK = torch.bmm(rows_BKD, hidden_BD.float()[:, :, None])[:, :, 0]
+        if self.head.bias is not None:
+            logits_BK = logits_BK + self.head.bias[candidates_BK].float()
+        return self.finish(logits_BK)
+
+    def hidden(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor | None = None) -> torch.Tensor:
+        """Last hidden states [B, T, D] of whole sequences, padded on the right, no cache. Safe from any thread."""
+        return self.decoder(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False).last_hidden_state
+
+    def finish(self, logits: torch.Tensor) -> torch.Tensor:
+        """What the architecture does after its head: scaling, soft-capping; the identity for most."""
+        logits = logits * self._scale if self._scale != 1.0 else logits
+        return torch.tanh(logits / self._cap) * self._cap if self._cap else logits
+
+    @torch.inference_mode()
+    def _check_head(self) -> None:
+        """Compare our logits with the model's own on four tokens: architectures differ in what follows the head."""
+        ids_BT = torch.arange(4, device=self.device)[None] % self.vocab_size
+        theirs_V = self.model(input_ids=ids_BT, use_cache=False).logits[0, -1].float()
+        ours_V = self.logits(self.hidden(ids_BT)[0, -1])
+        error = float((theirs_V.to(ours_V.device) - ours_V).norm() / theirs_V.norm().clamp_min(1e-6))
+        if not error < 0.02:  # NaN fails as well
+            raise IncompatibleModelError(
+                f"The logits of {type(self.model).__name__} are not its output embedding applied to its last hidden "
+                f"state "
+                f"(relative difference {error:.3g}, allowed 0.02). Guidance cannot be computed for this architecture."
+            )
+
+
+class Rows:
+    """Rows that decode together on one backbone: their KV cache, lengths and newest hidden states.
+
+    A group of rows starts with one ragged prefill, may merge into another group, steps by one token, and drops rows.
+    """
+
+    def __init__(self, backbone: Backbone, prompts: Sequence[Sequence[int]]) -> None:
+        """Prefill: one forward over all prompts (token ids, none empty), padded on the left.
+
+        Leaves `hidden_BD`: the hidden state each row's next token is predicted from.
+        """
+        self.backbone, self.cache = backbone, RowCache()
+        self.lengths = [len(prompt) for prompt in prompts]
+        width = max(self.lengths)
+        ids_BT = torch.tensor(
+            [[0] * (width - len(prompt)) + list(prompt) for prompt in prompts], device=backbone.device, dtype=torch.long
+        )
+        self._place(width)
+        positions_BT = (torch.arange(width, device=backbone.device) - self._pad_B[:, None]).clamp_min(0)
+        self.hidden_BD = self._forward(ids_BT, positions_BT, width)
+
+    def step(self, tokens_B: torch.Tensor) -> None:
+        """Append one token to every row: one forward for all; updates `hidden_BD`."""
+        positions_B1 = (self.cache.width - self._pad_B)[:, None]
+        self.hidden_BD = self._forward(tokens_B.to(self.backbone.device)[:, None], positions_B1, self.cache.width + 1)
+        self.lengths = [length + 1 for length in self.lengths]
+
+    def merge(self, other: Rows) -> None:
+        """Append another group's rows below these."""
+        self.cache.merge(other.cache)
+        self.lengths += other.lengths
+        self.hidden_BD = torch.cat([self.hidden_BD, other.hidden_BD])
+        self._place(self.cache.width)
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Keep the rows of these indices (at least one) and free what only the others needed."""
+        self.lengths = [self.lengths[row] for row in rows]
+        self.cache.keep(rows, max(self.lengths))
+        self.hidden_BD = self.hidden_BD[torch.tensor(rows, device=self.hidden_BD.device)]
+        self._place(self.cache.width)
+
+    def _place(self, width: int) -> None:
+        self._pad_B = torch.tensor([width - length for length in self.lengths], device=self.backbone.device)
+        self._padded = any(length < width for length in self.lengths)
+
+    def _forward(self, ids_BT: torch.Tensor, positions_BT: torch.Tensor, width: int) -> torch.Tensor:
+        mask_BT = None
+        if self._padded:
+            mask_BT = torch.arange(width, device=ids_BT.device) >= self._pad_B[:, None]
+        output = self.backbone.decoder(
+            input_ids=ids_BT,
+            attention_mask=mask_BT,
+            position_ids=positions_BT,
+            past_key_values=self.cache,
+            use_cache=True,
+        )
+        return output.last_hidden_state[:, -1]

@@ -1,0 +1,205 @@
+"""Grammars that mask illegal tokens: JSON schemas, Lark, and tool calls, compiled by llguidance.
+
+A `GrammarCompiler` knows a tokenizer, a `Grammar` is compiled once and shared, a `GrammarState` follows one answer.
+The mask goes onto the base's logits before the candidates are taken, so guidance can only choose among legal tokens.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from llguidance import LLMatcher, LLTokenizer
+from llguidance.hf import from_tokenizer
+
+from pad_langchain.errors import InvalidRequestError
+
+__all__ = ["Grammar", "GrammarCompiler", "GrammarState"]
+
+# As `json.dumps` writes it and models learn it; free whitespace would let a model write blanks for ever.
+JSON_STYLE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+
+
+class GrammarCompiler:
+    """Compiles grammars for one tokenizer. Making it costs up to a second; keep it.
+
+    Args:
+        tokenizer: a fast tokenizer.
+        vocab_size: V of the model's logits, which may exceed the tokenizer's.
+        end_tokens: ids that may end an answer; None takes the tokenizer's end of sequence.
+        max_string: characters at most of a JSON string whose schema sets no limit.
+    """
+
+    def __init__(
+        self, tokenizer: Any, vocab_size: int, end_tokens: Iterable[int] | None = None, *, max_string: int = 1024
+    ) -> None:
+        ends = None if end_tokens is None else sorted(end_tokens)
+        self.vocab_size, self.max_string = vocab_size, max_string
+        self._tokenizer: LLTokenizer = from_tokenizer(tokenizer, n_vocab=vocab_size, eos_token=ends)
+        # These match as one token and never as text, so Lark wants them without quotes.
+        self._special = sorted(
+            (
+                str(token)
+                for index, token in tokenizer.added_tokens_decoder.items()
+                if self._tokenizer.is_special_token(index)
+            ),
+            key=len,
+            reverse=True,
+        )
+
+    def json_schema(self, schema: Mapping[str, Any]) -> Grammar:
+        """An answer that is one JSON value valid under `schema`, written without free whitespace."""
+        return self._compile(LLMatcher.grammar_from_json_schema(self._styled(schema)))
+
+    def lark(self, source: str) -> Grammar:
+        """An answer that llguidance's dialect of Lark describes, from the rule `start`."""
+        return self._compile(LLMatcher.grammar_from_lark(source))
+
+    def tool_calls(
+        self,
+        tools: Sequence[Mapping[str, Any]],
+        *,
+        choice: str = "required",
+        parallel: bool = False,
+        begin: str = "<tool_call>\n",
+        end: str = "\n</tool_call>",
+        separator: str = "\n",
+        name_key: str = "name",
+        arguments_key: str = "arguments",
+    ) -> Grammar:
+        """Calls of `tools` in the Hermes style: `<tool_call>\\n{"name": …, "arguments": {…}}\\n</tool_call>`.
+
+        Args:
+            tools: JSON schemas as in OpenAI's API (`{"type": "function", "function": {…}}`) or their inner part.
+            choice: "required" (a call), "auto" (text, then perhaps a call), or a tool's name (a call of this one).
+            parallel: whether several calls may follow each other, joined by `separator`.
+            begin, end: what stands around a call; special tokens in them match as tokens.
+
+        Raises:
+            InvalidRequestError: no tools, an unknown name, or a schema that cannot be compiled.
+        """
+        functions = [tool.get("function", tool) for tool in tools]
+        names = [function["name"] for function in functions]
+        if choice not in ("required", "auto"):
+            if choice not in names:
+                raise InvalidRequestError(
+                    f"choice has to be 'required', 'auto' or a tool's name ({names!r}), but is {choice!r}."
+                )
+            functions = [function for function in functions if function["name"] == choice]
+        if not functions:
+            raise InvalidRequestError("There are no tools to call. Pass at least one, or no grammar.")
+        calls = []
+        for function in functions:
+            parameters = dict(function.get("parameters") or {})
+            # References count from the root, so definitions move there with the arguments one level down.
+            shared = {key: parameters.pop(key) for key in ("$defs", "definitions") if key in parameters}
+            schema = {
+                **shared,
+                "type": "object",
+                "properties": {
+                    name_key: {"const": function["name"]},
+                    arguments_key: {"type": "object", "additionalProperties": False, **parameters},
+                },
+                "required": [name_key, arguments_key],
+                "additionalProperties": False,
+            }
+            calls.append(f"%json {json.dumps(self._styled(schema))}")
+        again = f"({self._literal(separator)} call)*" if parallel else ""
+        lines = [
+            "start: TEXT (call again)? | call again" if choice == "auto" else "start: call again",
+            f"call: {self._literal(begin)} body {self._literal(end)}",
+            f"again: {again}" if again else 'again: ""',
+            "body: " + "\n    | ".join(calls),
+        ]
+        if choice == "auto":
+            opening = json.dumps(begin)
+            # Where `begin` is plain text, the text must not contain it, or a call could be written unchecked.
+            rest = "" if self._starts_special(begin) else f" & ~(/(.|\\n)*/ {opening} /(.|\\n)*/)"
+            lines.append(f"TEXT: /(.|\\n)+/{rest}")
+        return self.lark("\n".join(lines))
+
+    def _compile(self, grammar: str) -> Grammar:
+        # llguidance never raises: a broken grammar is an error state that has to be asked for.
+        error = LLMatcher.validate_grammar(grammar, self._tokenizer)
+        if error and not error.startswith("WARNING"):
+            raise InvalidRequestError(f"This grammar or JSON schema cannot be compiled: {error.strip()}")
+        return Grammar(LLMatcher(self._tokenizer, grammar, log_level=0), self.vocab_size)
+
+    def _styled(self, schema: Mapping[str, Any]) -> dict[str, Any]:
+        return {"x-guidance": JSON_STYLE, **_bounded(schema, self.max_string)}
+
+    def _starts_special(self, text: str) -> bool:
+        return any(text.startswith(token) for token in self._special)
+
+    def _literal(self, text: str) -> str:
+        """`text` as Lark: special tokens bare, everything else quoted."""
+        for token in self._special:
+            before, found, after = text.partition(token)
+            if found:
+                return " ".join(part for part in (self._literal(before), token, self._literal(after)) if part)
+        return json.dumps(text, ensure_ascii=False) if text else ""
+
+
+class Grammar:
+    """A compiled grammar; immutable and safe to share between requests."""
+
+    def __init__(self, matcher: LLMatcher, vocab_size: int) -> None:
+        self._matcher, self._vocab_size = matcher, vocab_size
+
+    def start(self) -> GrammarState:
+        """The state before the first token of an answer."""
+        return GrammarState(self._matcher.deep_copy(), self._vocab_size)
+
+
+class GrammarState:
+    """Where one answer stands in its grammar."""
+
+    def __init__(self, matcher: LLMatcher, vocab_size: int) -> None:
+        self._matcher, self._vocab_size = matcher, vocab_size
+        self._check()
+
+    @property
+    def finished(self) -> bool:
+        """Whether the answer is complete and nothing but its end may follow."""
+        return self._matcher.is_stopped()
+
+    def mask(self) -> torch.Tensor:
+        """Which tokens may come next, bool [V]; an end token where the answer may end.
+
+        Raises:
+            InvalidRequestError: the grammar cannot go on (too complex, or no token is left).
+        """
+        bits = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
+        self._check()
+        legal_V = np.unpackbits(bits, bitorder="little")[: self._vocab_size].astype(bool)
+        if not legal_V.any():
+            raise InvalidRequestError("The grammar allows no token here. Relax it; the tokenizer may lack a character.")
+        return torch.from_numpy(legal_V)
+
+    def accept(self, token_id: int) -> None:
+        """Move on by a token that the last mask allowed.
+
+        Raises:
+            InvalidRequestError: it did not.
+        """
+        self._matcher.consume_token(token_id)
+        self._check()
+
+    def _check(self) -> None:
+        if self._matcher.is_error():
+            reason = self._matcher.get_error().strip().splitlines()[0]
+            raise InvalidRequestError(f"The grammar failed: {reason}")
+
+
+def _bounded(schema: Any, limit: int) -> Any:
+    """A copy in which every free string has a `maxLength`: an unbounded one may never be closed."""
+    if isinstance(schema, Mapping):
+        copy = {key: _bounded(value, limit) for key, value in schema.items()}
+        free = not copy.keys() & {"enum", "const", "maxLength", "format", "pattern"}
+        return {**copy, "maxLength": limit} if copy.get("type") == "string" and free else copy
+    if isinstance(schema, list | tuple):
+        return [_bounded(item, limit) for item in schema]
+    return schema

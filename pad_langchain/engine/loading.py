@@ -1,0 +1,97 @@
+"""Causal LMs and tokenizers from folders, hub ids or objects, with errors a user can act on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from pad_langchain.errors import InvalidRequestError, ModelLoadError
+
+__all__ = ["load_causal_lm", "load_tokenizer", "pick_device", "pick_dtype"]
+
+
+def pick_device(device: str) -> torch.device:
+    """ "auto" is CUDA where there is one, else the CPU.
+
+    Raises:
+        InvalidRequestError: torch does not know the device, or has none of that kind.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        picked = torch.device(device)
+    except RuntimeError as error:
+        raise InvalidRequestError(
+            f"device has to be 'auto', 'cpu', 'cuda' or 'cuda:<n>', but is {device!r}."
+        ) from error
+    if picked.type == "cuda" and not torch.cuda.is_available():
+        raise InvalidRequestError(
+            f"device is {device!r}, but torch {torch.__version__} finds no CUDA. Use 'cpu' or 'auto'."
+        )
+    return picked
+
+
+def pick_dtype(dtype: Any, device: torch.device) -> torch.dtype:
+    """ "auto" is bfloat16 on CUDA and float32 on the CPU; a name or a torch dtype is taken as it is.
+
+    Raises:
+        InvalidRequestError: not a floating-point dtype.
+    """
+    if dtype == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    picked = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if not isinstance(picked, torch.dtype) or not picked.is_floating_point:
+        raise InvalidRequestError(f"dtype has to be 'auto', 'float32', 'bfloat16' or 'float16', but is {dtype!r}.")
+    return picked
+
+
+def load_causal_lm(
+    model: Any, tokenizer: Any | None = None, *, device: str = "auto", dtype: Any = "auto", **kwargs: Any
+) -> tuple[Any, Any]:
+    """A model and its tokenizer; a loaded model is returned as it is and must come with its tokenizer.
+
+    Raises:
+        ModelLoadError: not found, or not readable.
+    """
+    if not isinstance(model, str) and not hasattr(model, "__fspath__"):
+        if tokenizer is None:
+            raise InvalidRequestError(
+                f"A loaded model ({type(model).__name__}) needs its tokenizer: pass "
+                f"tokenizer=AutoTokenizer.from_pretrained(…)."
+            )
+        return model, tokenizer
+    from transformers import AutoModelForCausalLM
+
+    place = pick_device(device)
+    precision = pick_dtype(dtype, place)
+    try:
+        loaded: Any = AutoModelForCausalLM.from_pretrained(model, dtype=precision, **kwargs)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelLoadError(_message("model", model, error)) from error
+    if place.type != "cpu" and not kwargs.keys() & {"device_map", "quantization_config"}:
+        loaded.to(place)
+    return loaded, load_tokenizer(model) if tokenizer is None else tokenizer
+
+
+def load_tokenizer(path: Any) -> Any:
+    """A tokenizer from a folder or hub id.
+
+    Raises:
+        ModelLoadError: not found, or not readable.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(path)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelLoadError(_message("tokenizer", path, error)) from error
+
+
+def _message(what: str, path: Any, error: Exception) -> str:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return (
+        f"The {what} {str(path)!r} does not load: {reason} Pass the folder of a saved transformers causal LM "
+        f"(config.json, "
+        "*.safetensors, tokenizer.json), a hub id that is reachable or cached, or a loaded model."
+    )

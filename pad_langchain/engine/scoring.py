@@ -1,0 +1,116 @@
+"""The paper's arithmetic as pure functions on tensors: candidates, rewards, guided scores, and the draw.
+
+Axes: B rows, G guide rows (one a preference, or one for a whole condition), V vocabulary, K candidates. Everything is
+float32 and in nats. Where rows ask for different k, K is the largest and `keep_BK` says which candidates count.
+"""
+
+from __future__ import annotations
+
+import torch
+
+__all__ = [
+    "candidate_rewards",
+    "combine_rewards",
+    "draw",
+    "guided_scores",
+    "plausible",
+    "take_candidates",
+]
+
+NEVER = float("-inf")
+
+
+def take_candidates(logits_BV: torch.Tensor, k_B: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """C_K of Eq. 13: the k most likely tokens of each row under the base.
+
+    Args:
+        logits_BV: base logits; -inf marks a token that a grammar forbids.
+        k_B: candidates wanted in each row, 1 to V.
+
+    Returns:
+        token ids [B, K], their logits [B, K] float32, best first, and `keep_BK`: False beyond a row's own k and for
+        forbidden tokens.
+    """
+    base_BK, candidates_BK = logits_BV.float().topk(int(k_B.max()), dim=-1)
+    rank_K = torch.arange(base_BK.shape[1], device=base_BK.device)
+    return candidates_BK, base_BK, (rank_K < k_B[:, None]) & (base_BK > NEVER)
+
+
+def plausible(base_BK: torch.Tensor, keep_BK: torch.Tensor, alpha_B: torch.Tensor) -> torch.Tensor:
+    """The plausibility cut: keep a candidate while p(a) >= alpha * max p. alpha = 0 keeps all, alpha = 1 the likeliest
+    alone.
+
+    Returns:
+        a narrower `keep_BK`; the cut comes before the rewards are normalised, so dropped candidates carry no mass.
+    """
+    best_B1 = base_BK.masked_fill(~keep_BK, NEVER).amax(-1, keepdim=True)
+    return keep_BK & (base_BK >= best_B1 + alpha_B.float().log()[:, None])
+
+
+def candidate_rewards(guide_GK: torch.Tensor, reference_GK: torch.Tensor, keep_GK: torch.Tensor) -> torch.Tensor:
+    """r(a) = log_softmax_C(q)[a] - log_softmax_C(ref)[a]: normalised over the kept candidates only.
+
+    Returns:
+        rewards [G, K] in nats; 0 outside the kept candidates.
+    """
+    guide_GK = guide_GK.float().masked_fill(~keep_GK, NEVER).log_softmax(-1)
+    reference_GK = reference_GK.float().masked_fill(~keep_GK, NEVER).log_softmax(-1)
+    return (guide_GK - reference_GK).masked_fill(~keep_GK, 0.0)
+
+
+def combine_rewards(
+    rewards_GK: torch.Tensor, weights_G: torch.Tensor, row_G: torch.Tensor, best_B: torch.Tensor
+) -> torch.Tensor:
+    """Bring a row's weighted preferences together: their sum, or the best of them (generalised policy improvement).
+
+    Args:
+        weights_G: signed weight of each guide row.
+        row_G: which of the B rows each guide row belongs to; a row may have none (its reward is 0).
+        best_B: True takes max_i w_i r_i, False sums w_i r_i.
+
+    Returns:
+        rewards [B, K].
+    """
+    weighted_GK = rewards_GK * weights_G[:, None]
+    zeros_BK = weighted_GK.new_zeros(len(best_B), weighted_GK.shape[1])
+    total_BK = zeros_BK.index_add(0, row_G, weighted_GK)
+    if not bool(best_B.any()):
+        return total_BK
+    most_BK = zeros_BK.scatter_reduce(0, row_G[:, None].expand_as(weighted_GK), weighted_GK, "amax", include_self=False)
+    return torch.where(best_B[:, None], most_BK, total_BK)
+
+
+def guided_scores(
+    base_BK: torch.Tensor, rewards_BK: torch.Tensor, beta_B: torch.Tensor, keep_BK: torch.Tensor
+) -> torch.Tensor:
+    """Eq. 13: score(a) = z[a] + beta * r(a) on the kept candidates, -inf elsewhere. beta = 0: the base logits."""
+    return (base_BK.float() + beta_B.float()[:, None] * rewards_BK).masked_fill(~keep_BK, NEVER)
+
+
+def draw(
+    scores_BN: torch.Tensor, temperature_B: torch.Tensor, top_p_B: torch.Tensor, uniform_B: torch.Tensor
+) -> torch.Tensor:
+    """Choose one column a row: the best at temperature 0, else a sample from the nucleus of softmax(score /
+    temperature).
+
+    The nucleus is the smallest set of best tokens that holds `top_p` of the probability. Sampling inverts the
+    cumulative distribution at `uniform_B` in [0, 1), so a row's choice depends on its own number and scores alone,
+    never on who shares the batch.
+
+    Returns:
+        column indices [B].
+    """
+    best_B = scores_BN.argmax(-1)
+    sampled_B = temperature_B > 0
+    if not bool(sampled_B.any()):
+        return best_B
+    scaled_BN = scores_BN.double() / torch.where(sampled_B, temperature_B, 1.0).double()[:, None]
+    ordered_BN, order_BN = scaled_BN.softmax(-1).sort(dim=-1, descending=True, stable=True)
+    before_BN = ordered_BN.cumsum(-1) - ordered_BN
+    ordered_BN = ordered_BN.masked_fill(before_BN >= top_p_B.double()[:, None], 0.0)
+    cumulative_BN = ordered_BN.cumsum(-1)
+    target_B1 = uniform_B.double()[:, None] * cumulative_BN[:, -1:]
+    place_B1 = torch.searchsorted(cumulative_BN, target_B1, right=True)
+    # A target that rounds up to the total must not land on a token of probability zero.
+    place_B1 = torch.minimum(place_B1, ((ordered_BN > 0).sum(-1, keepdim=True) - 1).clamp_min(0))
+    return torch.where(sampled_B, order_BN.gather(1, place_B1)[:, 0], best_B)

@@ -1,0 +1,167 @@
+"""What a caller holds: the stream of one request's events, and the result they add up to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+
+from pad_langchain.engine.types import FinishReason, Request, TokenEvent
+
+__all__ = ["Completion", "Stream"]
+
+
+@dataclass(frozen=True)
+class Completion:
+    """A finished generation.
+
+    Args:
+        text: the answer, without stop string and end-of-sequence token.
+        token_ids: the tokens chosen, the end-of-sequence token included.
+        events: the stream it was joined from.
+        finish_reason: "stop", "length" or "cancelled".
+        prompt_tokens, completion_tokens: counts for the base model.
+        mean_reward: r averaged over the tokens, nats a token; 0.0 without a condition.
+    """
+
+    text: str
+    token_ids: tuple[int, ...]
+    events: tuple[TokenEvent, ...]
+    finish_reason: FinishReason
+    prompt_tokens: int
+    completion_tokens: int
+    mean_reward: float
+
+
+class Stream:
+    """The events of one request as they are made: iterate it, `async for` it, or wait for its `result()`.
+
+    It can be read by several readers and again afterwards; each sees every event. A reader that leaves before the end
+    (a `break`, a cancelled task) cancels the request. A request that fails raises its error in every reader.
+    """
+
+    def __init__(self, request: Request, prompt_tokens: int) -> None:
+        self.request = request
+        self.prompt_tokens = prompt_tokens
+        self.cancelled = False
+        self._events: list[TokenEvent] = []
+        self._error: BaseException | None = None
+        self._done = False
+        self._changed = threading.Condition()
+        self._wakers: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+
+    @property
+    def done(self) -> bool:
+        """Whether the last event is there, or an error."""
+        return self._done
+
+    def cancel(self) -> None:
+        """Ask the engine to stop; the row is free within two steps, the finish_reason "cancelled"."""
+        self.cancelled = True
+
+    def result(self, timeout: float | None = None) -> Completion:
+        """Wait for the end and join the events.
+
+        Args:
+            timeout: seconds to wait at most; None waits for ever.
+
+        Raises:
+            TimeoutError: not done in time; the request goes on.
+            PadError: the request failed.
+        """
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._done, timeout):
+                raise TimeoutError(f"No result within {timeout} s; the request still runs. Wait longer or cancel() it.")
+        if self._error is not None:
+            raise self._error
+        return self._join()
+
+    def __iter__(self) -> Iterator[TokenEvent]:
+        position = 0
+        try:
+            while True:
+                with self._changed:
+                    while not self._done and len(self._events) <= position:
+                        self._changed.wait()
+                    done, fresh = self._done, self._events[position:]
+                yield from fresh
+                position += len(fresh)
+                if done:
+                    break
+        finally:
+            self._leave()
+        if self._error is not None:
+            raise self._error
+
+    async def __aiter__(self) -> AsyncIterator[TokenEvent]:
+        waker = (asyncio.get_running_loop(), asyncio.Event())
+        position = 0
+        with self._changed:
+            self._wakers.append(waker)
+        try:
+            while True:
+                waker[1].clear()
+                with self._changed:
+                    done, fresh = self._done, self._events[position:]
+                for event in fresh:
+                    yield event
+                position += len(fresh)
+                if done:
+                    break
+                await waker[1].wait()
+        finally:
+            with self._changed:
+                self._wakers.remove(waker)
+            self._leave()
+        if self._error is not None:
+            raise self._error
+
+    async def aresult(self) -> Completion:
+        """`result()` for an event loop; a cancelled task cancels the request."""
+        async for _ in self:
+            pass
+        return self._join()
+
+    def _leave(self) -> None:
+        if not self._done:
+            self.cancel()
+
+    def _join(self) -> Completion:
+        events = tuple(self._events)
+        tokens = [event for event in events if event.token_id >= 0]
+        reason = events[-1].finish_reason
+        assert reason is not None
+        return Completion(
+            text="".join(event.text for event in events),
+            token_ids=tuple(event.token_id for event in tokens),
+            events=events,
+            finish_reason=reason,
+            prompt_tokens=self.prompt_tokens,
+            completion_tokens=len(tokens),
+            mean_reward=sum(event.reward for event in tokens) / len(tokens) if tokens else 0.0,
+        )
+
+    # The engine's side, called from its thread.
+
+    def put(self, event: TokenEvent) -> None:
+        """Add an event; one with a finish reason is the last."""
+        self._change(event, None)
+
+    def fail(self, error: BaseException) -> None:
+        """End with an error."""
+        self._change(None, error)
+
+    def _change(self, event: TokenEvent | None, error: BaseException | None) -> None:
+        with self._changed:
+            if self._done:
+                return
+            if event is not None:
+                self._events.append(event)
+            self._error = error
+            self._done = error is not None or (event is not None and event.finish_reason is not None)
+            self._changed.notify_all()
+            for loop, wake in self._wakers:
+                with contextlib.suppress(RuntimeError):  # the reader's event loop is closed
+                    loop.call_soon_threadsafe(wake.set)

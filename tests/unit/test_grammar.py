@@ -1,0 +1,186 @@
+"""Whatever the model would rather say, the answer obeys its grammar; guidance still chooses among legal tokens."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from pad_langchain.engine.engine import Engine
+from pad_langchain.engine.grammar import GrammarCompiler
+from pad_langchain.engine.types import Request, WeightedPreference
+from pad_langchain.errors import InvalidRequestError
+from pad_langchain.testing import TinyPair, tiny_pair
+
+WEATHER = {
+    "type": "function",
+    "function": {
+        "name": "weather",
+        "parameters": {
+            "type": "object",
+            "properties": {
+                "city": {"type": "string"},
+                "days": {"type": "integer", "minimum": 1, "maximum": 14},
+                "unit": {"enum": ["C", "F"]},
+            },
+            "required": ["city", "days", "unit"],
+        },
+    },
+}
+NOW = {"name": "now", "parameters": {"type": "object", "properties": {}}}
+NESTED = {
+    "name": "nested",
+    "parameters": {
+        "type": "object",
+        "properties": {"place": {"$ref": "#/$defs/Place"}},
+        "required": ["place"],
+        "$defs": {"Place": {"type": "object", "properties": {"x": {"type": "boolean"}}, "required": ["x"]}},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def pair() -> TinyPair:
+    return tiny_pair()
+
+
+@pytest.fixture(scope="module")
+def engine(pair: TinyPair) -> Iterator[Engine]:
+    with Engine(pair.model, pair.tokenizer, pair.guide()) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def compiler(pair: TinyPair, engine: Engine) -> GrammarCompiler:
+    return GrammarCompiler(pair.tokenizer, engine.base.vocab_size, max_string=8)
+
+
+def answers(engine: Engine, grammar: Any, count: int = 6) -> list[str]:
+    """Half of them guided, all sampled hot, so that only the grammar keeps them in line."""
+    requests = [
+        Request(
+            messages=[{"role": "user", "content": "hi"}],
+            grammar=grammar,
+            temperature=1.5,
+            seed=seed,
+            max_tokens=120,
+            preferences=[WeightedPreference("be kind")] if seed % 2 else [],
+        )
+        for seed in range(count)
+    ]
+    done = [stream.result(60) for stream in [engine.submit(request) for request in requests]]
+    assert [completion.finish_reason for completion in done] == ["stop"] * count
+    return [completion.text for completion in done]
+
+
+def call_of(text: str) -> dict[str, Any]:
+    assert text.startswith("<tool_call>\n")
+    assert text.endswith("\n</tool_call>")
+    return json.loads(text.removeprefix("<tool_call>\n").removesuffix("\n</tool_call>"))
+
+
+def test_required_calls_are_valid(engine: Engine, compiler: GrammarCompiler) -> None:
+    calls = [call_of(text) for text in answers(engine, compiler.tool_calls([WEATHER, NOW, NESTED]), 12)]
+    assert {call["name"] for call in calls} >= {"weather", "now"}
+    for call in calls:
+        assert set(call) == {"name", "arguments"}
+        arguments = call["arguments"]
+        if call["name"] == "weather":
+            assert set(arguments) == {"city", "days", "unit"}
+            assert len(arguments["city"]) <= 8
+            assert 1 <= arguments["days"] <= 14
+            assert arguments["unit"] in ("C", "F")
+        elif call["name"] == "nested":
+            assert isinstance(arguments["place"]["x"], bool)
+        else:
+            assert arguments == {}
+
+
+def test_a_named_choice_calls_that_tool(engine: Engine, compiler: GrammarCompiler) -> None:
+    for text in answers(engine, compiler.tool_calls([WEATHER, NOW], choice="now")):
+        assert text == '<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>'
+
+
+def test_parallel_calls_follow_each_other(engine: Engine, compiler: GrammarCompiler) -> None:
+    grammar = compiler.tool_calls([NOW], parallel=True)
+    one = '<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>'
+    state = grammar.start()
+    for token in engine.prompts.encode(f"{one}\n{one}"):
+        assert state.mask()[token]
+        state.accept(token)
+    assert state.mask()[engine.tokenizer.eos_token_id]
+
+
+def test_auto_allows_text_and_checks_calls(engine: Engine, compiler: GrammarCompiler) -> None:
+    grammar = compiler.tool_calls([NOW], choice="auto")
+
+    def accepts(text: str) -> bool:
+        state = grammar.start()
+        for token in engine.prompts.encode(text):
+            if not state.mask()[token]:
+                return False
+            state.accept(token)
+        return bool(state.mask()[engine.tokenizer.eos_token_id])
+
+    call = '<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>'
+    assert accepts("the answer is short")
+    assert accepts(call)
+    assert accepts("let me see. " + call)
+    assert not accepts('<tool_call>\n{"name": "later", "arguments": {}}\n</tool_call>')
+    assert not accepts("<tool_call>\nanything")
+    assert not accepts(call + call)
+
+
+def test_plain_text_affixes(engine: Engine, compiler: GrammarCompiler) -> None:
+    grammar = compiler.tool_calls([NOW], begin="CALL(", end=")", name_key="tool", arguments_key="args")
+    assert set(answers(engine, grammar)) == {'CALL({"tool": "now", "args": {}})'}
+
+
+def test_json_schema_and_lark(engine: Engine, compiler: GrammarCompiler) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"ok": {"type": "boolean"}},
+        "required": ["ok"],
+        "additionalProperties": False,
+    }
+    assert {json.loads(text)["ok"] for text in answers(engine, compiler.json_schema(schema))} <= {True, False}
+    assert set(answers(engine, compiler.lark('start: "yes" | "no"'), 12)) == {"yes", "no"}
+
+
+def test_where_one_token_is_legal_the_reward_is_zero(engine: Engine, compiler: GrammarCompiler) -> None:
+    request = Request(
+        messages=[{"role": "user", "content": "hi"}],
+        grammar=compiler.lark('start: "<" "x" "y"'),
+        preferences=[WeightedPreference("be kind")],
+    )
+    done = engine.submit(request).result(60)
+    assert done.text == "<xy"
+    assert [event.reward for event in done.events] == [0.0] * len(done.events)
+    assert [event.logprob for event in done.events] == [0.0] * len(done.events)
+
+
+def test_one_grammar_serves_many_answers(engine: Engine, compiler: GrammarCompiler) -> None:
+    grammar = compiler.lark('start: "yes"')
+    assert answers(engine, grammar, 3) == ["yes"] * 3
+    assert not grammar.start().finished
+
+
+@pytest.mark.parametrize(
+    "compile_",
+    [
+        lambda c: c.lark('start: "a'),
+        lambda c: c.json_schema({"type": "nonsense"}),
+        lambda c: c.tool_calls([]),
+        lambda c: c.tool_calls([NOW], choice="later"),
+    ],
+)
+def test_bad_grammars_are_refused(compiler: GrammarCompiler, compile_: Any) -> None:
+    with pytest.raises(InvalidRequestError):
+        compile_(compiler)
+
+
+def test_an_illegal_token_is_an_error(compiler: GrammarCompiler) -> None:
+    with pytest.raises(InvalidRequestError, match="grammar failed"):
+        compiler.lark('start: "yes"').start().accept(3)

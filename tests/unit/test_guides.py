@@ -1,0 +1,191 @@
+"""What fits and what does not, prompts with a preference, the base guiding itself, and rows that come and go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from pad_langchain.engine.backbone import Backbone, Rows
+from pad_langchain.engine.engine import Engine
+from pad_langchain.engine.guides import HeadGuide, ModelGuide
+from pad_langchain.engine.prompts import SELF_TEMPLATE, Prompts, with_preference
+from pad_langchain.engine.types import Request, WeightedPreference
+from pad_langchain.errors import IncompatibleModelError, InvalidRequestError, ModelLoadError
+from pad_langchain.testing import HashEmbedder, TinyPair, tiny_head, tiny_model, tiny_pair, tiny_tokenizer
+
+MESSAGES = [{"role": "user", "content": "explain entropy"}]
+
+
+@pytest.fixture(scope="module")
+def pair() -> TinyPair:
+    return tiny_pair()
+
+
+def test_the_preference_goes_into_the_last_user_turn() -> None:
+    conversation = [
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "content": "hello"},
+        {"role": "user", "content": "explain {x}"},
+        {"role": "tool", "content": "42"},
+    ]
+    told = with_preference(conversation, "be {kind}")
+    assert told[2]["content"] == (
+        "[Guidelines] Your task is to generate response by considering the following principle. "
+        "[Principles] be {kind} [Instruction] explain {x}"
+    )
+    assert [told[index] for index in (0, 1, 3)] == [conversation[index] for index in (0, 1, 3)]
+    assert conversation[2]["content"] == "explain {x}"
+    with pytest.raises(InvalidRequestError, match="last user message"):
+        with_preference([{"role": "system", "content": "x"}], "be kind")
+
+
+def test_rows_join_step_and_leave_as_if_alone(pair: TinyPair) -> None:
+    """Hidden states of ragged, merged, thinned rows equal those of each row run whole."""
+    base = Backbone(pair.model)
+    generator = torch.Generator().manual_seed(0)
+
+    def tokens(count: int) -> list[int]:
+        return torch.randint(0, 400, (count,), generator=generator).tolist()
+
+    def check(rows: Rows, sequences: list[list[int]]) -> None:
+        assert rows.lengths == [len(sequence) for sequence in sequences]
+        for hidden_D, sequence in zip(rows.hidden_BD, sequences, strict=True):
+            alone = base.hidden(torch.tensor([sequence]))[0, -1]
+            assert torch.allclose(hidden_D, alone, atol=2e-5)
+
+    def step(rows: Rows, sequences: list[list[int]]) -> None:
+        new = tokens(len(sequences))
+        rows.step(torch.tensor(new))
+        for sequence, token in zip(sequences, new, strict=True):
+            sequence.append(token)
+
+    with torch.inference_mode():
+        sequences = [tokens(3), tokens(11), tokens(7)]
+        rows = Rows(base, sequences)
+        check(rows, sequences)
+        for _ in range(80):  # beyond the headroom: buffers grow
+            step(rows, sequences)
+        check(rows, sequences)
+        longer = [tokens(150), tokens(2)]
+        rows.merge(Rows(base, longer))
+        sequences += longer
+        step(rows, sequences)
+        check(rows, sequences)
+        rows.keep([4, 0])
+        sequences = [sequences[4], sequences[0]]
+        assert rows.cache.width == max(map(len, sequences))  # the long rows' columns are gone
+        step(rows, sequences)
+        check(rows, sequences)
+
+
+def test_a_head_for_another_base_is_refused(pair: TinyPair) -> None:
+    other = tiny_model(1, hidden_size=48)
+    with pytest.raises(IncompatibleModelError, match=r"\(32, 400\).*\(48, 400\)"):
+        Engine(other, pair.tokenizer, pair.guide())
+
+
+def test_another_embedder_is_refused(pair: TinyPair) -> None:
+    with pytest.raises(IncompatibleModelError, match=r"'hash-16'.*'hash-8'"):
+        HeadGuide(pair.head, HashEmbedder(8))
+
+
+def test_a_preference_without_a_vector_needs_an_embedder(pair: TinyPair) -> None:
+    with Engine(pair.model, pair.tokenizer, HeadGuide(pair.head)) as engine:
+        with pytest.raises(InvalidRequestError, match=r"embedder="):
+            engine.submit(Request(messages=MESSAGES, preferences=[WeightedPreference("be kind")]))
+        vector = pair.embedder.embed(["be kind"])[0]
+        told = Request(messages=MESSAGES, preferences=[WeightedPreference("be kind", 1.0, vector)], max_tokens=8)
+        by_vector = engine.submit(told).result(60)
+    with Engine(pair.model, pair.tokenizer, pair.guide()) as engine:
+        told = Request(messages=MESSAGES, preferences=[WeightedPreference("be kind")], max_tokens=8)
+        assert engine.submit(told).result(60).token_ids == by_vector.token_ids
+
+
+def test_a_text_persrm_with_another_vocabulary_is_refused(pair: TinyPair) -> None:
+    other = tiny_tokenizer(390)
+    guide = ModelGuide(Backbone(tiny_model(1)), Prompts(other))
+    with pytest.raises(IncompatibleModelError, match="vocabulary is not the base's"):
+        Engine(pair.model, pair.tokenizer, guide)
+    short = ModelGuide(Backbone(tiny_model(1, vocab_size=300)), Prompts(pair.tokenizer))
+    with pytest.raises(IncompatibleModelError, match="300 logits"):
+        Engine(pair.model, pair.tokenizer, short)
+
+
+def test_weights_scale_and_signs_oppose(pair: TinyPair) -> None:
+    """The reward of the same tokens flips when a text preference's weight does."""
+    guide = ModelGuide(Backbone(tiny_model(3)), Prompts(pair.tokenizer))
+    rewards = {}
+    with Engine(pair.model, pair.tokenizer, guide) as engine:
+        for weight in (1.0, -1.0, 0.0):
+            request = Request(
+                messages=MESSAGES,
+                preferences=[WeightedPreference("be kind", weight)],
+                beta=1e-9,
+                candidates=10,
+                max_tokens=1,
+            )
+            event = engine.submit(request).result(60).events[0]
+            rewards[weight] = torch.tensor([candidate.reward for candidate in event.candidates])
+    assert torch.allclose(rewards[1.0], -rewards[-1.0], atol=1e-5)
+    assert rewards[1.0].abs().max() > 0.1
+    assert rewards[0.0].abs().max() == 0.0
+
+
+def test_self_guidance_is_told_against_not_told(pair: TinyPair) -> None:
+    """ "self": r is the base's log-ratio with the preference in its prompt, on the same continuation."""
+    with Engine.from_pretrained(pair.model, "self", tokenizer=pair.tokenizer) as engine:
+        request = Request(messages=MESSAGES, preferences=[WeightedPreference("be kind")], top_k=400, max_tokens=6)
+        done = engine.submit(request).result(60)
+        prompt = engine.prompts.render(MESSAGES)
+        told = engine.prompts.render(with_preference(MESSAGES, "be kind", SELF_TEMPLATE))
+    for event in done.events:
+        before = list(done.token_ids[: event.index])
+        logprobs = [
+            pair.model(torch.tensor([ids + before])).logits[0, -1].log_softmax(-1)[event.token_id].item()
+            for ids in (told, prompt)
+        ]
+        assert event.reward == pytest.approx(logprobs[0] - logprobs[1], abs=1e-4)
+
+
+def test_loading_from_folders(pair: TinyPair, tmp_path: Path) -> None:
+    base, persrm = pair.save(tmp_path)
+    request = Request(messages=MESSAGES, preferences=[WeightedPreference("be kind")], max_tokens=12)
+    with Engine(pair.model, pair.tokenizer, pair.guide()) as engine:
+        expected = engine.submit(request).result(60)
+    with Engine.from_pretrained(str(base), persrm, device="cpu", embedder=pair.embedder) as engine:
+        assert engine.submit(request).result(60).token_ids == expected.token_ids
+        assert engine.persrm is not None
+        assert engine.persrm.kind == "head"
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "error", "message"),
+    [
+        ({"model": "/nowhere/at/all"}, ModelLoadError, r"'/nowhere/at/all' does not load"),
+        ({"model": "{base}", "reward_model": "/nowhere/at/all"}, ModelLoadError, "neither a folder nor a hub id"),
+        ({"model": "{base}", "reward_model": "{base}"}, ModelLoadError, "No PersRM in"),
+        ({"model": "{base}", "reward_model": 7}, InvalidRequestError, "but is 7"),
+        ({"model": "{base}", "device": "abacus"}, InvalidRequestError, "but is 'abacus'"),
+        ({"model": "{base}", "dtype": "int8"}, InvalidRequestError, "but is 'int8'"),
+    ],
+)
+def test_what_cannot_be_loaded(
+    pair: TinyPair, tmp_path: Path, kwargs: dict[str, object], error: type[Exception], message: str
+) -> None:
+    base, _ = pair.save(tmp_path)
+    filled = {key: str(base) if value == "{base}" else value for key, value in kwargs.items()}
+    with pytest.raises(error, match=message):
+        Engine.from_pretrained(**filled)  # type: ignore[arg-type]
+
+
+def test_a_loaded_model_needs_its_tokenizer(pair: TinyPair) -> None:
+    with pytest.raises(InvalidRequestError, match="tokenizer="):
+        Engine.from_pretrained(pair.model)
+
+
+def test_a_head_is_deterministic_and_not_neutral(pair: TinyPair) -> None:
+    again = tiny_head(pair.model, 0)
+    assert torch.equal(again.V_DR, pair.head.V_DR)
+    assert pair.head.V_DR.abs().max() > 0
