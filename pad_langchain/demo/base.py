@@ -28,6 +28,7 @@ __all__ = ["BaseRecipe", "train_base"]
 
 _log = logging.getLogger(__name__)
 STREAMS = 2
+SAVE_EVERY = 250
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,7 @@ def _run(
                 continue
             recent = [*recent[-199:], _step(recipe, model, optimizers, given, step)]
             progress.update(task, completed=step + 1, loss=sum(recent) / len(recent))
-            if rank == 0 and ((step + 1) % 250 == 0 or step + 1 == recipe.steps):
+            if rank == 0 and ((step + 1) % SAVE_EVERY == 0 or step + 1 == recipe.steps):
                 _log.info("step %d loss %.4f", step + 1, sum(recent) / len(recent))
                 _save(checkpoint, model, optimizers, step + 1)
     if processes > 1:

@@ -33,6 +33,7 @@ from pad_langchain.demo.pairs import (
     wordings,
 )
 from pad_langchain.demo.tokenizer import END
+from pad_langchain.demo.unknowns import pseudo_word
 from pad_langchain.demo.world import DIMENSIONS
 from pad_langchain.reward.head import HeadConfig, VectorHead
 from pad_memory.embedding import Embedder
@@ -54,6 +55,8 @@ class HeadRecipe:
         joint: share of wishes of several dimensions that are worded as one text with one embedding.
         noise: standard deviation of the noise on an embedding, relative to its length 1.
         wording_pool: training wordings embedded for each pole.
+        beside: share of wishes replaced by a text that is about no style ("I live in Rome"), which should reward
+            neither side; without it a user's stray remark would steer at random.
     """
 
     seed: int = 31
@@ -69,6 +72,7 @@ class HeadRecipe:
     joint: float = 0.2
     noise: float = 0.15
     wording_pool: int = 240
+    beside: float = 0.06
 
 
 @dataclass
@@ -154,14 +158,22 @@ class WordingPool:
             spec = draw_spec(rng, 2, 3, held_out=False)
             parts = [text.rstrip(".!") for text in wordings(spec, rng)]
             self._joint.append((spec, rng.choice((", ", " and ", "; ")).join(parts)))
-        every = sorted({t for texts in self._texts.values() for t in texts} | {text for _, text in self._joint})
+        self._beside = [_beside_the_point(rng) for _ in range(size * 4)]
+        every = sorted(
+            {*self._beside} | {t for texts in self._texts.values() for t in texts} | {text for _, text in self._joint}
+        )
         vectors = np.concatenate(
             [embedder.embed(every[i : i + 256]) for i in track(range(0, len(every), 256), "wordings")]
         )
+        self.embedding_size = vectors.shape[1]
         self._vectors = dict(zip(every, torch.from_numpy(vectors), strict=True))
         self._by_spec: dict[tuple[tuple[str, int], ...], list[str]] = {}
         for spec, text in self._joint:
             self._by_spec.setdefault(tuple(sorted(spec.items())), []).append(text)
+
+    def draw_beside(self, rng: random.Random) -> list[torch.Tensor]:
+        """One embedding [E] of a text that asks for no style."""
+        return [self._vectors[rng.choice(self._beside)]]
 
     def draw(self, spec: Spec, rng: random.Random, joint: float) -> list[torch.Tensor]:
         """The embeddings [E] that word `spec`: one for each dimension, or one for all of it."""
@@ -169,6 +181,18 @@ class WordingPool:
         if texts and rng.random() < joint:
             return [self._vectors[rng.choice(texts)]]
         return [self._vectors[rng.choice(self._texts[pole])] for pole in spec.items()]
+
+
+_REMARKS = (
+    "I live in {0}.", "My name is {1}.", "I am from {0}.", "I have {0} at home.", "I like {0}.", "We talked about {0}.",
+    "My friend {1} works with {0}.", "I want to learn about {0}.", "I am interested in {0}.", "{0}", "What is {0}?",
+    "Yesterday I saw {0}.", "My favorite topic is {0}.", "I do not know {0}.", "Remember that I own {0}.",
+    "I study {0}.",
+)  # fmt: skip
+
+
+def _beside_the_point(rng: random.Random) -> str:
+    return rng.choice(_REMARKS).format(rng.choice(TRAIN_TOPICS).subject, pseudo_word(rng, 2, 2).title())
 
 
 def training_pairs(recipe: HeadRecipe) -> list[Pair]:
@@ -211,6 +235,7 @@ def train_head(
         hidden_size=model.config.hidden_size,
         vocab_size=model.config.vocab_size,
         rank=recipe.rank,
+        embedding_size=pool.embedding_size,
         mlp_size=recipe.mlp_size,
         embedder=embedder.name,
     )
@@ -224,25 +249,27 @@ def train_head(
         for group in optimizer.param_groups:
             group["lr"] = recipe.learning_rate * min(1, (step + 1) / 50) * max(0.02, 1 - step / recipe.steps)
         index = rng.sample(range(len(pairs)), recipe.batch)
-        margin_N = torch.cat(
-            [
-                margins(
-                    head,
-                    head_VD,
-                    features,
-                    index,
-                    gates_of(head, [pool.draw(wish(pairs[i]), rng, recipe.joint) for i in index], recipe.noise),
-                )
-                * sign
-                for wish, sign in ((lambda pair: pair.spec, 1.0), (lambda pair: pair.mirror, -1.0))
+        beside_N = torch.tensor([rng.random() < recipe.beside for _ in index])
+        signed: list[torch.Tensor] = []
+        for side, sign in ((0, 1.0), (1, -1.0)):
+            wishes = [
+                pool.draw_beside(rng)
+                if beside
+                else pool.draw((pairs[i].spec, pairs[i].mirror)[side], rng, recipe.joint)
+                for i, beside in zip(index, beside_N.tolist(), strict=True)
             ]
-        )
-        loss = -F.logsigmoid(recipe.beta_train * margin_N).mean()
+            gates_NR = gates_of(head, wishes, recipe.noise)
+            signed.append(sign * margins(head, head_VD, features, index, gates_NR))
+        margin_N, beside_N = torch.cat(signed), beside_N.repeat(2)
+        scaled_N = recipe.beta_train * margin_N
+        # A text about no style has no better side: the loss of a coin flip, least at margin 0.
+        loss_N = torch.where(beside_N, -(F.logsigmoid(scaled_N) + F.logsigmoid(-scaled_N)) / 2, -F.logsigmoid(scaled_N))
+        loss = loss_N.mean()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(head.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        accuracy.append((margin_N > 0).float().mean().item())
+        accuracy.append((margin_N > 0)[~beside_N].float().mean().item())
         if (step + 1) % 200 == 0:
             _log.info("head step %d loss %.4f accuracy %.3f", step + 1, loss.item(), sum(accuracy[-200:]) / 200)
     return head.eval()

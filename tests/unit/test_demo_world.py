@@ -88,8 +88,9 @@ def test_rendering_equals_the_chat_template(trained_tokenizer):
 
 def test_template_takes_what_langchain_sends(trained_tokenizer):
     call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": {"x": 3, "城": "北京"}}}
-    tool = {"type": "function", "function": {"name": "f", "description": "Do it.", "parameters": {
-        "properties": {"x": {"type": "integer"}, "y": {"enum": ["a", "b"]}, "z": {"anyOf": []}}, "required": ["x"]}}}  # fmt: skip
+    properties = {"x": {"type": "integer"}, "y": {"enum": ["a", "b"]}, "z": {"anyOf": []}}
+    function = {"name": "f", "description": "Do it.", "parameters": {"properties": properties, "required": ["x"]}}
+    tool = {"type": "function", "function": function}
     messages = [
         {"role": "system", "content": "Be kind."},
         {"role": "user", "content": "hi"},

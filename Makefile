@@ -1,0 +1,47 @@
+# Every target first makes .venv in this checkout, once, from constraints.txt.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+# What is here runs without a model hub.
+export HF_HUB_OFFLINE := 1
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: help chat test lint bench demo-model demo-report clean
+
+help:
+	@echo "make chat         talk to the demo pair (make chat ARGS='--user ada')"
+	@echo "make test         all tests"
+	@echo "make lint         ruff and mypy"
+	@echo "make bench        benchmarks (memory, speed)"
+	@echo "make demo-model   make the demo pair again from nothing (hours)"
+	@echo "make demo-report  judge the shipped demo pair (minutes)"
+	@echo "make clean        remove .venv and caches"
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+chat: $(STAMP)
+	@$(BIN)/pad-langchain chat $(ARGS)
+
+test: $(STAMP)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(STAMP)
+	set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+demo-model: $(STAMP)
+	$(BIN)/python -m pad_langchain.demo.recipe $(ARGS)
+
+demo-report: $(STAMP)
+	$(BIN)/python -m pad_langchain.demo.report $(ARGS)
+
+clean:
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,29 @@
+"""A chain `prompt | llm | parser` that answers two users in their own ways.
+
+python examples/chain.py
+"""
+
+from langchain_core.output_parsers import StrOutputParser
+from langchain_core.prompts import ChatPromptTemplate
+
+from pad_langchain import ChatPAD
+from pad_memory import PreferenceMemory, Statement
+
+
+def main() -> None:
+    memory = PreferenceMemory()  # in memory; a path keeps it
+    memory.record("ada", Statement("Keep it short, please."))
+    memory.record("bob", Statement("I love bullet lists."))
+
+    prompt = ChatPromptTemplate.from_messages([("human", "Tell me about {topic}.")])
+    chain = prompt | ChatPAD(memory=memory) | StrOutputParser()
+
+    # The user id rides in the config, so nothing in the chain has to know about it. Both answers share one batch.
+    users = ["ada", "bob"]
+    configs = [{"configurable": {"user_id": user}} for user in users]
+    for user, answer in zip(users, chain.batch([{"topic": "Japan"}] * 2, configs), strict=True):
+        print(f"{user}: {answer}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""Retrieval with langchain-chroma: two users ask the same documents, each gets an answer in their own way.
+
+    python examples/rag.py
+
+The documents are invented, so every fact in an answer comes from the retrieved text.
+"""
+
+from langchain_chroma import Chroma
+from langchain_core.documents import Document
+from langchain_core.embeddings import Embeddings
+from langchain_core.output_parsers import StrOutputParser
+from langchain_core.prompts import ChatPromptTemplate
+from langchain_core.runnables import RunnablePassthrough
+
+from pad_langchain import ChatPAD
+from pad_memory import PreferenceMemory, SentenceEmbedder, Statement
+
+PASSAGES = (
+    "Velmora is a country in Europe. The government sits in Tarnis. People there often speak Velmorish. "
+    "A well loved dish is pumpkin soup. Many people go to see the castle of Ondra.",
+    "Karsund is a country in Asia. The government sits in Pelo. People there often speak Karsi. "
+    "A well loved dish is fried rice. Many people go to see the lake of Minu.",
+    "A brimtail is a kind of bird. It likes to eat berries. It lives in pine forests. "
+    "It is known for its loud song. Its baby has the name chick.",
+)
+
+
+class LocalEmbeddings(Embeddings):
+    """The memory's sentence embedder as LangChain embeddings: one model for retrieval and for preferences."""
+
+    def __init__(self, embedder: SentenceEmbedder) -> None:
+        self.embedder = embedder
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        return self.embedder.embed(texts).tolist()
+
+    def embed_query(self, text: str) -> list[float]:
+        return self.embed_documents([text])[0]
+
+
+def join(documents: list[Document]) -> str:
+    return " ".join(document.page_content for document in documents)
+
+
+def main() -> None:
+    embedder = SentenceEmbedder()
+    store = Chroma(collection_name="facts", embedding_function=LocalEmbeddings(embedder))
+    store.add_documents([Document(text) for text in PASSAGES])
+
+    memory = PreferenceMemory(embedder=embedder)
+    memory.record("ada", Statement("Please be brief."))
+    memory.record("bob", Statement("I want long and detailed answers."))
+
+    prompt = ChatPromptTemplate.from_messages([("human", "Context:\n{context}\n\nQuestion: {question}")])
+    chain = (
+        {"context": store.as_retriever(search_kwargs={"k": 1}) | join, "question": RunnablePassthrough()}
+        | prompt
+        | ChatPAD(memory=memory)
+        | StrOutputParser()
+    )
+    question = "Tell me about Velmora."
+    for user in ("ada", "bob"):
+        print(f"{user}: {chain.invoke(question, {'configurable': {'user_id': user}})}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""A chat model for LangChain that aligns to each user while it decodes, on your own machine.
+
+from pad_langchain import ChatPAD
+
+llm = ChatPAD()
+llm.invoke("What is copper?", preference="be concise and brief")
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pad_langchain.errors import (
+    ContextLengthError,
+    EngineBusyError,
+    EngineClosedError,
+    GuideError,
+    IncompatibleModelError,
+    InvalidRequestError,
+    MissingDependencyError,
+    ModelLoadError,
+    PadError,
+)
+
+if TYPE_CHECKING:
+    from pad_langchain.chat_model import ChatPAD
+    from pad_langchain.reward.persrm import PersRM
+
+__all__ = [
+    "ChatPAD",
+    "ContextLengthError",
+    "EngineBusyError",
+    "EngineClosedError",
+    "GuideError",
+    "IncompatibleModelError",
+    "InvalidRequestError",
+    "MissingDependencyError",
+    "ModelLoadError",
+    "PadError",
+    "PersRM",
+    "__version__",
+]
+
+__version__ = "0.1.0"
+
+# LangChain and torch take seconds to import: they come with the first use of a name, not with the package.
+_LAZY = {"ChatPAD": "pad_langchain.chat_model", "PersRM": "pad_langchain.reward.persrm"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,411 @@
+"""`ChatPAD`: a LangChain chat model that decodes here under each user's preferences. A thin face of the engine."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import aclosing, closing
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import LanguageModelInput
+from langchain_core.language_models.chat_models import (
+    BaseChatModel,
+    LangSmithParams,
+    agenerate_from_stream,
+    generate_from_stream,
+)
+from langchain_core.language_models.model_profile import ModelProfile
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import ensure_config, get_config_list
+from pydantic import ConfigDict, Field, SecretStr, model_validator
+from typing_extensions import Self, override
+
+from pad_langchain import __version__
+from pad_langchain.chunks import Call, parse_preference
+from pad_langchain.engine.types import Request, WeightedPreference
+from pad_langchain.errors import InvalidRequestError
+from pad_langchain.messages import fit_template, last_user_text, to_chat_dicts, with_preferences
+from pad_langchain.runtime import DEMO_MODEL, context_size, shared_engine
+
+if TYPE_CHECKING:
+    from pad_langchain.engine.engine import Engine
+
+__all__ = ["ChatPAD"]
+
+# What a call may set by keyword; each overrides the field of the same name.
+_CALL_SETTINGS = ("beta", "alpha", "top_k", "temperature", "top_p", "max_tokens", "seed", "condition_base")
+_CALL_KEYWORDS = frozenset(
+    (*_CALL_SETTINGS, "model", "user_id", "preference", "combine", "reference", "logprobs", "top_logprobs", "stream")
+)
+# Callers of one `batch` wait in threads; the engine decodes this many side by side.
+_BATCH_THREADS = 32
+
+
+class ChatPAD(BaseChatModel):
+    """A chat model that answers each user in their own way, while it decodes, without fine-tuning.
+
+    Without arguments it is the demo pair that comes with the package: CPU, no network. Weights load at the first call.
+
+    Args:
+        model: a folder or hub id of a causal LM with a chat template; "pad-demo" is the embedded one.
+        reward_model: a PersRM: a head folder or a text PersRM's checkpoint. "auto" is the demo PersRM for the demo
+            model, none for any other. None: a preference is only told to the model in the prompt.
+        memory: a `pad_memory.PreferenceMemory`; it supplies the user's preferences and gets the PersRM as its scorer.
+        beta: guidance strength; None is what the PersRM recommends, else 1.0. 0 is exactly the base model.
+        top_k: candidates a token, 1 to the vocabulary's size.
+        alpha: plausibility cut in [0, 1]; None is what the PersRM recommends, else 0.0.
+        condition_base: put the preferences into the base's prompt, too.
+        temperature: 0 is greedy.
+        top_p: nucleus in (0, 1].
+        max_tokens: new tokens at most.
+        seed: makes sampling repeatable, whoever shares the batch.
+        stop: strings that end the answer and are not part of it.
+        user_id: whose preferences, unless a call says otherwise.
+        require_user: refuse calls without a user id.
+        device: "auto", "cpu", "cuda", …
+        dtype: "auto", "float32", "bfloat16", …
+        embedder: sentence embedder for preferences given by keyword; None is the memory's, else the default one.
+        api_key, timeout, max_retries: accepted, as apps pass them to every chat model; no effect on a local one.
+
+    A call's user id is taken from the keyword `user_id`, else `config["configurable"]["user_id"]`, else the field. The
+    keyword `preference` (a text, or a list of texts and (text, weight) pairs) replaces the memory's preferences for
+    that call.
+
+    Example:
+        >>> from pad_langchain import ChatPAD
+        >>> ChatPAD(user_id="ada", temperature=0.5).temperature
+        0.5
+    """
+
+    model_config = ConfigDict(populate_by_name=True, protected_namespaces=(), arbitrary_types_allowed=True)
+
+    model_name: str = Field(default=DEMO_MODEL, alias="model")
+    reward_model: str | None = "auto"
+    memory: Any = Field(default=None, exclude=True, repr=False)
+    beta: float | None = None
+    top_k: int = 10
+    alpha: float | None = None
+    condition_base: bool = False
+    temperature: float = 0.0
+    top_p: float = 1.0
+    max_tokens: int = 512
+    seed: int | None = None
+    stop: list[str] | None = None
+    user_id: str | None = None
+    require_user: bool = False
+    device: str = "auto"
+    dtype: str = "auto"
+    embedder: Any = Field(default=None, exclude=True, repr=False)
+    streaming: bool = False
+    api_key: SecretStr | None = Field(default=None, exclude=True, repr=False)
+    timeout: float | None = Field(default=None, exclude=True, repr=False)
+    max_retries: int | None = Field(default=None, exclude=True, repr=False)
+
+    # ---- LangChain's identity cards
+
+    @model_validator(mode="after")
+    def _set_pad_langchain_version(self) -> Self:
+        self._add_version("pad-langchain", __version__)
+        return self
+
+    @model_validator(mode="after")
+    def _check_settings(self) -> Self:
+        """Refuse a bad setting where it is written, not at the first call."""
+        self._request([{"role": "user", "content": "check"}], (), {}, None, self.beta or 0.0, self.alpha or 0.0)
+        return self
+
+    @property
+    def _llm_type(self) -> str:
+        return "pad"
+
+    @property
+    def _identifying_params(self) -> Mapping[str, Any]:
+        names = ("reward_model", *_CALL_SETTINGS, "stop", "user_id", "require_user", "device", "dtype")
+        return {"model_name": self.model_name, **{name: getattr(self, name) for name in names}}
+
+    @override
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        params = super()._get_ls_params(stop=stop or self.stop, **kwargs)
+        params["ls_provider"] = "pad"
+        return params
+
+    @override
+    def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
+        """The cache's key beside the prompt: settings, user id and the profile, so feedback outdates cached answers."""
+        key = super()._get_llm_string(stop=stop, **kwargs)
+        user = self._user(kwargs)
+        if self.memory is None or user is None or kwargs.get("preference") is not None:
+            return key
+        return f"{key}---{[(p.key, p.text, p.weight) for p in self.memory.profile(user).preferences]}"
+
+    @override
+    def _resolve_model_profile(self) -> ModelProfile | None:
+        profile = ModelProfile(
+            name=self.model_name,
+            open_weights=True,
+            text_inputs=True,
+            text_outputs=True,
+            image_inputs=False,
+            audio_inputs=False,
+            video_inputs=False,
+            tool_calling=False,
+            structured_output=False,
+            reasoning_output=False,
+        )
+        if (size := context_size(self.model_name)) is not None:
+            profile["max_input_tokens"] = size
+        return profile
+
+    @override
+    def get_token_ids(self, text: str) -> list[int]:
+        return self._engine().prompts.encode(text)
+
+    @override
+    def get_num_tokens_from_messages(self, messages: list[BaseMessage], tools: Sequence[Any] | None = None) -> int:
+        """Count the tokens of the whole prompt: the chat template's own tokens and the tools' schemas included."""
+        from langchain_core.utils.function_calling import convert_to_openai_tool
+
+        schemas = [convert_to_openai_tool(tool) for tool in tools or ()] or None
+        _, prompt_ids = fit_template(self._engine().prompts, to_chat_dicts(messages), schemas)
+        return len(prompt_ids)
+
+    # ---- the user id: lifted from the config into the call, so that it reaches `_stream` and the cache key
+
+    def _lift(self, config: RunnableConfig | None, kwargs: dict[str, Any]) -> dict[str, Any]:
+        if "user_id" not in kwargs:
+            user_id = ensure_config(config).get("configurable", {}).get("user_id")
+            if user_id is not None:
+                kwargs["user_id"] = user_id
+        return kwargs
+
+    @override
+    def invoke(self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any) -> AIMessage:
+        return super().invoke(input, config, **self._lift(config, kwargs))
+
+    @override
+    async def ainvoke(
+        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> AIMessage:
+        return await super().ainvoke(input, config, **self._lift(config, kwargs))
+
+    @override
+    def stream(
+        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Iterator[AIMessageChunk]:
+        yield from super().stream(input, config, **self._lift(config, kwargs))
+
+    @override
+    async def astream(
+        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> AsyncIterator[AIMessageChunk]:
+        stream = super().astream(input, config, **self._lift(config, kwargs))
+        async with aclosing(stream) as chunks:  # type: ignore[type-var]
+            async for chunk in chunks:
+                yield chunk
+
+    @override
+    def stream_events(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        return super().stream_events(input, config, **self._lift(config, kwargs))
+
+    @override
+    def astream_events(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        return super().astream_events(input, config, **self._lift(config, kwargs))
+
+    @override
+    def batch(self, inputs: list[Any], config: Any = None, **kwargs: Any) -> list[AIMessage]:
+        """Answer many inputs at once; all of them share the engine's batches, each with its own user and settings."""
+        return super().batch(inputs, _wide(config, len(inputs)), **kwargs)
+
+    @override
+    def batch_as_completed(self, inputs: Sequence[Any], config: Any = None, **kwargs: Any) -> Iterator[Any]:
+        yield from super().batch_as_completed(inputs, _wide(config, len(inputs)), **kwargs)
+
+    # ---- one call
+
+    def _embedder(self) -> Any | None:
+        return self.embedder or getattr(self.memory, "embedder", None)
+
+    def _engine(self) -> Engine:
+        return shared_engine(
+            self.model_name, self.reward_model, device=self.device, dtype=self.dtype, embedder=self._embedder()
+        )
+
+    def _user(self, kwargs: Mapping[str, Any]) -> str | None:
+        user = kwargs.get("user_id", self.user_id)
+        if user is None and self.require_user:
+            raise InvalidRequestError(
+                "This ChatPAD requires a user id, but the call has none. Pass user_id=…, or "
+                'config={"configurable": {"user_id": …}}.'
+            )
+        if user is not None and (not isinstance(user, str) or not user.strip()):
+            raise InvalidRequestError(f"user_id has to be a string that is not blank, but is {user!r}.")
+        return user
+
+    def _condition(
+        self, user: str | None, query: str, kwargs: Mapping[str, Any], engine: Engine
+    ) -> tuple[WeightedPreference, ...]:
+        """The preferences of this call: the keyword's if given, else the memory's for this user and query."""
+        if kwargs.get("preference") is not None:
+            preferences = parse_preference(kwargs["preference"])
+            embedder = self._embedder()
+            if not preferences or embedder is None or getattr(engine.persrm, "head", None) is None:
+                return preferences  # the guide embeds if it needs to
+            vectors_PE = embedder.embed([preference.text for preference in preferences])
+            return tuple(
+                replace(one, embedding=vector_E) for one, vector_E in zip(preferences, vectors_PE, strict=True)
+            )
+        if self.memory is None or user is None:
+            return ()
+        if self.memory.scorer is None and engine.persrm is not None:
+            self.memory.scorer = engine.persrm
+        condition = self.memory.condition(user, query=query)
+        return tuple(WeightedPreference(item.text, item.weight, item.embedding) for item in condition)
+
+    def _request(
+        self,
+        messages: Sequence[dict[str, Any]],
+        preferences: tuple[WeightedPreference, ...],
+        kwargs: Mapping[str, Any],
+        stop: Sequence[str] | None,
+        beta: float,
+        alpha: float,
+        prompt_ids: list[int] | None = None,
+    ) -> Request:
+        options = {name: kwargs[name] for name in ("combine", "reference") if name in kwargs}
+        return Request(
+            messages=messages,
+            prompt_ids=prompt_ids,
+            preferences=preferences,
+            beta=beta,
+            alpha=alpha,
+            top_k=kwargs.get("top_k", self.top_k),
+            temperature=kwargs.get("temperature", self.temperature),
+            top_p=kwargs.get("top_p", self.top_p),
+            seed=kwargs.get("seed", self.seed),
+            max_tokens=kwargs.get("max_tokens", self.max_tokens),
+            stop=tuple(stop if stop is not None else self.stop or ()),
+            candidates=kwargs.get("top_logprobs") or 0,
+            **options,
+        )
+
+    def _submit(self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]) -> Call:
+        """Build the request and hand it to the engine. Blocks: loads weights at first use, reads memory, tokenizes."""
+        if unknown := sorted(set(kwargs) - _CALL_KEYWORDS):
+            raise InvalidRequestError(f"ChatPAD got unknown keywords {unknown}. Allowed: {sorted(_CALL_KEYWORDS)}.")
+        if kwargs.get("model", self.model_name) != self.model_name:
+            other = self.model_copy(update={"model_name": kwargs["model"]})
+            return other._submit(messages, stop, kwargs)
+        user = self._user(kwargs)
+        dicts = to_chat_dicts(messages)
+        engine = self._engine()
+        dicts, prompt_ids = fit_template(engine.prompts, dicts)
+        preferences = self._condition(user, last_user_text(dicts), kwargs, engine)
+
+        guided = engine.guide is not None
+        if preferences and (kwargs.get("condition_base", self.condition_base) or not guided):
+            told = with_preferences(dicts, [(preference.text, preference.weight) for preference in preferences])
+            _, prompt_ids = fit_template(engine.prompts, told)
+        best_beta, best_alpha = engine.recommended
+        beta = _first(kwargs.get("beta"), self.beta, best_beta)
+        request = self._request(
+            dicts,
+            preferences if guided else (),
+            kwargs,
+            stop,
+            beta,
+            _first(kwargs.get("alpha"), self.alpha, best_alpha),
+            prompt_ids,
+        )
+        pad = {
+            "user": user,
+            "condition": [{"text": preference.text, "weight": preference.weight} for preference in preferences],
+            "beta": beta,
+            "top_k": request.top_k,
+            "response_id": f"pad-{uuid.uuid4().hex}",
+        }
+        logprobs = bool(kwargs.get("logprobs")) or request.candidates > 0
+        return Call(
+            engine.submit(request),
+            self.model_name,
+            pad,
+            logprobs,
+            lambda token_id: engine.tokenizer.decode([token_id]),
+        )
+
+    @override
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        call = self._submit(messages, stop, kwargs)
+        with closing(iter(call.stream)) as events:  # type: ignore[type-var]  # leaving early cancels the request
+            for event in events:
+                if (chunk := call.push(event)) is not None:
+                    yield chunk
+
+    @override
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        submitting = asyncio.ensure_future(asyncio.to_thread(self._submit, messages, stop, kwargs))
+        try:
+            call = await asyncio.shield(submitting)
+        except asyncio.CancelledError:
+            submitting.add_done_callback(_cancel_submitted)
+            raise
+        async with aclosing(aiter(call.stream)) as events:  # type: ignore[type-var]
+            async for event in events:
+                if (chunk := call.push(event)) is not None:
+                    yield chunk
+
+    @override
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        return generate_from_stream(self._stream(messages, stop, **kwargs))
+
+    @override
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        return await agenerate_from_stream(self._astream(messages, stop, **kwargs))
+
+
+def _cancel_submitted(submitting: asyncio.Future[Call]) -> None:
+    """Stop a generation whose caller was cancelled while the request was being built."""
+    if not submitting.cancelled() and submitting.exception() is None:
+        submitting.result().stream.cancel()
+
+
+def _first(*values: float | None) -> float:
+    return next(value for value in values if value is not None)
+
+
+def _wide(config: Any, count: int) -> list[RunnableConfig]:
+    """Let `count` inputs wait at the same time unless the config sets its own limit."""
+    width = max(1, min(count, _BATCH_THREADS))
+    return [{"max_concurrency": width, **_without_none(each)} for each in get_config_list(config, max(count, 1))]
+
+
+def _without_none(config: RunnableConfig) -> Any:
+    return {name: value for name, value in config.items() if value is not None}

@@ -1,0 +1,116 @@
+"""The engine's token events → LangChain's chunks, and a call's `preference` keyword → weighted preferences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.messages import AIMessageChunk
+from langchain_core.messages.ai import UsageMetadata
+from langchain_core.outputs import ChatGenerationChunk
+
+from pad_langchain.engine.types import TokenEvent, WeightedPreference
+from pad_langchain.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from pad_langchain.engine.engine import Stream
+
+__all__ = ["Call", "parse_preference"]
+
+
+@dataclass
+class Call:
+    """One generation under way: turns its events into chunks and keeps count.
+
+    Args:
+        stream: the engine's stream of this request.
+        model_name: reported in the last chunk.
+        pad: what steered: user, condition, beta, top_k, response_id; the mean reward (nats a token) joins at the end.
+        logprobs: attach one entry a token to the chunks.
+        decode: token id → its text, for the entries.
+    """
+
+    stream: Stream
+    model_name: str
+    pad: dict[str, Any]
+    logprobs: bool
+    decode: Callable[[int], str]
+    _tokens: int = 0
+    _reward: float = 0.0
+    _entries: list[dict[str, Any]] = field(default_factory=list)
+
+    def push(self, event: TokenEvent) -> ChatGenerationChunk | None:
+        """Take the next event; return a chunk when there is text to show or the answer ends, else None."""
+        if event.token_id >= 0:
+            self._tokens += 1
+            self._reward += event.reward
+            if self.logprobs:
+                self._entries.append(_entry(event, self.decode))
+        if not event.text and event.finish_reason is None:
+            return None
+        info: dict[str, Any] = {}
+        if self._entries:
+            info["logprobs"] = {"content": self._entries}
+            self._entries = []
+        if event.finish_reason is None:
+            return ChatGenerationChunk(message=AIMessageChunk(content=event.text), generation_info=info or None)
+        # Only the last chunk has these: chunks are added up, and added strings would be joined.
+        info["finish_reason"] = event.finish_reason
+        info["model_name"] = self.model_name
+        info["pad"] = {**self.pad, "mean_reward": self._reward / max(self._tokens, 1)}
+        message = AIMessageChunk(content=event.text, usage_metadata=self._usage(), chunk_position="last")
+        return ChatGenerationChunk(message=message, generation_info=info)
+
+    def _usage(self) -> UsageMetadata:
+        prompt = self.stream.prompt_tokens
+        return UsageMetadata(input_tokens=prompt, output_tokens=self._tokens, total_tokens=prompt + self._tokens)
+
+
+def _entry(event: TokenEvent, decode: Callable[[int], str]) -> dict[str, Any]:
+    return {
+        **_token(decode(event.token_id), event.logprob, event.reward),
+        "top_logprobs": [_token(other.text, other.logprob, other.reward) for other in event.candidates],
+    }
+
+
+def _token(text: str, logprob: float, reward: float) -> dict[str, Any]:
+    # A token that is part of a character has no text of its own; like OpenAI, say so by leaving the bytes out.
+    data = None if "\ufffd" in text else list(text.encode())
+    return {"token": text, "logprob": logprob, "reward": reward, "bytes": data}
+
+
+def parse_preference(preference: Any) -> tuple[WeightedPreference, ...]:
+    """Read a call's `preference`: a text, or a list of texts and (text, weight) pairs. An empty list is no preference.
+
+    Raises:
+        InvalidRequestError: it has another form, a text is blank or a weight is not finite.
+
+    >>> [(p.text, p.weight) for p in parse_preference(["be brief", ("be formal", -0.5)])]
+    [('be brief', 1.0), ('be formal', -0.5)]
+    """
+    if isinstance(preference, str):
+        return (WeightedPreference(preference),)
+    if not isinstance(preference, Sequence):
+        raise _unreadable(preference)
+    return tuple(_one_preference(item) for item in preference)
+
+
+def _one_preference(item: Any) -> WeightedPreference:
+    if isinstance(item, WeightedPreference):
+        return item
+    if isinstance(item, str):
+        return WeightedPreference(item)
+    if not isinstance(item, (tuple, list)) or len(item) != 2:
+        raise _unreadable(item)
+    text, weight = item
+    if not isinstance(text, str) or isinstance(weight, bool) or not isinstance(weight, (int, float)):
+        raise _unreadable(item)
+    return WeightedPreference(text, float(weight))
+
+
+def _unreadable(got: Any) -> InvalidRequestError:
+    return InvalidRequestError(
+        f"preference has to be a text, or a list of texts and (text, weight) pairs, but is {got!r}. "
+        'For example [("be concise", 1.0), ("be formal", -0.5)].'
+    )

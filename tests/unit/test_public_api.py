@@ -1,0 +1,79 @@
+"""What the packages export, and that importing them stays light."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pad_langchain
+import pad_memory
+
+
+def test_pinned_names():
+    assert pad_langchain.__all__ == [
+        "ChatPAD",
+        "ContextLengthError",
+        "EngineBusyError",
+        "EngineClosedError",
+        "GuideError",
+        "IncompatibleModelError",
+        "InvalidRequestError",
+        "MissingDependencyError",
+        "ModelLoadError",
+        "PadError",
+        "PersRM",
+        "__version__",
+    ]
+    for name in pad_langchain.__all__:
+        assert getattr(pad_langchain, name) is not None
+
+
+def test_unknown_name_says_so():
+    with pytest.raises(AttributeError, match="has no attribute 'ChatPAP'"):
+        pad_langchain.ChatPAP  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("statement", "forbidden"),
+    [
+        ("import pad_langchain", ["torch", "transformers", "chromadb", "langchain_core"]),
+        ("from pad_langchain import ChatPAD; ChatPAD()", ["torch", "sentence_transformers"]),
+        ("import pad_memory", ["torch", "transformers", "sentence_transformers", "langchain_core", "pad_langchain"]),
+        ("import pad_langchain.cli", ["torch", "transformers", "sentence_transformers", "chromadb"]),
+    ],
+)
+def test_nothing_heavy_is_imported(statement, forbidden):
+    code = f"{statement}\nimport sys\nprint(','.join(m for m in {forbidden!r} if m in sys.modules))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert result.stdout.strip() == ""
+
+
+def test_import_takes_less_than_a_second():
+    code = "import time; t = time.perf_counter(); import pad_langchain; print(time.perf_counter() - t)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert float(result.stdout) < 1.0
+
+
+def test_typed():
+    for package in (pad_langchain, pad_memory):
+        assert (Path(package.__file__).parent / "py.typed").is_file()
+
+
+def modules_with_examples():
+    for package in (pad_langchain, pad_memory):
+        folder = Path(package.__file__).parent
+        for path in sorted(folder.rglob("*.py")):
+            if ">>> " in path.read_text():
+                yield ".".join((package.__name__, *path.relative_to(folder).with_suffix("").parts))
+
+
+@pytest.mark.parametrize("name", list(modules_with_examples()))
+def test_examples_in_docstrings(name):
+    result = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
+    assert result.attempted > 0
+    assert result.failed == 0
