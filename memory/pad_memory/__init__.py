@@ -1,0 +1,39 @@
+"""A preference memory: it learns what each user likes from their feedback and keeps it in Chroma.
+
+from pad_memory import PreferenceMemory, Statement
+
+with PreferenceMemory("./memory") as memory:
+    memory.record("ada", Statement("never use emojis"))
+    print(memory.condition("ada").explain())
+"""
+
+from pad_memory.catalogue import CATALOGUE, Dimension, Pole
+from pad_memory.embedding import Embedder, SentenceEmbedder
+from pad_memory.errors import PadMemoryError
+from pad_memory.events import Choice, Critique, Edit, Feedback, Preference, Rating, Statement, Thumb
+from pad_memory.inference import Profile
+from pad_memory.memory import PreferenceMemory
+from pad_memory.scoring import Calibration, Scorer
+from pad_memory.selection import Condition
+
+__all__ = [
+    "CATALOGUE",
+    "Calibration",
+    "Choice",
+    "Condition",
+    "Critique",
+    "Dimension",
+    "Edit",
+    "Embedder",
+    "Feedback",
+    "PadMemoryError",
+    "Pole",
+    "Preference",
+    "PreferenceMemory",
+    "Profile",
+    "Rating",
+    "Scorer",
+    "SentenceEmbedder",
+    "Statement",
+    "Thumb",
+]

