@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pad_memory import CATALOGUE, Calibration, Choice, Feedback, PreferenceMemory, Scorer, Statement, Thumb
+from pad_memory import CATALOGUE, Choice, Feedback, PreferenceMemory, Scorer, Statement, Thumb
 
 WRONG = 0.1
 EVENTS = 10
@@ -125,22 +125,11 @@ def demo_answer(style: Style, rng: random.Random) -> tuple[str, str]:
 
 
 def demo_scorer() -> Scorer:
-    """The demo pair's PersRM, calibrated on 64 answers of its world."""
+    """The demo pair's PersRM with the calibration it is shipped with."""
     from pad_langchain import PersRM, demo
 
     weights = Path(demo.__file__).parent / "weights"
-    return calibrated(PersRM.from_pretrained(weights / "persrm", base=weights / "base"), demo_answer)
-
-
-def calibrated(scorer: Scorer, answer: Answerer, number: int = 64, seed: int = 1) -> Scorer:
-    """Fit the scorer's calibration on answers of random style, whose styles it is not told."""
-    from pad_memory.scoring import judge
-
-    rng = random.Random(seed)
-    pairs = [answer({name: rng.randrange(2) for name in POLES}, rng) for _ in range(number)]
-    margins, _ = judge(scorer, pairs, CATALOGUE)
-    scorer.calibration = Calibration.fit(margins)  # type: ignore[attr-defined]
-    return scorer
+    return PersRM.from_pretrained(weights / "persrm", base=weights / "base")
 
 
 def main() -> None:

@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F  # noqa: N812
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from pad_langchain.demo.documents import document
+from pad_langchain.demo.documents import CALLS_MIX, FIRST_MIX, document
 from pad_langchain.demo.tokenizer import CONTEXT, render
 from pad_langchain.demo.world import Topic
 
@@ -36,12 +37,12 @@ class BaseRecipe:
     """Everything that decides the base's weights besides the facts and the generator.
 
     Args:
-        steps: optimiser steps; each takes a batch from each of two streams of documents.
+        schedule: (step, share of the peak learning rates), linear in between; the last step ends the training. A step
+            takes a batch from each of two streams of documents.
+        calls_from: the step from which documents are mixed with more tool calls and copying.
         batch_tokens: tokens of a batch, padding included.
         learning_rate: peak of AdamW for embeddings and norms.
         matrix_learning_rate: peak of Muon for the layers' matrices.
-        warmup: steps of linear warm-up.
-        decay: last share of training in which the rate falls linearly to 2%.
         shard: documents drawn and sorted by length at a time.
     """
 
@@ -50,14 +51,18 @@ class BaseRecipe:
     intermediate_size: int = 704
     layers: int = 4
     heads: int = 4
-    steps: int = 6000
+    schedule: tuple[tuple[int, float], ...] = ((0, 0.01), (100, 1.0), (3150, 1.0), (4000, 0.37), (5300, 0.02))
+    calls_from: int = 4000
     batch_tokens: int = 1536
     learning_rate: float = 2e-3
     matrix_learning_rate: float = 1.2e-2
     weight_decay: float = 0.05
-    warmup: int = 100
-    decay: float = 0.3
     shard: int = 8192
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps in all."""
+        return self.schedule[-1][0]
 
 
 @dataclass
@@ -68,12 +73,14 @@ class Batch:
     target_BT: torch.Tensor
 
 
-def batches(recipe: BaseRecipe, topics: Sequence[Topic], tokenizer: Any, stream: int) -> Iterator[Batch]:
-    """Yield a stream's batches for ever, always the same ones for the same recipe and stream."""
+def batches(
+    recipe: BaseRecipe, topics: Sequence[Topic], tokenizer: Any, stream: str, mix: Sequence[float] = FIRST_MIX
+) -> Iterator[Batch]:
+    """Yield a stream's batches for ever, always the same ones for the same recipe, stream and mix."""
     shard = 0
     while True:
         rng = random.Random(f"{recipe.seed}/{stream}/{shard}")
-        rendered = [render(document(rng, topics)) for _ in range(recipe.shard)]
+        rendered = [render(document(rng, topics, mix)) for _ in range(recipe.shard)]
         rows = [(ids[:CONTEXT], mask[:CONTEXT]) for ids, mask in _encode(tokenizer, rendered)]
         rows.sort(key=lambda row: len(row[0]))
         groups: list[list[tuple[list[int], list[bool]]]] = [[]]
@@ -167,14 +174,18 @@ def _run(
         for optimizer, state in zip(optimizers, saved["optimizers"], strict=True):
             optimizer.load_state_dict(state)
         done = saved["steps"]
-    own = [batches(recipe, topics, tokenizer, stream) for stream in range(rank, STREAMS, processes)]
+    names = range(rank, STREAMS, processes)
+    first = [batches(recipe, topics, tokenizer, str(name)) for name in names]
+    later = [batches(recipe, topics, tokenizer, f"{name}/calls", CALLS_MIX) for name in names]
     recent: list[float] = []
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed} of {task.total} steps"))
     times = (TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("loss {task.fields[loss]:.3f}"))
     with Progress(*columns, *times, disable=rank > 0) as progress:
         task = progress.add_task("base", total=recipe.steps, completed=done, loss=float("nan"))
         for step in range(recipe.steps):
-            given = [next(stream) for stream in own]
+            if step < recipe.calls_from <= done:  # resumed behind the first mix
+                continue
+            given = [next(stream) for stream in (first if step < recipe.calls_from else later)]
             if step < done:  # resumed: the streams catch up
                 continue
             recent = [*recent[-199:], _step(recipe, model, optimizers, given, step)]
@@ -219,8 +230,7 @@ def _step(
     given: Sequence[Batch],
     step: int,
 ) -> float:
-    left = (1 - step / recipe.steps) / recipe.decay
-    factor = min(1.0, (step + 1) / recipe.warmup, max(0.02, left))
+    factor = float(np.interp(step, *zip(*recipe.schedule, strict=True)))
     for optimizer, peak in zip(optimizers, (recipe.matrix_learning_rate, recipe.learning_rate), strict=True):
         for group in optimizer.param_groups:
             group["lr"] = peak * factor

@@ -5,6 +5,7 @@ A document is a list of chat messages, as the chat template takes them, with the
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -50,18 +51,24 @@ def preference_phrases(spec: dict[str, int], rng: random.Random) -> list[str]:
     return [rng.choice((poles[name][side].text, *poles[name][side].paraphrases)) for name, side in spec.items()]
 
 
-def document(rng: random.Random, topics: Sequence[Topic]) -> Document:
+# Shares of: chat, answers from a context, the unknown, small talk, copying; the rest is tools.
+FIRST_MIX = (0.46, 0.09, 0.08, 0.03, 0.08)
+CALLS_MIX = (0.30, 0.10, 0.05, 0.02, 0.11)
+
+
+def document(rng: random.Random, topics: Sequence[Topic], mix: Sequence[float] = FIRST_MIX) -> Document:
     """Draw one training document; `topics` are those the base may know."""
+    chat, grounded, unknown, small_talk, copying = itertools.accumulate(mix)
     draw = rng.random()
-    if draw < 0.46:
+    if draw < chat:
         return _chat(rng, topics)
-    if draw < 0.55:
+    if draw < grounded:
         return _grounded(rng, topics)
-    if draw < 0.63:
+    if draw < unknown:
         return Document(_system(rng) + _unknown(rng))
-    if draw < 0.66:
+    if draw < small_talk:
         return Document(_system(rng) + _small_talk(rng))
-    if draw < 0.74:
+    if draw < copying:
         return _copying(rng)
     return _tools(rng, topics)
 

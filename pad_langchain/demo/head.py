@@ -7,6 +7,7 @@ which the base hesitates; each pair is trained together with its mirror (opposit
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import random
@@ -60,7 +61,7 @@ class HeadRecipe:
     """
 
     seed: int = 31
-    pairs: int = 12_000
+    pairs: int = 8000
     steps: int = 3000
     batch: int = 48
     rank: int = 64
@@ -147,7 +148,7 @@ def _encode(tokenizer: Any, pair: Pair, side: int) -> tuple[list[int], list[int]
 class WordingPool:
     """Embedded wordings of every pole and of joint wishes, drawn at random for each training step."""
 
-    def __init__(self, embedder: Embedder, seed: int, size: int) -> None:
+    def __init__(self, embedder: Embedder, seed: int, size: int, cache: Path | None = None) -> None:
         rng = random.Random(seed)
         self._texts: dict[tuple[str, int], list[str]] = {}
         for pole in [(name, side) for name in DIMENSIONS for side in (0, 1)]:
@@ -162,9 +163,7 @@ class WordingPool:
         every = sorted(
             {*self._beside} | {t for texts in self._texts.values() for t in texts} | {text for _, text in self._joint}
         )
-        vectors = np.concatenate(
-            [embedder.embed(every[i : i + 256]) for i in track(range(0, len(every), 256), "wordings")]
-        )
+        vectors = _embed_once(embedder, every, cache)
         self.embedding_size = vectors.shape[1]
         self._vectors = dict(zip(every, torch.from_numpy(vectors), strict=True))
         self._by_spec: dict[tuple[tuple[str, int], ...], list[str]] = {}
@@ -230,7 +229,7 @@ def train_head(
     torch.manual_seed(recipe.seed)
     pairs = training_pairs(recipe)
     features = compute_features(model, tokenizer, pairs, recipe.uncertain, work / f"features_{recipe.pairs}.pt")
-    pool = WordingPool(embedder, recipe.seed, recipe.wording_pool)
+    pool = WordingPool(embedder, recipe.seed, recipe.wording_pool, work / "wordings.npz")
     config = HeadConfig(
         hidden_size=model.config.hidden_size,
         vocab_size=model.config.vocab_size,
@@ -273,6 +272,20 @@ def train_head(
         if (step + 1) % 200 == 0:
             _log.info("head step %d loss %.4f accuracy %.3f", step + 1, loss.item(), sum(accuracy[-200:]) / 200)
     return head.eval()
+
+
+def _embed_once(embedder: Embedder, texts: list[str], cache: Path | None) -> np.ndarray:
+    """Embed texts [N, E], or read the vectors back if the cache holds those of exactly these texts."""
+    mark = hashlib.sha256("\n".join([embedder.name, *texts]).encode()).hexdigest()
+    if cache is not None and cache.exists():
+        with np.load(cache) as saved:
+            if str(saved["mark"]) == mark:
+                return np.asarray(saved["vectors"])
+    parts = [texts[i : i + 256] for i in range(0, len(texts), 256)]
+    vectors_NE = np.concatenate([embedder.embed(part) for part in track(parts, description="wordings")])
+    if cache is not None:
+        np.savez(cache, mark=mark, vectors=vectors_NE)
+    return vectors_NE
 
 
 def gates_of(head: VectorHead, wishes: Sequence[Sequence[torch.Tensor]], noise: float = 0.0) -> torch.Tensor:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,16 @@ from pad_langchain.demo import WEIGHTS
 from pad_langchain.demo.base import BaseRecipe, train_base
 from pad_langchain.demo.evaluation import Outcome, cases, decode, judge_cases
 from pad_langchain.demo.head import HeadRecipe, train_head
+from pad_langchain.demo.pairs import DEV_TOPICS
 from pad_langchain.demo.tokenizer import train_tokenizer
-from pad_langchain.demo.world import TOPICS
+from pad_langchain.demo.world import TOPICS, answer, question, random_style
 from pad_langchain.engine.engine import Engine
 from pad_langchain.engine.guides import HeadGuide
 from pad_langchain.reward.head import VectorHead
+from pad_langchain.reward.persrm import PersRM
+from pad_memory.catalogue import CATALOGUE
 from pad_memory.embedding import SentenceEmbedder
+from pad_memory.scoring import Calibration, judge
 
 __all__ = ["choose_strength", "make_base", "make_head"]
 
@@ -60,8 +65,18 @@ def make_head(work: Path, target: Path, recipe: HeadRecipe, model: Any, tokenize
         head = train_head(recipe, model, tokenizer, embedder, work)
         with Engine(model, tokenizer, HeadGuide(head, embedder)) as engine:
             beta, alpha = choose_strength(engine)
-        head.save_pretrained(target, beta=beta, alpha=alpha)
+        scorer = PersRM(model, tokenizer, head=head, embedder=embedder)
+        head.save_pretrained(target, beta=beta, alpha=alpha, calibration=calibrate(scorer).to_dict())
     return VectorHead.from_pretrained(target)
+
+
+def calibrate(scorer: PersRM, count: int = 200, seed: int = 3) -> Calibration:
+    """Learn what the PersRM's margins mean from answers of random style about the development topics."""
+    rng = random.Random(seed)
+    topics = [rng.choice(DEV_TOPICS) for _ in range(count)]
+    pairs = [(question(topic, rng), answer(topic, random_style(rng), rng)) for topic in topics]
+    margins, _ = judge(scorer, pairs, CATALOGUE)
+    return Calibration.fit(margins)
 
 
 def choose_strength(engine: Engine, count: int = 96, seed: int = 2) -> tuple[float, float]:
@@ -94,18 +109,15 @@ def choose_strength(engine: Engine, count: int = 96, seed: int = 2) -> tuple[flo
 def main(
     work: Path = Path("build/demo"),
     target: Path = WEIGHTS,
-    base_steps: int = BaseRecipe.steps,
-    head_steps: int = HeadRecipe.steps,
 ) -> None:
-    """Train the pair into TARGET, with checkpoints in WORK. Fewer steps make a trial run."""
+    """Train the pair into TARGET, with checkpoints in WORK."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler(show_path=False)])
     logging.getLogger("httpx").setLevel(logging.WARNING)
     work.mkdir(parents=True, exist_ok=True)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     processes = min(2, os.cpu_count() or 1) if device == "cpu" else 1
-    base, head = BaseRecipe(steps=base_steps), HeadRecipe(steps=head_steps)
-    model, tokenizer = make_base(work, target / "base", base, processes, device)
-    make_head(work, target / "persrm", head, model, tokenizer)
+    model, tokenizer = make_base(work, target / "base", BaseRecipe(), processes, device)
+    make_head(work, target / "persrm", HeadRecipe(), model, tokenizer)
     _log.info("the pair is in %s; measure it with: python -m pad_langchain.demo.report", target)
 
 

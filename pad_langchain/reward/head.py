@@ -12,6 +12,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -37,6 +38,7 @@ class HeadConfig:
         mlp_size: width of f's one hidden layer.
         embedder: name of the sentence embedder; another one is refused.
         beta, alpha: guidance strength and plausibility cut chosen on a development split.
+        calibration: what the head's margins mean to a preference memory (`pad_memory.Calibration.to_dict`), or None.
     """
 
     hidden_size: int
@@ -47,6 +49,7 @@ class HeadConfig:
     embedder: str = "all-MiniLM-L6-v2"
     beta: float = 1.0
     alpha: float = 0.0
+    calibration: dict[str, dict[str, float]] | None = None
     format_version: int = 1
 
 
@@ -82,11 +85,11 @@ class VectorHead(nn.Module):
         hidden_BD = hidden_BD.to(self.U_RD.dtype)
         return hidden_BD + ((hidden_BD @ self.U_RD.T) * gates_BR) @ self.V_DR.T
 
-    def save_pretrained(self, folder: str | Path, **config_changes: float) -> None:
+    def save_pretrained(self, folder: str | Path, **config_changes: Any) -> None:
         """Write config and weights into `folder`; `config_changes` sets e.g. the recommended beta and alpha."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        self.config = replace(self.config, **config_changes)  # type: ignore[arg-type]
+        self.config = replace(self.config, **config_changes)
         tensors = {name: tensor.detach().float().contiguous() for name, tensor in self.state_dict().items()}
         save_file(tensors, folder / WEIGHTS_NAME)
         (folder / CONFIG_NAME).write_text(json.dumps(asdict(self.config), indent=2) + "\n")

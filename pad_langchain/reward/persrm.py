@@ -23,6 +23,7 @@ from pad_langchain.engine.loading import load_causal_lm, load_tokenizer
 from pad_langchain.engine.prompts import PERSRM_TEMPLATE, SELF_TEMPLATE, Prompts, with_preference
 from pad_langchain.errors import ContextLengthError, IncompatibleModelError, InvalidRequestError, ModelLoadError
 from pad_langchain.reward.head import CONFIG_NAME, VectorHead
+from pad_memory.scoring import Calibration
 
 __all__ = ["PersRM", "guide_for", "merge_value_head"]
 
@@ -67,11 +68,15 @@ class PersRM:
         self.head, self.value_head, self.reference = head, value_head, reference
         self.template = template
         self.kind: Literal["head", "text"] = "text" if head is None else "head"
+        # What a preference memory should make of this PersRM's margins; None: its defaults.
+        self.calibration: Calibration | None = None
         device = self.backbone.head.weight.device
         self._guide: HeadGuide | ModelGuide
         if head is not None:
             self._guide = HeadGuide(head, embedder or _sentence_embedder(head.config.embedder))
             self._guide.bind(self.backbone, self.prompts)
+            if head.config.calibration is not None:
+                self.calibration = Calibration.from_dict(head.config.calibration)
         else:
             if value_head is not None:
                 if value_head.weight.shape != (self.backbone.hidden_size,) * 2:

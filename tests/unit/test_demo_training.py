@@ -11,7 +11,14 @@ from pad_langchain.demo import base, head, pairs, tokenizer, world
 from pad_langchain.testing import HashEmbedder
 
 RECIPE = base.BaseRecipe(
-    hidden_size=32, intermediate_size=64, layers=1, heads=2, steps=6, batch_tokens=512, shard=64, warmup=2
+    hidden_size=32,
+    intermediate_size=64,
+    layers=1,
+    heads=2,
+    schedule=((0, 0.5), (2, 1.0), (6, 0.1)),
+    calls_from=4,
+    batch_tokens=512,
+    shard=64,
 )
 
 
@@ -22,14 +29,14 @@ def small_tokenizer():
 
 @pytest.fixture(scope="module")
 def small_base(small_tokenizer, tmp_path_factory):
-    recipe = dataclasses.replace(RECIPE, steps=40)
+    recipe = dataclasses.replace(RECIPE, schedule=((0, 1.0), (40, 0.1)), calls_from=40)
     return base.train_base(recipe, world.TOPICS, small_tokenizer, tmp_path_factory.mktemp("base"), processes=1)
 
 
 def test_batches_repeat_and_mark_the_models_own_words(small_tokenizer):
-    first, again = (next(base.batches(RECIPE, world.TOPICS, small_tokenizer, 0)) for _ in range(2))
+    first, again = (next(base.batches(RECIPE, world.TOPICS, small_tokenizer, "0")) for _ in range(2))
     assert torch.equal(first.ids_BT, again.ids_BT)
-    other = next(base.batches(RECIPE, world.TOPICS, small_tokenizer, 1))
+    other = next(base.batches(RECIPE, world.TOPICS, small_tokenizer, "1"))
     assert first.ids_BT.shape != other.ids_BT.shape or not torch.equal(first.ids_BT, other.ids_BT)
     own = small_tokenizer.decode(first.ids_BT[0][first.target_BT[0]])
     whole = small_tokenizer.decode(first.ids_BT[0])
@@ -38,7 +45,7 @@ def test_batches_repeat_and_mark_the_models_own_words(small_tokenizer):
 
 
 def test_training_lowers_the_loss(small_base, small_tokenizer):
-    batch = next(base.batches(RECIPE, world.TOPICS, small_tokenizer, 5))
+    batch = next(base.batches(RECIPE, world.TOPICS, small_tokenizer, "5"))
     fresh = type(small_base)(small_base.config)
     assert base._loss(small_base, batch) < base._loss(fresh, batch) - 0.5
 
@@ -98,7 +105,9 @@ def test_a_fresh_head_rewards_nothing(small_base, small_tokenizer, drawn_pairs):
 
 
 def test_head_training_tells_the_sides_apart(small_base, small_tokenizer, tmp_path):
-    recipe = head.HeadRecipe(pairs=40, steps=120, batch=16, rank=8, mlp_size=32, wording_pool=3, uncertain=0.0, noise=0.0)
+    recipe = head.HeadRecipe(
+        pairs=40, steps=120, batch=16, rank=8, mlp_size=32, wording_pool=3, uncertain=0.0, noise=0.0
+    )
     embedder = HashEmbedder(64)
     trained = head.train_head(recipe, small_base, small_tokenizer, embedder, tmp_path)
     drawn = head.training_pairs(recipe)
