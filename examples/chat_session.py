@@ -8,7 +8,7 @@ from langgraph.checkpoint.memory import MemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 
 from pad_langchain import ChatPAD
-from pad_memory import PreferenceMemory, Thumb
+from pad_memory import Choice, PreferenceMemory
 
 memory = PreferenceMemory()
 llm = ChatPAD(memory=memory, max_tokens=120)
@@ -38,13 +38,11 @@ def main() -> None:
 
     question = "What is a lion?"
     before = ask("ada", "monday", question)
-    # Thumbs for two answers are evidence; what they have in common becomes the preference.
-    for text in ("What is a tiger?", "What is a wolf?", "What is copper?"):
-        dry, funny = (
-            llm.invoke(text, preference=wish).text for wish in ("be serious, no jokes", "be funny, tell a joke")
-        )
-        memory.record("ada", Thumb(prompt=text, response=dry, up=False))
-        memory.record("ada", Thumb(prompt=text, response=funny, up=True))
+    # A choice between two answers is evidence: they are alike in all but humor, so that is what the choices teach.
+    alike = ["no emojis please", "give an example", "be detailed", "add a safety note"]
+    for text in ("What is a tiger?", "What is a wolf?", "What is copper?", "What is a violin?", "What is tennis?", "Where is Japan?"):
+        dry, funny = (llm.invoke(text, preference=[wish, *alike]).text for wish in ("be serious", "be funny"))
+        memory.record("ada", Choice(prompt=text, chosen=funny, rejected=dry))
     print(f"ada now: {memory.condition('ada', query=question).explain()}\n")
     after = ask("ada", "tuesday", question)
     print("The answer changed." if after != before else "The answer is the same.")

@@ -24,9 +24,13 @@ from pad_langchain.errors import (
 
 if TYPE_CHECKING:
     from pad_langchain.chat_model import ChatPAD
+    from pad_langchain.llama_index import PADLLM
+    from pad_langchain.middleware import PreferenceMiddleware
     from pad_langchain.reward.persrm import PersRM
+    from pad_langchain.store import PreferenceStore
 
 __all__ = [
+    "PADLLM",
     "ChatPAD",
     "ContextLengthError",
     "EngineBusyError",
@@ -38,13 +42,21 @@ __all__ = [
     "ModelLoadError",
     "PadError",
     "PersRM",
+    "PreferenceMiddleware",
+    "PreferenceStore",
     "__version__",
 ]
 
 __version__ = "0.1.0"
 
 # LangChain and torch take seconds to import: they come with the first use of a name, not with the package.
-_LAZY = {"ChatPAD": "pad_langchain.chat_model", "PersRM": "pad_langchain.reward.persrm"}
+_LAZY = {
+    "ChatPAD": "pad_langchain.chat_model",
+    "PADLLM": "pad_langchain.llama_index",
+    "PersRM": "pad_langchain.reward.persrm",
+    "PreferenceMiddleware": "pad_langchain.middleware",
+    "PreferenceStore": "pad_langchain.store",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -4,33 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import LanguageModelInput
-from langchain_core.language_models.chat_models import (
-    BaseChatModel,
-    LangSmithParams,
-    agenerate_from_stream,
-    generate_from_stream,
-)
+from langchain_core.language_models.chat_models import LangSmithParams, agenerate_from_stream, generate_from_stream
 from langchain_core.language_models.model_profile import ModelProfile
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
-from langchain_core.runnables import RunnableConfig
-from langchain_core.runnables.config import ensure_config, get_config_list
+from langchain_core.runnables import Runnable
+from langchain_core.tools import BaseTool
+from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, Field, SecretStr, model_validator
 from typing_extensions import Self, override
 
 from pad_langchain import __version__
 from pad_langchain.chunks import Call, parse_preference
+from pad_langchain.constraints import Constraint, constrain
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import InvalidRequestError
-from pad_langchain.messages import fit_template, last_user_text, to_chat_dicts, with_preferences
+from pad_langchain.messages import fit_template, last_user_text, to_chat_dicts, with_preferences, with_system
 from pad_langchain.runtime import DEMO_MODEL, context_size, shared_engine
+from pad_langchain.structured import structured_output
+from pad_langchain.user_calls import UserChatModel
 
 if TYPE_CHECKING:
     from pad_langchain.engine.engine import Engine
@@ -39,14 +38,16 @@ __all__ = ["ChatPAD"]
 
 # What a call may set by keyword; each overrides the field of the same name.
 _CALL_SETTINGS = ("beta", "alpha", "top_k", "temperature", "top_p", "max_tokens", "seed", "condition_base")
+_BINDINGS = ("tools", "tool_choice", "parallel_tool_calls", "response_format")
 _CALL_KEYWORDS = frozenset(
-    (*_CALL_SETTINGS, "model", "user_id", "preference", "combine", "reference", "logprobs", "top_logprobs", "stream")
+    (
+        *(*_CALL_SETTINGS, *_BINDINGS, "model", "user_id", "preference", "combine", "reference"),
+        *("logprobs", "top_logprobs", "stream"),
+    )
 )
-# Callers of one `batch` wait in threads; the engine decodes this many side by side.
-_BATCH_THREADS = 32
 
 
-class ChatPAD(BaseChatModel):
+class ChatPAD(UserChatModel):
     """A chat model that answers each user in their own way, while it decodes, without fine-tuning.
 
     Without arguments it is the demo pair that comes with the package: CPU, no network. Weights load at the first call.
@@ -69,6 +70,8 @@ class ChatPAD(BaseChatModel):
         require_user: refuse calls without a user id.
         device: "auto", "cpu", "cuda", …
         dtype: "auto", "float32", "bfloat16", …
+        response_template: how answers are split into text and tool calls: transformers' response template, or the name
+            of one that comes with the package ("llama-3", "mistral"); None finds it out from the tokenizer.
         embedder: sentence embedder for preferences given by keyword; None is the memory's, else the default one.
         api_key, timeout, max_retries: accepted, as apps pass them to every chat model; no effect on a local one.
 
@@ -101,6 +104,7 @@ class ChatPAD(BaseChatModel):
     device: str = "auto"
     dtype: str = "auto"
     embedder: Any = Field(default=None, exclude=True, repr=False)
+    response_template: dict[str, Any] | str | None = None
     streaming: bool = False
     api_key: SecretStr | None = Field(default=None, exclude=True, repr=False)
     timeout: float | None = Field(default=None, exclude=True, repr=False)
@@ -153,8 +157,8 @@ class ChatPAD(BaseChatModel):
             image_inputs=False,
             audio_inputs=False,
             video_inputs=False,
-            tool_calling=False,
-            structured_output=False,
+            tool_calling=True,
+            structured_output=True,
             reasoning_output=False,
         )
         if (size := context_size(self.model_name)) is not None:
@@ -168,62 +172,53 @@ class ChatPAD(BaseChatModel):
     @override
     def get_num_tokens_from_messages(self, messages: list[BaseMessage], tools: Sequence[Any] | None = None) -> int:
         """Count the tokens of the whole prompt: the chat template's own tokens and the tools' schemas included."""
-        from langchain_core.utils.function_calling import convert_to_openai_tool
-
         schemas = [convert_to_openai_tool(tool) for tool in tools or ()] or None
         _, prompt_ids = fit_template(self._engine().prompts, to_chat_dicts(messages), schemas)
         return len(prompt_ids)
 
-    # ---- the user id: lifted from the config into the call, so that it reaches `_stream` and the cache key
-
-    def _lift(self, config: RunnableConfig | None, kwargs: dict[str, Any]) -> dict[str, Any]:
-        if "user_id" not in kwargs:
-            user_id = ensure_config(config).get("configurable", {}).get("user_id")
-            if user_id is not None:
-                kwargs["user_id"] = user_id
-        return kwargs
+    # ---- tools and structured output
 
     @override
-    def invoke(self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any) -> AIMessage:
-        return super().invoke(input, config, **self._lift(config, kwargs))
+    def bind_tools(
+        self,
+        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
+        *,
+        tool_choice: str | dict[str, Any] | bool | None = None,
+        parallel_tool_calls: bool | None = None,
+        strict: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """Show the model tools. What it calls is valid by grammar: a tool's name and arguments of its schema.
+
+        Args:
+            tools: functions, `BaseTool`s, pydantic models, TypedDicts or OpenAI-style dicts; no two of one name.
+            tool_choice: "auto" (the model decides), "any", "required" or True (it has to call), a tool's name, "none".
+            parallel_tool_calls: whether several calls may come at once; None: yes, unless a call is forced.
+            strict: True makes every argument required; False allows arguments that the schema does not name.
+            kwargs: settings of each call, such as `response_format` for the answer that calls no tool.
+
+        Raises:
+            InvalidRequestError: at the call: unknown tool_choice, two tools of one name, a schema beyond the grammar.
+        """
+        bound = {"tools": [convert_to_openai_tool(tool, strict=strict) for tool in tools], **kwargs}
+        if tool_choice is not None:
+            bound["tool_choice"] = tool_choice
+        if parallel_tool_calls is not None:
+            bound["parallel_tool_calls"] = parallel_tool_calls
+        return super().bind(**bound)
 
     @override
-    async def ainvoke(
-        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> AIMessage:
-        return await super().ainvoke(input, config, **self._lift(config, kwargs))
-
-    @override
-    def stream(
-        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> Iterator[AIMessageChunk]:
-        yield from super().stream(input, config, **self._lift(config, kwargs))
-
-    @override
-    async def astream(
-        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> AsyncIterator[AIMessageChunk]:
-        stream = super().astream(input, config, **self._lift(config, kwargs))
-        async with aclosing(stream) as chunks:  # type: ignore[type-var]
-            async for chunk in chunks:
-                yield chunk
-
-    @override
-    def stream_events(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
-        return super().stream_events(input, config, **self._lift(config, kwargs))
-
-    @override
-    def astream_events(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
-        return super().astream_events(input, config, **self._lift(config, kwargs))
-
-    @override
-    def batch(self, inputs: list[Any], config: Any = None, **kwargs: Any) -> list[AIMessage]:
-        """Answer many inputs at once; all of them share the engine's batches, each with its own user and settings."""
-        return super().batch(inputs, _wide(config, len(inputs)), **kwargs)
-
-    @override
-    def batch_as_completed(self, inputs: Sequence[Any], config: Any = None, **kwargs: Any) -> Iterator[Any]:
-        yield from super().batch_as_completed(inputs, _wide(config, len(inputs)), **kwargs)
+    def with_structured_output(
+        self,
+        schema: Any = None,
+        *,
+        method: str = "json_schema",
+        include_raw: bool = False,
+        strict: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, Any]:
+        """Answer in the form of `schema`, by grammar: see `pad_langchain.structured.structured_output`."""
+        return structured_output(self, schema, method=method, include_raw=include_raw, strict=strict, **kwargs)
 
     # ---- one call
 
@@ -275,11 +270,14 @@ class ChatPAD(BaseChatModel):
         beta: float,
         alpha: float,
         prompt_ids: list[int] | None = None,
+        bound: Constraint | None = None,
     ) -> Request:
         options = {name: kwargs[name] for name in ("combine", "reference") if name in kwargs}
         return Request(
             messages=messages,
             prompt_ids=prompt_ids,
+            tools=bound.tools if bound else None,
+            grammar=bound.grammar if bound else None,
             preferences=preferences,
             beta=beta,
             alpha=alpha,
@@ -303,13 +301,19 @@ class ChatPAD(BaseChatModel):
         user = self._user(kwargs)
         dicts = to_chat_dicts(messages)
         engine = self._engine()
-        dicts, prompt_ids = fit_template(engine.prompts, dicts)
-        preferences = self._condition(user, last_user_text(dicts), kwargs, engine)
+        bound = constrain(
+            engine,
+            response_template=self.response_template,
+            **{name: kwargs[name] for name in _BINDINGS if name in kwargs},
+        )
+        dicts, prompt_ids = fit_template(engine.prompts, with_system(dicts, bound.told), bound.tools)
+        question = last_user_text(dicts)
+        preferences = self._condition(user, question, kwargs, engine)
 
         guided = engine.guide is not None
         if preferences and (kwargs.get("condition_base", self.condition_base) or not guided):
             told = with_preferences(dicts, [(preference.text, preference.weight) for preference in preferences])
-            _, prompt_ids = fit_template(engine.prompts, told)
+            _, prompt_ids = fit_template(engine.prompts, told, bound.tools)
         best_beta, best_alpha = engine.recommended
         beta = _first(kwargs.get("beta"), self.beta, best_beta)
         request = self._request(
@@ -320,8 +324,9 @@ class ChatPAD(BaseChatModel):
             beta,
             _first(kwargs.get("alpha"), self.alpha, best_alpha),
             prompt_ids,
+            bound,
         )
-        pad = {
+        pad: dict[str, Any] = {
             "user": user,
             "condition": [{"text": preference.text, "weight": preference.weight} for preference in preferences],
             "beta": beta,
@@ -335,7 +340,16 @@ class ChatPAD(BaseChatModel):
             pad,
             logprobs,
             lambda token_id: engine.tokenizer.decode([token_id]),
+            bound.parser(prompt_ids),
+            self._log(user, pad["response_id"], question),
         )
+
+    def _log(self, user: str | None, response_id: str, question: str) -> Callable[[str], None] | None:
+        """What keeps the answer in the memory's log of recent answers, so that feedback needs its response id only."""
+        if self.memory is None or user is None:
+            return None
+        responses = self.memory.responses
+        return lambda text: responses.add(user, response_id, question, text)
 
     @override
     def _stream(
@@ -399,13 +413,3 @@ def _cancel_submitted(submitting: asyncio.Future[Call]) -> None:
 
 def _first(*values: float | None) -> float:
     return next(value for value in values if value is not None)
-
-
-def _wide(config: Any, count: int) -> list[RunnableConfig]:
-    """Let `count` inputs wait at the same time unless the config sets its own limit."""
-    width = max(1, min(count, _BATCH_THREADS))
-    return [{"max_concurrency": width, **_without_none(each)} for each in get_config_list(config, max(count, 1))]
-
-
-def _without_none(config: RunnableConfig) -> Any:
-    return {name: value for name, value in config.items() if value is not None}

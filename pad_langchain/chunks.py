@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import AIMessageChunk
 from langchain_core.messages.ai import UsageMetadata
+from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk
 
+from pad_langchain.answer_parser import AnswerParser, CallDelta, Piece
 from pad_langchain.engine.types import TokenEvent, WeightedPreference
 from pad_langchain.errors import InvalidRequestError
 
@@ -29,6 +31,8 @@ class Call:
         pad: what steered: user, condition, beta, top_k, response_id; the mean reward (nats a token) joins at the end.
         logprobs: attach one entry a token to the chunks.
         decode: token id → its text, for the entries.
+        parser: splits the text into answer, reasoning and tool calls; None: all of it is the answer.
+        answered: called with the whole answer when it ends.
     """
 
     stream: Stream
@@ -36,6 +40,9 @@ class Call:
     pad: dict[str, Any]
     logprobs: bool
     decode: Callable[[int], str]
+    parser: AnswerParser | None = None
+    answered: Callable[[str], None] | None = None
+    _text: list[str] = field(default_factory=list)
     _tokens: int = 0
     _reward: float = 0.0
     _entries: list[dict[str, Any]] = field(default_factory=list)
@@ -47,24 +54,59 @@ class Call:
             self._reward += event.reward
             if self.logprobs:
                 self._entries.append(_entry(event, self.decode))
-        if not event.text and event.finish_reason is None:
+        piece = self._parse(event)
+        self._text.append(piece.text)
+        if not piece and event.finish_reason is None:
             return None
         info: dict[str, Any] = {}
         if self._entries:
             info["logprobs"] = {"content": self._entries}
             self._entries = []
         if event.finish_reason is None:
-            return ChatGenerationChunk(message=AIMessageChunk(content=event.text), generation_info=info or None)
+            return ChatGenerationChunk(message=_message(piece), generation_info=info or None)
+        if self.answered is not None:
+            self.answered("".join(self._text))
         # Only the last chunk has these: chunks are added up, and added strings would be joined.
-        info["finish_reason"] = event.finish_reason
+        called = event.finish_reason == "stop" and self.parser is not None and self.parser.calls > 0
+        info["finish_reason"] = "tool_calls" if called else event.finish_reason
         info["model_name"] = self.model_name
         info["pad"] = {**self.pad, "mean_reward": self._reward / max(self._tokens, 1)}
-        message = AIMessageChunk(content=event.text, usage_metadata=self._usage(), chunk_position="last")
+        message = _message(piece, usage_metadata=self._usage(), chunk_position="last")
         return ChatGenerationChunk(message=message, generation_info=info)
+
+    def _parse(self, event: TokenEvent) -> Piece:
+        if self.parser is None:
+            return Piece(event.text)
+        piece = self.parser.push(event.text)
+        if event.finish_reason is None:
+            return piece
+        rest = self.parser.finish()
+        return Piece(piece.text + rest.text, piece.reasoning + rest.reasoning, piece.calls + rest.calls)
 
     def _usage(self) -> UsageMetadata:
         prompt = self.stream.prompt_tokens
         return UsageMetadata(input_tokens=prompt, output_tokens=self._tokens, total_tokens=prompt + self._tokens)
+
+
+def _message(piece: Piece, **fields: Any) -> AIMessageChunk:
+    return AIMessageChunk(
+        content=piece.text,
+        additional_kwargs={"reasoning_content": piece.reasoning} if piece.reasoning else {},
+        tool_call_chunks=[
+            tool_call_chunk(name=call.name, args=call.arguments, id=call.id, index=call.index)
+            for call in _joined(piece.calls)
+        ],
+        **fields,
+    )
+
+
+def _joined(calls: Sequence[CallDelta]) -> list[CallDelta]:
+    """One piece a call: LangChain joins pieces of different chunks, but not those within one."""
+    joined: dict[int, CallDelta] = {}
+    for call in calls:
+        seen = joined.get(call.index)
+        joined[call.index] = call if seen is None else replace(seen, arguments=seen.arguments + call.arguments)
+    return list(joined.values())
 
 
 def _entry(event: TokenEvent, decode: Callable[[int], str]) -> dict[str, Any]:

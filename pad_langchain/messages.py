@@ -6,14 +6,22 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from langchain_core.messages import BaseMessage, convert_to_openai_messages
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage, convert_to_openai_messages
 
 from pad_langchain.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from pad_langchain.engine.prompts import Prompts
 
-__all__ = ["ChatDict", "fit_template", "last_user_text", "merge_runs", "to_chat_dicts", "with_preferences"]
+__all__ = [
+    "ChatDict",
+    "fit_template",
+    "last_user_text",
+    "merge_runs",
+    "to_chat_dicts",
+    "with_preferences",
+    "with_system",
+]
 
 ChatDict = dict[str, Any]
 
@@ -31,7 +39,8 @@ def to_chat_dicts(messages: Sequence[BaseMessage]) -> list[ChatDict]:
         One dict a message, roles `system`, `user`, `assistant`, `tool`.
 
     Raises:
-        InvalidRequestError: no message, an image or other non-text block, or text that is not valid Unicode.
+        InvalidRequestError: no message, an image or other non-text block, text that is not valid Unicode, or a tool
+            result whose call is not in the conversation.
 
     >>> from langchain_core.messages import HumanMessage
     >>> to_chat_dicts([HumanMessage("hello")])
@@ -39,6 +48,7 @@ def to_chat_dicts(messages: Sequence[BaseMessage]) -> list[ChatDict]:
     """
     if not messages:
         raise InvalidRequestError("There is nothing to answer: the list of messages is empty. Pass at least one.")
+    _check_results(messages)
     dicts = convert_to_openai_messages(list(messages), text_format="string")
     for message in dicts:
         message["content"] = _text(message)
@@ -47,6 +57,19 @@ def to_chat_dicts(messages: Sequence[BaseMessage]) -> list[ChatDict]:
             # Chat templates render arguments themselves and want the decoded object.
             call["function"]["arguments"] = json.loads(arguments) if isinstance(arguments, str) else arguments
     return dicts
+
+
+def _check_results(messages: Sequence[BaseMessage]) -> None:
+    called: set[str | None] = set()
+    for message in messages:
+        if isinstance(message, AIMessage):
+            called |= {call["id"] for call in (*message.tool_calls, *message.invalid_tool_calls)}
+        elif isinstance(message, ToolMessage) and message.tool_call_id not in called:
+            raise InvalidRequestError(
+                f"A tool result answers the call {message.tool_call_id!r}, but no assistant message before it made "
+                f"that call (calls so far: {sorted(str(each) for each in called)!r}). Keep the assistant message with "
+                "its tool_calls in the history when you trim it."
+            )
 
 
 def _text(message: ChatDict) -> str:
@@ -133,6 +156,11 @@ def with_preferences(messages: Sequence[ChatDict], preferences: Sequence[tuple[s
     told = " ".join(
         f"The user {'prefers' if weight > 0 else 'does not want'}: {text}." for text, weight in preferences if weight
     )
+    return with_system(messages, told)
+
+
+def with_system(messages: Sequence[ChatDict], told: str) -> list[ChatDict]:
+    """Tell the model something in a system turn, or in the one that opens the conversation; "" changes nothing."""
     if not told:
         return list(messages)
     if messages and messages[0]["role"] == "system":

@@ -12,7 +12,9 @@ from pad_memory.embedding import Embedder, SentenceEmbedder
 from pad_memory.errors import PadMemoryError
 from pad_memory.events import Choice, Critique, Edit, Feedback, Preference, Rating, Statement, Thumb
 from pad_memory.inference import Profile
+from pad_memory.langsmith import from_langsmith
 from pad_memory.memory import PreferenceMemory
+from pad_memory.responses import ResponseLog
 from pad_memory.scoring import Calibration, Scorer
 from pad_memory.selection import Condition
 
@@ -32,8 +34,10 @@ __all__ = [
     "PreferenceMemory",
     "Profile",
     "Rating",
+    "ResponseLog",
     "Scorer",
     "SentenceEmbedder",
     "Statement",
     "Thumb",
+    "from_langsmith",
 ]

@@ -1,4 +1,4 @@
-"""Feedback in LangSmith's form (`key`, `score`, `comment`, `correction`) → our events. LangSmith is not needed for it."""
+"""Feedback in LangSmith's form (`key`, `score`, `comment`, `correction`) → our events, without LangSmith itself."""
 
 from __future__ import annotations
 
@@ -48,7 +48,9 @@ def from_langsmith(
     'thumb'
     """
     if not isinstance(feedback, Mapping):
-        raise InvalidEventError(f"feedback has to be a dict such as {{'key': 'user', 'score': 1}}, but is {feedback!r}.")
+        raise InvalidEventError(
+            f"feedback has to be a dict such as {{'key': 'user', 'score': 1}}, but is {feedback!r}."
+        )
     if _type(feedback.get("feedback_source")) == "model":
         return ()
     score, comment, correction = (feedback.get(name) for name in ("score", "comment", "correction"))
@@ -69,7 +71,7 @@ def from_langsmith(
             f"This feedback says nothing that can be learned from: it has {sorted(feedback)}. It needs a score, a "
             "comment or a correction."
         )
-    about = {"response_id": response_id, "prompt": prompt, "response": response}
+    about: dict[str, Any] = {"response_id": response_id, "prompt": prompt, "response": response}
     return tuple(kind(**about, **values, **_provenance(feedback, kind)) for kind, values in kinds.items())
 
 
@@ -93,8 +95,7 @@ def _type(source: Any) -> str | None:
 def _scale(feedback: Mapping[str, Any], scale: tuple[float, float]) -> tuple[float, float]:
     config = feedback.get("feedback_config") or {}
     low, high = (
-        value if config.get(name) is None else config[name]
-        for name, value in zip(("min", "max"), scale, strict=True)
+        value if config.get(name) is None else config[name] for name, value in zip(("min", "max"), scale, strict=True)
     )
     if not low < high:
         raise InvalidEventError(f"scale has to be (worst, best) with worst < best, but is {(low, high)!r}.")

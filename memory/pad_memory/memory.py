@@ -23,6 +23,7 @@ from pad_memory.embedding import Embedder, SentenceEmbedder, embed
 from pad_memory.errors import InvalidEventError, InvalidUserError, StoreClosedError, StoreVersionError
 from pad_memory.events import Critique, Feedback, Preference, check_text
 from pad_memory.inference import Evidence, Profile, Recorded, fold, text_key
+from pad_memory.items import Items
 from pad_memory.reading import Reader
 from pad_memory.responses import ResponseLog
 from pad_memory.scoring import Scorer, judge
@@ -201,11 +202,14 @@ class PreferenceMemory:
             "tenant": self.tenant,
             "user": user,
             "events": [_record_to_dict(record) for record in records],
+            "items": Items(self).export(user),
             "profile": self._profile(owner).to_dict(),
         }
 
     def import_(self, data: Mapping[str, Any]) -> int:
-        """Add the events of an export to its user and return how many were new. All are checked before one is written.
+        """Add the events and items of an export to its user and return how many were new.
+
+        All events are checked before one is written, and so are all items.
 
         Raises:
             InvalidEventError: not an export.
@@ -229,7 +233,7 @@ class PreferenceMemory:
             if new:
                 self._write(owner, data["user"], new)
                 state.add(new)
-        return len(new)
+        return len(new) + Items(self).restore(data["user"], data.get("items", ()))
 
     def close(self) -> None:
         """Release the store. More calls to `close` do nothing; any other call raises StoreClosedError."""

@@ -3,9 +3,9 @@
 Most of what people write to an assistant is tasks ("write a short poem"), questions and quoted text. Learning from
 those would be worse than learning nothing, so a sentence counts only when all of these hold:
 
-1. It is the author's: not quoted, not code, not inside a tag or a block of context, and not said before by anybody else.
-2. It is meant to last ("from now on", "never", "I prefer …", "stop …"), or is about the answers as such ("keep it short").
-   "This time", "for now" and "in this answer" rule it out, and so does a question.
+1. It is the author's: not quoted, not code, not inside a tag or a block of context, not said before by anybody else.
+2. It is meant to last ("from now on", "never", "I prefer …", "stop …"), or is about the answers as such ("keep it
+   short"). "This time", "for now" and "in this answer" rule it out, and so does a question.
 3. It asks for something in the catalogue, or is about the answers by name ("always call me Sam").
 """
 
@@ -20,6 +20,13 @@ __all__ = ["explicit_statements"]
 
 MAX_WORDS = 30  # a longer sentence tells a story
 
+
+def _phrases(phrases: str, *, at_start: bool = False) -> re.Pattern[str]:
+    """Match any of some regular expressions parted by semicolons, as whole words."""
+    parts = "|".join(" ".join(phrase.split()) for phrase in phrases.split(";"))
+    return re.compile(rf"{'^' if at_start else ''}\b(?:{parts})\b")
+
+
 _QUOTED = re.compile(
     r"```.*?(?:```|\Z)"  # code
     r"|`[^`\n]*`"
@@ -28,11 +35,12 @@ _QUOTED = re.compile(
     r"|“[^”]*”|\"[^\"]*\"|(?<!\w)'[^'\n]*'(?!\w)|‘[^’]*’(?!\w)|«[^»]*»",
     re.DOTALL | re.MULTILINE,
 )
-# A block that an app or its user put in front of the question, up to the next heading or empty line.
+# A block that an app or its user put in front of the question, up to an empty line or a heading.
 _CONTEXT = re.compile(
-    r"^[ \t#*]*(?:context|documents?|sources?|background|excerpts?|search results?|(?:retrieved|relevant|past|previous)\b[^:\n]*"
-    r"|(?:user )?(?:memor(?:y|ies)|profile|preferences)|summary|transcript|history|notes?|e-?mail|article|text)"
-    r"[ \t*]*:.*?(?=^[ \t]*$|^[ \t#*]*(?:question|task|instructions?|query|user)[ \t*]*:|\Z)",
+    r"^[ \t#*]*(?:context|documents?|sources?|background|excerpts?|search results?|summary|transcript|history|notes?"
+    r"|(?:retrieved|relevant|past|previous)\b[^:\n]*|(?:user )?(?:memor(?:y|ies)|profile|preferences)"
+    r"|e-?mail|article|text)[ \t*]*:.*?"
+    r"(?=^[ \t]*$|^[ \t#*]*(?:question|task|instructions?|query|user)[ \t*]*:|\Z)",
     re.DOTALL | re.MULTILINE | re.IGNORECASE,
 )
 _HEADING = re.compile(r"^[ \t#*]*(?:question|task|query|user)[ \t*]*:", re.MULTILINE | re.IGNORECASE)
@@ -40,42 +48,66 @@ _SENTENCE = re.compile(r"(?<=[.!?;])\s+|\n+")
 
 _POLITE = re.compile(
     r"^(?:(?:hi|hello|hey|ok(?:ay)?|well|so|and|also|but|oh|thanks|thank you|sorry|actually)\b[ ,.!]*)*"
-    r"(?:(?:please|kindly|(?:can|could|would|will) you(?: please)?|i(?: would|['’]d) like you to|i want you to|i need you to"
-    r"|i ask you to|make sure(?: that)? (?:you|to)|try to|remember(?: to| that)?)\b[ ,]*)*",
+    r"(?:(?:please|kindly|(?:can|could|would|will) you(?: please)?|i(?: would|['’]d) like you to"
+    r"|i (?:want|need|ask) you to|make sure(?: that)? (?:you|to)|try to|remember(?: to| that)?)\b[ ,]*)*"
 )
-_ONCE = re.compile(
-    r"\b(?:this time|for now|right now|just (?:this )?once|only (?:this|here)|for this|in this|this (?:one|answer|question|text|"
-    r"email|essay|poem|story)|today|tonight|for once)\b"
+_ONCE = _phrases(
+    r"""this time; for now; right now; just (?:this )?once; only (?:this|here); for once; for this; in this; today;
+    tonight; this (?:one|answer|question|text|e-?mail|essay|poem|story)"""
 )
-_ONCE_ONLY_TASK = re.compile(
-    r"^(?:write|draft|create|generate|compose|summari[sz]e|translate|list|tell me about|describe|find|search|book|send|give me an?|"
-    r"show me|make (?:me )?an?)\b"
+_TASK = _phrases(
+    r"""write; draft; create; generate; compose; summari[sz]e; translate; list; tell me about; describe; find; search;
+    book; send; give me an?; show me; make (?:me )?an?""",
+    at_start=True,
 )
-_LASTING = re.compile(
-    r"\b(?:from now on|in (?:the )?future|going forward|from here on|every time|each time|whenever you|as a rule|"
-    r"in general|generally|by default|i(?: really| generally| usually| much| do)? (?:prefer|like|love|enjoy|appreciate)"
-    r"|i(?:['’]d| would)(?: much)? rather|i (?:really )?(?:hate|dislike|detest|despise|can(?:no|['’])?t stand|can(?:no|['’])?t bear)"
-    r"|i (?:do not|don['’]?t)(?: really)? (?:like|enjoy|want any|need any)|i(?: am|['’]m) (?:sick|tired|fed up)|no more)\b"
-    r"|^(?:always|never(?! mind)|stop|quit|call me|address me|speak to me|talk to me)\b"
-    r"|\byou(?: should| must)? (?:always|never)\b|^my preference is\b"
+_ALWAYS = _phrases(
+    r"""from now on; from here on; in (?:the )?future; going forward; every time; each time; whenever you; no more;
+    you(?: should| must)? (?:always|never)"""
+)
+# At the start of a sentence or clause: "just to let you know, I prefer lists".
+_WISH = _phrases(
+    r"""(?:^|(?<=, ))(?:i(?: really| generally| usually| much| do)? (?:prefer|like|love|enjoy|appreciate)
+    |i(?:['’]d| would)(?: much)? (?:rather|prefer|appreciate)|i(?: really)? (?:hate|dislike|detest|despise)
+    |i can(?:no|['’])?t (?:stand|bear)|i (?:do not|don['’]?t)(?: really)? (?:like|enjoy|want any|need any)
+    |i(?: am|['’]m) (?:sick|tired|fed up)|i find)"""
+)
+# With a wish in front it is a request after all: "I hate long movies, suggest a short one".
+_REQUEST = _phrases(r"recommend; suggest; give me; find me; show me; tell me; name; one; some")
+# About one piece of work: "be formal in the letter to Mr Smith".
+_PIECE = _phrases(
+    r"""(?:in|to|for|on|into|of) (?:the|my|this|that|his|her|our)
+    (?!answers?|repl|response|explanation|point|first|future)\w+"""
+)
+_COMMAND = _phrases(
+    r"""always; never(?! mind); stop; quit; call me (?!an?\b|the\b|back\b|later\b)\w+; address me; speak to me;
+    talk to me; my preference is""",
+    at_start=True,
+)
+# Wishes about the answers as such, which nobody has for one task.
+_STYLE = _phrases(
+    r"""keep (?:it|this|things|your|the answers?|answers?|explanations?);
+    be (?:more |less |very |a bit |rather )?(?!my\b|an?\b|the\b)\w+;
+    do(?: not|n['’]?t) (?:use|be|add|give|write|make|include|explain|warn|joke|skip|tell); avoid;
+    (?:skip|cut|drop|ditch|leave out|cut out) the; give me (?:more|less|fewer|shorter|longer);
+    you (?:do not|don['’]?t) (?:need|have) to;
+    no \w+(?: \w+)?(?: please)?$; use (?:more|fewer|less|no|an?|plain|simple|short|bullet|emoji|proper|technical);
+    use (?:formal|casual); (?:answer|reply|respond|explain)(?: things| everything)?(?: to)?(?: me)?
+    (?:in|with|without|as|like|more|less|briefly|shortly|formally); (?:more|less|fewer|shorter|longer) \w+;
+    shorter; longer; simpler""",
+    at_start=True,
 )
 # About somebody or something else, or a story: "she never uses emojis", "I was told …".
-_OTHERS = re.compile(
-    r"^(?:he|she|they|we|it|there|people|everyone|everybody|someone|my (?!preference)|his|her|their|our|the (?!answers?|repl)"
-    r"|i (?:was|got|had|have been|never|always|used|said|told)|you (?:said|told|wrote|mentioned))\b"
+_STORY = _phrases(
+    r"""he; she; they; we; it; there; people; everyone; everybody; someone; my (?!preference)\w+; his; her; their; our;
+    the (?!answers?|repl)\w+; i (?:was|got|had|have been|never|always|used|said|told);
+    you (?:said|told|wrote|mentioned);
+    i(?: do not| don['’]?t| really)* (?:like|love|enjoy|hate|dislike|prefer) (?:my|his|her|their|our|being)""",
+    at_start=True,
 )
-# Wishes about the answers as such, which nobody says of one task.
-_STYLE = re.compile(
-    r"^(?:keep (?:it|this|things|your|the answers?|answers?|explanations?)|be (?:more |less |very |a bit |rather )?(?!my\b|a\b|an\b|the\b)\w+"
-    r"|do(?: not|n['’]?t) (?:use|be|add|give|write|make|include|explain|warn|joke|skip|tell)|avoid|skip the|no \w+(?: \w+)?(?: please)?$"
-    r"|use (?:more|fewer|less|no|a |an |plain |simple|short|bullet|emoji|proper|technical|formal|casual)"
-    r"|(?:answer|reply|respond|explain)(?: things| everything)?(?: to)?(?: me)? (?:in|with|without|as|like|more|less|briefly|shortly|formally)"
-    r"|(?:more|less|fewer|shorter|longer) \w+|(?:shorter|longer|simpler))\b"
-)
-_ANSWERS = re.compile(
-    r"\b(?:your (?:answers?|replies|reply|responses?|explanations?|messages?|tone|style)|(?:answers?|replies|responses|explanations)\b"
-    r"|when you (?:answer|reply|explain)|you (?:answer|reply|respond|explain|write|use|call|address)|call me|address me"
-    r"|(?:answer|reply|respond|write|speak|talk|explain)(?: to me)? in)\b"
+_ANSWERS = _phrases(
+    r"""your (?:messages?|tone|style); (?:answers?|repl(?:y|ies)|responses?|explanations?);
+    you (?:answer|reply|respond|explain|write|use|call|address); call me; address me;
+    (?:write|speak|talk|respond|reply)(?: to me)? in"""
 )
 
 
@@ -85,7 +117,8 @@ def explicit_statements(text: str, reader: Reader, said_by_others: Iterable[str]
     Args:
         text: one message of the user.
         reader: knows what is in the catalogue.
-        said_by_others: what the assistant, tools and the system said; a sentence found in there is not learned again.
+        said_by_others: what the assistant, tools and the system said; a sentence found in there is not learned again,
+            unless they asked for it ("Shall I keep it short?").
 
     >>> from pad_memory import CATALOGUE, SentenceEmbedder
     >>> explicit_statements("Never use emojis. Write a short poem.", Reader(CATALOGUE, SentenceEmbedder()))
@@ -94,7 +127,9 @@ def explicit_statements(text: str, reader: Reader, said_by_others: Iterable[str]
     sentences = [sentence for sentence in _own_sentences(text) if _may_last(sentence)]
     if not sentences:
         return ()
-    others = [_plain(other) for other in said_by_others]
+    others = [
+        _plain(said) for other in said_by_others for said in _SENTENCE.split(other) if not said.rstrip().endswith("?")
+    ]
     return tuple(
         sentence
         for sentence in sentences
@@ -112,13 +147,16 @@ def _own_sentences(text: str) -> Sequence[str]:
 
 def _may_last(sentence: str) -> bool:
     words = " ".join(sentence.lower().split())
-    request = _POLITE.sub("", words, count=1)
-    asked = words.endswith("?") and not re.match(r"(?:.*\b)?(?:can|could|would|will) you\b", words)
-    if asked or len(words.split()) > MAX_WORDS or _ONCE.search(words) or _OTHERS.match(request):
+    request = _POLITE.sub("", words, count=1).rstrip(" .!?;")
+    asked = words.endswith("?") and not re.search(r"\b(?:can|could|would|will) you\b", words)
+    if asked or len(words.split()) > MAX_WORDS or _ONCE.search(words) or _STORY.match(request):
         return False
-    if _ONCE_ONLY_TASK.match(request) and not re.search(r"\b(?:from now on|always|never|every time|in future)\b", words):
+    if _ALWAYS.search(words):
+        return True
+    if _TASK.match(request) or _PIECE.search(words):
         return False
-    return bool(_LASTING.search(request) or _LASTING.search(words) or _STYLE.match(request))
+    wished = _WISH.search(request) and not _REQUEST.search(words)
+    return bool(wished or _COMMAND.match(request) or _STYLE.match(request))
 
 
 def _plain(text: str) -> str:

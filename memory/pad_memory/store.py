@@ -96,6 +96,22 @@ class Store:
             for start in range(0, len(rows), BATCH):
                 _upsert(shard, rows[start : start + BATCH], self.embedding_size)
 
+    def get(self, owner: str, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Return the metadata of an owner's rows, by id; ids that are not there are missing."""
+        shard = self._shard(owner, create=False)
+        if shard is None or not ids:
+            return {}
+        with self._reporting("read"):
+            found = shard.get(ids=list(ids), include=["metadatas"])
+        return dict(zip(found["ids"], found["metadatas"], strict=True))
+
+    def delete(self, owner: str, ids: Sequence[str]) -> None:
+        """Remove some of an owner's rows. Their bytes stay in free pages until `erase`."""
+        shard = self._shard(owner, create=False)
+        if shard is not None and ids:
+            with self._reporting("written"):
+                shard.delete(ids=list(ids))
+
     def vectors(self, owner: str, ids: Sequence[str]) -> dict[str, np.ndarray]:
         """Return the stored embeddings of an owner's rows, id → float32 [E]; ids that are not there are missing."""
         shard = self._shard(owner, create=False)
@@ -126,7 +142,7 @@ class Store:
         found: set[str] = set()
         with self._reporting("read"):
             for shard in self._all_shards():
-                where = {"$and": [{"tenant": tenant}, {"kind": "event"}]}
+                where = {"$and": [{"tenant": tenant}, {"kind": {"$in": ["event", "item"]}}]}
                 found.update(row["user"] for row in shard.get(where=where, include=["metadatas"])["metadatas"])
         return sorted(found)
 

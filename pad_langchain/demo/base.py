@@ -230,7 +230,8 @@ def _step(
     given: Sequence[Batch],
     step: int,
 ) -> float:
-    factor = float(np.interp(step, *zip(*recipe.schedule, strict=True)))
+    at, share = zip(*recipe.schedule, strict=True)
+    factor = float(np.interp(step, list(at), list(share)))
     for optimizer, peak in zip(optimizers, (recipe.matrix_learning_rate, recipe.learning_rate), strict=True):
         for group in optimizer.param_groups:
             group["lr"] = peak * factor

@@ -52,6 +52,8 @@ class HeadRecipe:
         pairs: training pairs, each used with its mirror.
         steps, batch: optimiser steps, and pairs a step.
         uncertain: tokens whose likeliest continuation has at least this probability left to others are trained on.
+        settled: share of the other tokens that is kept; on them the head learns to change nothing (weight `calm`),
+            else their sum drowns the reward of a whole answer.
         beta_train: the loss's scale on summed rewards (METHOD: β_train).
         joint: share of wishes of several dimensions that are worded as one text with one embedding.
         noise: standard deviation of the noise on an embedding, relative to its length 1.
@@ -62,17 +64,19 @@ class HeadRecipe:
 
     seed: int = 31
     pairs: int = 8000
-    steps: int = 3000
+    steps: int = 6000
     batch: int = 48
     rank: int = 64
     mlp_size: int = 256
     learning_rate: float = 3e-3
-    weight_decay: float = 0.02
+    weight_decay: float = 0.1
     beta_train: float = 0.1
     uncertain: float = 0.01
+    settled: float = 0.1
+    calm: float = 1.0
     joint: float = 0.2
-    noise: float = 0.15
-    wording_pool: int = 240
+    noise: float = 0.3
+    wording_pool: int = 300
     beside: float = 0.06
 
 
@@ -84,12 +88,14 @@ class Features:
         hidden_MD: [M, D] bfloat16, hidden state before each counted token.
         token_M: the token's id.
         base_M: its log-probability under the base (nats).
+        settled_M: bool, tokens at which the base hardly hesitates.
         starts: [2N + 1] offsets into M; answer 2 * pair + side is `starts[i]:starts[i + 1]`.
     """
 
     hidden_MD: torch.Tensor
     token_M: torch.Tensor
     base_M: torch.Tensor
+    settled_M: torch.Tensor
     starts: torch.Tensor
 
 
@@ -98,14 +104,17 @@ def compute_features(
     tokenizer: Any,
     pairs: Sequence[Pair],
     uncertain: float = 0.0,
+    settled: float = 1.0,
     cache: Path | None = None,
     batch: int = 24,
 ) -> Features:
-    """Run the base over both answers of each pair and keep the tokens where it leaves `uncertain` or more to others."""
+    """Run the base over both answers of each pair; keep the tokens where it leaves `uncertain` or more to others, and
+    the share `settled` of the rest."""
     if cache is not None and cache.exists():
         return Features(**torch.load(cache, weights_only=True))
     encoded = [_encode(tokenizer, pair, side) for pair in pairs for side in (0, 1)]
-    found: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None] = [None] * len(encoded)
+    found: list[tuple[torch.Tensor, ...] | None] = [None] * len(encoded)
+    generator = torch.Generator().manual_seed(0)
     order = sorted(range(len(encoded)), key=lambda i: sum(map(len, encoded[i])))
     head_VD = model.lm_head.weight
     chunks = [order[i : i + batch] for i in range(0, len(order), batch)]
@@ -123,13 +132,14 @@ def compute_features(
             with torch.inference_mode():
                 logprobs_TV = F.linear(hidden_TD, head_VD.float()).log_softmax(-1)
             token_T = torch.tensor(answer)
-            keep_T = logprobs_TV.max(-1).values.exp() <= 1 - uncertain
+            settled_T = logprobs_TV.max(-1).values.exp() > 1 - uncertain
+            keep_T = ~settled_T | (torch.rand(len(answer), generator=generator) < settled)
             base_T = logprobs_TV.gather(1, token_T[:, None])[:, 0]
-            found[i] = (hidden_TD[keep_T].bfloat16(), token_T[keep_T], base_T[keep_T])
+            found[i] = (hidden_TD[keep_T].bfloat16(), *(each_T[keep_T] for each_T in (token_T, base_T, settled_T)))
     kept = [part for part in found if part is not None]
     starts = torch.tensor([0, *np.cumsum([len(part[1]) for part in kept]).tolist()])
-    hidden_MD, token_M, base_M = (torch.cat([part[k] for part in kept]).clone() for k in range(3))
-    features = Features(hidden_MD, token_M, base_M, starts)
+    hidden_MD, token_M, base_M, settled_M = (torch.cat([part[k] for part in kept]).clone() for k in range(4))
+    features = Features(hidden_MD, token_M, base_M, settled_M, starts)
     if cache is not None:
         torch.save(vars(features), cache.with_suffix(".tmp"))
         os.replace(cache.with_suffix(".tmp"), cache)
@@ -155,7 +165,7 @@ class WordingPool:
             texts = {wordings({pole[0]: pole[1]}, rng)[0] for _ in range(size)}
             self._texts[pole] = sorted(texts)
         self._joint: list[tuple[Spec, str]] = []
-        for _ in range(size * 16):
+        for _ in range(size * 8):
             spec = draw_spec(rng, 2, 3, held_out=False)
             parts = [text.rstrip(".!") for text in wordings(spec, rng)]
             self._joint.append((spec, rng.choice((", ", " and ", "; ")).join(parts)))
@@ -164,7 +174,7 @@ class WordingPool:
             {*self._beside} | {t for texts in self._texts.values() for t in texts} | {text for _, text in self._joint}
         )
         vectors = _embed_once(embedder, every, cache)
-        self.embedding_size = vectors.shape[1]
+        self.embeddings_NE = torch.from_numpy(vectors)
         self._vectors = dict(zip(every, torch.from_numpy(vectors), strict=True))
         self._by_spec: dict[tuple[tuple[str, int], ...], list[str]] = {}
         for spec, text in self._joint:
@@ -207,19 +217,25 @@ def training_pairs(recipe: HeadRecipe) -> list[Pair]:
 
 def margins(
     head: VectorHead, head_VD: torch.Tensor, features: Features, index: Sequence[int], gates_NR: torch.Tensor
-) -> torch.Tensor:
-    """Reward of the chosen minus the rejected answer, Σ_t r (nats), for pairs `index` [N] under gates [N, R]."""
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Reward of the chosen minus the rejected answer for pairs `index` [N] under gates [N, R], in nats.
+
+    Returns:
+        Σ_t r(chosen) − Σ_t r(rejected) over the unsettled tokens [N], and the mean reward of the settled ones.
+    """
     spans = [(features.starts[2 * i + side], features.starts[2 * i + side + 1]) for i in index for side in (0, 1)]
     take_M = torch.cat([torch.arange(int(a), int(b)) for a, b in spans])
     row_M = torch.repeat_interleave(torch.arange(len(spans)), torch.tensor([int(b - a) for a, b in spans]))
     hidden_MD = features.hidden_MD[take_M].float()
     steered_MD = head(hidden_MD, gates_NR[row_M // 2])
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", torch.bfloat16, enabled=torch.is_grad_enabled()):
         logits_MV = F.linear(steered_MD, head_VD)
     logprob_M = -F.cross_entropy(logits_MV.float(), features.token_M[take_M], reduction="none")
     reward_M = logprob_M - features.base_M[take_M]
-    sums = torch.zeros(len(spans)).index_add(0, row_M, reward_M)
-    return sums[0::2] - sums[1::2]
+    settled_M = features.settled_M[take_M]
+    sums = torch.zeros(len(spans)).index_add(0, row_M, reward_M.masked_fill(settled_M, 0.0))
+    calm = reward_M[settled_M].mean() if bool(settled_M.any()) else reward_M.new_zeros(())
+    return sums[0::2] - sums[1::2], calm
 
 
 def train_head(
@@ -228,17 +244,19 @@ def train_head(
     """Train a head for the base; features are cached in `work`."""
     torch.manual_seed(recipe.seed)
     pairs = training_pairs(recipe)
-    features = compute_features(model, tokenizer, pairs, recipe.uncertain, work / f"features_{recipe.pairs}.pt")
+    cache = work / f"features_{recipe.pairs}.pt"
+    features = compute_features(model, tokenizer, pairs, recipe.uncertain, recipe.settled, cache)
     pool = WordingPool(embedder, recipe.seed, recipe.wording_pool, work / "wordings.npz")
     config = HeadConfig(
         hidden_size=model.config.hidden_size,
         vocab_size=model.config.vocab_size,
         rank=recipe.rank,
-        embedding_size=pool.embedding_size,
+        embedding_size=pool.embeddings_NE.shape[1],
         mlp_size=recipe.mlp_size,
         embedder=embedder.name,
     )
     head, head_VD = VectorHead(config).train(), model.lm_head.weight.detach().float()
+    head.standardize(pool.embeddings_NE)
     optimizer = torch.optim.AdamW(
         head.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=recipe.weight_decay
     )
@@ -250,6 +268,7 @@ def train_head(
         index = rng.sample(range(len(pairs)), recipe.batch)
         beside_N = torch.tensor([rng.random() < recipe.beside for _ in index])
         signed: list[torch.Tensor] = []
+        quiet: list[torch.Tensor] = []
         for side, sign in ((0, 1.0), (1, -1.0)):
             wishes = [
                 pool.draw_beside(rng)
@@ -258,12 +277,14 @@ def train_head(
                 for i, beside in zip(index, beside_N.tolist(), strict=True)
             ]
             gates_NR = gates_of(head, wishes, recipe.noise)
-            signed.append(sign * margins(head, head_VD, features, index, gates_NR))
+            margin_N, calm = margins(head, head_VD, features, index, gates_NR)
+            signed.append(sign * margin_N)
+            quiet.append(calm)
         margin_N, beside_N = torch.cat(signed), beside_N.repeat(2)
         scaled_N = recipe.beta_train * margin_N
         # A text about no style has no better side: the loss of a coin flip, least at margin 0.
         loss_N = torch.where(beside_N, -(F.logsigmoid(scaled_N) + F.logsigmoid(-scaled_N)) / 2, -F.logsigmoid(scaled_N))
-        loss = loss_N.mean()
+        loss = loss_N.mean() - recipe.calm * sum(quiet) / 2
         loss.backward()
         torch.nn.utils.clip_grad_norm_(head.parameters(), 1.0)
         optimizer.step()
@@ -294,7 +315,7 @@ def gates_of(head: VectorHead, wishes: Sequence[Sequence[torch.Tensor]], noise: 
     if noise:
         flat_PE = F.normalize(flat_PE + noise * torch.randn_like(flat_PE) / flat_PE.shape[1] ** 0.5, dim=-1)
     row_P = torch.tensor([n for n, wish in enumerate(wishes) for _ in wish])
-    gates_PR = head.f(flat_PE)
+    gates_PR = head.gates(flat_PE)
     return torch.zeros(len(wishes), gates_PR.shape[1]).index_add(0, row_P, gates_PR)
 
 
@@ -319,7 +340,7 @@ def pair_accuracy(
     with torch.inference_mode():
         gates_NR = gates_of(head, wishes)
         right = [
-            (margins(head, head_VD, features, range(i, min(i + 32, len(pairs))), gates_NR[i : i + 32]) > 0).float()
+            (margins(head, head_VD, features, range(i, min(i + 32, len(pairs))), gates_NR[i : i + 32])[0] > 0).float()
             for i in range(0, len(pairs), 32)
         ]
     return torch.cat(right).mean().item()

@@ -8,12 +8,14 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from pad_langchain.demo import world
-from pad_langchain.demo.documents import preference_phrases
+from pad_langchain.demo.more_wordings import MORE
 from pad_langchain.demo.wordings import CARRIERS, HELD_OUT_CARRIERS, NEW_KEYWORDS, REWORDED
 from pad_langchain.demo.world import DIMENSIONS, TOPICS, Topic
+from pad_memory.catalogue import find
 
 __all__ = ["DEV_TOPICS", "TEST_TOPICS", "TRAIN_TOPICS", "Pair", "draw_pair", "draw_spec", "is_held_out", "wordings"]
 
@@ -98,12 +100,12 @@ def draw_pair(rng: random.Random, topics: Sequence[Topic], spec: Spec) -> Pair:
 def wordings(spec: Spec, rng: random.Random, words: Words = "seen", split: Split = "test") -> list[str]:
     """Word each wish of `spec` as a text of its own.
 
-    `seen` takes training paraphrases and carriers; `reworded` and `new_keywords` take held-out ones, with carriers
-    that were
-    never trained on half of the time. Each held-out list is cut in two: its first three serve the development split.
+    `seen` takes training wordings (the catalogue's and more) and carriers; `reworded` and `new_keywords` take held-out
+    ones, with carriers that were never trained on half of the time. Each held-out list is cut in two: its first three
+    serve the development split.
     """
     if words == "seen":
-        return [_carry(phrase, rng.choice(CARRIERS)) for phrase in preference_phrases(spec, rng)]
+        return [_carry(rng.choice(_training_phrases(pole)), rng.choice(CARRIERS)) for pole in spec.items()]
     table = REWORDED if words == "reworded" else NEW_KEYWORDS
     texts = []
     for pole in spec.items():
@@ -111,6 +113,12 @@ def wordings(spec: Spec, rng: random.Random, words: Words = "seen", split: Split
         phrase = rng.choice(phrases[:3] if split == "dev" else phrases[3:])
         texts.append(_carry(phrase, rng.choice(HELD_OUT_CARRIERS if rng.random() < 0.5 else CARRIERS)))
     return texts
+
+
+@lru_cache(maxsize=16)
+def _training_phrases(pole: tuple[str, int]) -> tuple[str, ...]:
+    known = find(_POLE_NAMES[pole])[1]
+    return (known.text, *known.paraphrases, *MORE[_POLE_NAMES[pole]])
 
 
 def _carry(phrase: str, carrier: str) -> str:

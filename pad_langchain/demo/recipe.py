@@ -38,7 +38,7 @@ __all__ = ["choose_strength", "make_base", "make_head"]
 
 _log = logging.getLogger(__name__)
 TOKENIZER_SEED = 1
-BETAS, ALPHAS = (0.5, 1.0, 1.5, 2.0), (0.02, 0.05, 0.1)
+BETAS, ALPHAS = (0.5, 1.0, 2.0), (0.02, 0.05)
 
 
 def make_base(work: Path, target: Path, recipe: BaseRecipe, processes: int, device: str) -> tuple[Any, Any]:

@@ -22,6 +22,10 @@ __all__ = ["Grammar", "GrammarCompiler", "GrammarState"]
 # As `json.dumps` writes it and models learn it; free whitespace would let a model write blanks for ever.
 JSON_STYLE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 
+# What a schema leaves open ends here: JSON's safe integers, and a list that still fits an answer.
+_MAX_NUMBER = 2**53 - 1
+_MAX_ITEMS = 100
+
 
 class GrammarCompiler:
     """Compiles grammars for one tokenizer. Making it costs up to a second; keep it.
@@ -69,6 +73,7 @@ class GrammarCompiler:
         separator: str = "\n",
         name_key: str = "name",
         arguments_key: str = "arguments",
+        otherwise: Mapping[str, Any] | None = None,
     ) -> Grammar:
         """Calls of `tools` in the Hermes style: `<tool_call>\\n{"name": …, "arguments": {…}}\\n</tool_call>`.
 
@@ -77,6 +82,7 @@ class GrammarCompiler:
             choice: "required" (a call), "auto" (text, then perhaps a call), or a tool's name (a call of this one).
             parallel: whether several calls may follow each other, joined by `separator`.
             begin, end: what stands around a call; special tokens in them match as tokens.
+            otherwise: with "auto", an answer without a call is JSON of this schema instead of text.
 
         Raises:
             InvalidRequestError: no tools, an unknown name, or a schema that cannot be compiled.
@@ -109,23 +115,34 @@ class GrammarCompiler:
             calls.append(f"%json {json.dumps(self._styled(schema))}")
         again = f"({self._literal(separator)} call)*" if parallel else ""
         lines = [
-            "start: TEXT (call again)? | call again" if choice == "auto" else "start: call again",
             f"call: {self._literal(begin)} body {self._literal(end)}",
             f"again: {again}" if again else 'again: ""',
             "body: " + "\n    | ".join(calls),
         ]
-        if choice == "auto":
+        if choice != "auto":
+            lines.append("start: call again")
+        elif otherwise is not None:
+            lines += ["start: answer | call again", f"answer: %json {json.dumps(self._styled(otherwise))}"]
+        elif not begin.strip():
+            # Nothing but its first character tells such a call from text.
+            lines += ["start: TEXT | call again", r"TEXT: /[^\s{](.|\n)*/"]
+        else:
             opening = json.dumps(begin)
             # Where `begin` is plain text, the text must not contain it, or a call could be written unchecked.
             rest = "" if self._starts_special(begin) else f" & ~(/(.|\\n)*/ {opening} /(.|\\n)*/)"
-            lines.append(f"TEXT: /(.|\\n)+/{rest}")
+            lines += ["start: TEXT (call again)? | call again", f"TEXT: /(.|\\n)+/{rest}"]
         return self.lark("\n".join(lines))
 
     def _compile(self, grammar: str) -> Grammar:
         # llguidance never raises: a broken grammar is an error state that has to be asked for.
         error = LLMatcher.validate_grammar(grammar, self._tokenizer)
         if error and not error.startswith("WARNING"):
-            raise InvalidRequestError(f"This grammar or JSON schema cannot be compiled: {error.strip()}")
+            reason = error.strip()
+            if "JSON schema" in reason:
+                reason = reason.partition("\n   1 | ")[0]  # the rest shows the grammar around the schema
+            if "regex parse error" in reason:
+                reason += "\nin the keyword `pattern`"
+            raise InvalidRequestError(f"This grammar or JSON schema cannot be compiled: {reason}")
         return Grammar(LLMatcher(self._tokenizer, grammar, log_level=0), self.vocab_size)
 
     def _styled(self, schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -195,11 +212,35 @@ class GrammarState:
 
 
 def _bounded(schema: Any, limit: int) -> Any:
-    """A copy in which every free string has a `maxLength`: an unbounded one may never be closed."""
-    if isinstance(schema, Mapping):
-        copy = {key: _bounded(value, limit) for key, value in schema.items()}
-        free = not copy.keys() & {"enum", "const", "maxLength", "format", "pattern"}
-        return {**copy, "maxLength": limit} if copy.get("type") == "string" and free else copy
+    """A copy in which everything that could go on for ever has an end; a value within the bounds is valid in both.
+
+    Strings get a `maxLength` of `limit` characters, arrays a `maxItems`, integers and numbers bounds, and numbers as
+    many decimals as a double holds.
+    """
     if isinstance(schema, list | tuple):
         return [_bounded(item, limit) for item in schema]
-    return schema
+    if not isinstance(schema, Mapping):
+        return schema
+    copy = {key: value if key in ("enum", "const") else _bounded(value, limit) for key, value in schema.items()}
+    kinds = copy.get("type")
+    kinds = [kinds] if isinstance(kinds, str) else kinds
+    if not isinstance(kinds, list) or copy.keys() & {"enum", "const"}:
+        return copy
+    if "string" in kinds:
+        copy.setdefault("maxLength", max(limit, copy.get("minLength", 0)))
+    if "array" in kinds:
+        copy.setdefault("maxItems", max(_MAX_ITEMS, copy.get("minItems", 0)))
+    if {"integer", "number"} & set(kinds):
+        _bound_number(copy, "number" in kinds)
+    return copy
+
+
+def _bound_number(schema: dict[str, Any], decimals: bool) -> None:
+    low = schema.get("minimum", schema.get("exclusiveMinimum", 0))
+    high = schema.get("maximum", schema.get("exclusiveMaximum", 0))
+    if not schema.keys() & {"minimum", "exclusiveMinimum"}:
+        schema["minimum"] = min(0, high) - _MAX_NUMBER
+    if not schema.keys() & {"maximum", "exclusiveMaximum"}:
+        schema["maximum"] = max(0, low) + _MAX_NUMBER
+    if decimals:
+        schema.setdefault("multipleOf", 1e-6)

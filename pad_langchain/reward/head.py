@@ -68,14 +68,29 @@ class VectorHead(nn.Module):
             nn.Dropout(0.1),
             nn.Linear(config.mlp_size, config.rank),
         )
+        # Sentence embeddings are small and share a direction; f learns on what is left after standardising them.
+        self.center_E: torch.Tensor
+        self.spread_E: torch.Tensor
+        self.register_buffer("center_E", torch.zeros(config.embedding_size))
+        self.register_buffer("spread_E", torch.full((config.embedding_size,), config.embedding_size**-0.5))
         self.U_RD = nn.Parameter(torch.randn(config.rank, config.hidden_size) / config.hidden_size**0.5)
         self.V_DR = nn.Parameter(torch.zeros(config.hidden_size, config.rank))
+
+    def standardize(self, embeddings_NE: torch.Tensor) -> None:
+        """Set the center and spread of f's input to those of the training wordings' embeddings [N, E]."""
+        self.center_E.copy_(embeddings_NE.mean(0))
+        self.spread_E.copy_(embeddings_NE.std(0).clamp_min(1e-4))
+
+    def gates(self, embeddings_PE: torch.Tensor) -> torch.Tensor:
+        """The gate of each preference alone: [P, E] → [P, R]."""
+        gates_PR: torch.Tensor = self.f((embeddings_PE.to(self.U_RD.dtype) - self.center_E) / self.spread_E)
+        return gates_PR
 
     def gate(
         self, embeddings_PE: torch.Tensor, weights_P: torch.Tensor | Sequence[float] | None = None
     ) -> torch.Tensor:
         """Sum the weighted gates of P preferences: [P, E] → [R]. P = 0 gives zeros, the neutral gate."""
-        gates_PR = self.f(embeddings_PE.to(self.U_RD.dtype))
+        gates_PR = self.gates(embeddings_PE)
         if weights_P is not None:
             gates_PR = gates_PR * torch.as_tensor(weights_P, dtype=gates_PR.dtype, device=gates_PR.device)[:, None]
         return gates_PR.sum(0)

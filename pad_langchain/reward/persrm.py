@@ -200,7 +200,7 @@ class PersRM:
             raise InvalidRequestError(
                 f"Preference embeddings have to be [P, {head.config.embedding_size}], but are {list(vectors_PE.shape)}."
             )
-        return head.f(torch.from_numpy(vectors_PE).to(head.U_RD.device))
+        return head.gates(torch.from_numpy(vectors_PE).to(head.U_RD.device))
 
     def _score_head(self, pairs: Sequence[tuple[Prompt, str]], gates_PR: torch.Tensor) -> np.ndarray:
         assert self.head is not None

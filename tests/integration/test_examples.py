@@ -56,8 +56,18 @@ def test_rag_is_grounded_and_personal():
         assert "Karsund" not in text
 
 
+def test_rag_with_llama_index_is_grounded_personal_and_cited():
+    said = answers(run("rag_llama_index.py"))
+    assert set(said) == {"ada", "bob"}
+    assert len(said["ada"].split()) < len(said["bob"].split())
+    for text in said.values():
+        assert "Tarnis" in text
+        assert "Karsund" not in text
+        assert text.endswith("[velmora.txt]")
+
+
 def test_no_example_is_forgotten():
-    tested = {"chain.py", "chat_session.py", "rag.py"}
+    tested = {"chain.py", "chat_session.py", "rag.py", "rag_llama_index.py"}
     assert {path.name for path in EXAMPLES.glob("*.py")} == tested
 
 

@@ -106,7 +106,7 @@ def guide_rows(
     """(weight, guide logits, own reference logits) a row."""
     if isinstance(guide, NaiveHead):
         head = guide.head
-        gates = [head.f(torch.from_numpy(guide.embedder.embed([text]))[0]) for text, _ in preferences]
+        gates = [head.gates(torch.from_numpy(guide.embedder.embed([text]))[0]) for text, _ in preferences]
         if combine == "sum":
             summed = sum(weight * gate for (_, weight), gate in zip(preferences, gates, strict=True))
             gated = [(1.0, summed)]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
-from pad_memory.catalogue import CATALOGUE, Dimension, Pole, find
 
+from pad_langchain.demo.more_wordings import MORE
 from pad_langchain.demo.wordings import CARRIERS, HELD_OUT_CARRIERS, NEW_KEYWORDS, REWORDED
+from pad_memory.catalogue import CATALOGUE, Dimension, Pole, find
 
 KEYS = [f"{dimension.name}:{pole.name}" for dimension in CATALOGUE for pole in dimension.poles]
 
@@ -93,7 +94,9 @@ def test_held_out_wordings_cover_each_pole(table: dict[str, tuple[str, ...]]) ->
 @pytest.mark.parametrize("key", KEYS)
 def test_new_keywords_occur_nowhere_in_their_dimension(key: str) -> None:
     dimension, _ = find(key)
-    seen = set().union(*(_content(wording) for pole in dimension.poles for wording in _wordings(pole)))
+    trained = [wording for pole in dimension.poles for wording in _wordings(pole)]
+    trained += [wording for pole in dimension.poles for wording in MORE[f"{dimension.name}:{pole.name}"]]
+    seen = set().union(*map(_content, trained))
     assert [phrase for phrase in NEW_KEYWORDS[key] if not _content(phrase)] == []
     assert {phrase: seen & _content(phrase) for phrase in NEW_KEYWORDS[key] if seen & _content(phrase)} == {}
 
@@ -104,6 +107,15 @@ def test_reworded_only_joins_known_words_anew(key: str) -> None:
     known = set().union(*map(_content, _wordings(pole)))
     assert {phrase: _content(phrase) - known for phrase in REWORDED[key] if _content(phrase) - known} == {}
     assert set(REWORDED[key]).isdisjoint(_wordings(pole))
+
+
+def test_more_wordings_are_new() -> None:
+    assert list(MORE) == KEYS
+    every = [wording.lower() for wordings in MORE.values() for wording in wordings]
+    assert len(set(every)) == len(every) >= 55 * len(KEYS)
+    held_out = {wording.lower() for table in (REWORDED, NEW_KEYWORDS) for texts in table.values() for wording in texts}
+    known = {wording.lower() for key in KEYS for wording in _wordings(find(key)[1])}
+    assert set(every).isdisjoint(held_out | known)
 
 
 def test_carriers_hold_one_phrase_and_do_not_overlap() -> None:

@@ -100,8 +100,9 @@ def test_a_fresh_head_rewards_nothing(small_base, small_tokenizer, drawn_pairs):
     new = head.VectorHead(
         head.HeadConfig(32, small_base.config.vocab_size, rank=4, embedding_size=16, mlp_size=8)
     ).eval()
-    margin_N = head.margins(new, small_base.lm_head.weight.detach(), found, range(12), torch.randn(12, 4))
+    margin_N, calm = head.margins(new, small_base.lm_head.weight.detach(), found, range(12), torch.randn(12, 4))
     np.testing.assert_allclose(margin_N.detach(), 0.0, atol=1.0)  # bfloat16 logits against float32 ones
+    assert calm == 0  # all tokens count unless training asks otherwise
 
 
 def test_head_training_tells_the_sides_apart(small_base, small_tokenizer, tmp_path):
@@ -115,5 +116,5 @@ def test_head_training_tells_the_sides_apart(small_base, small_tokenizer, tmp_pa
     pool = head.WordingPool(embedder, recipe.seed, recipe.wording_pool)
     rng = random.Random(1)
     gates_NR = head.gates_of(trained, [pool.draw(pair.spec, rng, 0.0) for pair in drawn])
-    margin_N = head.margins(trained, small_base.lm_head.weight.detach(), found, range(40), gates_NR)
+    margin_N, _ = head.margins(trained, small_base.lm_head.weight.detach(), found, range(40), gates_NR)
     assert (margin_N > 0).float().mean() > 0.7

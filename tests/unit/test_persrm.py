@@ -73,7 +73,7 @@ def test_a_head_scores_log_ratios_over_the_full_vocabulary(pair: TinyPair, monke
         for n, (user, response) in enumerate(PAIRS):
             prompt, answer = ids_of(pair.tokenizer, user, response)
             for p, text in enumerate(PREFERENCES):
-                gate = pair.head.f(torch.from_numpy(pair.embedder.embed([text]))[0])
+                gate = pair.head.gates(torch.from_numpy(pair.embedder.embed([text]))[0])
                 steered = total(
                     pair.model, prompt, answer, lambda h, g=gate: h + pair.head.V_DR @ ((pair.head.U_RD @ h) * g)
                 )

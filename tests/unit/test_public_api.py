@@ -16,6 +16,7 @@ import pad_memory
 
 def test_pinned_names():
     assert pad_langchain.__all__ == [
+        "PADLLM",
         "ChatPAD",
         "ContextLengthError",
         "EngineBusyError",
@@ -27,6 +28,8 @@ def test_pinned_names():
         "ModelLoadError",
         "PadError",
         "PersRM",
+        "PreferenceMiddleware",
+        "PreferenceStore",
         "__version__",
     ]
     for name in pad_langchain.__all__:
@@ -43,6 +46,7 @@ def test_unknown_name_says_so():
     [
         ("import pad_langchain", ["torch", "transformers", "chromadb", "langchain_core"]),
         ("from pad_langchain import ChatPAD; ChatPAD()", ["torch", "sentence_transformers"]),
+        ("from pad_langchain import PADLLM; PADLLM()", ["torch", "sentence_transformers"]),
         ("import pad_memory", ["torch", "transformers", "sentence_transformers", "langchain_core", "pad_langchain"]),
         ("import pad_langchain.cli", ["torch", "transformers", "sentence_transformers", "chromadb"]),
     ],

@@ -1,0 +1,219 @@
+"""What callers say about tools, and how one model's chat template writes calls of them.
+
+    tool_format(engine) → ToolFormat ── grammar(…) → Request.grammar
+                                     └─ parser(…)  → AnswerParser: push(text) → Piece(text, reasoning, calls)
+
+No LangChain here: every face shares it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from pad_langchain.answer_parser import AnswerParser
+from pad_langchain.errors import InvalidRequestError
+from pad_langchain.schemas import closed
+from pad_langchain.tool_affixes import RESPONSE_TEMPLATES, Affixes, find_affixes
+
+if TYPE_CHECKING:
+    from pad_langchain.engine.engine import Engine
+    from pad_langchain.engine.grammar import Grammar
+
+__all__ = ["ToolFormat", "check_tools", "tool_choice_of", "tool_format"]
+
+
+# ---- what callers ask for
+
+
+def check_tools(tools: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Check OpenAI-style function tools and return them as dicts.
+
+    Raises:
+        InvalidRequestError: a tool is not a function with a name, or two share a name.
+    """
+    names: list[str] = []
+    for tool in tools:
+        function = tool.get("function") if isinstance(tool, Mapping) else None
+        if not isinstance(function, Mapping) or not isinstance(function.get("name"), str) or not function["name"]:
+            raise InvalidRequestError(
+                'A tool has to be {"type": "function", "function": {"name": …, "parameters": …}}, but is '
+                f"{tool!r}. Tools that a provider runs, like web search, do not exist on a local model."
+            )
+        names.append(function["name"])
+    if double := sorted({name for name in names if names.count(name) > 1}):
+        raise InvalidRequestError(f"Tools need different names, but {double!r} occur more than once. Rename one.")
+    return [dict(tool) for tool in tools]
+
+
+def tool_choice_of(choice: Any, names: Sequence[str]) -> str:
+    """Read any of LangChain's and OpenAI's forms of `tool_choice`.
+
+    Returns:
+        "auto", "required", "none" or one of `names`.
+
+    Raises:
+        InvalidRequestError: none of these.
+
+    >>> tool_choice_of({"type": "function", "function": {"name": "add"}}, ["add"])
+    'add'
+    """
+    asked = choice
+    if isinstance(choice, Mapping):
+        inner = choice.get("function", choice)
+        asked = inner.get("name") or inner.get("type")
+    if asked is None or asked is False:
+        return "auto"
+    if asked is True:
+        return "required"
+    if isinstance(asked, str):
+        asked = {"any": "required"}.get(asked, asked) if asked not in names else asked
+        if asked in ("auto", "required", "none") or asked in names:
+            return asked
+    raise InvalidRequestError(
+        f"tool_choice has to be 'auto', 'any', 'required', 'none' or the name of a tool ({list(names)!r}), but is "
+        f"{choice!r}."
+    )
+
+
+# ---- how this model writes calls
+
+
+@dataclass(frozen=True, eq=False)
+class ToolFormat:
+    """How one model writes tool calls.
+
+    Args:
+        engine: whose tokenizer parses and compiles.
+        template: transformers' response template; None: answers are plain text.
+        affixes: what stands around a call's JSON object; None where the calls are not JSON objects.
+    """
+
+    engine: Engine
+    template: Mapping[str, Any] | None
+    affixes: Affixes | None
+
+    def grammar(
+        self,
+        tools: Sequence[Mapping[str, Any]],
+        choice: str = "auto",
+        parallel: bool | None = None,
+        answer_schema: Mapping[str, Any] | None = None,
+    ) -> Grammar | None:
+        """The grammar for an answer that may, or must, call `tools`; None where only parsing is possible.
+
+        Args:
+            choice: "auto", "required" or a tool's name.
+            parallel: whether several calls may follow each other; None: yes for "auto", no for a forced call.
+            answer_schema: with "auto", an answer that is not a call is JSON of this schema instead of text.
+
+        Raises:
+            InvalidRequestError: a schema cannot be compiled, or the model's format cannot be enforced.
+        """
+        if self.affixes is None:
+            if self.template is None:
+                raise InvalidRequestError(
+                    "The model's chat template does not show how tool calls are written. Use a model whose template "
+                    f"takes tools, or pass response_template= (a dict, or one of {sorted(RESPONSE_TEMPLATES)!r})."
+                )
+            if choice != "auto" or answer_schema is not None:
+                raise InvalidRequestError(
+                    "This model does not write tool calls as JSON objects with a name, so a call cannot be forced "
+                    f"(tool_choice {choice!r}). Use tool_choice='auto' or method='json_schema'."
+                )
+            return None
+        if choice not in ("auto", "required"):
+            tools, choice = [tool for tool in tools if tool["function"]["name"] == choice], "required"
+        several = choice == "auto" if parallel is None else parallel
+        return _compiled(
+            self.engine.grammars,
+            self.affixes,
+            json.dumps([_closed_tool(tool) for tool in tools]),
+            choice,
+            several,
+            None if answer_schema is None else json.dumps(answer_schema),
+        )
+
+    def parser(self, prompt_ids: Sequence[int], tools: Sequence[Mapping[str, Any]] = ()) -> AnswerParser:
+        """A parser for one answer to this prompt."""
+        prefix = self.engine.tokenizer.decode(list(prompt_ids))
+        template, bodies = _bare_bodies(self.template or {})
+        parser = self.engine.tokenizer.get_response_parser(template, prefix=prefix, tools=list(tools) or None)
+        keys = (self.affixes.name_key, self.affixes.arguments_key) if self.affixes else ("name", "arguments")
+        return AnswerParser(parser, keys if bodies else None)
+
+
+@lru_cache(maxsize=128)
+def _compiled(
+    grammars: Any, affixes: Affixes, tools: str, choice: str, parallel: bool, answer_schema: str | None
+) -> Grammar:
+    """Agents ask with the same tools again and again."""
+    return grammars.tool_calls(
+        json.loads(tools),
+        choice=choice,
+        parallel=parallel and affixes.separator is not None,
+        begin=affixes.begin,
+        end=affixes.end,
+        separator=affixes.separator or "",
+        name_key=affixes.name_key,
+        arguments_key=affixes.arguments_key,
+        otherwise=None if answer_schema is None else json.loads(answer_schema),
+    )
+
+
+def _closed_tool(tool: Mapping[str, Any]) -> dict[str, Any]:
+    function = tool["function"]
+    # Further arguments, which JSON Schema allows unless told, are noise that no function takes.
+    parameters = function.get("parameters") or {}
+    return {
+        "function": {**function, "parameters": parameters if function.get("strict") is False else closed(parameters)}
+    }
+
+
+def tool_format(engine: Engine, response_template: Mapping[str, Any] | str | None = None) -> ToolFormat:
+    """Find out how the engine's model writes tool calls. Costs some milliseconds once for a tokenizer.
+
+    Args:
+        response_template: transformers' response template for parsing, or the name of one that comes with the package;
+            None: the tokenizer's own, else one made from the chat template.
+
+    Raises:
+        InvalidRequestError: an unknown name, or not a response template.
+    """
+    affixes: Affixes | None = engine.__dict__.get("_tool_affixes", _UNKNOWN)
+    if affixes is _UNKNOWN:
+        affixes = find_affixes(engine)
+        engine.__dict__["_tool_affixes"] = affixes
+    if isinstance(response_template, str):
+        if response_template not in RESPONSE_TEMPLATES:
+            raise InvalidRequestError(
+                f"response_template has to be a dict or one of {sorted(RESPONSE_TEMPLATES)!r}, but is "
+                f"{response_template!r}."
+            )
+        template: Any = RESPONSE_TEMPLATES[response_template]
+    else:
+        template = response_template or getattr(engine.tokenizer, "response_template", None)
+    if template is None and affixes is not None:
+        template = affixes.template()
+    return ToolFormat(engine, template, affixes)
+
+
+_UNKNOWN: Any = object()
+
+
+def _bare_bodies(template: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
+    """The template with the calls' JSON objects left as text, where they are such objects; and whether they are.
+
+    transformers parses them when they end and raises on half a call; read here, they stream.
+    """
+    fields = dict(template.get("fields", {}))
+    calls = dict(fields.get("tool_calls", {}))
+    plain = calls.get("transform") == {"type": "function", "function": "{content}"}
+    if calls.get("content") != "json" or not plain or calls.get("content_args"):
+        return dict(template), False
+    fields["tool_calls"] = {**calls, "content": "text"}
+    del fields["tool_calls"]["transform"]
+    return {**template, "fields": fields}, True

@@ -1,0 +1,84 @@
+"""A chat model whose calls know their user: the id is lifted from the config, and batches wait together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import ensure_config, get_config_list
+from typing_extensions import override
+
+__all__ = ["UserChatModel"]
+
+# Callers of one `batch` wait in threads; the engine decodes this many side by side.
+_BATCH_THREADS = 32
+
+
+class UserChatModel(BaseChatModel):
+    """A `BaseChatModel` that lifts `config["configurable"]["user_id"]` into each call's keywords.
+
+    LangChain drops the config's values on a direct call. As a keyword, the id reaches `_stream` and the cache's key.
+    """
+
+    def _lift(self, config: RunnableConfig | None, kwargs: dict[str, Any]) -> dict[str, Any]:
+        if "user_id" not in kwargs:
+            user_id = ensure_config(config).get("configurable", {}).get("user_id")
+            if user_id is not None:
+                kwargs["user_id"] = user_id
+        return kwargs
+
+    @override
+    def invoke(self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any) -> AIMessage:
+        return super().invoke(input, config, **self._lift(config, kwargs))
+
+    @override
+    async def ainvoke(
+        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> AIMessage:
+        return await super().ainvoke(input, config, **self._lift(config, kwargs))
+
+    @override
+    def stream(
+        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Iterator[AIMessageChunk]:
+        yield from super().stream(input, config, **self._lift(config, kwargs))
+
+    @override
+    async def astream(
+        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> AsyncIterator[AIMessageChunk]:
+        stream = super().astream(input, config, **self._lift(config, kwargs))
+        async with aclosing(stream) as chunks:  # type: ignore[type-var]
+            async for chunk in chunks:
+                yield chunk
+
+    @override
+    def stream_events(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        return super().stream_events(input, config, **self._lift(config, kwargs))
+
+    @override
+    def astream_events(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        return super().astream_events(input, config, **self._lift(config, kwargs))
+
+    @override
+    def batch(self, inputs: list[Any], config: Any = None, **kwargs: Any) -> list[AIMessage]:
+        """Answer many inputs at once; all of them share the engine's batches, each with its own user and settings."""
+        return super().batch(inputs, _wide(config, len(inputs)), **kwargs)
+
+    @override
+    def batch_as_completed(self, inputs: Sequence[Any], config: Any = None, **kwargs: Any) -> Iterator[Any]:
+        yield from super().batch_as_completed(inputs, _wide(config, len(inputs)), **kwargs)
+
+
+def _wide(config: Any, count: int) -> list[RunnableConfig]:
+    """Let `count` inputs wait at the same time unless the config sets its own limit."""
+    width = max(1, min(count, _BATCH_THREADS))
+    return [{"max_concurrency": width, **_without_none(each)} for each in get_config_list(config, max(count, 1))]
+
+
+def _without_none(config: RunnableConfig) -> Any:
+    return {name: value for name, value in config.items() if value is not None}

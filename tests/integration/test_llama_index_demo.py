@@ -1,0 +1,75 @@
+"""LlamaIndex on the demo pair: what needs a model that can answer, not only plumbing; and the page in docs/."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from llama_index.core import PromptTemplate
+from llama_index.core.agent.workflow import FunctionAgent, ToolCallResult
+from llama_index.core.tools import FunctionTool
+from pydantic import BaseModel
+
+from pad_langchain import PADLLM
+from pad_langchain.runtime import model_folder
+from pad_memory import PreferenceMemory, Statement
+
+PAGE = Path(__file__).parents[2] / "docs" / "llama-index.md"
+SNIPPETS = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+
+pytestmark = pytest.mark.skipif(
+    not (Path(model_folder("pad-demo")) / "model.safetensors").is_file(),
+    reason="the demo pair's weights are not there; make demo-model",
+)
+
+
+@pytest.fixture(scope="module")
+def llm():
+    with PreferenceMemory() as memory:
+        memory.record("ada", Statement("Please be brief."))
+        memory.record("bob", Statement("I want long and detailed answers."))
+        yield PADLLM(memory=memory)
+
+
+@pytest.mark.parametrize("number", range(len(SNIPPETS)))
+def test_snippets_of_the_page_run(number, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", SNIPPETS[number]], cwd=tmp_path, capture_output=True, text=True, timeout=280
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
+def test_users_get_answers_of_their_kind(llm):
+    ada, bob = (llm.for_user(user).complete("What is a lion?").text for user in ("ada", "bob"))
+    assert len(ada.split()) < len(bob.split())
+
+
+def multiply(a: int, b: int) -> int:
+    """Multiply two integers."""
+    return a * b
+
+
+async def test_an_agent_decides_to_call_and_answers_from_the_result(llm):
+    agent = FunctionAgent(tools=[FunctionTool.from_defaults(multiply, description="Multiply two integers.")], llm=llm)
+    handler = agent.run("What is 37 times 4?")
+    calls = [event async for event in handler.stream_events() if isinstance(event, ToolCallResult)]
+    assert [(call.tool_name, call.tool_kwargs) for call in calls] == [("multiply", {"a": 37, "b": 4})]
+    assert "148" in (await handler).response.content
+
+
+class Person(BaseModel):
+    """A person."""
+
+    name: str
+    age: int
+
+
+@pytest.mark.xfail(reason="the demo base copies arguments of tool calls, but not yet into a free schema")
+def test_structured_output_has_the_words_of_the_request(llm):
+    prompt = PromptTemplate("{who} is 31 years old. Give me name and age.")
+    for user in ("ada", "bob"):
+        assert llm.for_user(user).structured_predict(Person, prompt, who="Miriam") == Person(name="Miriam", age=31)

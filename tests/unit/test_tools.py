@@ -1,0 +1,496 @@
+"""Tools through `ChatPAD` on random weights: whatever the model wants to say, its calls are valid, and they stream."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, ToolMessage
+from langchain_core.tools import tool
+from langchain_core.utils.json import parse_partial_json
+from pydantic import BaseModel, Field
+
+from pad_langchain import ChatPAD, InvalidRequestError
+from pad_langchain.answer_parser import spoiler
+from pad_langchain.engine.engine import Engine
+from pad_langchain.runtime import shared_engine
+from pad_langchain.testing import HashEmbedder, tiny_model, tiny_pair, tiny_tokenizer
+from pad_langchain.tool_calls import check_tools, tool_choice_of, tool_format
+
+
+class Weather(BaseModel):
+    """Get the weather."""
+
+    city: str = Field(max_length=8)
+    days: int = Field(ge=1, le=14)
+
+
+@tool
+def now() -> str:
+    """Get the time."""
+    return "noon"
+
+
+TOOLS = [Weather, now]
+QUESTION = "how is it in Rome?"
+HOT = {"temperature": 1.5}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    return tuple(str(path) for path in tiny_pair().save(tmp_path_factory.mktemp("pair")))
+
+
+@pytest.fixture(scope="module")
+def llm(folders):
+    return ChatPAD(model=folders[0], reward_model=folders[1], embedder=HashEmbedder(), max_tokens=200, beta=2.0)
+
+
+def valid(call):
+    if call["name"] == "Weather":
+        Weather.model_validate(call["args"], strict=True)
+        return set(call["args"]) == {"city", "days"}
+    return call["name"] == "now" and call["args"] == {}
+
+
+# ---- choices
+
+
+@pytest.mark.parametrize("choice", ["any", "required", True])
+def test_a_forced_call_is_one_valid_call(llm, choice):
+    bound = llm.bind_tools(TOOLS, tool_choice=choice)
+    answers = [bound.invoke(QUESTION, seed=seed, preference="be kind" if seed % 2 else [], **HOT) for seed in range(8)]
+    for answer in answers:
+        assert len(answer.tool_calls) == 1
+        assert valid(answer.tool_calls[0])
+        assert (answer.text, answer.invalid_tool_calls) == ("", [])
+        assert answer.response_metadata["finish_reason"] == "tool_calls"
+    assert {answer.tool_calls[0]["name"] for answer in answers} == {"Weather", "now"}
+    ids = [answer.tool_calls[0]["id"] for answer in answers]
+    assert len(set(ids)) == 8
+    assert all(len(one) == 9 and one.isalnum() for one in ids)
+
+
+@pytest.mark.parametrize("choice", ["now", {"type": "function", "function": {"name": "now"}}, {"name": "now"}])
+def test_a_named_tool_is_the_one_called(llm, choice):
+    answer = llm.bind_tools(TOOLS, tool_choice=choice).invoke(QUESTION, **HOT)
+    assert [(call["name"], call["args"]) for call in answer.tool_calls] == [("now", {})]
+
+
+@pytest.mark.parametrize("choice", [None, "auto", False])
+def test_auto_leaves_the_choice_and_keeps_calls_valid(llm, choice):
+    bound = llm.bind_tools(TOOLS, tool_choice=choice)
+    answers = [bound.invoke(QUESTION, seed=seed, max_tokens=80, **HOT) for seed in range(8)]
+    called = [answer for answer in answers if answer.tool_calls]
+    assert called
+    assert len(called) < len(answers), "some answers have to be text"
+    assert all(valid(call) for answer in answers for call in answer.tool_calls if not answer.invalid_tool_calls)
+    for answer in answers:
+        reason = answer.response_metadata["finish_reason"]
+        assert reason in (("tool_calls", "length") if answer.tool_calls else ("stop", "length"))
+        assert "<tool_call>" not in answer.text
+
+
+def test_none_hides_the_tools(llm):
+    hidden = llm.bind_tools(TOOLS, tool_choice="none").invoke(QUESTION)
+    assert hidden.text == llm.invoke(QUESTION).text
+    assert hidden.tool_calls == []
+
+
+def test_tools_reach_the_prompt(llm):
+    plain = llm.invoke(QUESTION, max_tokens=1)
+    shown = llm.bind_tools(TOOLS).invoke(QUESTION, max_tokens=1)
+    assert shown.usage_metadata["input_tokens"] > plain.usage_metadata["input_tokens"]
+    counted = llm.get_num_tokens_from_messages([HumanMessage(QUESTION)], TOOLS)
+    assert shown.usage_metadata["input_tokens"] == counted
+
+
+def test_parallel_calls_only_where_allowed(llm):
+    several = llm.bind_tools([now], tool_choice="any", parallel_tool_calls=True)
+    counts = {len(several.invoke(QUESTION, seed=seed, **HOT, max_tokens=60).tool_calls) for seed in range(4)}
+    assert max(counts) > 1
+    single = llm.bind_tools([now], parallel_tool_calls=False)
+    assert {len(single.invoke(QUESTION, seed=seed, **HOT, max_tokens=60).tool_calls) for seed in range(4)} <= {0, 1}
+
+
+def test_strict_false_lets_arguments_in_that_the_schema_does_not_name(llm, folders):
+    engine = shared_engine(*folders)
+    schema = {"name": "f", "parameters": {"type": "object", "properties": {"a": {"type": "object", "properties": {}}}}}
+
+    def accepts(text, **extra):
+        grammar = tool_format(engine).grammar([{"type": "function", "function": {**schema, **extra}}], "required")
+        state = grammar.start()
+        for token in engine.prompts.encode(text):
+            if not state.mask()[token]:
+                return False
+            state.accept(token)
+        return True
+
+    extra = '<tool_call>\n{"name": "f", "arguments": {"a": {"b": 1}}}\n</tool_call>'
+    assert not accepts(extra)
+    assert accepts(extra, strict=False)
+    assert accepts('<tool_call>\n{"name": "f", "arguments": {"a": {}}}\n</tool_call>')
+
+
+# ---- streaming
+
+
+def test_a_stream_of_calls_adds_up_to_the_answer(llm):
+    bound = llm.bind_tools([Weather], tool_choice="any")
+    chunks = list(bound.stream(QUESTION, seed=1, **HOT))
+    pieces = [piece for chunk in chunks for piece in chunk.tool_call_chunks]
+    assert len(pieces) > 3, "arguments have to arrive while they are written"
+    assert {piece["index"] for piece in pieces} == {0}
+    assert [piece["name"] for piece in pieces if piece["name"]] == ["Weather"]
+    assert [bool(piece["id"]) for piece in pieces] == [True] + [False] * (len(pieces) - 1)
+    total = sum(chunks[1:], chunks[0])
+    answer = bound.invoke(QUESTION, seed=1, **HOT)
+    assert isinstance(total, AIMessageChunk)
+    assert [call["args"] for call in total.tool_calls] == [call["args"] for call in answer.tool_calls]
+    assert total.response_metadata["finish_reason"] == "tool_calls"
+    assert chunks[-1].chunk_position == "last"
+
+
+async def test_async_calls(llm):
+    bound = llm.bind_tools([Weather], tool_choice="any")
+    answer = await bound.ainvoke(QUESTION, seed=1, **HOT)
+    assert answer.tool_calls[0]["args"] == bound.invoke(QUESTION, seed=1, **HOT).tool_calls[0]["args"]
+    total = None
+    async for chunk in bound.astream(QUESTION, seed=1, **HOT):
+        total = chunk if total is None else total + chunk
+    assert total.tool_calls[0]["args"] == answer.tool_calls[0]["args"]
+
+
+@pytest.mark.parametrize("output_version", ["v0", "v1"])
+def test_content_blocks(llm, output_version):
+    model = llm.model_copy(update={"output_version": output_version})
+    blocks = model.bind_tools([now], tool_choice="any").invoke(QUESTION).content_blocks
+    assert [(block["type"], block["name"]) for block in blocks if block["type"] == "tool_call"] == [
+        ("tool_call", "now")
+    ]
+
+
+def test_a_call_that_is_cut_off_is_invalid_in_every_way_to_call(llm):
+    bound = llm.bind_tools([Weather], tool_choice="any")
+    whole = bound.invoke(QUESTION, seed=1, **HOT)
+    assert whole.tool_calls
+    for count in range(1, whole.usage_metadata["output_tokens"] - 4, 3):
+        answer = bound.invoke(QUESTION, seed=1, max_tokens=count, **HOT)
+        chunks = list(bound.stream(QUESTION, seed=1, max_tokens=count, **HOT))
+        for message in (answer, sum(chunks[1:], chunks[0])):
+            assert message.tool_calls == []
+            assert message.response_metadata["finish_reason"] == "length"
+            assert len(message.invalid_tool_calls) == (1 if count > 1 else len(message.invalid_tool_calls))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+ARGUMENTS = st.dictionaries(st.text(), JSON, max_size=4)
+
+
+@settings(deadline=None)
+@given(ARGUMENTS, st.booleans(), st.data())
+def test_no_cut_off_json_can_be_read_after_the_spoiler(arguments, ascii_only, data):
+    text = json.dumps(arguments, ensure_ascii=ascii_only)
+    cut = text[: data.draw(st.integers(0, len(text) - 1))]
+    try:
+        read = parse_partial_json(cut + spoiler(cut))
+    except ValueError:
+        return
+    assert not isinstance(read, dict)
+
+
+@pytest.fixture(scope="module")
+def engine(folders):
+    return shared_engine(*folders)
+
+
+def parsed(format_, text, cuts, tools=()):
+    parser = format_.parser([], tools)
+    pieces = []
+    for start, stop in zip([0, *cuts], [*cuts, len(text)], strict=True):
+        pieces.append(parser.push(text[start:stop]))
+    pieces.append(parser.finish())
+    calls = {}
+    for delta in (delta for piece in pieces for delta in piece.calls):
+        call = calls.setdefault(delta.index, {"id": "", "name": "", "arguments": ""})
+        for key in call:
+            call[key] += getattr(delta, key) or ""
+    return "".join(piece.text for piece in pieces), list(calls.values())
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(ARGUMENTS, max_size=3), st.text('ab {}"\n', max_size=8), st.data())
+def test_calls_are_read_alike_however_the_text_is_cut(engine, many, said, data):
+    call = '<tool_call>\n{{"name": "f", "arguments": {}}}\n</tool_call>'
+    text = said + "".join(call.format(json.dumps(arguments, ensure_ascii=False)) for arguments in many)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=12)))
+    answer, calls = parsed(tool_format(engine), text, cuts)
+    assert answer == (said.rstrip() if many else said)
+    assert [call["name"] for call in calls] == ["f"] * len(many)
+    assert [json.loads(call["arguments"]) for call in calls] == many
+    assert len({call["id"] for call in calls}) == len(many)
+
+
+# ---- other chat templates
+
+USER = "{{ '<|im_start|>' + m.role + '\\n\\n' + m.content + '<|im_end|>' }}"
+CALL = "m.tool_calls[0].function"
+TEMPLATES = {
+    "bare": "{% for m in messages %}{% if m.tool_calls %}{% if m.tool_calls | length > 1 %}{{ raise_exception('one') }}"
+    "{% endif %}{{ '<|im_start|>assistant\\n\\n{\"name\": \"' + " + CALL + ".name + '\", \"parameters\": ' + ("
+    + CALL + ".arguments | tojson) + '}<|im_end|>' }}{% else %}" + USER + "{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n\\n' }}{% endif %}",
+    "list": "{% for m in messages %}{% if m.role == 'user' %}{{ '[INST] ' + m.content + '[/INST]' }}"
+    "{% elif m.tool_calls %}{{ '[TOOL_CALLS] [' }}{% for c in m.tool_calls %}{{ '{\"name\": \"' + c.function.name + "
+    "'\", \"arguments\": ' + (c.function.arguments | tojson) + ', \"id\": \"' + c.id + '\"}' }}"
+    "{{ ', ' if not loop.last else '' }}{% endfor %}{{ ']<|im_end|>' }}"
+    "{% else %}{{ m.content + '<|im_end|>' }}{% endif %}{% endfor %}",
+    "outside": "{% for m in messages %}{% if m.tool_calls %}{% for c in m.tool_calls %}{{ '[TOOL_CALLS]' + "
+    "c.function.name + '[ARGS]' + (c.function.arguments | tojson) }}{% endfor %}{{ '<|im_end|>' }}"
+    "{% elif m.role == 'user' %}{{ '[INST]' + m.content + '[/INST]' }}{% else %}{{ m.content + '<|im_end|>' }}"
+    "{% endif %}{% endfor %}",
+    "none": "{% for m in messages %}{{ m.role + ': ' + m.content + '\\n' }}{% endfor %}",
+}  # fmt: skip
+
+
+def engine_with(template):
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = TEMPLATES[template]
+    return Engine(tiny_model(), tokenizer)
+
+
+def model_with(template, folder, **settings):
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = TEMPLATES[template]
+    tiny_model().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return ChatPAD(model=str(folder), max_tokens=200, **settings)
+
+
+def test_affixes_are_found_in_the_template(engine):
+    found = tool_format(engine).affixes
+    assert (found.begin, found.end, found.separator) == ("<tool_call>\n", "\n</tool_call>", "")
+    bare = tool_format(engine_with("bare")).affixes
+    assert (bare.begin, bare.end, bare.separator, bare.arguments_key) == ("", "", None, "parameters")
+    listed = tool_format(engine_with("list")).affixes
+    assert (listed.begin, listed.end, listed.separator) == ("[TOOL_CALLS] [", "]", None)
+    assert tool_format(engine_with("outside")).affixes is None
+    assert tool_format(engine_with("none")).affixes is None
+
+
+@pytest.mark.parametrize("template", ["bare", "list"])
+def test_forced_and_free_calls_under_other_templates(template, tmp_path):
+    llm = model_with(template, tmp_path)
+    for seed in range(4):
+        answer = llm.bind_tools(TOOLS, tool_choice="any").invoke(QUESTION, seed=seed, **HOT)
+        assert valid(answer.tool_calls[0])
+        assert answer.text == ""
+        free = llm.bind_tools(TOOLS).invoke(QUESTION, seed=seed, max_tokens=60, **HOT)
+        assert all(valid(call) for call in free.tool_calls)
+    history = [HumanMessage(QUESTION), answer, ToolMessage("sun", tool_call_id=answer.tool_calls[0]["id"])]
+    assert isinstance(llm.bind_tools(TOOLS).invoke(history, max_tokens=4), AIMessage)
+
+
+def test_shipped_response_templates():
+    engine = engine_with("none")
+    llama = tool_format(engine, "llama-3")
+    assert parsed(llama, '{"name": "f", "parameters": {"a": "}"}}', [3, 20]) == (
+        "",
+        [{"id": parsed_id(), "name": "f", "arguments": '{"a": "}"}'}],
+    )
+    assert parsed(llama, "Hello {there}.", [7])[0] == "Hello {there}."
+    mistral = tool_format(engine, "mistral")
+    text, calls = parsed(mistral, 'ok[TOOL_CALLS]f[ARGS]{"a": 1}[TOOL_CALLS]g[ARGS]{}', [10, 30])
+    assert text == "ok"
+    assert [(call["name"], json.loads(call["arguments"])) for call in calls] == [("f", {"a": 1}), ("g", {})]
+    _, calls = parsed(mistral, '[TOOL_CALLS]f[ARGS]{"a": ', [])
+    assert calls[0]["arguments"]
+    assert parse_partial_json(calls[0]["arguments"]) is None
+
+
+class parsed_id:  # noqa: N801
+    """Equal to any call id."""
+
+    def __eq__(self, other):
+        return len(other) == 9 and other.isalnum()
+
+    __hash__ = None
+
+
+def test_a_tokenizers_own_response_template_is_used(tmp_path):
+    template = {
+        "start_anchor": "assistant\n",
+        "fields": {
+            "reasoning_content": {"open": "<think>", "close": "</think>", "content": "text"},
+            "content": {"content": "text"},
+        },
+    }
+    engine = engine_with("none")
+    engine.tokenizer.response_template = template
+    parser = tool_format(engine).parser([])
+    pieces = [parser.push("<think>hm</th"), parser.push("ink>yes"), parser.finish()]
+    assert ("".join(piece.reasoning for piece in pieces), "".join(piece.text for piece in pieces)) == ("hm", "yes")
+
+
+def test_templates_without_calls_are_refused_with_what_to_do(tmp_path):
+    llm = model_with("none", tmp_path)
+    with pytest.raises(
+        InvalidRequestError, match=r"pass response_template= \(a dict, or one of \['llama-3', 'mistral'\]"
+    ):
+        llm.bind_tools(TOOLS).invoke(QUESTION)
+    named = llm.model_copy(update={"response_template": "mistral"})
+    assert isinstance(named.bind_tools(TOOLS).invoke(QUESTION, max_tokens=3), AIMessage)
+    with pytest.raises(InvalidRequestError, match="cannot be forced"):
+        named.bind_tools(TOOLS, tool_choice="any").invoke(QUESTION)
+    unknown = llm.model_copy(update={"response_template": "lama"})
+    with pytest.raises(InvalidRequestError, match="response_template has to be a dict or one of"):
+        unknown.bind_tools(TOOLS).invoke(QUESTION)
+
+
+# ---- tools together with a form for the answer
+
+
+def test_response_format_binds_the_answers_that_call_no_tool(llm):
+    schema = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"]}
+    response_format = {"type": "json_schema", "json_schema": {"name": "verdict", "schema": schema, "strict": True}}
+    bound = llm.bind_tools([now], response_format=response_format, parallel_tool_calls=False)
+    kinds = set()
+    for seed in range(12):
+        answer = bound.invoke(QUESTION, seed=seed, temperature=3.0)
+        kinds.add(bool(answer.tool_calls))
+        if not answer.tool_calls:
+            assert set(json.loads(answer.text)) == {"ok"}
+    assert kinds == {True, False}
+
+
+# ---- bad input
+
+
+def test_bad_tool_calls_are_refused(llm):
+    with pytest.raises(InvalidRequestError, match=r"different names, but \['now'\] occur more than once"):
+        llm.bind_tools([now, now]).invoke(QUESTION)
+    with pytest.raises(InvalidRequestError, match=r"'auto', 'any', 'required', 'none' or the name of a tool \(\['now'"):
+        llm.bind_tools([now], tool_choice="later").invoke(QUESTION)
+    with pytest.raises(InvalidRequestError, match="but there are no tools"):
+        llm.invoke(QUESTION, tool_choice="any")
+    with pytest.raises(InvalidRequestError, match="Tools that a provider runs"):
+        llm.invoke(QUESTION, tools=[{"type": "web_search"}])
+    bad = {"name": "f", "parameters": {"type": "object", "properties": {"a": {"not": {"type": "string"}}}}}
+    with pytest.raises(InvalidRequestError, match=r'Unimplemented keys: \["not"\]'):
+        llm.bind_tools([bad]).invoke(QUESTION)
+    orphan = [HumanMessage("hi"), ToolMessage("sun", tool_call_id="nobody")]
+    with pytest.raises(InvalidRequestError, match="answers the call 'nobody', but no assistant message"):
+        llm.bind_tools([now]).invoke(orphan)
+
+
+@given(st.sampled_from([None, False, True, "auto", "any", "required", "none", "f", {"name": "f"}, {"type": "any"}]))
+def test_every_form_of_tool_choice_is_one_of_four(choice):
+    assert tool_choice_of(choice, ["f"]) in ("auto", "required", "none", "f")
+
+
+def test_check_tools_returns_what_it_accepts():
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    assert check_tools(tools) == tools
+
+
+# ---- beyond the suite
+
+
+def test_eight_forced_calls_share_their_forwards(llm, engine):
+    bound = llm.bind_tools(TOOLS, tool_choice="any")
+    before = engine.steps
+    answers = bound.batch([QUESTION] * 8, temperature=1.5, seed=3)
+    longest = max(answer.usage_metadata["output_tokens"] for answer in answers)
+    assert engine.steps - before <= longest + 8
+    assert len({json.dumps(answer.tool_calls[0]["args"]) for answer in answers}) == 1
+
+
+def test_logprobs_of_a_call_have_one_entry_a_token(llm):
+    answer = llm.bind_tools([now], tool_choice="any").invoke(QUESTION, logprobs=True)
+    entries = answer.response_metadata["logprobs"]["content"]
+    assert len(entries) == answer.usage_metadata["output_tokens"]
+    assert "".join(entry["token"] for entry in entries).startswith('<tool_call>\n{"name": "now"')
+    assert all(entry["logprob"] == 0.0 for entry in entries[:3]), "where one token is legal it is certain"
+
+
+def test_logprobs_sum_up_to_the_models_own(llm, engine):
+    import torch
+
+    answer = llm.invoke(QUESTION, logprobs=True, max_tokens=20)
+    total = sum(entry["logprob"] for entry in answer.response_metadata["logprobs"]["content"])
+    prompt = engine.prompts.render([{"role": "user", "content": QUESTION}])
+    stream = engine.submit(request_of(prompt))
+    chosen = list(stream.result(30).token_ids)
+    with torch.inference_mode():
+        logits_TV = engine.base.model(torch.tensor([prompt + chosen])).logits[0, len(prompt) - 1 : -1]
+    own = logits_TV.log_softmax(-1).gather(1, torch.tensor(chosen)[:, None]).sum().item()
+    assert total == pytest.approx(own, abs=1e-3)
+
+
+def request_of(prompt):
+    from pad_langchain.engine.types import Request
+
+    return Request(prompt_ids=prompt, messages=[{"role": "user", "content": QUESTION}], max_tokens=20)
+
+
+def test_no_double_begin_of_sequence(tmp_path):
+    from tokenizers.processors import TemplateProcessing
+
+    tokenizer = tiny_tokenizer()
+    start = tokenizer.convert_tokens_to_ids("<|endoftext|>")
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<|endoftext|> $A", special_tokens=[("<|endoftext|>", start)]
+    )
+    tokenizer.chat_template = "{{ '<|endoftext|>' }}" + tokenizer.chat_template
+    engine = Engine(tiny_model(), tokenizer)
+    assert engine.prompts.render([{"role": "user", "content": "hi"}]).count(start) == 1
+    assert start not in engine.prompts.encode("hi")
+
+
+# ---- the demo pair's own tokenizer and template, with random weights
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    from pad_langchain.demo.tokenizer import train_tokenizer
+    from pad_langchain.demo.world import TOPICS
+
+    folder = tmp_path_factory.mktemp("demo")
+    tokenizer = train_tokenizer(TOPICS, 1, documents=1500)
+    tokenizer.save_pretrained(folder)
+    tiny_model(vocab_size=len(tokenizer), max_position_embeddings=1024).save_pretrained(folder)
+    return ChatPAD(model=str(folder), max_tokens=120)
+
+
+def test_the_demo_template_is_understood(demo):
+    engine = demo._engine()
+    found = tool_format(engine)
+    assert (found.affixes.begin, found.affixes.end, found.affixes.separator) == (
+        "<tool_call>\n",
+        "\n</tool_call>",
+        "\n",
+    )
+    schema = {"type": "object", "properties": {"place": {"type": "string"}}, "required": ["place"]}
+    tools = [{"type": "function", "function": {"name": "weather", "parameters": schema}}]
+    call = '<tool_call>\n{"name": "weather", "arguments": {"place": "San 東京, CA"}}\n</tool_call>'
+    for choice, text in (("required", call), ("auto", call), ("auto", f"Let me see.\n{call}\n{call}")):
+        state = found.grammar(tools, choice).start()
+        for token in engine.tokenizer.encode(text, add_special_tokens=False):
+            assert state.mask()[token], engine.tokenizer.decode([token])
+            state.accept(token)
+        assert state.mask()[engine.tokenizer.eos_token_id]
+        answer, calls = parsed(found, text, list(range(1, len(text))))
+        assert answer == ("Let me see." if text != call else "")
+        assert [json.loads(one["arguments"]) for one in calls] == [{"place": "San 東京, CA"}] * text.count('{"name')
+
+
+def test_forced_calls_under_the_demo_template(demo):
+    for seed in range(3):
+        answer = demo.bind_tools(TOOLS, tool_choice="any").invoke(QUESTION, seed=seed, **HOT)
+        assert valid(answer.tool_calls[0])
