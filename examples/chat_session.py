@@ -40,7 +40,14 @@ def main() -> None:
     before = ask("ada", "monday", question)
     # A choice between two answers is evidence: they are alike in all but humor, so that is what the choices teach.
     alike = ["no emojis please", "give an example", "be detailed", "add a safety note"]
-    for text in ("What is a tiger?", "What is a wolf?", "What is copper?", "What is a violin?", "What is tennis?", "Where is Japan?"):
+    for text in (
+        "What is a tiger?",
+        "What is a wolf?",
+        "What is copper?",
+        "What is a violin?",
+        "What is tennis?",
+        "Where is Japan?",
+    ):
         dry, funny = (llm.invoke(text, preference=[wish, *alike]).text for wish in ("be serious", "be funny"))
         memory.record("ada", Choice(prompt=text, chosen=funny, rejected=dry))
     print(f"ada now: {memory.condition('ada', query=question).explain()}\n")
