@@ -13,7 +13,7 @@ help:
 	@echo "make test         all tests"
 	@echo "make lint         ruff and mypy"
 	@echo "make bench        benchmarks (memory, speed)"
-	@echo "make demo-model   make the demo pair again from nothing (about two hours)"
+	@echo "make demo-model   make the demo pair again from nothing (an hour or two)"
 	@echo "make demo-report  judge the shipped demo pair (minutes)"
 	@echo "make clean        remove .venv and caches"
 
@@ -36,7 +36,7 @@ lint: $(STAMP)
 bench: $(STAMP)
 	set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
 
-# glibc keeps large blocks instead of returning them after every step: 13% faster training.
+# glibc keeps large blocks instead of returning them after every step: 12% faster training.
 demo-model: export MALLOC_MMAP_THRESHOLD_ := 4294967296
 demo-model: export MALLOC_TRIM_THRESHOLD_ := 17179869184
 demo-model: $(STAMP)

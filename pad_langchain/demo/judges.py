@@ -50,7 +50,6 @@ _EXAMPLE = re.compile(r"for example|for instance|an example", re.IGNORECASE)
 _WARNING = re.compile(r"careful|caution|safety|heads up", re.IGNORECASE)
 _BULLET = re.compile(r"(?m)^\s*(?:[-*•]|\d+\.)\s")
 _EMOJI = re.compile("[\U0001f300-\U0001faff\u2600-\u27bf]")
-_SENTENCE = re.compile(r"(?<=[.!?:])\s+|\n")
 _CONTENT_LIMIT = 4  # content sentences: at most this many is concise
 
 

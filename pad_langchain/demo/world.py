@@ -301,7 +301,6 @@ _MAKERS: dict[str, tuple[tuple[tuple[str, ...], ...], Callable[[Sequence[str]], 
     "sport": (facts.SPORTS, _sport),
     "job": (facts.JOBS, _job),
 }
-DOMAINS = tuple(_MAKERS)
 
 
 def make_topic(domain: str, row: Sequence[str]) -> Topic:
@@ -314,7 +313,7 @@ def rows_of(domain: str) -> tuple[tuple[str, ...], ...]:
     return _MAKERS[domain][0]
 
 
-TOPICS: tuple[Topic, ...] = tuple(make_topic(domain, row) for domain in DOMAINS for row in rows_of(domain))
+TOPICS: tuple[Topic, ...] = tuple(make_topic(domain, row) for domain in _MAKERS for row in rows_of(domain))
 
 # ---- the words of each style. Index 0 and 1 follow the catalogue's poles: tone 0 is formal, 1 casual.
 OPENERS = (
