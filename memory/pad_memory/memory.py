@@ -184,8 +184,8 @@ class PreferenceMemory:
     def forget(self, user: str) -> int:
         """Erase everything about a user from every file; return the number of rows that were erased.
 
-        Until `close`, Chroma may still write old memory of this process into the unused part of a new index file; closing
-        blanks it.
+        Until `close`, Chroma may still write old memory of this process into the unused part of a new index file;
+        closing blanks it.
 
         On a server (`url=`) the rows are deleted, but only its operator can erase the bytes: `chroma vacuum`.
         """
