@@ -1,4 +1,4 @@
-"""A chain `prompt | llm | parser` that answers two users in their own ways.
+"""A chain `prompt | llm | parser` that answers two users in their own ways, and falls back to another model.
 
 python examples/chain.py
 """
@@ -15,8 +15,10 @@ def main() -> None:
     memory.record("ada", Statement("Keep it short, please."))
     memory.record("bob", Statement("I love bullet lists."))
 
+    # The first model is not on this machine; the chain goes on with the demo pair, and with the same users.
+    llm = ChatPAD(model="path/to/your/model", memory=memory).with_fallbacks([ChatPAD(memory=memory)])
     prompt = ChatPromptTemplate.from_messages([("human", "Tell me about {topic}.")])
-    chain = prompt | ChatPAD(memory=memory) | StrOutputParser()
+    chain = prompt | llm | StrOutputParser()
 
     # The user id rides in the config, so nothing in the chain has to know about it. Both answers share one batch.
     users = ["ada", "bob"]

@@ -1,28 +1,30 @@
-"""Retrieval with langchain-chroma: two users ask the same documents, each gets an answer in their own way.
+"""Retrieval with Chroma: two users ask the same documents, each gets an answer in their own way, sources cited.
 
     python examples/rag.py
 
 The documents are invented, so every fact in an answer comes from the retrieved text.
 """
 
+from operator import itemgetter
+
 from langchain_chroma import Chroma
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
-from langchain_core.runnables import RunnablePassthrough
+from langchain_core.runnables import RunnableLambda, RunnablePassthrough
 
 from pad_langchain import ChatPAD
 from pad_memory import PreferenceMemory, SentenceEmbedder, Statement
 
-PASSAGES = (
-    "Velmora is a country in Europe. The government sits in Tarnis. People there often speak Velmorish. "
-    "A well loved dish is pumpkin soup. Many people go to see the castle of Ondra.",
-    "Karsund is a country in Asia. The government sits in Pelo. People there often speak Karsi. "
+PASSAGES = {
+    "velmora.txt": "Velmora is a country in Europe. The government sits in Tarnis. People there often speak Velmor. "
+    "A well loved dish is onion soup. Many people go to see the castle of Ondra.",
+    "karsund.txt": "Karsund is a country in Asia. The government sits in Pelo. People there often speak Karsi. "
     "A well loved dish is fried rice. Many people go to see the lake of Minu.",
-    "A brimtail is a kind of bird. It likes to eat berries. It lives in pine forests. "
+    "brimtail.txt": "A brimtail is a kind of bird. It likes to eat berries. It lives in pine forests. "
     "It is known for its loud song. Its baby has the name chick.",
-)
+}
 
 
 class LocalEmbeddings(Embeddings):
@@ -45,22 +47,27 @@ def join(documents: list[Document]) -> str:
 def main() -> None:
     embedder = SentenceEmbedder()
     store = Chroma(collection_name="facts", embedding_function=LocalEmbeddings(embedder))
-    store.add_documents([Document(text) for text in PASSAGES])
+    store.add_documents([Document(text, metadata={"source": name}) for name, text in PASSAGES.items()])
 
     memory = PreferenceMemory(embedder=embedder)
     memory.record("ada", Statement("Please be brief."))
     memory.record("bob", Statement("I want long and detailed answers."))
 
     prompt = ChatPromptTemplate.from_messages([("human", "Context:\n{context}\n\nQuestion: {question}")])
-    chain = (
-        {"context": store.as_retriever(search_kwargs={"k": 1}) | join, "question": RunnablePassthrough()}
+    retrieved = RunnablePassthrough.assign(
+        documents=itemgetter("question") | store.as_retriever(search_kwargs={"k": 1})
+    )
+    answered = RunnablePassthrough.assign(
+        answer=RunnablePassthrough.assign(context=itemgetter("documents") | RunnableLambda(join))
         | prompt
         | ChatPAD(memory=memory)
         | StrOutputParser()
     )
-    question = "Tell me about Velmora."
+    chain = retrieved | answered
     for user in ("ada", "bob"):
-        print(f"{user}: {chain.invoke(question, {'configurable': {'user_id': user}})}\n")
+        result = chain.invoke({"question": "Tell me about Velmora."}, {"configurable": {"user_id": user}})
+        sources = ", ".join(document.metadata["source"] for document in result["documents"])
+        print(f"{user}: {result['answer']} [{sources}]\n")
 
 
 if __name__ == "__main__":

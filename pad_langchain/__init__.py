@@ -24,13 +24,13 @@ from pad_langchain.errors import (
 
 if TYPE_CHECKING:
     from pad_langchain.chat_model import ChatPAD
-    from pad_langchain.llama_index import PADLLM
-    from pad_langchain.middleware import PreferenceMiddleware
+    from pad_langchain.llama_index import PADLLM as PADLLM
+    from pad_langchain.middleware import PreferenceMiddleware as PreferenceMiddleware
     from pad_langchain.reward.persrm import PersRM
-    from pad_langchain.store import PreferenceStore
+    from pad_langchain.store import PreferenceStore as PreferenceStore
 
+# PADLLM, PreferenceMiddleware and PreferenceStore need an extra, so `import *` leaves them out.
 __all__ = [
-    "PADLLM",
     "ChatPAD",
     "ContextLengthError",
     "EngineBusyError",
@@ -42,8 +42,6 @@ __all__ = [
     "ModelLoadError",
     "PadError",
     "PersRM",
-    "PreferenceMiddleware",
-    "PreferenceStore",
     "__version__",
 ]
 
@@ -68,4 +66,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted({*__all__, *_LAZY})

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-__all__ = ["AnswerParser", "CallDelta", "Piece", "spoiler"]
+__all__ = ["AnswerParser", "CallDelta", "Piece", "call_head", "spoiler"]
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,12 @@ class AnswerParser:
 
     Args:
         parser: made by `tokenizer.get_response_parser`.
-        keys: where a call's JSON object has its name and its arguments, if the parser hands the object over as text to
-            be read here while it is written; None: the parser reads calls itself.
+        head: matches a call up to where its arguments begin, with a group `name`, if the parser hands calls over as
+            text to be read here while they are written; None: the parser reads calls itself.
     """
 
-    def __init__(self, parser: Any, keys: tuple[str, str] | None = ("name", "arguments")) -> None:
-        self._parser, self._keys = parser, keys
+    def __init__(self, parser: Any, head: re.Pattern[str] | None = None) -> None:
+        self._parser, self._head = parser, head
         self._broken = False
         self._reader: _CallReader | None = None
         self.calls = 0  # calls begun so far
@@ -82,12 +82,12 @@ class AnswerParser:
             elif name != "tool_calls":
                 piece.reasoning += event["text"] if kind == "region_chunk" else ""
             elif kind == "region_open":
-                self._reader = _CallReader(self.calls, self._keys or ("name", "arguments"))
+                self._reader = _CallReader(self.calls, self._head)
                 self.calls += 1
-            elif kind == "region_chunk" and self._keys and self._reader is not None:
+            elif kind == "region_chunk" and self._head and self._reader is not None:
                 piece.calls += self._reader.push(event["text"])
             elif kind == "region_close" and self._reader is not None:
-                piece.calls += self._reader.close() if self._keys else self._reader.whole(event["value"]["function"])
+                piece.calls += self._reader.close() if self._head else self._reader.whole(event["value"]["function"])
                 self._reader = None
         return piece
 
@@ -99,12 +99,11 @@ class AnswerParser:
 
 
 class _CallReader:
-    """One call's JSON object, read while it is written: first its name, then its arguments piece by piece."""
+    """One call, read while it is written: first its name, then its arguments piece by piece."""
 
-    def __init__(self, index: int, keys: tuple[str, str]) -> None:
+    def __init__(self, index: int, head: re.Pattern[str] | None) -> None:
         self.index = index
-        self._keys = keys
-        self._head = _head(*keys)
+        self._head = head
         self._body = ""
         self._scan: _Scan | None = None  # follows the arguments once they have begun
 
@@ -113,12 +112,13 @@ class _CallReader:
         if self._scan is not None:
             arguments = self._scan.push(text)
             return [CallDelta(self.index, None, None, arguments)] if arguments else []
-        head = self._head.match(self._body)
+        head = self._head.match(self._body) if self._head else None
         if head is None:
             return []
+        name = head["name"]
         self._scan = _Scan()
         begun = self._scan.push(self._body[head.end() :])
-        return [CallDelta(self.index, _new_id(), json.loads(head["name"]), begun)]
+        return [CallDelta(self.index, _new_id(), json.loads(name) if name.startswith('"') else name, begun)]
 
     def close(self) -> list[CallDelta]:
         if self._scan is not None:
@@ -131,15 +131,15 @@ class _CallReader:
 
     def whole(self, function: Mapping[str, Any]) -> list[CallDelta]:
         """The call at once."""
-        arguments = function.get(self._keys[1], function.get("parameters"))
+        arguments = function.get("arguments", function.get("parameters"))
         text = arguments if isinstance(arguments, str) else json.dumps(arguments or {}, ensure_ascii=False)
-        return [CallDelta(self.index, _new_id(), function[self._keys[0]], text)]
+        return [CallDelta(self.index, _new_id(), function["name"], text)]
 
 
 @lru_cache
-def _head(name_key: str, arguments_key: str) -> re.Pattern[str]:
-    """Matches a call's object up to where its arguments begin."""
-    name, arguments = re.escape(name_key), "|".join({re.escape(arguments_key), "parameters"})
+def call_head(name_key: str, arguments_key: str) -> re.Pattern[str]:
+    """Matches a call's JSON object up to where its arguments begin, with its name as JSON in the group `name`."""
+    name, arguments = re.escape(name_key), "|".join({re.escape(arguments_key), "arguments", "parameters"})
     return re.compile(rf'\s*\{{\s*"{name}"\s*:\s*(?P<name>"(?:[^"\\]|\\.)*")\s*,\s*"(?:{arguments})"\s*:\s*(?=\{{)')
 
 

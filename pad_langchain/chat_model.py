@@ -7,11 +7,12 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import LanguageModelInput
-from langchain_core.language_models.chat_models import LangSmithParams, agenerate_from_stream, generate_from_stream
+from langchain_core.language_models.chat_models import LangSmithParams, generate_from_stream
 from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
@@ -26,8 +27,9 @@ from pad_langchain.chunks import Call, parse_preference
 from pad_langchain.constraints import Constraint, constrain
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import InvalidRequestError
-from pad_langchain.messages import fit_template, last_user_text, to_chat_dicts, with_preferences, with_system
+from pad_langchain.messages import fit_template, last_user_text, to_chat_dicts, with_preferences
 from pad_langchain.runtime import DEMO_MODEL, context_size, shared_engine
+from pad_langchain.settings import Settings
 from pad_langchain.structured import structured_output
 from pad_langchain.user_calls import UserChatModel
 
@@ -47,33 +49,17 @@ _CALL_KEYWORDS = frozenset(
 )
 
 
-class ChatPAD(UserChatModel):
+class ChatPAD(Settings, UserChatModel):
     """A chat model that answers each user in their own way, while it decodes, without fine-tuning.
 
     Without arguments it is the demo pair that comes with the package: CPU, no network. Weights load at the first call.
 
     Args:
         model: a folder or hub id of a causal LM with a chat template; "pad-demo" is the embedded one.
-        reward_model: a PersRM: a head folder or a text PersRM's checkpoint. "auto" is the demo PersRM for the demo
-            model, none for any other. None: a preference is only told to the model in the prompt.
-        memory: a `pad_memory.PreferenceMemory`; it supplies the user's preferences and gets the PersRM as its scorer.
-        beta: guidance strength; None is what the PersRM recommends, else 1.0. 0 is exactly the base model.
-        top_k: candidates a token, 1 to the vocabulary's size.
-        alpha: plausibility cut in [0, 1]; None is what the PersRM recommends, else 0.0.
-        condition_base: put the preferences into the base's prompt, too.
-        temperature: 0 is greedy.
-        top_p: nucleus in (0, 1].
-        max_tokens: new tokens at most.
-        seed: makes sampling repeatable, whoever shares the batch.
-        stop: strings that end the answer and are not part of it.
-        user_id: whose preferences, unless a call says otherwise.
-        require_user: refuse calls without a user id.
-        device: "auto", "cpu", "cuda", …
-        dtype: "auto", "float32", "bfloat16", …
-        response_template: how answers are split into text and tool calls: transformers' response template, or the name
-            of one that comes with the package ("llama-3", "mistral"); None finds it out from the tokenizer.
-        embedder: sentence embedder for preferences given by keyword; None is the memory's, else the default one.
         api_key, timeout, max_retries: accepted, as apps pass them to every chat model; no effect on a local one.
+
+    The other settings are those of `pad_langchain.settings.Settings`: `reward_model`, `memory`, `beta`, `top_k`,
+    `temperature`, `max_tokens`, `stop`, `seed`, `user_id`, …
 
     A call's user id is taken from the keyword `user_id`, else `config["configurable"]["user_id"]`, else the field. The
     keyword `preference` (a text, or a list of texts and (text, weight) pairs) replaces the memory's preferences for
@@ -88,23 +74,6 @@ class ChatPAD(UserChatModel):
     model_config = ConfigDict(populate_by_name=True, protected_namespaces=(), arbitrary_types_allowed=True)
 
     model_name: str = Field(default=DEMO_MODEL, alias="model")
-    reward_model: str | None = "auto"
-    memory: Any = Field(default=None, exclude=True, repr=False)
-    beta: float | None = None
-    top_k: int = 10
-    alpha: float | None = None
-    condition_base: bool = False
-    temperature: float = 0.0
-    top_p: float = 1.0
-    max_tokens: int = 512
-    seed: int | None = None
-    stop: list[str] | None = None
-    user_id: str | None = None
-    require_user: bool = False
-    device: str = "auto"
-    dtype: str = "auto"
-    embedder: Any = Field(default=None, exclude=True, repr=False)
-    response_template: dict[str, Any] | str | None = None
     streaming: bool = False
     api_key: SecretStr | None = Field(default=None, exclude=True, repr=False)
     timeout: float | None = Field(default=None, exclude=True, repr=False)
@@ -159,7 +128,6 @@ class ChatPAD(UserChatModel):
             video_inputs=False,
             tool_calling=True,
             structured_output=True,
-            reasoning_output=False,
         )
         if (size := context_size(self.model_name)) is not None:
             profile["max_input_tokens"] = size
@@ -172,9 +140,9 @@ class ChatPAD(UserChatModel):
     @override
     def get_num_tokens_from_messages(self, messages: list[BaseMessage], tools: Sequence[Any] | None = None) -> int:
         """Count the tokens of the whole prompt: the chat template's own tokens and the tools' schemas included."""
-        schemas = [convert_to_openai_tool(tool) for tool in tools or ()] or None
-        _, prompt_ids = fit_template(self._engine().prompts, to_chat_dicts(messages), schemas)
-        return len(prompt_ids)
+        schemas = [convert_to_openai_tool(tool) for tool in tools or ()]
+        bound = constrain(self._engine(), tools=schemas, response_template=self.response_template)
+        return len(bound.render(to_chat_dicts(messages))[1])
 
     # ---- tools and structured output
 
@@ -250,7 +218,9 @@ class ChatPAD(UserChatModel):
             embedder = self._embedder()
             if not preferences or embedder is None or getattr(engine.persrm, "head", None) is None:
                 return preferences  # the guide embeds if it needs to
-            vectors_PE = embedder.embed([preference.text for preference in preferences])
+            from pad_memory.embedding import embed_wishes
+
+            vectors_PE = embed_wishes(embedder, [preference.text for preference in preferences])
             return tuple(
                 replace(one, embedding=vector_E) for one, vector_E in zip(preferences, vectors_PE, strict=True)
             )
@@ -272,11 +242,10 @@ class ChatPAD(UserChatModel):
         prompt_ids: list[int] | None = None,
         bound: Constraint | None = None,
     ) -> Request:
-        options = {name: kwargs[name] for name in ("combine", "reference") if name in kwargs}
         return Request(
             messages=messages,
             prompt_ids=prompt_ids,
-            tools=bound.tools if bound else None,
+            tools=bound.shown if bound else None,
             grammar=bound.grammar if bound else None,
             preferences=preferences,
             beta=beta,
@@ -288,7 +257,7 @@ class ChatPAD(UserChatModel):
             max_tokens=kwargs.get("max_tokens", self.max_tokens),
             stop=tuple(stop if stop is not None else self.stop or ()),
             candidates=kwargs.get("top_logprobs") or 0,
-            **options,
+            **{name: kwargs[name] for name in ("combine", "reference") if name in kwargs},
         )
 
     def _submit(self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]) -> Call:
@@ -306,14 +275,14 @@ class ChatPAD(UserChatModel):
             response_template=self.response_template,
             **{name: kwargs[name] for name in _BINDINGS if name in kwargs},
         )
-        dicts, prompt_ids = fit_template(engine.prompts, with_system(dicts, bound.told), bound.tools)
-        question = last_user_text(dicts)
+        question = last_user_text(dicts)  # before a template's needs put other words into user turns
+        dicts, prompt_ids = bound.render(dicts)
         preferences = self._condition(user, question, kwargs, engine)
 
         guided = engine.guide is not None
         if preferences and (kwargs.get("condition_base", self.condition_base) or not guided):
             told = with_preferences(dicts, [(preference.text, preference.weight) for preference in preferences])
-            _, prompt_ids = fit_template(engine.prompts, told, bound.tools)
+            _, prompt_ids = fit_template(engine.prompts, told, bound.shown)
         best_beta, best_alpha = engine.recommended
         beta = _first(kwargs.get("beta"), self.beta, best_beta)
         request = self._request(
@@ -344,12 +313,19 @@ class ChatPAD(UserChatModel):
             self._log(user, pad["response_id"], question),
         )
 
+    async def _asubmit(self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]) -> Call:
+        submitting = asyncio.ensure_future(asyncio.to_thread(self._submit, messages, stop, kwargs))
+        try:
+            return await asyncio.shield(submitting)
+        except asyncio.CancelledError:
+            submitting.add_done_callback(_cancel_submitted)
+            raise
+
     def _log(self, user: str | None, response_id: str, question: str) -> Callable[[str], None] | None:
         """What keeps the answer in the memory's log of recent answers, so that feedback needs its response id only."""
         if self.memory is None or user is None:
             return None
-        responses = self.memory.responses
-        return lambda text: responses.add(user, response_id, question, text)
+        return partial(self.memory.responses.add, user, response_id, question)
 
     @override
     def _stream(
@@ -373,12 +349,7 @@ class ChatPAD(UserChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        submitting = asyncio.ensure_future(asyncio.to_thread(self._submit, messages, stop, kwargs))
-        try:
-            call = await asyncio.shield(submitting)
-        except asyncio.CancelledError:
-            submitting.add_done_callback(_cancel_submitted)
-            raise
+        call = await self._asubmit(messages, stop, kwargs)
         async with aclosing(aiter(call.stream)) as events:  # type: ignore[type-var]
             async for event in events:
                 if (chunk := call.push(event)) is not None:
@@ -392,7 +363,13 @@ class ChatPAD(UserChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        return generate_from_stream(self._stream(messages, stop, **kwargs))
+        call = self._submit(messages, stop, kwargs)
+        try:
+            events = call.stream.result().events
+        except BaseException:  # such as a KeyboardInterrupt while waiting
+            call.stream.cancel()
+            raise
+        return generate_from_stream(iter([call.join(events)]))
 
     @override
     async def _agenerate(
@@ -402,7 +379,9 @@ class ChatPAD(UserChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        return await agenerate_from_stream(self._astream(messages, stop, **kwargs))
+        call = await self._asubmit(messages, stop, kwargs)
+        async with aclosing(aiter(call.stream)) as events:  # type: ignore[type-var]
+            return generate_from_stream(iter([call.join([event async for event in events])]))
 
 
 def _cancel_submitted(submitting: asyncio.Future[Call]) -> None:

@@ -12,7 +12,7 @@ from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk
 
 from pad_langchain.answer_parser import AnswerParser, CallDelta, Piece
-from pad_langchain.engine.types import TokenEvent, WeightedPreference
+from pad_langchain.engine.types import FinishReason, TokenEvent, WeightedPreference
 from pad_langchain.errors import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -49,6 +49,20 @@ class Call:
 
     def push(self, event: TokenEvent) -> ChatGenerationChunk | None:
         """Take the next event; return a chunk when there is text to show or the answer ends, else None."""
+        piece = self._read(event)
+        return self._chunk(piece, event.finish_reason) if piece or event.finish_reason else None
+
+    def join(self, events: Sequence[TokenEvent]) -> ChatGenerationChunk:
+        """Take all events of a finished answer; return one chunk: what those of `push` add up to."""
+        pieces = [self._read(event) for event in events]
+        whole = Piece(
+            "".join(piece.text for piece in pieces),
+            "".join(piece.reasoning for piece in pieces),
+            [call for piece in pieces for call in piece.calls],
+        )
+        return self._chunk(whole, events[-1].finish_reason)
+
+    def _read(self, event: TokenEvent) -> Piece:
         if event.token_id >= 0:
             self._tokens += 1
             self._reward += event.reward
@@ -56,19 +70,20 @@ class Call:
                 self._entries.append(_entry(event, self.decode))
         piece = self._parse(event)
         self._text.append(piece.text)
-        if not piece and event.finish_reason is None:
-            return None
+        return piece
+
+    def _chunk(self, piece: Piece, reason: FinishReason | None) -> ChatGenerationChunk:
         info: dict[str, Any] = {}
         if self._entries:
             info["logprobs"] = {"content": self._entries}
             self._entries = []
-        if event.finish_reason is None:
+        if reason is None:
             return ChatGenerationChunk(message=_message(piece), generation_info=info or None)
         if self.answered is not None:
             self.answered("".join(self._text))
         # Only the last chunk has these: chunks are added up, and added strings would be joined.
-        called = event.finish_reason == "stop" and self.parser is not None and self.parser.calls > 0
-        info["finish_reason"] = "tool_calls" if called else event.finish_reason
+        called = reason == "stop" and self.parser is not None and self.parser.calls > 0
+        info["finish_reason"] = "tool_calls" if called else reason
         info["model_name"] = self.model_name
         info["pad"] = {**self.pad, "mean_reward": self._reward / max(self._tokens, 1)}
         message = _message(piece, usage_metadata=self._usage(), chunk_position="last")

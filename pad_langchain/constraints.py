@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pad_langchain.answer_parser import AnswerParser
 from pad_langchain.errors import InvalidRequestError
+from pad_langchain.messages import ChatDict, fit_template, with_system
 from pad_langchain.schemas import answer_schema, schema_told
 from pad_langchain.tool_calls import ToolFormat, check_tools, tool_choice_of, tool_format
 
@@ -25,20 +26,36 @@ class Constraint:
     """How one answer is bound.
 
     Args:
-        tools: what the chat template shows the model; empty: nothing.
+        tools: what the model may call; empty: nothing.
         grammar: masks illegal tokens; None: free text.
         told: what the model is told in the system turn; "": nothing.
-        format: how the answer's text is split into text and calls; None: all of it is text.
+        format: how the model's chat template writes calls and reasoning.
+        parsed: whether the answer's text is split into text, reasoning and calls; else all of it is text.
     """
 
     tools: list[dict[str, Any]]
     grammar: Grammar | None
     told: str
-    format: ToolFormat | None
+    format: ToolFormat
+    parsed: bool
+
+    @property
+    def shown(self) -> list[dict[str, Any]]:
+        """The tools for the chat template; where it shows none, they are in `told`."""
+        return self.tools if self.format.facts.shows_tools else []
+
+    def render(self, messages: Sequence[ChatDict]) -> tuple[list[ChatDict], list[int]]:
+        """The conversation in the form the model's chat template takes, and the prompt's token ids.
+
+        Raises:
+            InvalidRequestError: the template refuses the conversation.
+        """
+        told = with_system(self.format.retell(messages), self.told)
+        return fit_template(self.format.engine.prompts, told, self.shown)
 
     def parser(self, prompt_ids: Sequence[int]) -> AnswerParser | None:
         """A parser for the answer to this prompt; None where nothing has to be parsed."""
-        return None if self.format is None else self.format.parser(prompt_ids, self.tools)
+        return self.format.parser(prompt_ids, self.tools, calls=bool(self.tools)) if self.parsed else None
 
 
 def constrain(
@@ -69,13 +86,13 @@ def constrain(
         raise InvalidRequestError(f"tool_choice is {tool_choice!r}, but there are no tools. Pass some to bind_tools.")
     schema = answer_schema(response_format)
     told = schema_told(response_format)
+    how = tool_format(engine, response_template)
     if shown and choice != "none":
-        how = tool_format(engine, response_template)
-        return Constraint(shown, how.grammar(shown, choice, parallel_tool_calls, schema), told, how)
+        grammar = how.grammar(shown, choice, parallel_tool_calls, schema)
+        return Constraint(shown, grammar, "\n\n".join(filter(None, (how.told(shown), told))), how, parsed=True)
     if schema is not None:
-        return Constraint([], _compiled(engine.grammars, json.dumps(schema)), told, None)
-    templated = response_template or getattr(engine.tokenizer, "response_template", None)
-    return Constraint([], None, told, tool_format(engine, response_template) if templated else None)
+        return Constraint([], _compiled(engine.grammars, json.dumps(schema)), told, how, parsed=False)
+    return Constraint([], None, told, how, parsed=bool(how.template or how.facts.thought))
 
 
 @lru_cache(maxsize=128)

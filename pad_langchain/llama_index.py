@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 from typing_extensions import Self
 
 from pad_langchain.errors import InvalidRequestError, MissingDependencyError
@@ -50,6 +50,7 @@ from pad_langchain.chat_model import ChatPAD
 from pad_langchain.llama_index_memory import PADEmbedding, PreferenceMemoryBlock
 from pad_langchain.llama_index_messages import arguments, to_langchain, to_response, to_schema
 from pad_langchain.runtime import DEMO_MODEL, context_size
+from pad_langchain.settings import Settings
 
 if TYPE_CHECKING:
     from llama_index.core.tools import BaseTool
@@ -57,11 +58,11 @@ if TYPE_CHECKING:
 __all__ = ["PADLLM", "PADEmbedding", "PreferenceMemoryBlock"]
 
 
-class PADLLM(FunctionCallingLLM):
+class PADLLM(Settings, FunctionCallingLLM):
     """A LlamaIndex LLM that answers each user in their own way, while it decodes, without fine-tuning.
 
     Without arguments it is the demo pair that comes with the package: CPU, no network. Weights load at the first call.
-    The settings are those of `ChatPAD`, where they are described; `context_window` is for a model that names none.
+    The settings are those of `pad_langchain.settings.Settings`; `context_window` is for a model that names none.
 
     A call may set by keyword what `ChatPAD`'s calls may: `user_id`, `preference`, `temperature`, `seed`, … A query
     engine or an agent passes no keywords on: give it `llm.for_user("ada")`.
@@ -73,22 +74,6 @@ class PADLLM(FunctionCallingLLM):
     """
 
     model: str = DEMO_MODEL
-    reward_model: str | None = "auto"
-    memory: Any = Field(default=None, exclude=True, repr=False)
-    beta: float | None = None
-    top_k: int = 10
-    alpha: float | None = None
-    condition_base: bool = False
-    temperature: float = 0.0
-    top_p: float = 1.0
-    max_tokens: int = 512
-    seed: int | None = None
-    stop: list[str] | None = None
-    user_id: str | None = None
-    require_user: bool = False
-    device: str = "auto"
-    dtype: str = "auto"
-    embedder: Any = Field(default=None, exclude=True, repr=False)
     context_window: int | None = None
 
     @classmethod
@@ -107,8 +92,7 @@ class PADLLM(FunctionCallingLLM):
 
     def _chat_model(self) -> ChatPAD:
         """The ChatPAD with these settings. Making one takes 0.1 ms, so none is kept that could go out of date."""
-        settings = PADLLM.model_fields.keys() - FunctionCallingLLM.model_fields.keys() - {"context_window"}
-        return ChatPAD(**{name: getattr(self, name) for name in settings})
+        return ChatPAD(model=self.model, **{name: getattr(self, name) for name in Settings.model_fields})
 
     @property
     def metadata(self) -> LLMMetadata:

@@ -34,11 +34,25 @@ def reward_folder(model: str, reward_model: str | None) -> str | None:
 
 
 def context_size(model: str) -> int | None:
-    """Return the context of a model in a local folder in tokens, without loading it; None where it is not known."""
+    """Return the context of a model in tokens without loading it: from its folder, or from the hub's local cache.
+
+    Returns:
+        None where it is not known, such as for a hub id that was never downloaded.
+    """
     config = Path(model_folder(model)) / "config.json"
     if not config.is_file():
-        return None
-    size = json.loads(config.read_text()).get("max_position_embeddings")
+        from huggingface_hub import try_to_load_from_cache
+
+        try:
+            cached = try_to_load_from_cache(model, "config.json")
+        except ValueError:  # not a hub id
+            return None
+        if not isinstance(cached, str):
+            return None
+        config = Path(cached)
+    settings = json.loads(config.read_text())
+    # Models that read images, too, keep their language model's settings apart.
+    size = settings.get("max_position_embeddings", settings.get("text_config", {}).get("max_position_embeddings"))
     return size if isinstance(size, int) else None
 
 

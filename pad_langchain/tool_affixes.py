@@ -1,4 +1,4 @@
-"""What a chat template writes around a tool call, found by rendering one, and response templates for some families."""
+"""How a chat template writes tool calls and reasoning, found by rendering it, and how some families do."""
 
 from __future__ import annotations
 
@@ -7,82 +7,113 @@ import os.path
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from pad_langchain.answer_parser import call_head
 from pad_langchain.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from pad_langchain.engine.engine import Engine
 
-__all__ = ["RESPONSE_TEMPLATES", "Affixes", "find_affixes"]
+__all__ = ["FAMILIES", "Affixes", "TemplateFacts", "study"]
 
-_JSON_CALL = {"repeats": True, "content": "json", "transform": {"type": "function", "function": "{content}"}}
-
-# For tokenizers that bring none and whose chat template does not give the format away.
-RESPONSE_TEMPLATES: dict[str, dict[str, Any]] = {
-    # {"name": …, "parameters": {…}} and nothing around it
-    "llama-3": {
-        "defaults": {"role": "assistant"},
-        "start_anchor": "<|start_header_id|>assistant<|end_header_id|>\n\n",
-        "fields": {
-            "tool_calls": {"open_pattern": r'\A(?:<\|python_tag\|>)?\s*(?=\{\s*"name"\s*:)', **_JSON_CALL},
-            "content": {"close_pattern": r"<\|(?:eot|eom)_id\|>", "content": "text"},
-        },
-    },
-    # [TOOL_CALLS]name[ARGS]{…}
-    "mistral": {
-        "defaults": {"role": "assistant"},
-        "start_anchor": ["[/INST]", "[/TOOL_RESULTS]"],
-        "fields": {
-            "tool_calls": {
-                "open_pattern": r"\[TOOL_CALLS\](?P<name>[\w.-]+)(?:\[CALL_ID\]\w+)?\[ARGS\]\s*",
-                "close_pattern": r"(?=\[TOOL_CALLS\])|</s>",
-                "repeats": True,
-                "content": "json",
-                "transform": {"type": "function", "function": {"name": "{name}", "arguments": "{content}"}},
-            },
-            "content": {"close": "</s>", "content": "text"},
-        },
-    },
-}
+_BARE_CALL = {"repeats": True, "content": "text"}
 
 
 @dataclass(frozen=True)
 class Affixes:
-    """What stands around the JSON object of a call: `{begin}{"name": …, "arguments": …}{end}`.
+    """How a call is written: `{begin}{"name": …, "arguments": …}{end}`, or `{begin}name{between}{arguments}{end}`.
 
     Args:
         begin, end: text before and after; either may be empty.
         separator: text between two calls; None: the template does not repeat begin and end for each.
         name_key, arguments_key: the object's keys.
-        anchor: what the template writes before an answer.
+        between: what stands between the name and the arguments where they are not in one object; two texts have the
+            call's id between them.
     """
 
     begin: str
     end: str
     separator: str | None
-    name_key: str
-    arguments_key: str
-    anchor: str
+    name_key: str = "name"
+    arguments_key: str = "arguments"
+    between: tuple[str, ...] | None = None
 
-    def template(self) -> dict[str, Any]:
-        """A response template for transformers' parser."""
+    @cached_property
+    def head(self) -> re.Pattern[str]:
+        """Matches a call without `begin`, up to where its arguments begin; the group `name` is JSON or plain text."""
+        if self.between is None:
+            return call_head(self.name_key, self.arguments_key)
+        return re.compile(r"\s*(?P<name>[^\s{]+?)" + r"\w+".join(map(re.escape, self.between)) + r"\s*(?=\{)")
+
+    def field(self) -> dict[str, Any]:
+        """The field `tool_calls` of a response template for transformers' parser; a call is given as text."""
         if self.begin.strip():
             # Blanks before a call are the separator, not the answer's text.
             opens = r"\s*" + re.escape(self.begin.lstrip())
         else:
             opens = rf'\A\s*(?=\{{\s*"{re.escape(self.name_key)}"\s*:)'
-        call: dict[str, Any] = {"open_pattern": opens, **_JSON_CALL}
         if self.end:
-            call["close"] = self.end
-        return {
-            "defaults": {"role": "assistant"},
-            "start_anchor": self.anchor,
-            "fields": {"tool_calls": call, "content": {"content": "text"}},
-        }
+            return {"open_pattern": opens, "close": self.end, **_BARE_CALL}
+        if self.begin.strip():
+            return {"open_pattern": opens, "close_pattern": rf"(?={re.escape(self.begin.strip())})", **_BARE_CALL}
+        return {"open_pattern": opens, **_BARE_CALL}
+
+    def example(self, name: str, arguments: Any) -> str:
+        """A call as the model is to write it."""
+        written = json.dumps(arguments, ensure_ascii=False) if isinstance(arguments, Mapping) else str(arguments)
+        if self.between is None:
+            body = f'{{"{self.name_key}": {json.dumps(name)}, "{self.arguments_key}": {written}}}'
+        else:
+            body = name + self.between[0] + written
+        return self.begin + body + self.end
+
+
+# For models whose chat template does not give the format away.
+FAMILIES: dict[str, Affixes] = {
+    "gemma": Affixes("", "", None, arguments_key="parameters"),
+    "llama-3": Affixes("", "", None, arguments_key="parameters"),
+    "mistral": Affixes("[TOOL_CALLS]", "", "", between=("[ARGS]",)),
+    "qwen": Affixes("<tool_call>\n", "\n</tool_call>", "\n"),
+}
+
+
+@dataclass(frozen=True)
+class TemplateFacts:
+    """What rendering a chat template shows.
+
+    Args:
+        affixes: how it writes calls; None where they are not JSON with a name before or in it.
+        shows_tools: whether it tells the model which tools there are.
+        anchor: what it writes between a question and the answer.
+        thought: what stands around reasoning; None where the template knows none.
+        thinking: whether the prompt ends within reasoning, which the answer has to end first.
+    """
+
+    affixes: Affixes | None
+    shows_tools: bool
+    anchor: str
+    thought: tuple[str, str] | None
+    thinking: bool
+
+    def template(self, affixes: Affixes | None) -> dict[str, Any]:
+        """A response template for transformers' parser, with calls if `affixes` says how they are written."""
+        fields: dict[str, Any] = {"content": {"content": "text"}}
+        if affixes is not None:
+            fields["tool_calls"] = affixes.field()
+        if self.thought is not None:
+            opens, closes = (re.escape(tag) for tag in self.thought)
+            fields["reasoning_content"] = {
+                "open_pattern": rf"\s*{opens}\s*",
+                "close_pattern": rf"\s*{closes}\s*",
+                "content": "text",
+            }
+        return {"defaults": {"role": "assistant"}, "start_anchor": self.anchor, "fields": fields}
 
 
 _ASKED, _NAME, _KEY, _VALUE = "sentinelquestion", "sentinelname", "sentinelkey", "sentinelvalue"
+_ID = "sentinel"  # with a digit nine letters and digits: the strictest rule of a template, Mistral's
 _TOOL = {
     "type": "function",
     "function": {
@@ -93,20 +124,46 @@ _TOOL = {
 }
 
 
-def find_affixes(engine: Engine) -> Affixes | None:
-    """Render a call through the chat template and cut around it; None where it is no JSON object with a name."""
+# The tags of every open-weights family that reasons in the answer's text.
+_THOUGHT = ("<think>", "</think>")
+
+
+def study(engine: Engine) -> TemplateFacts:
+    """Render a question, a tool and a call through the engine's chat template, and read what comes out."""
     asked = [{"role": "user", "content": _ASKED}]
     try:
         before = _render(engine, asked)
+    except InvalidRequestError:  # it refuses tools, or conversations that begin like this
+        before = ""
+    shows_tools = _NAME in before
+    affixes = _affixes(engine, asked, before) if before else None
+    opening = before.rpartition(_ASKED)[2]
+    if _THOUGHT[1] not in str(engine.tokenizer.chat_template):
+        return TemplateFacts(affixes, shows_tools, opening or "\n", None, False)
+    # Reasoning that the prompt begins belongs to the answer.
+    anchor, opened, rest = opening.partition(_THOUGHT[0])
+    return TemplateFacts(affixes, shows_tools, anchor or "\n", _THOUGHT, bool(opened) and _THOUGHT[1] not in rest)
+
+
+def _affixes(engine: Engine, asked: list[dict[str, Any]], before: str) -> Affixes | None:
+    """Cut around a call; None where it is not JSON with a name."""
+    try:
         one = _answer(before, _render(engine, [*asked, *_turns(1)]))
-        objects = _objects(one)
-    except InvalidRequestError:  # the template knows no tools
+    except InvalidRequestError:  # the template takes tools, but no calls
         return None
-    if not objects:
+    calls = _objects(one) or _named(one)
+    if not calls:
         return None
-    start, stop, (name_key, arguments_key) = objects[0]
+    start, stop, form = calls[0]
     begin, end = one[:start], _until_end(one[stop:], engine)
-    return Affixes(begin, end, _separator(engine, asked, before, begin, end), name_key, arguments_key, _anchor(before))
+    if "between" in form and not _marked(engine, begin):
+        return None
+    return Affixes(begin, end, _separator(engine, asked, before, begin, end), **form)
+
+
+def _marked(engine: Engine, begin: str) -> bool:
+    """Whether a token of its own says that a call begins; where words do, text would have to be marked as well."""
+    return any(begin.lstrip().startswith(token.content) for token in engine.tokenizer.added_tokens_decoder.values())
 
 
 def _separator(engine: Engine, asked: list[dict[str, Any]], before: str, begin: str, end: str) -> str | None:
@@ -114,10 +171,10 @@ def _separator(engine: Engine, asked: list[dict[str, Any]], before: str, begin: 
         two = _answer(before, _render(engine, [*asked, *_turns(2)]))
     except InvalidRequestError:  # such as Llama's: one call at a time
         return None
-    objects = _objects(two)
-    if len(objects) < 2:
+    calls = _objects(two) or _named(two)
+    if len(calls) < 2:
         return None
-    between = two[objects[0][1] : objects[1][0]]
+    between = two[calls[0][1] : calls[1][0]]
     if len(between) < len(begin) + len(end) or not between.startswith(end) or not between.endswith(begin):
         return None
     separator = between[len(end) : len(between) - len(begin)]
@@ -125,16 +182,15 @@ def _separator(engine: Engine, asked: list[dict[str, Any]], before: str, begin: 
 
 
 def _turns(count: int) -> list[dict[str, Any]]:
-    # Nine letters and digits: the strictest rule of a template, Mistral's.
-    ids = [f"sentinel{number}" for number in range(count)]
+    ids = [f"{_ID}{number}" for number in range(count)]
     function = {"name": _NAME, "arguments": {_KEY: _VALUE}}
     calls = [{"type": "function", "id": call_id, "function": function} for call_id in ids]
     results = [{"role": "tool", "tool_call_id": call_id, "name": _NAME, "content": "result"} for call_id in ids]
     return [{"role": "assistant", "content": "", "tool_calls": calls}, *results]
 
 
-def _render(engine: Engine, messages: Sequence[Mapping[str, Any]]) -> str:
-    return engine.tokenizer.decode(engine.prompts.render(messages, [_TOOL]))
+def _render(engine: Engine, messages: Sequence[Mapping[str, Any]], tools: Any = (_TOOL,)) -> str:
+    return engine.tokenizer.decode(engine.prompts.render(messages, tools))
 
 
 def _answer(before: str, whole: str) -> str:
@@ -146,8 +202,8 @@ def _answer(before: str, whole: str) -> str:
     return whole[max(common.rfind("\n"), common.rfind(">"), common.rfind("]")) + 1 :]
 
 
-def _objects(text: str) -> list[tuple[int, int, tuple[str, str]]]:
-    """Start, end and (name key, arguments key) of every JSON object that is the sentinel call."""
+def _objects(text: str) -> list[tuple[int, int, dict[str, Any]]]:
+    """Start, end and keys of every JSON object that is the sentinel call."""
     found = []
     position = 0
     while (start := text.find("{", position)) >= 0:
@@ -159,8 +215,23 @@ def _objects(text: str) -> list[tuple[int, int, tuple[str, str]]]:
         names = [key for key, item in value.items() if item == _NAME]
         arguments = [key for key, item in value.items() if item == {_KEY: _VALUE}]
         if names and arguments:
-            found.append((start, stop, (names[0], arguments[0])))
+            found.append((start, stop, {"name_key": names[0], "arguments_key": arguments[0]}))
             position = stop
+    return found
+
+
+def _named(text: str) -> list[tuple[int, int, dict[str, Any]]]:
+    """Start, end and `between` of every sentinel call whose name stands before its arguments."""
+    found = []
+    for match in re.finditer(rf"{_NAME}(?P<between>[^{{]+){{[^{{}}]*}}", text):
+        arguments = text[match.end("between") : match.end()]
+        try:
+            called = json.loads(arguments) == {_KEY: _VALUE}
+        except ValueError:
+            continue
+        if called:
+            between = tuple(re.split(rf"{_ID}\d", match["between"]))
+            found.append((match.start(), match.end(), {"between": between}))
     return found
 
 
@@ -169,8 +240,3 @@ def _until_end(text: str, engine: Engine) -> str:
     ends = [engine.tokenizer.decode([token]) for token in engine._eos]
     places = [text.find(end) for end in ends if end and end in text]
     return text[: min(places)] if places else text.split("\n", 1)[0]
-
-
-def _anchor(before: str) -> str:
-    """What the template writes between the question and the answer."""
-    return before.rpartition(_ASKED)[2] or "\n"

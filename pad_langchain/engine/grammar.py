@@ -43,16 +43,13 @@ class GrammarCompiler:
         ends = None if end_tokens is None else sorted(end_tokens)
         self.vocab_size, self.max_string = vocab_size, max_string
         self._tokenizer: LLTokenizer = from_tokenizer(tokenizer, n_vocab=vocab_size, eos_token=ends)
-        # These match as one token and never as text, so Lark wants them without quotes.
-        self._special = sorted(
-            (
-                str(token)
-                for index, token in tokenizer.added_tokens_decoder.items()
-                if self._tokenizer.is_special_token(index)
-            ),
-            key=len,
-            reverse=True,
-        )
+        # These match as one token and never as text, so Lark wants their ids.
+        special = {
+            str(token): index
+            for index, token in tokenizer.added_tokens_decoder.items()
+            if self._tokenizer.is_special_token(index)
+        }
+        self._special = dict(sorted(special.items(), key=lambda item: -len(item[0])))
 
     def json_schema(self, schema: Mapping[str, Any]) -> Grammar:
         """An answer that is one JSON value valid under `schema`, written without free whitespace."""
@@ -73,7 +70,9 @@ class GrammarCompiler:
         separator: str = "\n",
         name_key: str = "name",
         arguments_key: str = "arguments",
+        between: Sequence[str] | None = None,
         otherwise: Mapping[str, Any] | None = None,
+        thought: tuple[str, str] | None = None,
     ) -> Grammar:
         """Calls of `tools` in the Hermes style: `<tool_call>\\n{"name": …, "arguments": {…}}\\n</tool_call>`.
 
@@ -82,7 +81,12 @@ class GrammarCompiler:
             choice: "required" (a call), "auto" (text, then perhaps a call), or a tool's name (a call of this one).
             parallel: whether several calls may follow each other, joined by `separator`.
             begin, end: what stands around a call; special tokens in them match as tokens.
+            name_key, arguments_key: the keys of the call's JSON object.
+            between: the call is its name, this and the arguments as JSON instead of one object; several texts have a
+                call id of nine letters and digits between them.
             otherwise: with "auto", an answer without a call is JSON of this schema instead of text.
+            thought: what stands around reasoning that may come first; with "" for its beginning, the prompt has begun
+                it and the answer has to end it.
 
         Raises:
             InvalidRequestError: no tools, an unknown name, or a schema that cannot be compiled.
@@ -97,41 +101,61 @@ class GrammarCompiler:
             functions = [function for function in functions if function["name"] == choice]
         if not functions:
             raise InvalidRequestError("There are no tools to call. Pass at least one, or no grammar.")
-        calls = []
-        for function in functions:
-            parameters = dict(function.get("parameters") or {})
-            # References count from the root, so definitions move there with the arguments one level down.
-            shared = {key: parameters.pop(key) for key in ("$defs", "definitions") if key in parameters}
-            schema = {
-                **shared,
-                "type": "object",
-                "properties": {
-                    name_key: {"const": function["name"]},
-                    arguments_key: {"type": "object", "additionalProperties": False, **parameters},
-                },
-                "required": [name_key, arguments_key],
-                "additionalProperties": False,
-            }
-            calls.append(f"%json {json.dumps(self._styled(schema))}")
+        if between is None:
+            calls = [self._object_call(function, name_key, arguments_key) for function in functions]
+        else:
+            calls = [self._named_call(function, between) for function in functions]
         again = f"({self._literal(separator)} call)*" if parallel else ""
         lines = [
             f"call: {self._literal(begin)} body {self._literal(end)}",
             f"again: {again}" if again else 'again: ""',
             "body: " + "\n    | ".join(calls),
         ]
+        lines += ["start: answer"] if thought is None else self._thought(*thought)
         if choice != "auto":
-            lines.append("start: call again")
+            lines.append("answer: call again")
         elif otherwise is not None:
-            lines += ["start: answer | call again", f"answer: %json {json.dumps(self._styled(otherwise))}"]
+            lines += ["answer: form | call again", f"form: %json {json.dumps(self._styled(otherwise))}"]
         elif not begin.strip():
             # Nothing but its first character tells such a call from text.
-            lines += ["start: TEXT | call again", r"TEXT: /[^\s{](.|\n)*/"]
+            lines += ["answer: TEXT | call again", r"TEXT: /[^\s{](.|\n)*/"]
         else:
-            opening = json.dumps(begin)
-            # Where `begin` is plain text, the text must not contain it, or a call could be written unchecked.
-            rest = "" if self._starts_special(begin) else f" & ~(/(.|\\n)*/ {opening} /(.|\\n)*/)"
-            lines += ["start: TEXT (call again)? | call again", f"TEXT: /(.|\\n)+/{rest}"]
-        return self.lark("\n".join(lines))
+            lines += ["answer: TEXT (call again)? | call again", f"TEXT: {self._text_without(begin)}"]
+        return self.lark("\n".join([*lines, "ID: /[a-zA-Z0-9]{9}/"]))
+
+    def _object_call(self, function: Mapping[str, Any], name_key: str, arguments_key: str) -> str:
+        parameters = dict(function.get("parameters") or {})
+        # References count from the root, so definitions move there with the arguments one level down.
+        shared = {key: parameters.pop(key) for key in ("$defs", "definitions") if key in parameters}
+        schema = {
+            **shared,
+            "type": "object",
+            "properties": {
+                name_key: {"const": function["name"]},
+                arguments_key: {"type": "object", "additionalProperties": False, **parameters},
+            },
+            "required": [name_key, arguments_key],
+            "additionalProperties": False,
+        }
+        return f"%json {json.dumps(self._styled(schema))}"
+
+    def _named_call(self, function: Mapping[str, Any], between: Sequence[str]) -> str:
+        schema = {"type": "object", "additionalProperties": False, **(function.get("parameters") or {})}
+        joint = " ID ".join(self._literal(text) for text in between)
+        return f"{json.dumps(function['name'])} {joint} %json {json.dumps(self._styled(schema))}"
+
+    def _thought(self, begin: str, end: str) -> list[str]:
+        return [
+            f"start: {'thought? answer' if begin else 'thought answer'}",
+            f"thought: {self._literal(begin)} THOUGHT? {self._literal(end)} GAP?",
+            f"THOUGHT: {self._text_without(end)}",
+            r"GAP: /\n+/",
+        ]
+
+    def _text_without(self, marker: str) -> str:
+        """A terminal for text that cannot have `marker`: a special token never is text, another has to be ruled out."""
+        rest = "" if self._starts_special(marker) else f" & ~(/(.|\\n)*/ {json.dumps(marker)} /(.|\\n)*/)"
+        return f"/(.|\\n)+/{rest}"
 
     def _compile(self, grammar: str) -> Grammar:
         # llguidance never raises: a broken grammar is an error state that has to be asked for.
@@ -152,11 +176,11 @@ class GrammarCompiler:
         return any(text.startswith(token) for token in self._special)
 
     def _literal(self, text: str) -> str:
-        """`text` as Lark: special tokens bare, everything else quoted."""
-        for token in self._special:
+        """`text` as Lark: special tokens by id, everything else quoted."""
+        for token, index in self._special.items():
             before, found, after = text.partition(token)
             if found:
-                return " ".join(part for part in (self._literal(before), token, self._literal(after)) if part)
+                return " ".join(filter(None, (self._literal(before), f"<[{index}]>", self._literal(after))))
         return json.dumps(text, ensure_ascii=False) if text else ""
 
 

@@ -50,6 +50,7 @@ class Stream:
         self._error: BaseException | None = None
         self._done = False
         self._changed = threading.Condition()
+        self._finished = threading.Event()  # who wants the end only is not woken for every token
         self._wakers: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
 
     @property
@@ -71,9 +72,8 @@ class Stream:
             TimeoutError: not done in time; the request goes on.
             PadError: the request failed.
         """
-        with self._changed:
-            if not self._changed.wait_for(lambda: self._done, timeout):
-                raise TimeoutError(f"No result within {timeout} s; the request still runs. Wait longer or cancel() it.")
+        if not self._finished.wait(timeout):
+            raise TimeoutError(f"No result within {timeout} s; the request still runs. Wait longer or cancel() it.")
         if self._error is not None:
             raise self._error
         return self._join()
@@ -162,6 +162,8 @@ class Stream:
             self._error = error
             self._done = error is not None or (event is not None and event.finish_reason is not None)
             self._changed.notify_all()
+            if self._done:
+                self._finished.set()
             for loop, wake in self._wakers:
                 with contextlib.suppress(RuntimeError):  # the reader's event loop is closed
                     loop.call_soon_threadsafe(wake.set)

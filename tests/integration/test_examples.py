@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from pad_langchain.testing import tiny_pair
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-def run(name: str) -> str:
-    done = subprocess.run([sys.executable, str(EXAMPLES / name)], capture_output=True, text=True, timeout=280)
+def run(name: str, *arguments: str) -> str:
+    command = [sys.executable, str(EXAMPLES / name), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -47,28 +51,57 @@ def test_chat_session_keeps_threads_apart_and_learns():
     assert monday == wednesday, "bob gave no feedback, so he gets the answer ada got before hers"
 
 
-def test_rag_is_grounded_and_personal():
-    said = answers(run("rag.py"))
-    assert set(said) == {"ada", "bob"}
-    assert len(said["ada"].split()) < len(said["bob"].split())
-    for text in said.values():
-        assert "Tarnis" in text
-        assert "Karsund" not in text
+def test_an_agent_calls_a_tool_where_one_helps_and_answers_each_user_in_their_way():
+    said = re.split(r"^(\w+ asks: .*)\n", run("agent.py"), flags=re.MULTILINE)[1:]
+    weather, ada, bob = said[1::2]
+    called, result, answer = weather.strip().split("\n", 2)
+    assert called == "calls: [('get_weather', {'location': 'Paris'})]"
+    assert result == "result: sunny, 21 degrees"
+    assert "sunny, 21 degrees" in answer
+    for text in (ada, bob):
+        assert text.startswith("answer: ")
+        assert "lion" in text
+    assert len(ada.split()) < len(bob.split())
 
 
-def test_rag_with_llama_index_is_grounded_personal_and_cited():
-    said = answers(run("rag_llama_index.py"))
+@pytest.mark.parametrize("name", ["rag.py", "rag_llama_index.py"])
+def test_rag_is_grounded_personal_and_cited(name):
+    said = answers(run(name))
     assert set(said) == {"ada", "bob"}
     assert len(said["ada"].split()) < len(said["bob"].split())
+    others = {"Karsund", "Asia", "Pelo", "Karsi", "rice", "Minu", "brimtail", "berries", "chick"}
     for text in said.values():
-        assert "Tarnis" in text
-        assert "Karsund" not in text
+        for fact in ("Velmora", "Europe", "Tarnis", "Velmor"):
+            assert re.search(rf"\b{fact}\b", text), fact
+        assert ("soup" in text) == ("onion soup" in text)
+        assert ("castle" in text) == ("castle of Ondra" in text)
+        assert not [fact for fact in others if fact in text]
         assert text.endswith("[velmora.txt]")
 
 
+def test_many_users_share_a_batch():
+    *shown, counts, timing = run("many_users.py", "--users", "40", "--tokens", "12").splitlines()
+    assert counts.startswith("40 users, 40 answers, ")
+    assert "tokens a second" in timing
+    assert len(shown) == 4
+    wishes = [line.partition("(")[2].partition(")")[0] for line in shown]
+    assert len(set(wishes)) == 4, "each user has a wish of their own"
+
+
+def test_your_own_model_is_served(tmp_path):
+    assert "Pass a folder or hub id" in run("own_model.py")
+    base, _ = tiny_pair().save(tmp_path)
+    said = answers(run("own_model.py", str(base), "--tokens", "16"))
+    assert set(said) == {"ada", "bob", "eve"}
+    assert len(set(said.values())) == 3, "the base guides itself for each of them"
+
+
 def test_no_example_is_forgotten():
-    tested = {"chain.py", "chat_session.py", "rag.py", "rag_llama_index.py"}
-    assert {path.name for path in EXAMPLES.glob("*.py")} == tested
+    names = {path.name for path in EXAMPLES.glob("*.py")}
+    tests = Path(__file__).read_text()
+    page = (EXAMPLES.parent / "docs" / "examples.md").read_text()
+    assert [name for name in names if f'"{name}"' not in tests] == []
+    assert [name for name in names if f"examples/{name}" not in page] == []
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)

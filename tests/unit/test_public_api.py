@@ -16,7 +16,6 @@ import pad_memory
 
 def test_pinned_names():
     assert pad_langchain.__all__ == [
-        "PADLLM",
         "ChatPAD",
         "ContextLengthError",
         "EngineBusyError",
@@ -28,12 +27,23 @@ def test_pinned_names():
         "ModelLoadError",
         "PadError",
         "PersRM",
-        "PreferenceMiddleware",
-        "PreferenceStore",
         "__version__",
     ]
-    for name in pad_langchain.__all__:
+    with_extras = {"PADLLM", "PreferenceMiddleware", "PreferenceStore"}
+    assert set(dir(pad_langchain)) == {*pad_langchain.__all__, *with_extras}
+    for name in dir(pad_langchain):
         assert getattr(pad_langchain, name) is not None
+
+
+def test_a_star_import_needs_no_extra():
+    code = (
+        "import sys\n"
+        "for name in ('llama_index', 'langchain', 'langgraph'):\n    sys.modules[name] = None\n"
+        "from pad_langchain import *\n"
+        "print(ChatPAD.__name__)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert result.stdout.strip() == "ChatPAD", result.stderr
 
 
 def test_unknown_name_says_so():

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 from dataclasses import dataclass
 
 import pytest
+from langchain_core._api import LangChainBetaWarning
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.output_parsers import StrOutputParser
@@ -186,6 +188,46 @@ async def test_graphs_stream_each_users_tokens(llm, expected):
         return "".join(chunk.text for chunk in chunks)
 
     assert await asyncio.gather(*(streamed(user) for user in USERS)) == [expected[user] for user in USERS]
+
+
+async def test_stream_events_of_graphs_v2_and_v3(llm, expected):
+    async def node(state: MessagesState) -> dict:
+        return {"messages": [await llm.ainvoke(state["messages"])]}
+
+    graph = compiled(compiled(node).compile()).compile()  # a subgraph within
+    sync_graph = compiled(lambda state: {"messages": [llm.invoke(state["messages"])]}).compile()
+    for user in WISHES:
+        state, config = {"messages": [HumanMessage(QUESTION)]}, configured(user)
+        events = [event async for event in graph.astream_events(state, config, version="v2")]
+        streamed = [event["data"]["chunk"].text for event in events if event["event"] == "on_chat_model_stream"]
+        assert "".join(streamed) == expected[user]
+        ended = [event["data"]["output"].text for event in events if event["event"] == "on_chat_model_end"]
+        assert ended == [expected[user]]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", LangChainBetaWarning)
+            run = await graph.astream_events(state, config, version="v3")
+            assert (await run.output())["messages"][-1].text == expected[user]
+            assert sync_graph.stream_events(state, config, version="v3").output["messages"][-1].text == expected[user]
+
+
+async def test_stream_events_of_the_model_v3_come_in_parts(llm, expected):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LangChainBetaWarning)
+        for user in USERS[:3]:
+            parts = list(llm.stream_events(QUESTION, configured(user), version="v3").text)
+            assert len(parts) > 1
+            assert "".join(parts) == expected[user]
+
+
+def test_parallel_branches_of_different_users_do_not_mix(llm, expected):
+    text = llm | StrOutputParser()
+    branches = RunnableParallel(
+        of_the_config=text,
+        bound=llm.bind(user_id="bob") | StrOutputParser(),
+        inside=RunnableLambda(lambda question: text.invoke(question, configured("bob"))),
+    )
+    said = branches.invoke(QUESTION, configured("ada"))
+    assert said == {"of_the_config": expected["ada"], "bound": expected["bob"], "inside": expected["bob"]}
 
 
 def test_threads_of_a_checkpointer_do_not_mix_users(llm, expected):

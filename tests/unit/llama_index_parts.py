@@ -1,0 +1,49 @@
+"""What the LlamaIndex tests share: a tiny pair with a long context, two users' wishes, two tools."""
+
+from __future__ import annotations
+
+from llama_index.core.llms import ChatMessage
+from llama_index.core.tools import FunctionTool
+from pydantic import BaseModel, Field
+
+from pad_langchain.testing import HashEmbedder, TinyPair, tiny_head, tiny_model, tiny_tokenizer
+
+QUESTION = "what is an element?"
+ASKED = [ChatMessage(QUESTION)]
+WISHES = {"ada": "be concise and brief", "bob": "use a formal tone"}
+
+
+def pair_settings(folder):
+    """Save a pair and return the settings that a face takes."""
+    # LlamaIndex's own prompts are long, and this tokenizer needs a token for every two letters.
+    model = tiny_model(max_position_embeddings=16384)
+    pair = TinyPair(model, tiny_tokenizer(), tiny_head(model), HashEmbedder())
+    base, persrm = pair.save(folder)
+    return {
+        "model": str(base),
+        "reward_model": str(persrm),
+        "embedder": pair.embedder,
+        "max_tokens": 12,
+        "beta": 2.0,
+    }
+
+
+class Weather(BaseModel):
+    """The weather of a place."""
+
+    city: str = Field(max_length=8)
+    days: int = Field(ge=1, le=9)
+
+
+def weather(city: str, days: int) -> str:
+    """Tell the weather of a city."""
+    return f"{days} days of rain"
+
+
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+WEATHER = FunctionTool.from_defaults(weather, fn_schema=Weather)
+ADD = FunctionTool.from_defaults(add)

@@ -1,0 +1,210 @@
+"""What LlamaIndex builds on an LLM, on `PADLLM` with random weights: agents, engines, evaluators."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from langchain_core.messages import AIMessageChunk
+from langchain_core.outputs import ChatGenerationChunk
+from llama_index.core import Document, Settings, VectorStoreIndex
+from llama_index.core.agent.workflow import AgentStream, FunctionAgent, ReActAgent, ToolCallResult
+from llama_index.core.evaluation import CorrectnessEvaluator, FaithfulnessEvaluator, RelevancyEvaluator
+from llama_index_parts import ADD, QUESTION, WEATHER, WISHES, pair_settings
+from pydantic import Field
+
+from pad_langchain import PADLLM
+from pad_langchain.llama_index import PADEmbedding
+from pad_langchain.runtime import shared_engine
+from pad_langchain.testing import HashEmbedder
+from pad_memory import PreferenceMemory, Statement
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory):
+    return pair_settings(tmp_path_factory.mktemp("pair"))
+
+
+@pytest.fixture(scope="module")
+def memory():
+    with PreferenceMemory(embedder=HashEmbedder()) as memory:
+        for user, wish in WISHES.items():
+            memory.record(user, Statement(wish))
+        yield memory
+
+
+@pytest.fixture
+def llm(settings, memory):
+    return PADLLM(**settings, memory=memory)
+
+
+@pytest.fixture(scope="module")
+def engine(settings):
+    return shared_engine(settings["model"], settings["reward_model"], embedder=settings["embedder"])
+
+
+@pytest.fixture
+def caller(llm):
+    return llm.model_copy(update={"max_tokens": 400, "temperature": 1.0, "seed": 1})
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+async def test_a_function_agent_calls_and_answers(caller, streaming):
+    agent = FunctionAgent(
+        tools=[WEATHER, ADD],
+        llm=caller.for_user("ada"),
+        initial_tool_choice="weather",
+        allow_parallel_tool_calls=False,
+        streaming=streaming,
+    )
+    handler = agent.run(QUESTION, max_iterations=8)
+    events = [event async for event in handler.stream_events()]
+    results = [event for event in events if isinstance(event, ToolCallResult)]
+    assert results[0].tool_name == "weather"
+    assert results[0].tool_output.content.endswith("days of rain")
+    answer = await handler
+    assert answer.response.content
+    assert answer.raw["pad"]["user"] == "ada"
+
+
+async def test_a_react_agent_answers_its_user_in_plain_text(llm, engine):
+    said = {}
+    for user in WISHES:
+        handler = ReActAgent(tools=[ADD], llm=llm.for_user(user)).run(QUESTION)
+        parts = [event.delta async for event in handler.stream_events() if isinstance(event, AgentStream)]
+        answer = await handler
+        assert answer.raw["pad"]["user"] == user
+        # Random weights follow no form, so what they say is the answer.
+        assert "".join(parts).strip() == answer.response.content.strip() != ""
+        said[user] = answer.response.content
+    assert said["ada"] != said["bob"]
+
+
+async def test_a_react_agent_runs_the_tool_it_asks_for(llm):
+    """What the model writes is scripted, and goes through PADLLM's own streaming."""
+    turns = iter(
+        [
+            'Thought: I need a tool.\nAction: add\nAction Input: {"a": 1, "b": 2}',
+            "Thought: I can answer without using any more tools.\nAnswer: three",
+        ]
+    )
+
+    class Scripted(PADLLM):
+        async def _achunks(self, messages, kwargs):
+            text = next(turns)
+            info = {"finish_reason": "stop", "model_name": "scripted", "pad": {"user": self.user_id}}
+            usage = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}
+            yield ChatGenerationChunk(message=AIMessageChunk(text[:9]))
+            yield ChatGenerationChunk(message=AIMessageChunk(text[9:], usage_metadata=usage), generation_info=info)
+
+    handler = ReActAgent(tools=[ADD], llm=Scripted().for_user("ada")).run("How much is 1 and 2?")
+    results = [event async for event in handler.stream_events() if isinstance(event, ToolCallResult)]
+    assert [(result.tool_name, result.tool_kwargs, result.tool_output.content) for result in results] == [
+        ("add", {"a": 1, "b": 2}, "3")
+    ]
+    answer = await handler
+    assert (answer.response.content, answer.raw["pad"]["user"]) == ("three", "ada")
+
+
+PASSAGES = ("Velmora is a country in Europe.", "Karsund is a country in Asia.", "A brimtail is a kind of bird.")
+
+
+@pytest.fixture
+def index():
+    documents = [Document(text=text, id_=text.split()[0]) for text in PASSAGES]
+    return VectorStoreIndex.from_documents(documents, embed_model=PADEmbedding(embedder=HashEmbedder()))
+
+
+def test_a_query_engine_answers_each_user_from_the_same_sources(llm, index):
+    question = PASSAGES[1]  # these embeddings know only what is the same
+    answers = {
+        user: index.as_query_engine(llm=llm.for_user(user), similarity_top_k=1).query(question) for user in WISHES
+    }
+    assert answers["ada"].response != answers["bob"].response
+    for answer in answers.values():
+        assert [node.text for node in answer.source_nodes] == [PASSAGES[1]]
+    stream = index.as_query_engine(llm=llm.for_user("ada"), similarity_top_k=1, streaming=True).query(question)
+    assert "".join(stream.response_gen) == answers["ada"].response
+
+
+def test_an_index_may_take_everything_from_the_settings(llm, monkeypatch):
+    monkeypatch.setattr(Settings, "_llm", llm.for_user("ada"))
+    monkeypatch.setattr(Settings, "_embed_model", PADEmbedding(embedder=HashEmbedder()))
+    index = VectorStoreIndex.from_documents([Document(text=PASSAGES[0])])
+    answer = index.as_query_engine().query(PASSAGES[0])
+    named = index.as_query_engine(llm=llm.for_user("ada")).query(PASSAGES[0])
+    assert answer.response == named.response != index.as_query_engine(llm=llm).query(PASSAGES[0]).response
+
+
+async def test_query_engines_answer_on_an_event_loop(llm, index):
+    question = PASSAGES[1]
+    engines = [index.as_query_engine(llm=llm.for_user(user), similarity_top_k=1) for user in ("ada", "bob") * 2]
+    answers = await asyncio.gather(*(engine.aquery(question) for engine in engines))
+    assert [answer.response for answer in answers] == [engine.query(question).response for engine in engines]
+    assert answers[0].response != answers[1].response
+    streaming = index.as_query_engine(llm=llm.for_user("ada"), similarity_top_k=1, streaming=True)
+    stream = await streaming.aquery(question)
+    assert "".join([part async for part in stream.async_response_gen()]) == answers[0].response
+
+
+@pytest.mark.parametrize("mode", ["simple", "context", "condense_question", "condense_plus_context"])
+def test_chat_engines_answer_each_user(llm, index, mode):
+    texts = set()
+    for user in WISHES:
+        engine = index.as_chat_engine(chat_mode=mode, llm=llm.for_user(user))
+        assert engine.chat("hello").response
+        streamed = engine.stream_chat(QUESTION)
+        texts.add("".join(streamed.response_gen))
+    assert len(texts) == 2
+
+
+@pytest.mark.parametrize("mode", ["context", "condense_question"])
+async def test_chat_engines_answer_on_an_event_loop(llm, index, mode):
+    engines = {user: index.as_chat_engine(chat_mode=mode, llm=llm.for_user(user)) for user in WISHES}
+    answers = await asyncio.gather(*(engine.achat(QUESTION) for engine in engines.values()))
+    for (user, engine), answer in zip(engines.items(), answers, strict=True):
+        assert answer.response == index.as_chat_engine(chat_mode=mode, llm=llm.for_user(user)).chat(QUESTION).response
+        streamed = await engine.astream_chat("and more?")
+        told = "".join([part async for part in streamed.async_response_gen()])
+        assert engine.chat_history[-1].content == told != ""
+        assert len(engine.chat_history) == 4
+    assert answers[0].response != answers[1].response
+
+
+class Judge(PADLLM):
+    """Writes a verdict instead of noise: what the evaluator asked is in `heard`."""
+
+    verdict: str = "YES"
+    heard: list[str] = Field(default_factory=list)
+
+    async def _achunks(self, messages, kwargs):
+        self.heard.append(messages[-1].content)
+        info = {"finish_reason": "stop", "model_name": "judge", "pad": {"user": self.user_id}}
+        usage = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}
+        yield ChatGenerationChunk(message=AIMessageChunk(self.verdict, usage_metadata=usage), generation_info=info)
+
+
+@pytest.mark.parametrize(
+    ("evaluator", "verdict", "passing", "score"),
+    [
+        (FaithfulnessEvaluator, "YES", True, 1.0),
+        (FaithfulnessEvaluator, "NO", False, 0.0),
+        (RelevancyEvaluator, "YES", True, 1.0),
+        (CorrectnessEvaluator, "4.5\nIt is right.", True, 4.5),
+        (CorrectnessEvaluator, "1\nIt is wrong.", False, 1.0),
+    ],
+)
+async def test_evaluators_read_the_verdict(evaluator, verdict, passing, score):
+    judge = Judge(verdict=verdict)
+    result = await evaluator(llm=judge).aevaluate(
+        query=QUESTION, response="a metal", contexts=[PASSAGES[0]], reference="a metal"
+    )
+    assert (result.passing, result.score) == (passing, score)
+    assert any("a metal" in prompt for prompt in judge.heard)
+
+
+def test_an_evaluator_runs_on_a_model(llm, engine):
+    before = engine.steps
+    result = FaithfulnessEvaluator(llm=llm).evaluate(query=QUESTION, response="a metal", contexts=[PASSAGES[0]])
+    assert engine.steps > before
+    assert result.passing is ("yes" in result.feedback.lower())
