@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from pad_langchain.errors import PadError
+from pad_langchain.cli_memory import memory_app
+from pad_langchain.cli_options import MemoryPath, one_line_errors, open_memory
 from pad_langchain.runtime import DEMO_MODEL
 
 if TYPE_CHECKING:
-    from pad_memory import Feedback, PreferenceMemory
+    from pad_memory import Feedback
 
 __all__ = ["app"]
 
@@ -27,57 +24,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-memory_app = typer.Typer(help="Look into the preference memory.", no_args_is_help=True)
 app.add_typer(memory_app, name="memory")
-
-MemoryPath = Annotated[
-    Path | None,
-    typer.Option(
-        "--memory",
-        envvar="PAD_MEMORY",
-        help="Folder of the preference memory. [default: ~/.local/share/pad-langchain/memory]",
-        show_default=False,
-    ),
-]
-
-
-def default_memory_path() -> Path:
-    """Return the user's data folder for the memory: `$XDG_DATA_HOME` or ~/.local/share, then pad-langchain/memory."""
-    base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
-    return Path(base) / "pad-langchain" / "memory"
-
-
-@contextmanager
-def one_line_errors() -> Iterator[None]:
-    """Print what this package refuses as one line on stderr and leave with exit code 2; bugs keep their traceback."""
-    from pydantic import ValidationError
-
-    from pad_memory.errors import PadMemoryError
-
-    try:
-        yield
-    except (PadError, PadMemoryError) as error:
-        message = str(error)
-    except ValidationError as error:
-        message = "; ".join(_validation_line(detail) for detail in error.errors())
-    else:
-        return
-    typer.echo(f"error: {' '.join(message.split())}", err=True)
-    raise typer.Exit(2)
-
-
-def _validation_line(detail: Any) -> str:
-    where = ".".join(str(part) for part in detail["loc"])
-    return f"{where}: {detail['msg']}" if where else str(detail["msg"]).removeprefix("Value error, ")
-
-
-@contextmanager
-def open_memory(path: Path | None) -> Iterator[PreferenceMemory]:
-    """Open the memory in `path` or in the user's data folder, and close it again."""
-    from pad_memory import PreferenceMemory
-
-    with PreferenceMemory(path or default_memory_path()) as memory:
-        yield memory
 
 
 def quiet_libraries() -> None:
@@ -181,53 +128,3 @@ def _event(
     if edit is not None:
         return Edit(prompt=question, response=answer, edited=edit)
     return Critique(prompt=question, response=answer, text=critique or "")
-
-
-@memory_app.command("show")
-def memory_show(user: Annotated[str, typer.Argument()], memory: MemoryPath = None) -> None:
-    """Show what is known about a user, and why."""
-    from pad_langchain.cli_chat import profile_table
-
-    with one_line_errors(), open_memory(memory) as store:
-        Console(highlight=False).print(profile_table(store, user))
-
-
-@memory_app.command("list")
-def memory_list(memory: MemoryPath = None) -> None:
-    """List the users."""
-    with one_line_errors(), open_memory(memory) as store:
-        for user in store.users():
-            typer.echo(user)
-
-
-@memory_app.command("forget")
-def memory_forget(
-    user: Annotated[str, typer.Argument()],
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    memory: MemoryPath = None,
-) -> None:
-    """Erase all of a user's events and preferences for good."""
-    with one_line_errors(), open_memory(memory) as store:
-        count = len(store.events(user))
-        if not yes:
-            typer.confirm(f"Erase {count} events of {user!r} for good?", abort=True)
-        store.forget(user)
-        typer.echo(f"forgot {count} events of {user!r}")
-
-
-@memory_app.command("export")
-def memory_export(
-    user: Annotated[str, typer.Argument()],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File to write; standard output if left out.")
-    ] = None,
-    memory: MemoryPath = None,
-) -> None:
-    """Write all of a user's events as JSON."""
-    with one_line_errors(), open_memory(memory) as store:
-        text = json.dumps(store.export(user), indent=2, ensure_ascii=False)
-        if output is None:
-            typer.echo(text)
-        else:
-            output.write_text(text + "\n", encoding="utf-8")
-            typer.echo(f"wrote {output}")

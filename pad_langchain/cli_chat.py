@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from pad_langchain.chat_model import ChatPAD
     from pad_memory import Feedback, PreferenceMemory
+    from pad_memory.elicitation import Question
 
 __all__ = ["ChatSession", "profile_table"]
 
@@ -30,12 +31,15 @@ HELP = """\
 /rate N          1 (worst) to 5 (best)
 /prefer TEXT     say what you like: /prefer be concise
 /edit TEXT       the last answer as it should have been
-/compare [TEXT]  two answers side by side; pick one with 1 or 2
+/compare [TEXT]  two answers side by side; pick 1, 2, or 0: no difference
 /profile         what is known about you, and why
 /why             which words of the last answer were guided, and over what
 /beta X          guidance strength; 0 is the base model
 /forget          erase everything about you (asks)
 /help, /quit"""
+
+
+MOST_QUESTIONS = 8  # tried for two answers that differ; each costs two answers
 
 
 @dataclass
@@ -48,7 +52,7 @@ class Exchange:
 
 
 class ChatSession:
-    """The state of one conversation: who talks, what was said, and a question that waits for 1, 2 or yes.
+    """The state of one conversation: who talks, what was said, and a question that waits for 0, 1, 2 or yes.
 
     Args:
         llm: answers; its memory is `memory`.
@@ -200,7 +204,10 @@ class ChatSession:
         return self.last
 
     def _record(self, event: Feedback) -> None:
-        self.memory.record(self.user, event)
+        event_id = self.memory.record(self.user, event)
+        if refused := self.memory.profile(self.user).refused.get(event_id):
+            self.say(f"Not taken: {refused.reason}.")
+            return
         self._say_condition()
 
     def _say_condition(self) -> None:
@@ -239,52 +246,39 @@ class ChatSession:
         self._record(Edit(last.prompt, last.response, _needed("/edit", text, "a better answer")))
 
     def compare(self, text: str) -> None:
-        """Show two answers that differ in what is least known of the user's taste, and wait for 1 or 2."""
-        question = text or self._judged().prompt
-        left, right = self._two_answers(question)
+        """Show two answers that differ in what is least known of the user's taste, and wait for 1, 2 or 0."""
+        prompt = text or self._judged().prompt
+        question, left, right = self._two_answers(prompt)
         panels = [Panel(Text(_printable(answer)), title=str(number)) for number, answer in enumerate((left, right), 1)]
         if self.interactive:
             self.console.print(Columns(panels, equal=True, expand=True, width=max(30, self.console.width // 2 - 2)))
         else:
             self.say(f"1) {left}\n2) {right}")
-        self.say("Which one? 1 or 2")
-        self._waiting = lambda line: self._choose(line, question, left, right)
+        self.say("Which one? 1, 2, or 0 for no difference")
+        self._waiting = lambda line: self._choose(line, question, prompt, left, right)
 
-    def _choose(self, line: str, question: str, left: str, right: str) -> bool:
-        from pad_memory import Choice
-
-        if line not in ("1", "2"):
+    def _choose(self, line: str, question: Question, prompt: str, left: str, right: str) -> bool:
+        if line not in ("0", "1", "2"):
             return False
-        chosen, rejected = (left, right) if line == "1" else (right, left)
-        self.last = Exchange(question, chosen)
-        self._record(Choice(question, chosen, rejected))
+        event = question.choice(prompt, left, right, {"0": None, "1": 1, "2": 2}[line])
+        self.last = Exchange(prompt, event.chosen)
+        self._record(event)
         return True
 
-    def _two_answers(self, question: str) -> tuple[str, str]:
-        """Answers that pull the least certain dimension both ways; the next dimension where that changes nothing."""
-        from langchain_core.runnables import RunnableParallel
+    def _two_answers(self, prompt: str) -> tuple[Question, str, str]:
+        """The question that teaches most, and its answers; the next question where they do not differ."""
+        from pad_langchain.compare import two_answers
 
-        from pad_memory.catalogue import CATALOGUE
-
-        known = {preference.key: preference for preference in self.memory.profile(self.user).preferences}
-        settings = self._settings()
-
-        def certainty(dimension: Any) -> float:
-            return sum(known[key].confidence for key in _keys(dimension) if key in known)
-
-        for dimension in sorted(CATALOGUE, key=certainty):
-            others = [
-                (item.text, item.weight)
-                for item in self.memory.condition(self.user, query=question)
-                if item.key not in _keys(dimension)
-            ]
-            poles = [self.llm.bind(**settings, preference=[*others, (pole.text, 1.0)]) for pole in dimension.poles]
-            answers = RunnableParallel(left=poles[0], right=poles[1]).invoke(question)
-            left, right = str(answers["left"].content), str(answers["right"].content)
+        settings = {} if self.beta is None else {"beta": self.beta}
+        questions = self.memory.questions(self.user)
+        for question in questions[:MOST_QUESTIONS]:
+            left, right = two_answers(self.llm, self.memory, self.user, question, prompt, **settings)
             if left.strip() and right.strip() and left != right:
-                return left, right
+                return question, left, right
+        if not questions:
+            raise InvalidRequestError("Your taste is known; there is nothing left to compare. See /profile.")
         raise InvalidRequestError(
-            f"No two different answers to {question!r} were found. Ask something else, or raise /beta."
+            f"No two different answers to {prompt!r} were found. Ask something else, or raise /beta."
         )
 
     # ---- the user
@@ -359,10 +353,6 @@ _CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(co
 
 def _printable(text: str) -> str:
     return text.translate(_CONTROLS)
-
-
-def _keys(dimension: Any) -> list[str]:
-    return [f"{dimension.name}:{pole.name}" for pole in dimension.poles]
 
 
 def _colour(reward: float) -> str:

@@ -21,7 +21,6 @@ from langgraph.runtime import Runtime
 
 from pad_langchain.chat_model import ChatPAD
 from pad_memory import PreferenceMemory, Statement
-from pad_memory.reading import Reader
 from pad_memory.statements import explicit_statements
 
 __all__ = ["PreferenceMiddleware"]
@@ -64,7 +63,7 @@ class PreferenceMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         self.memory = memory
         self.learn = learn
         self.user_field = user_field
-        self._reader = Reader(memory.catalogue, memory.embedder) if memory is not None else None
+        self._reader = memory.reader if memory is not None else None
 
     # ---- the user id
 

@@ -8,15 +8,18 @@ with PreferenceMemory("./memory") as memory:
 """
 
 from pad_memory.catalogue import CATALOGUE, Dimension, Pole
+from pad_memory.elicitation import Question
 from pad_memory.embedding import Embedder, SentenceEmbedder
 from pad_memory.errors import PadMemoryError
-from pad_memory.events import Choice, Critique, Edit, Feedback, Preference, Rating, Statement, Thumb
+from pad_memory.events import Choice, Critique, Edit, Feedback, Preference, Rating, Retraction, Statement, Thumb
 from pad_memory.inference import Profile
 from pad_memory.langsmith import from_langsmith
 from pad_memory.memory import PreferenceMemory
+from pad_memory.population import Population
 from pad_memory.responses import ResponseLog
-from pad_memory.scoring import Calibration, Scorer
+from pad_memory.scoring import Calibration, EmbeddingScorer, Scorer
 from pad_memory.selection import Condition
+from pad_memory.values import Values
 
 __all__ = [
     "CATALOGUE",
@@ -27,17 +30,22 @@ __all__ = [
     "Dimension",
     "Edit",
     "Embedder",
+    "EmbeddingScorer",
     "Feedback",
     "PadMemoryError",
     "Pole",
+    "Population",
     "Preference",
     "PreferenceMemory",
     "Profile",
+    "Question",
     "Rating",
     "ResponseLog",
+    "Retraction",
     "Scorer",
     "SentenceEmbedder",
     "Statement",
     "Thumb",
+    "Values",
     "from_langsmith",
 ]

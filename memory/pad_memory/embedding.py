@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ import numpy as np
 
 from pad_memory.errors import EmbedderError
 
-__all__ = ["Embedder", "SentenceEmbedder", "embed"]
+__all__ = ["Embedder", "SentenceEmbedder", "core", "embed", "embed_wishes"]
 
 _PACKAGED = {  # model name → (package that carries it, sha256 of the published model.safetensors)
     "all-MiniLM-L6-v2": (
@@ -22,6 +23,21 @@ _PACKAGED = {  # model name → (package that carries it, sha256 of the publishe
         "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     )
 }
+
+
+# Words about asking and answering: a preamble with one of them says that a wish follows, not which.
+_PREAMBLE = re.compile(
+    r"""\b(please|prefer\w*|preference|wish\w*|want\w*|ask\w*|request\w*|need\w*|note|remember|remind\w*|mind|answer\w*
+    |repl(?:y|ies)|respond\w*|response\w*|sa(?:y|ys|id)|t(?:ell|ells|old)|rule|instruction|style|feedback|from\ now\ on
+    |next\ time|here\ is|following|user|one\ thing|important)\b""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_ASIDE = re.compile(
+    r"^(?:(?:hi|hello|hey)\b[^.!,]*[.!,]\s+|please,?\s+)"
+    r"|[,.!]?\s+(?:please|thanks|thank you|if you can|if possible|would you)[.!]*$|[\s.!]+$",
+    re.IGNORECASE,
+)
+LONGEST_PREAMBLE = 10  # words
 
 
 @runtime_checkable
@@ -49,6 +65,25 @@ def embed(embedder: Embedder, texts: Sequence[str]) -> np.ndarray:
             f"{vectors_NE.shape}. Fix its embed()."
         )
     return vectors_NE
+
+
+def core(text: str) -> str:
+    """The wish in a text without the preamble and the courtesies around it; sentence embeddings are diluted by both.
+
+    >>> core("From now on: be brief, please.")
+    'be brief'
+    """
+    before, colon, after = text.strip().rpartition(": ")
+    if colon and after.strip() and len(before.split()) <= LONGEST_PREAMBLE and _PREAMBLE.search(before):
+        text = after
+    while (shorter := _ASIDE.sub("", text.strip()).strip()) and shorter != text:
+        text = shorter
+    return text
+
+
+def embed_wishes(embedder: Embedder, texts: Sequence[str]) -> np.ndarray:
+    """Embed the core of each preference text: float32 [N, E], the vectors that the memory stores and that steer."""
+    return embed(embedder, [core(text) for text in texts])
 
 
 class SentenceEmbedder:

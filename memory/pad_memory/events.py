@@ -1,4 +1,6 @@
-"""What users tell us: one frozen event type, `Feedback`, with six kinds; and `Preference`, what we conclude from it.
+"""What users tell us: one frozen event type, `Feedback`, with six kinds, and what takes one of them back, `Retraction`.
+
+`Preference` is what we conclude from them.
 
 >>> event = Thumb(prompt="What is rust?", response="Iron oxide.", up=True)
 >>> Feedback.from_dict(event.to_dict()) == event
@@ -17,7 +19,18 @@ import numpy as np
 
 from pad_memory.errors import InvalidEventError, StoreVersionError
 
-__all__ = ["Choice", "Critique", "Edit", "Feedback", "Preference", "Rating", "Statement", "Thumb", "check_text"]
+__all__ = [
+    "Choice",
+    "Critique",
+    "Edit",
+    "Feedback",
+    "Preference",
+    "Rating",
+    "Retraction",
+    "Statement",
+    "Thumb",
+    "check_text",
+]
 
 SCHEMA_VERSION = 1
 _REQUIRED: Any = None  # stands where a value is missing; a default only because prompt and response have one
@@ -52,6 +65,7 @@ class Feedback:
         id: idempotency key, unique within the user; the same id twice counts once. None is filled in when it is
             recorded.
         metadata: anything JSON can hold; kept as it is.
+        user, tenant: whose it is; None is filled in when it is recorded.
 
     Raises:
         InvalidEventError: a text is empty or not valid Unicode, or a value is out of range; the message names it.
@@ -65,6 +79,8 @@ class Feedback:
     source: str = "user"
     id: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    user: str | None = None
+    tenant: str | None = None
 
     def __post_init__(self) -> None:
         if not self.kind:
@@ -73,7 +89,7 @@ class Feedback:
             )
         for name in (*(() if self._waits else self.texts), "source"):
             check_text(f"{type(self).__name__}.{name}", getattr(self, name))
-        for name in ("thread", "id"):
+        for name in ("thread", "id", "user", "tenant"):
             if getattr(self, name) is not None:
                 check_text(f"{type(self).__name__}.{name}", getattr(self, name))
         if self.time is not None:
@@ -136,9 +152,9 @@ class Feedback:
         except TypeError as error:
             raise InvalidEventError(f"These are not the fields of a {kind} event: {error}.") from None
 
-    def stamped(self, *, id: str, time: float) -> Feedback:
-        """Return a copy with id and time filled in where they are None."""
-        return replace(self, id=self.id or id, time=time if self.time is None else self.time)
+    def stamped(self, *, id: str, time: float, user: str | None = None, tenant: str | None = None) -> Feedback:
+        """Return a copy of this user's and tenant's, with id and time filled in where they are None."""
+        return replace(self, id=self.id or id, time=time if self.time is None else self.time, user=user, tenant=tenant)
 
 
 @dataclass(frozen=True)
@@ -209,7 +225,11 @@ class Rating(_OnAnswer):
 
 @dataclass(frozen=True)
 class Choice(Feedback):
-    """One response picked over another: all three texts, or the response ids of two answers to one prompt."""
+    """One response picked over another: all three texts, or the response ids of two answers to one prompt.
+
+    Args:
+        tie: the user could say that there is no difference, and did (True) or picked one (False); None: could not.
+    """
 
     kind: ClassVar[str] = "choice"
     texts: ClassVar[tuple[str, ...]] = ("prompt", "chosen", "rejected")
@@ -219,9 +239,12 @@ class Choice(Feedback):
     rejected: str = ""
     chosen_id: str | None = field(default=None, kw_only=True)
     rejected_id: str | None = field(default=None, kw_only=True)
+    tie: bool | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.tie is not None and not isinstance(self.tie, bool):
+            raise InvalidEventError(f"Choice.tie has to be True, False or None, but is {self.tie!r}.")
         for name in ("chosen_id", "rejected_id"):
             if getattr(self, name) is not None:
                 check_text(f"Choice.{name}", getattr(self, name))
@@ -295,13 +318,31 @@ class Statement(Feedback):
     texts: ClassVar[tuple[str, ...]] = ("text",)
 
     text: str
+    prompt: str | None = field(default=None, kw_only=True)  # the question it was said about, if any
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.prompt is not None:
+            check_text("Statement.prompt", self.prompt)
 
     @property
     def words(self) -> str | None:
         return self.text
 
 
-_KINDS: dict[str, type[Feedback]] = {cls.kind: cls for cls in (Thumb, Rating, Choice, Edit, Critique, Statement)}
+@dataclass(frozen=True)
+class Retraction(Feedback):
+    """Takes back one event of the same user: it counts no more. A retraction can be taken back as well."""
+
+    kind: ClassVar[str] = "retraction"
+    texts: ClassVar[tuple[str, ...]] = ("target",)
+
+    target: str
+
+
+_KINDS: dict[str, type[Feedback]] = {
+    cls.kind: cls for cls in (Thumb, Rating, Choice, Edit, Critique, Statement, Retraction)
+}
 
 
 @dataclass(frozen=True)
@@ -309,12 +350,18 @@ class Preference:
     """What a user likes, and why we think so.
 
     Args:
-        key: "length:concise" for a pole of the catalogue, "text:…" for a wish in the user's own words.
+        key: "length:concise" for a pole of the catalogue, "text:…" for a wish in the user's own words; with a scope
+            "length:concise@code".
         text: the wording that steers: the catalogue's canonical one, or the user's own.
         weight: finite; about 1 for a sure one, negative steers away.
         confidence: in [0, 1], the probability that the user does want this.
-        source: "stated" in words or "inferred" from judgements.
+        source: "stated" in words, "inferred" from judgements, what the "population" wants, for a cold start, or the
+            "operator" (`Values.floor`).
         evidence: ids of the events behind it, oldest first.
+        scope: what it is limited to, "code", or "thread:…" for one conversation; None: it holds everywhere.
+        valid_from: Unix seconds of the first event behind it.
+        valid_to: Unix seconds when the user changed their mind; None: it stands.
+        ended_by: id of the event that ended it.
         embedding: sentence embedding of `text`, float32 [E], as the store holds it; None outside a condition.
     """
 
@@ -322,8 +369,12 @@ class Preference:
     text: str
     weight: float
     confidence: float
-    source: Literal["stated", "inferred"]
+    source: Literal["stated", "inferred", "population", "operator"]
     evidence: tuple[str, ...] = ()
+    scope: str | None = None
+    valid_from: float | None = None
+    valid_to: float | None = None
+    ended_by: str | None = None
     embedding: np.ndarray | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -333,8 +384,10 @@ class Preference:
             raise InvalidEventError(f"Preference.weight has to be a finite number, but is {self.weight!r}.")
         if not 0.0 <= self.confidence <= 1.0:
             raise InvalidEventError(f"Preference.confidence has to be in [0, 1], but is {self.confidence!r}.")
-        if self.source not in ("stated", "inferred"):
-            raise InvalidEventError(f"Preference.source has to be 'stated' or 'inferred', but is {self.source!r}.")
+        if self.source not in ("stated", "inferred", "population", "operator"):
+            raise InvalidEventError(
+                f"Preference.source has to be 'stated', 'inferred', 'population' or 'operator', but is {self.source!r}."
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the preference as a JSON-able dict, without its embedding."""

@@ -8,26 +8,27 @@ edits) are read with a Bayesian logistic model over signed weights w, one for ea
 with ε = 10% wrong labels and κ the informativeness of the kind. People have one to three preferences, not eight weak
 ones, so the prior is spike and slab: w ∈ {−1, 0, +1}, few of them not zero. That is sparse enough to sum over every
 pattern, so mean, covariance and confidence are exact. Wishes in words fix their own weight and explain their share of
-the judgements away.
+the judgements away. Judgements fade: one that is a half-life older than the user's newest event counts half.
 """
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from scipy.special import expit, logsumexp
 
 from pad_memory.catalogue import Dimension
-from pad_memory.events import Choice, Critique, Edit, Feedback, Preference, Rating, Statement, Thumb
+from pad_memory.events import Choice, Critique, Edit, Feedback, Preference, Rating, Thumb
 from pad_memory.reading import Reading
+from pad_memory.stated import signs, spoken, standing, text_key
+from pad_memory.values import Verdict
 
 __all__ = ["Evidence", "Posterior", "Profile", "Recorded", "fold", "infer", "text_key"]
 
@@ -35,8 +36,10 @@ LABEL_NOISE = 0.1  # ε: share of judgements that say the opposite of what was m
 ACTIVE = 0.25  # prior probability that a user cares about a dimension at all
 MAX_ACTIVE = 4  # inferred preferences at once; words may state any number
 MAX_PATTERNS = 20_000  # a catalogue too large for MAX_ACTIVE at once gets fewer
+HALF_LIFE = 180 * 86_400.0  # seconds after which a judgement counts half
 LISTED = 0.5  # an inferred preference is listed from this confidence on
 INFORMATIVENESS = {Choice.kind: 3.0, Edit.kind: 4.0, Thumb.kind: 3.0, Rating.kind: 3.0, Critique.kind: 1.5}  # κ
+ASKED = 6.0  # κ of an answer to a question: its two sides are alike in all but what is asked
 _BIASES = np.linspace(-1.0, 1.0, 5)  # how easily a user is pleased, in units of one weight; the same prior for each
 
 
@@ -49,11 +52,13 @@ class Evidence:
             None: still to be computed.
         margins: the same in the scorer's nats: reward of the first pole minus reward of the second.
         readings: the wishes found in the user's words.
+        verdict: why nothing of the event counts, where the floor of values holds it back; None: it counts.
     """
 
     styles: tuple[dict[str, float], ...] | None = ()
     margins: tuple[dict[str, float], ...] = ()
     readings: tuple[Reading, ...] = ()
+    verdict: Verdict | None = None
 
     @property
     def pending(self) -> bool:
@@ -65,6 +70,7 @@ class Evidence:
             "styles": None if self.styles is None else list(self.styles),
             "margins": list(self.margins),
             "readings": [reading.to_dict() for reading in self.readings],
+            **({} if self.verdict is None else {"verdict": self.verdict.to_dict()}),
         }
 
     @classmethod
@@ -73,6 +79,7 @@ class Evidence:
             styles=None if data["styles"] is None else tuple(data["styles"]),
             margins=tuple(data["margins"]),
             readings=tuple(Reading(**reading) for reading in data["readings"]),
+            verdict=Verdict(**data["verdict"]) if data.get("verdict") else None,
         )
 
 
@@ -95,13 +102,18 @@ class Recorded:
 
 @dataclass(frozen=True, eq=False)
 class Posterior:
-    """Mean [D] in [-1, 1] and covariance [D, D] of the signed weights, and P(w > 0), P(w < 0) each [D]."""
+    """Mean [D] in [-1, 1] and covariance [D, D] of the signed weights, and P(w > 0), P(w < 0) each [D].
+
+    It is exact over H patterns of weights: `weights_HD` in {-1, 0, 1} with the probabilities `p_H`.
+    """
 
     dimensions: tuple[str, ...]
     mean_D: np.ndarray
     covariance_DD: np.ndarray
     positive_D: np.ndarray
     negative_D: np.ndarray
+    weights_HD: np.ndarray
+    p_H: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -112,12 +124,17 @@ class Profile:
         preferences: stated ones first, the latest first; then inferred ones, the surest first.
         posterior: the weights behind them, also of dimensions too uncertain to be listed.
         pending: events whose evidence waits for a scorer.
+        reasons: key → why we believe it.
+        history: wishes in words that were replaced or ended, with valid_from and valid_to, in the order they ended.
+        refused: event id → why nothing was learned from its words.
     """
 
     preferences: tuple[Preference, ...]
     posterior: Posterior = field(compare=False)
     pending: int = 0
     reasons: Mapping[str, str] = field(default_factory=dict, repr=False)
+    history: tuple[Preference, ...] = ()
+    refused: Mapping[str, Verdict] = field(default_factory=dict)
 
     def why(self, key: str) -> str:
         """Say in one sentence what makes us believe the preference `key`.
@@ -138,6 +155,8 @@ class Profile:
                 for name, mean in zip(self.posterior.dimensions, self.posterior.mean_D, strict=True)
             },
             "pending": self.pending,
+            "history": [item.to_dict() for item in self.history],
+            "refused": {id: verdict.to_dict() for id, verdict in self.refused.items()},
         }
 
     def to_json(self) -> str:
@@ -145,63 +164,43 @@ class Profile:
         return json.dumps(self.to_dict(), sort_keys=True, ensure_ascii=False)
 
 
-@dataclass
-class _Stated:
-    """A wish in words so far: its strength counts the times it was said, a critique half."""
+def fold(records: Sequence[Recorded], catalogue: Sequence[Dimension], half_life: float | None = HALF_LIFE) -> Profile:
+    """Conclude a profile from a user's events. Pure: the same records, in whatever order, give the same profile.
 
-    key: str
-    text: str
-    order: int
-    strength: float = 0.0
-    quotes: list[str] = field(default_factory=list)
-    ids: list[str] = field(default_factory=list)
-
-
-def text_key(text: str) -> str:
-    """The key of a wish that fits no dimension: the same for the same words, whatever their case and spacing."""
-    return "text:" + hashlib.sha256(" ".join(text.lower().split()).encode()).hexdigest()[:12]
-
-
-def fold(records: Sequence[Recorded], catalogue: Sequence[Dimension]) -> Profile:
-    """Conclude a profile from a user's events. Pure: the same records, in whatever order, give the same profile."""
-    records = sorted(records, key=lambda record: record.order)
-    stated = _stated(records, catalogue)
-    fixed = {slot: 1 if _side(catalogue, item.key) == 0 else -1 for slot, item in stated.items() if ":" not in slot}
-    posterior = infer(records, tuple(dimension.name for dimension in catalogue), fixed)
+    Args:
+        records: what the user told us; what they took back does not count.
+        catalogue: the dimensions along which preferences are inferred.
+        half_life: seconds after which a judgement counts half, measured back from the user's newest event, so that
+            a replay gives the same bytes at any time; None: it counts in full for ever. Words never fade.
+    """
+    records = sorted(standing(records), key=lambda record: record.order)
+    wishes = spoken(records, catalogue)
+    fixed = signs(wishes, catalogue)
+    judged = [_counting(record, wishes.counts_from) for record in records]
+    posterior = infer(judged, tuple(dimension.name for dimension in catalogue), fixed, half_life)
     preferences, reasons = [], {}
-    for item in sorted(stated.values(), key=lambda item: -item.order):
-        preferences.append(
-            Preference(item.key, item.text, 1.0, round(1.0 - 0.1 / item.strength, 6), "stated", tuple(item.ids))
-        )
-        times = f"{len(item.ids)} times, last " if len(item.ids) > 1 else ""
-        reasons[item.key] = f"You said so {times}in your own words: “{item.quotes[-1]}”."
-    for preference, reason in _inferred(records, catalogue, posterior, fixed):
+    for wish in sorted(wishes.standing.values(), key=lambda wish: wish.order, reverse=True):
+        preference = wish.preference()
+        preferences.append(preference)
+        reasons[preference.key] = wish.why()
+    for preference, reason in _inferred(judged, catalogue, posterior, fixed):
         preferences.append(preference)
         reasons[preference.key] = reason
+    history = tuple(wish.preference() for wish in wishes.history)
     pending = sum(record.evidence.pending for record in records)
-    return Profile(tuple(preferences), posterior, pending, reasons)
+    refused = {record.id: record.evidence.verdict for record in records if record.evidence.verdict is not None}
+    return Profile(tuple(preferences), posterior, pending, reasons, history, refused)
 
 
-def _stated(records: Sequence[Recorded], catalogue: Sequence[Dimension]) -> dict[str, _Stated]:
-    """The wishes in words that stand, by slot: the dimension's name or "text:…". A newer wish takes over its slot."""
-    texts = {f"{dimension.name}:{pole.name}": pole.text for dimension in catalogue for pole in dimension.poles}
-    stated: dict[str, _Stated] = {}
-    for order, record in enumerate(records):
-        for reading in record.evidence.readings:
-            if reading.key is None:
-                key = slot = text_key(reading.text)
-            elif reading.key in texts:
-                key, slot = reading.key, reading.key.partition(":")[0]
-            else:  # read with another catalogue
-                continue
-            item = stated.get(slot)
-            if item is None or item.key != key:
-                item = stated[slot] = _Stated(key, texts.get(key, reading.text), order)
-            item.order = order
-            item.strength += 1.0 if isinstance(record.event, Statement) else 0.5
-            item.quotes.append(reading.text)
-            item.ids.append(record.id)
-    return stated
+def _counting(record: Recorded, counts_from: Mapping[str, tuple[float, int, str]]) -> Recorded:
+    """A judgement without the dimensions about which the user has since taken everything back."""
+    gone = {name for name, order in counts_from.items() if record.order < order}
+    if not gone or not record.evidence.styles:
+        return record
+    styles = tuple(
+        {name: value for name, value in style.items() if name not in gone} for style in record.evidence.styles
+    )
+    return replace(record, evidence=replace(record.evidence, styles=styles))
 
 
 def _inferred(
@@ -224,6 +223,7 @@ def _inferred(
             round(min(confidence, 1.0), 6),
             "inferred",
             tuple(agree),
+            valid_from=next((record.event.time for record in records if record.id in agree), None),
         )
         reason = (
             f"{len(agree)} of {len(agree) + len(against)} of your judgements that bear on {dimension.name} "
@@ -234,9 +234,16 @@ def _inferred(
 
 
 def infer(
-    records: Sequence[Recorded], dimensions: tuple[str, ...], fixed: Mapping[str, int] | None = None
+    records: Sequence[Recorded],
+    dimensions: tuple[str, ...],
+    fixed: Mapping[str, int] | None = None,
+    half_life: float | None = HALF_LIFE,
 ) -> Posterior:
-    """The exact posterior over signed weights, given judgements and the weights `fixed` by words (dimension → ±1)."""
+    """The exact posterior over signed weights, given judgements and the weights `fixed` by words (dimension → ±1).
+
+    A judgement's log-likelihood counts 2^(−age / half_life), its age in seconds before the newest record.
+    """
+    newest = max((record.event.time or 0.0 for record in records), default=0.0)
     signs = tuple((fixed or {}).get(name, 0) for name in dimensions)
     weights_HD, log_prior_H = _patterns(signs)
     log_likelihood_H = np.zeros(len(weights_HD))
@@ -247,22 +254,39 @@ def infer(
             continue
         x_D, up, kappa = said
         drive_H = weights_HD @ x_D
+        counts = 1.0 if half_life is None else 0.5 ** ((newest - (record.event.time or 0.0)) / half_life)
+        if isinstance(record.event, Choice) and record.event.tie is not None:
+            log_likelihood_H += counts * np.log(answer_chances(drive_H)[:, 2 if record.event.tie else 0])
+            continue
         if isinstance(record.event, (Choice, Edit)):
-            log_likelihood_H += _log_up(kappa * drive_H)
+            log_likelihood_H += counts * _log_up(kappa * drive_H)
             continue
         # The bias is the user's own, one for all single judgements, and summed over.
         z_SH = kappa * (drive_H[None, :] + _BIASES[:, None])
-        absolute_SH += up * _log_up(z_SH) + (1.0 - up) * _log_up(-z_SH)
+        absolute_SH += counts * (up * _log_up(z_SH) + (1.0 - up) * _log_up(-z_SH))
     log_H = log_prior_H + log_likelihood_H + logsumexp(absolute_SH, axis=0)
     p_H = np.exp(log_H - logsumexp(log_H))
     mean_D = p_H @ weights_HD
     covariance_DD = (weights_HD * p_H[:, None]).T @ weights_HD - np.outer(mean_D, mean_D)
-    return Posterior(dimensions, mean_D, covariance_DD, p_H @ (weights_HD > 0), p_H @ (weights_HD < 0))
+    return Posterior(dimensions, mean_D, covariance_DD, p_H @ (weights_HD > 0), p_H @ (weights_HD < 0), weights_HD, p_H)
 
 
 def _log_up(z: np.ndarray) -> np.ndarray:
     result: np.ndarray = np.log(LABEL_NOISE + (1.0 - 2.0 * LABEL_NOISE) * expit(z))
     return result
+
+
+def answer_chances(drive: np.ndarray) -> np.ndarray:
+    """P(the first, the second, no difference) [..., 3] for a comparison where "no difference" could be said.
+
+    Each side needs half a weight more than the other to be picked, and a share ε of answers is wrong.
+
+    Args:
+        drive: w · x, half the difference of the two styles under the weights.
+    """
+    first, second = expit(ASKED * (drive - 0.5)), expit(ASKED * (-drive - 0.5))
+    chances = np.stack([first, second, 1.0 - first - second], axis=-1)
+    return LABEL_NOISE / 2.0 + (1.0 - 1.5 * LABEL_NOISE) * chances
 
 
 def _observation(record: Recorded, dimensions: tuple[str, ...]) -> tuple[np.ndarray, float, float] | None:
@@ -273,7 +297,8 @@ def _observation(record: Recorded, dimensions: tuple[str, ...]) -> tuple[np.ndar
     x_D = np.array([styles[0].get(name, 0.0) for name in dimensions])
     kappa = INFORMATIVENESS[event.kind]
     if isinstance(event, (Choice, Edit)):
-        return (x_D - np.array([styles[1].get(name, 0.0) for name in dimensions])) / 2.0, 1.0, kappa
+        up = 0.5 if isinstance(event, Choice) and event.tie else 1.0
+        return (x_D - np.array([styles[1].get(name, 0.0) for name in dimensions])) / 2.0, up, kappa
     if isinstance(event, Thumb):
         return x_D, float(event.up), kappa
     if isinstance(event, Rating):
@@ -304,11 +329,3 @@ def _patterns(signs: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
                 rows.append(row)
                 log_prior.append(active * np.log(ACTIVE / 2.0) + (len(free) - active) * np.log1p(-ACTIVE))
     return np.array(rows, dtype=np.float64), np.array(log_prior)
-
-
-def _side(catalogue: Sequence[Dimension], key: str) -> Literal[0, 1]:
-    name, _, pole = key.partition(":")
-    for dimension in catalogue:
-        if dimension.name == name:
-            return 0 if dimension.poles[0].name == pole else 1
-    raise KeyError(key)

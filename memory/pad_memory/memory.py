@@ -9,8 +9,8 @@ import threading
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
@@ -18,44 +18,36 @@ from typing import Any
 
 import numpy as np
 
+from pad_memory.aio import AsyncMemory
 from pad_memory.catalogue import CATALOGUE, Dimension
-from pad_memory.embedding import Embedder, SentenceEmbedder, embed
-from pad_memory.errors import InvalidEventError, InvalidUserError, StoreClosedError, StoreVersionError
-from pad_memory.events import Critique, Feedback, Preference, check_text
-from pad_memory.inference import Evidence, Profile, Recorded, fold, text_key
-from pad_memory.items import Items
-from pad_memory.reading import Reader
+from pad_memory.conditioning import condition_of, found
+from pad_memory.elicitation import Question, questions
+from pad_memory.embedding import Embedder, SentenceEmbedder, embed_wishes
+from pad_memory.errors import InvalidEventError, InvalidUserError, StoreClosedError, StoreError
+from pad_memory.events import Feedback, Preference, Retraction, check_text
+from pad_memory.forgetting import rows_of_event
+from pad_memory.inference import HALF_LIFE, Evidence, Profile, Recorded, fold, text_key
+from pad_memory.listening import Listener
+from pad_memory.pairs import pairs_of
+from pad_memory.population import Population
+from pad_memory.reading import Reader, Reading, ReadsWishes
+from pad_memory.records import State, read_record, record_to_dict
 from pad_memory.responses import ResponseLog
-from pad_memory.scoring import Scorer, judge
-from pad_memory.selection import Condition, cosine, select
-from pad_memory.store import Row, Store, row_id
+from pad_memory.scopes import Relevance
+from pad_memory.scoring import Scorer
+from pad_memory.selection import Condition
+from pad_memory.stated import retracted, standing
+from pad_memory.store import RepairReport, Row, Store, row_id
+from pad_memory.transfer import export_user, import_user
+from pad_memory.values import Guard, Values
 
 __all__ = ["PreferenceMemory"]
 
-EXPORT_VERSION = 1
 MAX_USER_BYTES = 1024
 CACHED_USERS = 1024
+DAY = 86_400.0  # seconds
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass
-class _State:
-    """A user's records in memory, in the order they were recorded, and what was concluded from them."""
-
-    records: list[Recorded]
-    profile: Profile | None = None
-    vectors: dict[str, np.ndarray] = field(default_factory=dict)  # of their own wordings, by key, as stored
-    tried: Scorer | None = None  # the scorer that has already been asked for the pending evidence
-
-    @property
-    def ids(self) -> set[str]:
-        return {record.id for record in self.records}
-
-    def add(self, records: Sequence[Recorded]) -> None:
-        """Add records, or replace those with the same id."""
-        self.records = list({record.id: record for record in (*self.records, *records)}.values())
-        self.profile = None
 
 
 class PreferenceMemory:
@@ -70,9 +62,14 @@ class PreferenceMemory:
         embedder: turns texts into the vectors that steer; default `SentenceEmbedder("all-MiniLM-L6-v2")`.
         catalogue: the dimensions along which preferences are inferred.
         responses: the log of recent answers, for feedback that names only a response id; None is one with its defaults.
+        reader: finds wishes in words, instead of the built-in one, which takes over where it fails.
+        population: what other users want, from `survey`, for users and dimensions nothing is known about; None: such
+            a user gets the plain base model.
+        values: the operator's floor of universal values: what no wish may ask for, and what always steers.
+        half_life: days after which a judgement counts half, above 0; None: judgements never fade. Words never do.
 
     Raises:
-        InvalidEventError: path and url together, or a tenant that is not text.
+        InvalidEventError: path and url together, a tenant that is not text, or a half-life that is not above 0.
         StoreLockedError, StoreVersionError, StoreError: the store cannot be opened; see `pad_memory.errors`.
     """
 
@@ -86,20 +83,30 @@ class PreferenceMemory:
         embedder: Embedder | None = None,
         catalogue: Sequence[Dimension] = CATALOGUE,
         responses: ResponseLog | None = None,
+        reader: ReadsWishes | None = None,
+        population: Population | None = None,
+        values: Values | None = None,
+        half_life: float | None = HALF_LIFE / DAY,
     ) -> None:
         if path is not None and url is not None:
             raise InvalidEventError(f"Pass path or url, not both; got {str(path)!r} and {url!r}.")
+        if half_life is not None and not half_life > 0:
+            raise InvalidEventError(f"half_life has to be a number of days above 0, or None, but is {half_life!r}.")
         self.tenant = check_text("tenant", tenant)
         self.catalogue = tuple(catalogue)
         self.embedder = embedder or _default_embedder()
         self.responses = ResponseLog() if responses is None else responses
+        self.population = population
+        self._half_life = None if half_life is None else half_life * DAY
         self._scorer = scorer
-        self._reader = Reader(self.catalogue, self.embedder)
+        self._listener = Listener(self.catalogue, self.embedder, reader, None if path is None else Path(path))
+        self._guard = Guard(values or Values(), self.embedder, self.catalogue)
+        self._relevance = Relevance(self.embedder)
         self._mutex = threading.RLock()
-        self._states: OrderedDict[str, _State] = OrderedDict()
+        self._states: OrderedDict[str, State] = OrderedDict()
         self._cached = url is None  # a server may have other writers
         self._canonical: dict[str, np.ndarray] = {}
-        self._store: Store | None = Store(path, url, self.embedder.name)
+        self._store: Store | None = Store(path, url, self.embedder)
 
     @property
     def scorer(self) -> Scorer | None:
@@ -110,6 +117,11 @@ class PreferenceMemory:
     def scorer(self, scorer: Scorer | None) -> None:
         self._scorer = scorer
 
+    @property
+    def reader(self) -> Reader:
+        """The built-in reader of wishes, which knows this memory's catalogue."""
+        return self._listener.reader
+
     # --- what users tell us ---
 
     def record(self, user: str, event: Feedback) -> str:
@@ -119,27 +131,70 @@ class PreferenceMemory:
             InvalidUserError: the user id is empty, over 1,024 bytes or not valid text.
             InvalidEventError: not a Feedback event.
             UnknownResponseError: it names a response id that is not of a recent answer to this user.
-            StoreError: it could not be written; then nothing of it is kept.
+            StoreError: it could not be written, or the store did not say so; the message has the id to try again with.
         """
         owner = self._owner(user)
         if not isinstance(event, Feedback):
             raise InvalidEventError(f"record takes a Feedback event such as Statement('be brief'), but got {event!r}.")
+        if event.user not in (None, user):
+            raise InvalidEventError(f"This event is of {event.user!r}, not of {user!r}. Record it for its own user.")
         with self._mutex:
             if event.id is not None and event.id in self._state(owner).ids:
                 return event.id
+        if event.time is not None and event.time > time.time() + DAY:
+            raise InvalidEventError(
+                f"time is {event.time!r}, more than a day ahead of this machine's clock; everything else would look "
+                "old beside it. Leave it out, or set the clock of whoever sent it."
+            )
         event = event.resolved(lambda response_id: self.responses.find(user, response_id))
-        evidence = self._evidence(event)  # takes the scorer's time, so outside the lock
+        evidence = self._listener.evidence(event, self._scorer)  # takes the scorer's time, so outside the lock
+        evidence = self._under_floor(event, evidence)
         with self._mutex:
             state = self._state(owner)
             if event.id is not None and event.id in state.ids:
                 return event.id
+            if isinstance(event, Retraction) and event.target not in state.ids:
+                raise InvalidEventError(f"This user has no event {event.target!r} to take back. Pass an id of theirs.")
+            evidence = self._listener.placed(evidence, state.records)
             # A clock that goes backwards must not make the newest word the older one.
             last = max((record.event.time or 0.0 for record in state.records), default=0.0)
-            event = event.stamped(id=uuid.uuid4().hex, time=max(time.time(), last))
+            event = event.stamped(id=uuid.uuid4().hex, time=max(time.time(), last), user=user, tenant=self.tenant)
             record = Recorded(event, 1 + max((item.sequence for item in state.records), default=-1), evidence)
-            self._write(owner, user, [record])
+            try:
+                self._write(owner, user, [record])
+            except StoreError as error:
+                self._states.pop(owner, None)  # the store knows how far it got
+                again = f"Record it again with id={record.id!r}: however far it got, it will count once."
+                raise StoreError(f"{error} {again}") from error
             state.add([record])
         return record.id
+
+    def retract(self, user: str, event_id: str) -> str:
+        """Take one event back, so that everything is as if it had never been; return the id of the retraction.
+
+        The event stays in the log. Taking it back again changes nothing and returns the same id; taking back that
+        retraction makes the event count again. `forget` erases.
+
+        Raises:
+            InvalidEventError: the user has no event with this id.
+        """
+        with self._mutex:
+            done = retracted(self._state(self._owner(user)).records)
+            return done[event_id] if event_id in done else self.record(user, Retraction(event_id))
+
+    def undo(self, user: str) -> str:
+        """Take back the event that was recorded last and still counts; return its id.
+
+        Raises:
+            InvalidEventError: there is none.
+        """
+        with self._mutex:
+            counting = standing(self._state(self._owner(user)).records)
+            if not counting:
+                raise InvalidEventError(f"There is nothing to undo: no event of {user!r} counts.")
+            last = max(counting, key=lambda record: record.sequence).id
+            self.retract(user, last)
+        return last
 
     def events(self, user: str) -> tuple[Feedback, ...]:
         """Return a user's events, oldest first."""
@@ -152,62 +207,115 @@ class PreferenceMemory:
 
     # --- what we conclude ---
 
-    def profile(self, user: str) -> Profile:
-        """Return everything concluded about a user: preferences with weight, confidence, source and evidence."""
-        return self._profile(self._owner(user))
+    def profile(self, user: str, at: float | None = None) -> Profile:
+        """Return everything concluded about a user: preferences with weight, confidence, source and evidence.
 
-    def condition(self, user: str, query: str | None = None, thread: str | None = None, budget: int = 5) -> Condition:
+        Args:
+            user: the user id.
+            at: Unix seconds; as it was then. None: now.
+        """
+        owner = self._owner(user)
+        if at is None:
+            return self._profile(owner)
+        records = [record for record in self._settled(owner).records if record.order[0] <= at]
+        return fold(records, self.catalogue, self._half_life)
+
+    def history(self, user: str) -> tuple[Preference, ...]:
+        """Return every wish in words the user had, the oldest first; those that stand have no valid_to."""
+        profile = self.profile(user)
+        stated = [item for item in profile.preferences if item.source == "stated"]
+        return tuple(sorted((*profile.history, *stated), key=lambda item: item.valid_from or 0.0))
+
+    def search(self, user: str, query: str, limit: int = 5) -> tuple[tuple[Preference, float], ...]:
+        """Return at most `limit` preferences, past ones as well, by their cosine to a query, the nearest first."""
+        return found(self, user, check_text("query", query), limit)
+
+    def survey(self) -> Population:
+        """Count what this tenant's users want, for `population=`; below 20 users it says nothing. Reads all of them."""
+        return Population.of(self.profile(user) for user in self.users())
+
+    def condition(
+        self,
+        user: str,
+        query: str | None = None,
+        thread: str | None = None,
+        budget: int = 5,
+        max_tokens: int | None = None,
+    ) -> Condition:
         """Return the few weighted preferences for the user's next generation; empty for a user nothing is known about.
 
         Args:
             user: the user id.
-            query: what the user asks now; where not all fit, wishes in the user's own words that are near to it go
-                first.
-            thread: the conversation. It makes no difference yet.
+            query: what the user asks now; it brings in wishes for its topic ("for code, be terse"), and where not all
+                fit, wishes in the user's own words that are near to it go first.
+            thread: the conversation; it brings in wishes for this conversation only.
             budget: preferences at most, 0 or more.
+            max_tokens: tokens of all their texts at most, estimated, 0 or more; None: any number.
         """
-        if isinstance(budget, bool) or not isinstance(budget, int) or budget < 0:
-            raise InvalidEventError(f"budget has to be a number of preferences, 0 or more, but is {budget!r}.")
-        owner = self._owner(user)
-        profile = self._profile(owner)
-        vectors = self._vectors(owner, profile.preferences)
-        own = [item for item in profile.preferences if item.key.startswith("text:")]
-        similarity = None
-        if query and query.strip() and own and len(profile.preferences) > budget:
-            query_E = embed(self.embedder, [query])[0]
-            similarity = {item.key: cosine(vectors[item.key], query_E) for item in own}
-        chosen, left_out = select(profile, budget, similarity)
-        return Condition(user, tuple(replace(item, embedding=vectors[item.key]) for item in chosen), left_out)
+        return condition_of(self, user, query, thread, budget, max_tokens)
+
+    def next_question(self, user: str) -> Question | None:
+        """Return the comparison whose answer is expected to teach most about the user; None where they are known."""
+        return next(iter(self.questions(user)), None)
+
+    def questions(self, user: str) -> tuple[Question, ...]:
+        """Return the comparisons worth asking about, the most telling first."""
+        return questions(self.profile(user).posterior, self.catalogue)
 
     # --- leaving ---
 
-    def forget(self, user: str) -> int:
-        """Erase everything about a user from every file; return the number of rows that were erased.
+    def forget(self, user: str, event_id: str | None = None) -> int:
+        """Erase a user, or one of their events, from every file; return the number of rows that were erased.
 
-        Until `close`, Chroma may still write old memory of this process into the unused part of a new index file;
-        closing blanks it.
+        When this returns, no id, text or vector of it is in a file of the folder, nor will any be: what Chroma leaves
+        of old memory in new files is blanked by the call that makes them. Copies, backups and the disk's own are
+        yours. On a server (`url=`) the rows are deleted, but only its operator can erase the bytes: `chroma vacuum`.
 
-        On a server (`url=`) the rows are deleted, but only its operator can erase the bytes: `chroma vacuum`.
+        Args:
+            user: the user id.
+            event_id: only this event, what took it back, and wordings that no other event has. None: everything.
+
+        Raises:
+            InvalidEventError: the user has no event with this id.
+            StoreError: it failed half-way; the next call or opening finishes it.
         """
         owner = self._owner(user)
-        self.responses.forget(user)
         with self._mutex:
+            rows = None if event_id is None else rows_of_event(owner, self._state(owner).records, event_id)
+            self.responses.forget(user)
             self._states.pop(owner, None)
-            return self._open.erase(owner)
+            return self._open.erase(owner, rows)
+
+    def repair(self) -> RepairReport:
+        """Look through the database and all vectors, and make those anew that cannot be read.
+
+        Opening a memory and reading from it repairs what it meets, so this is for certainty. It may take minutes.
+
+        Raises:
+            StoreError: the database itself is damaged, or the memory is on a server, which its operator repairs.
+        """
+        with self._mutex:
+            return self._open.repair()
+
+    @property
+    def aio(self) -> AsyncMemory:
+        """The same calls as coroutines."""
+        return AsyncMemory(self)
 
     def export(self, user: str) -> dict[str, Any]:
         """Return all that is kept about a user as a JSON-able dict, for the user or for `import_`."""
-        owner = self._owner(user)
-        records = self._records(owner)
-        return {
-            "format": "pad-memory",
-            "version": EXPORT_VERSION,
-            "tenant": self.tenant,
-            "user": user,
-            "events": [_record_to_dict(record) for record in records],
-            "items": Items(self).export(user),
-            "profile": self._profile(owner).to_dict(),
-        }
+        return export_user(self, user)
+
+    def export_pairs(self, user: str | None = None) -> Iterator[dict[str, str]]:
+        """Yield {prompt, preference, chosen, rejected} from choices and edits, to train a reward model on.
+
+        They hold what users wrote and were answered, word for word: have their consent, and forget them there too.
+
+        Args:
+            user: the user id; None: all users of this tenant.
+        """
+        for name in self.users() if user is None else [user]:
+            yield from pairs_of(self, name)
 
     def import_(self, data: Mapping[str, Any]) -> int:
         """Add the events and items of an export to its user and return how many were new.
@@ -218,25 +326,7 @@ class PreferenceMemory:
             InvalidEventError: not an export.
             StoreVersionError: an export of a newer version.
         """
-        if not isinstance(data, Mapping) or data.get("format") != "pad-memory" or "user" not in data:
-            raise InvalidEventError("import_ takes what export returned: a dict with the format 'pad-memory'.")
-        if not isinstance(data.get("version"), int) or data["version"] > EXPORT_VERSION:
-            raise StoreVersionError(
-                f"This export has version {data.get('version')!r}, written by a newer version; this one reads up to "
-                f"{EXPORT_VERSION}. Upgrade pad-langchain."
-            )
-        owner = self._owner(data["user"])
-        try:
-            records = [_read_record(item) for item in data["events"]]
-        except (KeyError, TypeError) as error:
-            raise InvalidEventError(f"This export has an event that cannot be read: {error!r}.") from error
-        with self._mutex:
-            state = self._state(owner)
-            new = [record for record in records if record.id not in state.ids]
-            if new:
-                self._write(owner, data["user"], new)
-                state.add(new)
-        return len(new) + Items(self).restore(data["user"], data.get("items", ()))
+        return import_user(self, data)
 
     def close(self) -> None:
         """Release the store. More calls to `close` do nothing; any other call raises StoreClosedError."""
@@ -278,12 +368,12 @@ class PreferenceMemory:
             )
         return hashlib.sha256(json.dumps([self.tenant, user]).encode()).hexdigest()
 
-    def _state(self, owner: str) -> _State:
+    def _state(self, owner: str) -> State:
         """Load a user's records, or take them from the cache. The caller holds the mutex."""
         store = self._open
         if not self._cached or owner not in self._states:
-            records = [_read_record(json.loads(row["record"])) for row in store.read(owner, "event")]
-            self._states[owner] = _State(sorted(records, key=lambda record: record.sequence))
+            records = [read_record(json.loads(row["record"])) for row in store.read(owner, "event")]
+            self._states[owner] = State(sorted(records, key=lambda record: record.sequence))
         self._states.move_to_end(owner)
         while len(self._states) > CACHED_USERS:
             self._states.popitem(last=False)
@@ -297,34 +387,17 @@ class PreferenceMemory:
         state = self._settled(owner)
         with self._mutex:
             if state.profile is None:
-                state.profile = fold(state.records, self.catalogue)
+                state.profile = fold(state.records, self.catalogue, self._half_life)
             return state.profile
 
-    def _evidence(self, event: Feedback) -> Evidence:
-        words = event.words
-        # A critique is about one response, so only what it says of the catalogue's dimensions is a lasting wish.
-        readings = self._reader.read(words, keep_rest=not isinstance(event, Critique)) if words else ()
-        return replace(self._scored([event])[0], readings=readings)
+    def _under_floor(self, event: Feedback, evidence: Evidence) -> Evidence:
+        """Let nothing come of words that ask for what the operator's values forbid; the event itself is kept."""
+        if event.words is None:
+            return evidence
+        verdict = self._guard.check_all([event.words, *(reading.text for reading in evidence.readings)])
+        return evidence if verdict.allowed else Evidence(verdict=verdict)
 
-    def _scored(self, events: Sequence[Feedback]) -> list[Evidence]:
-        """Judge the responses of events in one call of the scorer; pending where there is none or it fails."""
-        pairs = [pair for event in events for pair in event.responses]
-        waiting = [Evidence(styles=None if event.responses else ()) for event in events]
-        if not pairs or self._scorer is None:
-            return waiting
-        try:
-            margins, styles = judge(self._scorer, pairs, self.catalogue)
-        except Exception:
-            logger.warning("The scorer failed; the evidence of %d events stays pending.", len(events), exc_info=True)
-            return waiting
-        found, start = [], 0
-        for event in events:
-            stop = start + len(event.responses)
-            found.append(Evidence(styles=styles[start:stop], margins=margins[start:stop]))
-            start = stop
-        return found
-
-    def _settled(self, owner: str) -> _State:
+    def _settled(self, owner: str) -> State:
         """Load a user and compute the evidence that waited for a scorer, once for each scorer."""
         scorer = self._scorer
         with self._mutex:
@@ -334,7 +407,7 @@ class PreferenceMemory:
                 return state
             state.tried = scorer
             user = self._user_of(owner)
-        scored = self._scored([record.event for record in pending])
+        scored = self._listener.scored([record.event for record in pending], scorer)
         settled = [
             replace(record, evidence=replace(evidence, readings=record.evidence.readings))
             for record, evidence in zip(pending, scored, strict=True)
@@ -359,14 +432,14 @@ class PreferenceMemory:
         rows: list[Row] = []
         texts: dict[str, str] = {}
         for record in records:
-            line = json.dumps(_record_to_dict(record), ensure_ascii=False, allow_nan=False)
+            line = json.dumps(record_to_dict(record), ensure_ascii=False, allow_nan=False)
             rows.append((row_id(owner, "event", record.id), {**about, "kind": "event", "record": line}, None))
-            texts.update({text_key(item.text): item.text for item in record.evidence.readings if item.key is None})
+            texts.update({text_key(item.text): item.text for item in record.evidence.readings if _own(item)})
         rows += self._wording_rows(owner, about, texts)
         self._open.write(owner, rows)
 
     def _wording_rows(self, owner: str, about: dict[str, str], texts: Mapping[str, str]) -> list[Row]:
-        vectors_NE = embed(self.embedder, list(texts.values())) if texts else ()
+        vectors_NE = embed_wishes(self.embedder, list(texts.values())) if texts else ()
         return [
             (row_id(owner, "wording", key), {**about, "kind": "wording", "text": text}, vector_E)
             for (key, text), vector_E in zip(texts.items(), vectors_NE, strict=True)
@@ -379,7 +452,7 @@ class PreferenceMemory:
             found = self._open.catalogue_vectors(texts)
             missing = [text for text in texts if text not in found]
             if missing:
-                self._open.add_catalogue_vectors(missing, embed(self.embedder, missing))
+                self._open.add_catalogue_vectors(missing, embed_wishes(self.embedder, missing))
                 found = self._open.catalogue_vectors(texts)
             self._canonical = found
         return self._canonical
@@ -392,12 +465,12 @@ class PreferenceMemory:
             canonical = self._catalogue_vectors()
             known = self._state(owner).vectors
             ids = {
-                row_id(owner, "wording", item.key): item.key
+                row_id(owner, "wording", text_key(item.text)): item.text
                 for item in preferences
-                if item.text not in canonical and item.key not in known
+                if item.text not in canonical and item.text not in known
             }
             known.update((ids[id], vector_E) for id, vector_E in self._open.vectors(owner, list(ids)).items())
-        return {item.key: canonical[item.text] if item.text in canonical else known[item.key] for item in preferences}
+        return {item.key: canonical[item.text] if item.text in canonical else known[item.text] for item in preferences}
 
 
 @lru_cache(maxsize=1)
@@ -406,12 +479,5 @@ def _default_embedder() -> SentenceEmbedder:
     return SentenceEmbedder()
 
 
-def _record_to_dict(record: Recorded) -> dict[str, Any]:
-    return {"event": record.event.to_dict(), "sequence": record.sequence, "evidence": record.evidence.to_dict()}
-
-
-def _read_record(data: Mapping[str, Any]) -> Recorded:
-    event = Feedback.from_dict(data["event"])
-    if event.id is None or event.time is None:
-        raise InvalidEventError("A recorded event needs its id and time. Pass new events to record() instead.")
-    return Recorded(event, int(data["sequence"]), Evidence.from_dict(data["evidence"]))
+def _own(reading: Reading) -> bool:
+    return not reading.ends and (reading.key is None or reading.key.startswith("text:"))

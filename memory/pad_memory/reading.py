@@ -8,75 +8,33 @@ wording of "emoji". A ridge classifier on the cores names the pole, and the clau
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from pad_memory.catalogue import Dimension
 from pad_memory.embedding import Embedder, embed
+from pad_memory.negation import long_forms, polarity, taken_back, without_filler
+from pad_memory.scopes import Scoped, scoped_parts
 
-__all__ = ["Reader", "Reading", "polarity"]
+__all__ = ["Reader", "Reading", "ReadsWishes", "polarity"]
 
-
-def _any_of(phrases: str) -> re.Pattern[str]:
-    """Match any of some regular expressions parted by semicolons, as whole words, the longest first."""
-    parts = sorted((" ".join(phrase.split()) for phrase in phrases.split(";")), key=len, reverse=True)
-    return re.compile(rf"\b(?:{'|'.join(parts)})\b")
+KEPT = "catalogue.npz"
 
 
-# What looks like a negation but asks for the thing: an absence complained of, or an encouragement.
-_WANTED = _any_of(
-    """there (?:was|were|is|are) (?:no|not enough|too few|too little|hardly any|never any);
-    (?:you )?(?:gave|used|made|told|wrote|offered|had) (?:me )?no; you (?:never|did not|do not|have not)(?: ever)?;
-    (?:do not|never) (?:forget|hesitate|be afraid|be shy|hold back|skimp)(?: (?:to|on|with|of))?;
-    not (?:nearly |quite )?enough; too few; too little; not without; never without; lack(?:s|ing|ed)?;
-    miss(?:ing|es|ed)?; no problem with; no matter how; not only; not just; forgot(?: the)?; why not"""
-)
-_NEGATION = _any_of(
-    """(?:(?:do|does|did|is|are|was|were|will|would|should|can|need) )?not(?: so| that)?; cannot; no; never; none;
-    nothing; nobody; neither; nor; without; less; fewer; least; free of; used to; avoid(?:ing)?; stop(?:ped)?;
-    quit; skip(?:ping)?; drop(?:ping)?; omit(?:ting)?; leave out; leave off; leaving out; cut out; cut the; cut
-    down on; cut back on; ditch; lose the; spare me; enough with; enough of; refrain from; keep out; rid of;
-    forget; remove; ban; banned; away with; hold off on; go easy on; ease off; hate; dislike; detest; despise;
-    loathe; can ?not stand; can ?not bear; tired of; sick of; fed up with; annoy(?:s|ing)?; bores?; too; too many;
-    too much; way too; overly"""
-)
-_NOT_ENOUGH = re.compile(r"\bnot ((?:\w+ )?\w+) enough\b")  # "not formal enough" wants it more formal
-_NOT_TOO = re.compile(r"\b((?:not|never)(?: \w+){0,4}) too\b(?! (?:few|little))")  # one negation, not two
-_SHORT_FORMS = (
-    (re.compile(r"\bwon['’]?t\b"), "will not"),
-    (re.compile(r"\bcan['’]t\b"), "can not"),
-    (re.compile(r"(?<=[a-z])n['’]t\b"), " not"),
-    (re.compile(r"\b(do|does|did|is|are|was|were|would|should|could)nt\b"), r"\1 not"),
-    (re.compile(r"['’](?:re|m)\b"), " are"),
-)
-_FILLER = re.compile(
-    r"\b(?:please|kindly|thanks|thank you|sorry|from now on|in (?:the )?future|next time|as a rule|if possible|for me"
-    r"|(?:the user|i|we)(?: would| really)? (?:prefers?|likes?|wants?) (?:this|it|the following)?:)"
-)
 _CLAUSE = re.compile(
     r"[.;!?\n]+|,| but | and (?=(?:please |also |do |don|never |no |not |use |be |keep |add |give |with |stop ))"
 )
-
-
-def polarity(text: str) -> tuple[str, int]:
-    """Split `text` into (core, sign): the words without negations, and -1 where an odd number of them was removed.
-
-    >>> polarity("Don't use emojis")
-    ('use emojis', -1)
-    >>> polarity("not too long")
-    ('long', -1)
-    """
-    text = " ".join(text.lower().split()).strip(" .!?,;:")
-    for pattern, long_form in _SHORT_FORMS:
-        text = pattern.sub(long_form, text)
-    text = _NOT_TOO.sub(r"\1", _NOT_ENOUGH.sub(r"\1", text))
-    text = _WANTED.sub(" ", text)
-    core, count = _NEGATION.subn(" ", text)
-    return " ".join(core.split()) or text, -1 if count % 2 else 1
+_REFUSED = re.compile(r"\?\s+(?=(?:no\b|never\b|nope\b|not for me\b|please don))", re.IGNORECASE)  # "emojis? no thanks"
 
 
 @dataclass(frozen=True)
@@ -84,15 +42,46 @@ class Reading:
     """One wish found in a user's words.
 
     Args:
-        text: the clause it was read from, as the user wrote it.
-        key: the pole of the catalogue it asks for, "length:concise"; None: it fits no dimension and stands for itself.
+        text: the clause it was read from, as the user wrote it, without its scope.
+        key: the pole of the catalogue it asks for, "length:concise", or "text:…" of an earlier wish of the user's own;
+            None: it is a new one of their own.
+        scope: what it is limited to: "code", or `pad_memory.scopes.THREAD`; None: nothing.
+        ends: the wish is taken back: "I used to like short answers".
+        replaces: it replaces what stood in its place, even under the same key.
     """
 
     text: str
     key: str | None
+    scope: str | None = None
+    ends: bool = False
+    replaces: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        return {"text": self.text, "key": self.key}
+        return asdict(self)
+
+
+# Words people use for a pole that no head has to be trained on.
+_SYNONYMS = {
+    "length:concise": "be terse; terse; be succinct; laconic; crisp; snappy; pithy; curt; stick to the point",
+    "length:detailed": "exhaustive; comprehensive; elaborate; extensive; go deep; long-winded; wordy; verbose",
+    "tone:formal": "courteous; businesslike; stiff; official",
+    "tone:casual": "chatty; laid-back; colloquial; informal; relaxed",
+    "humor:humorous": "witty; funny; hilarious; jokes; puns; humor; play the clown",
+    "humor:serious": "earnest; sober; matter-of-fact; deadpan",
+    "format:list": "bulleted; itemized; bullet points; bullets; lists",
+    "format:prose": "paragraphs; flowing text; prose; running text",
+    "level:simple": "layman's terms; simple; basic; easy; dumb it down",
+    "level:technical": "rigorous; scholarly; complicated; technical; scientific; jargon; technical terms",
+    "examples:examples": "examples; illustrations; sample cases",
+    "warnings:warnings": "warnings; caveats; disclaimers; safety notices; risks; dangers",
+    "emoji:emoji": "emojis; emoticons; smileys",
+}
+
+
+class ReadsWishes(Protocol):
+    """Finds wishes in words: the built-in `Reader`, or one that asks a chat model."""
+
+    def read(self, text: str, *, keep_rest: bool = True) -> Sequence[Reading]: ...
 
 
 class Reader:
@@ -101,6 +90,7 @@ class Reader:
     Args:
         catalogue: the dimensions to choose from.
         embedder: any sentence embedder; it sees every wording of the catalogue once, at the first text.
+        folder: where the vectors of these wordings are kept for the next process; None: nowhere.
     """
 
     # A clause that is not clearly about a dimension, or not clearly for one pole, stays the user's own wording.
@@ -109,10 +99,17 @@ class Reader:
     ABOUT = 0.50  # ridge score of the best dimension, about 1 for a wording of the catalogue
     SIDE = 0.15  # absolute ridge score of the pole, about 1 for a wording of the catalogue
 
-    def __init__(self, catalogue: Sequence[Dimension], embedder: Embedder) -> None:
+    def __init__(self, catalogue: Sequence[Dimension], embedder: Embedder, folder: Path | None = None) -> None:
+        self._folder = folder
         self._catalogue = tuple(catalogue)
         self._embedder = embedder
         self._fitted: _Ridge | None = None
+        self._exact = {
+            long_forms(wording): _Pole(dimension, f"{dimension.name}:{pole.name}")
+            for dimension in self._catalogue
+            for pole in dimension.poles
+            for wording in (pole.text, *pole.paraphrases, *_synonyms(f"{dimension.name}:{pole.name}"))
+        }
 
     def read(self, text: str, *, keep_rest: bool = True) -> tuple[Reading, ...]:
         """Return the wishes in `text`, in its order, at most one for each dimension.
@@ -122,31 +119,75 @@ class Reader:
             keep_rest: also return what fits no dimension, as wishes of their own. If nothing fits, that is the
                 whole text.
         """
-        clauses = [clause.strip() for clause in _CLAUSE.split(text) if clause and len(clause.strip()) > 1]
-        keys = self._keys([text, *clauses])
-        if len(clauses) < 2 or not any(keys[1:]):
-            clauses, keys = [text.strip()], keys[:1]
-        else:
-            keys = keys[1:]
-        found: dict[str, Reading] = {}
-        for clause, key in zip(clauses, keys, strict=True):
-            if key:
-                found[key.partition(":")[0]] = Reading(clause, key)
-            elif keep_rest and (len(clauses) == 1 or len(_FILLER.sub(" ", clause.lower()).split()) > 1):
-                found[f"text:{clause}"] = Reading(clause, None)
+        parts = [self._resolved(part) for part in scoped_parts(text)]
+        if not any(part.scope for part in parts):
+            parts = [Scoped(text.strip())]
+        found: dict[tuple[str, str | None, bool], Reading] = {}
+        for part in parts:
+            for reading in self._read(part.text, part.scope, keep_rest):
+                slot = (
+                    reading.key if reading.ends else (reading.key or reading.text).partition(":")[0]
+                ) or reading.text
+                found[slot, reading.scope, reading.ends] = reading
         return tuple(found.values())
 
-    def _keys(self, texts: list[str]) -> list[str | None]:
+    def _resolved(self, part: Scoped) -> Scoped:
+        """Settle a loose scope: "be formal in emails" has one, "answer in detail" has not."""
+        if part.loose is None or part.scope is None:
+            return part
+        wish, topic = self._keys([part.text, part.scope])
+        limited = wish.key and not topic.key and len(without_filler(part.text).split()) > 1
+        return Scoped(part.text, part.scope) if limited else Scoped(part.loose)
+
+    def _read(self, text: str, scope: str | None, keep_rest: bool) -> Iterator[Reading]:
+        text = _REFUSED.sub(" ", text)
+        clauses = [clause.strip() for clause in _CLAUSE.split(text) if clause and len(clause.strip()) > 1]
+        taken = [taken_back(clause) for clause in (text, *clauses)]
+        plain = [clause if back is None else back[0] for clause, back in zip((text, *clauses), taken, strict=True)]
+        poles = self._keys(plain)
+        if len(clauses) < 2 or not any(pole.key for pole in poles[1:]):
+            found = [(text.strip(), plain[0], taken[0], poles[0])]
+        else:
+            found = list(zip(clauses, plain[1:], taken[1:], poles[1:], strict=True))
+        for clause, core, back, pole in found:
+            if back and back[1] and pole.dimension:
+                for side in pole.dimension.poles:
+                    yield Reading(clause, f"{pole.dimension.name}:{side.name}", scope, ends=True)
+            elif pole.key:
+                yield Reading(clause, pole.key, scope, ends=back is not None)
+            elif keep_rest and (len(found) == 1 or len(without_filler(clause).split()) > 1):
+                yield Reading(clause if back is None else core, None, scope, ends=back is not None)
+
+    def _keys(self, texts: list[str]) -> list[_Pole]:
         if self._fitted is None:
-            self._fitted = _Ridge(self._catalogue, self._embedder)
+            self._fitted = _Ridge(self._catalogue, self._embedder, self._folder)
         about_ND, side_ND, near_N = self._fitted.scores(texts)
-        keys: list[str | None] = []
-        for about_D, side_D, near in zip(about_ND, side_ND, near_N, strict=True):
+        found = []
+        for text, about_D, side_D, near in zip(texts, about_ND, side_ND, near_N, strict=True):
+            exact = self._exact.get(long_forms(text))
+            if exact:
+                found.append(exact)
+                continue
             best = int(about_D.argmax())
-            sure = near >= self.NEAR and about_D[best] >= self.ABOUT and abs(side_D[best]) >= self.SIDE
+            if near < self.NEAR or about_D[best] < self.ABOUT:
+                found.append(_Pole())
+                continue
             dimension = self._catalogue[best]
-            keys.append(f"{dimension.name}:{dimension.poles[0 if side_D[best] > 0 else 1].name}" if sure else None)
-        return keys
+            name = dimension.poles[0 if side_D[best] > 0 else 1].name
+            sure = abs(side_D[best]) >= self.SIDE
+            found.append(_Pole(dimension, f"{dimension.name}:{name}" if sure else None))
+        return found
+
+
+class _Pole(NamedTuple):
+    """What a clause is about, and the key of the pole it asks for; each None where that is not clear."""
+
+    dimension: Dimension | None = None
+    key: str | None = None
+
+
+def _synonyms(key: str) -> list[str]:
+    return _SYNONYMS[key].split("; ") if key in _SYNONYMS else []
 
 
 class _Ridge:
@@ -154,15 +195,15 @@ class _Ridge:
 
     PENALTY = 1.0
 
-    def __init__(self, catalogue: tuple[Dimension, ...], embedder: Embedder) -> None:
+    def __init__(self, catalogue: tuple[Dimension, ...], embedder: Embedder, folder: Path | None) -> None:
         self._embedder = embedder
         wordings = [
             (wording, row, side)
             for row, dimension in enumerate(catalogue)
             for pole, side in zip(dimension.poles, (1, -1), strict=True)
-            for wording in (pole.text, *pole.paraphrases)
+            for wording in (pole.text, *pole.paraphrases, *_synonyms(f"{dimension.name}:{pole.name}"))
         ]
-        self._core_NF, sign_N = self._features([wording for wording, _, _ in wordings])
+        self._core_NF, sign_N = self._features([wording for wording, _, _ in wordings], folder)
         about_ND = np.zeros((len(wordings), len(catalogue)))
         about_ND[np.arange(len(wordings)), [row for _, row, _ in wordings]] = 1.0
         side_ND = about_ND * (sign_N * [side for _, _, side in wordings])[:, None]
@@ -173,12 +214,33 @@ class _Ridge:
 
     def scores(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return (about_ND, side_ND, near_N) for N texts."""
-        core_NF, sign_N = self._features([_FILLER.sub(" ", text.lower()).strip() or text for text in texts])
+        core_NF, sign_N = self._features([without_filler(text) or text for text in texts])
         near_N = np.sort(core_NF[:, :-1] @ self._core_NF[:, :-1].T, axis=1)[:, -3:].mean(axis=1)
         return core_NF @ self._about_FD, core_NF @ self._side_FD * sign_N[:, None], near_N
 
-    def _features(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    def _features(self, texts: list[str], folder: Path | None = None) -> tuple[np.ndarray, np.ndarray]:
         """The embeddings of the texts' cores with a constant 1 appended [N, E + 1], and the texts' signs [N]."""
         cores, signs = zip(*(polarity(text) for text in texts), strict=True)
-        vectors_NE = embed(self._embedder, cores).astype(np.float64)
+        vectors_NE = _kept(folder, self._embedder, cores).astype(np.float64)
         return np.hstack([vectors_NE, np.ones((len(texts), 1))]), np.array(signs, dtype=np.float64)
+
+
+def _kept(folder: Path | None, embedder: Embedder, texts: Sequence[str]) -> np.ndarray:
+    """Embed texts [N, E], or take their vectors from the file in `folder` where an earlier process put them."""
+    if folder is None:
+        return embed(embedder, texts)
+    key = hashlib.sha256(json.dumps([embedder.name, *texts]).encode()).hexdigest()
+    path = folder / KEPT
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            if str(kept["key"]) == key:
+                found: np.ndarray = kept["vectors"]
+                return found
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        pass  # not there, damaged or of another version: it is only a copy, and written anew
+    vectors_NE = embed(embedder, texts)
+    with suppress(OSError):  # a full disk costs time, not the wish
+        temporary = path.with_suffix(f".{os.getpid()}.tmp.npz")
+        np.savez(temporary, key=np.array(key), vectors=vectors_NE)
+        os.replace(temporary, path)
+    return vectors_NE

@@ -13,10 +13,11 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from pad_memory.catalogue import Dimension
+from pad_memory.catalogue import CATALOGUE, Dimension
+from pad_memory.embedding import Embedder, embed
 from pad_memory.errors import ScorerError
 
-__all__ = ["Calibration", "Scorer", "judge"]
+__all__ = ["Calibration", "EmbeddingScorer", "Scorer", "judge"]
 
 DEFAULT_SCALE = 10.0  # nats; rewards of whole responses differ by tens of nats
 
@@ -74,6 +75,50 @@ class Calibration:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Calibration:
         return cls(data["center"], data["scale"])
+
+
+class EmbeddingScorer:
+    """A scorer that needs no PersRM: the mean cosine of a response and a preference's wordings.
+
+    It tells what responses are about (poetry, business, recipes), hardly how they are written (short, polite).
+
+    Args:
+        embedder: any sentence embedder.
+        wordings: preference text → more ways to say it, or phrases in its voice; default: the paraphrases of the
+            catalogue.
+        nats: what a cosine of 1 counts, above 0.
+        calibration: fitted to responses of the app with `Calibration.fit`; None: margins around 0.
+    """
+
+    def __init__(
+        self,
+        embedder: Embedder,
+        wordings: Mapping[str, Sequence[str]] | None = None,
+        *,
+        nats: float = 100.0,
+        calibration: Calibration | None = None,
+    ) -> None:
+        if not (np.isfinite(nats) and nats > 0):
+            raise ScorerError(f"nats has to be a finite number above 0, but is {nats!r}.")
+        if wordings is None:
+            wordings = {pole.text: pole.paraphrases for dimension in CATALOGUE for pole in dimension.poles}
+        self.calibration = calibration
+        self._embedder, self._wordings, self._nats = embedder, dict(wordings), nats
+        self._known: dict[str, np.ndarray] = {}
+
+    def __call__(self, prompt: str, response: str, preferences: Sequence[str]) -> np.ndarray:
+        rewards_P: np.ndarray = self.score_many([(prompt, response)], preferences)[0]
+        return rewards_P
+
+    def score_many(self, pairs: Sequence[tuple[str, str]], preferences: Sequence[str]) -> np.ndarray:
+        """Reward N (prompt, response) pairs under P preferences: [N, P], nats."""
+        for text in preferences:
+            if text not in self._known:
+                self._known[text] = embed(self._embedder, [text, *self._wordings.get(text, ())]).mean(axis=0)
+        response_NE = embed(self._embedder, [response for _, response in pairs])
+        preference_PE = np.stack([self._known[text] for text in preferences])
+        rewards_NP: np.ndarray = self._nats * (response_NE @ preference_PE.T).astype(np.float64)
+        return rewards_NP
 
 
 def judge(

@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from pad_memory.reading import Reader
+from pad_memory.scopes import scoped_parts
 
 __all__ = ["explicit_statements"]
 
@@ -153,6 +154,9 @@ def _may_last(sentence: str) -> bool:
         return False
     if _ALWAYS.search(words):
         return True
+    limited = next((part.text for part in scoped_parts(sentence) if part.scope and part.loose is None), None)
+    if limited is not None:  # "for code, be terse" is a wish for ever if "be terse" is one
+        request = _POLITE.sub("", " ".join(limited.lower().split()), count=1).rstrip(" .!?;")
     if _TASK.match(request) or _PIECE.search(words):
         return False
     wished = _WISH.search(request) and not _REQUEST.search(words)

@@ -18,6 +18,7 @@ from pad_langchain.engine.prompts import PERSRM_TEMPLATE, Prompts, with_preferen
 from pad_langchain.engine.types import Request
 from pad_langchain.errors import ContextLengthError, IncompatibleModelError, InvalidRequestError
 from pad_langchain.reward.head import VectorHead
+from pad_memory.embedding import embed_wishes
 
 __all__ = ["Embedder", "Guide", "GuideRows", "HeadGuide", "ModelGuide", "Plan"]
 
@@ -123,7 +124,7 @@ class HeadGuide:
                 f"embedder= (the head "
                 f"was trained with {self.head.config.embedder!r}), or set WeightedPreference.embedding."
             )
-        return self.embedder.embed(texts)
+        return embed_wishes(self.embedder, texts)
 
     def bind(self, base: Backbone, prompts: Prompts) -> None:
         self.head.check_fits(base.hidden_size, base.vocab_size)

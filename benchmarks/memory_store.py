@@ -1,0 +1,161 @@
+"""What a large memory costs: times, memory, open files, a second process, and what stays after forgetting.
+
+    python benchmarks/memory_store.py --rows 100000
+
+Each user has ten rows: five wishes in words, each with its vector, in 384 dimensions. One user more has 1,000 rows and
+is forgotten. Embeddings come from a hash, so no model's time is in the figures. On a busy machine read the CPU times.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pad_memory import PreferenceMemory, Statement
+from pad_memory.store import Row
+
+ROWS_A_USER = 10
+FORGOTTEN = "the one who leaves"
+SECOND = """
+import sys, time
+import chromadb
+from pad_memory import PreferenceMemory
+from pad_memory.errors import StoreLockedError
+class Nothing:
+    name = "hash"
+start = time.perf_counter()
+try:
+    PreferenceMemory(sys.argv[1], embedder=Nothing())
+except StoreLockedError:
+    print(time.perf_counter() - start)
+"""
+
+
+class HashEmbedder:
+    """One fixed random unit vector a text, float32 [N, 384]."""
+
+    name = "hash"
+
+    def embed(self, texts: Sequence[str]) -> np.ndarray:
+        seeds = [int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") for text in texts]
+        rows_NE = np.array([np.random.default_rng(seed).normal(size=384) for seed in seeds]).reshape(-1, 384)
+        return (rows_NE / np.linalg.norm(rows_NE, axis=1, keepdims=True)).astype(np.float32)
+
+
+def fill(memory: PreferenceMemory, users: Iterable[tuple[str, int]]) -> None:
+    """Record wishes through the memory, but write each shard's rows together: one call a user would take minutes.
+
+    Args:
+        memory: an empty one.
+        users: (user id, number of rows), two rows a wish.
+    """
+    store = memory._open
+    waiting: dict[int, tuple[str, list[Row]]] = {}
+
+    def collect(owner: str, rows: Sequence[Row]) -> None:
+        shard = int(owner[:8], 16) % 64
+        waiting.setdefault(shard, (owner, []))[1].extend(rows)
+
+    write, store.write = store.write, collect  # type: ignore[method-assign]
+    for user, rows in users:
+        for number in range(rows // 2):
+            memory.record(user, Statement(f"mention thing {number} of {user}"))
+    for owner, rows in waiting.values():
+        write(owner, rows)
+    store.write = write  # type: ignore[method-assign]
+
+
+def resident_mib() -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
+
+
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def median_ms(call: Callable[[str], object], users: Iterable[str]) -> str:
+    times, cpu = [], time.process_time()
+    for user in users:
+        start = time.perf_counter()
+        call(user)
+        times.append(1000 * (time.perf_counter() - start))
+    cpu = 1000 * (time.process_time() - cpu) / len(times)
+    return f"p50 {statistics.median(times):.2f} ms, p95 {np.percentile(times, 95):.2f} ms, CPU {cpu:.2f} ms a call"
+
+
+def bytes_left(folder: Path, needles: Sequence[bytes]) -> int:
+    """Count the needles found in any file, in the database's free pages too."""
+    contents = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
+    return sum(needle in content for needle in needles for content in contents)
+
+
+def measure(folder: Path, rows: int) -> None:
+    with PreferenceMemory(embedder=HashEmbedder()) as empty:
+        empty.record("ada", Statement("call me Sam"))
+        empty.condition("ada")
+        base_mib = resident_mib()
+    users = [f"user {number}" for number in range(rows // ROWS_A_USER)]
+    with PreferenceMemory(folder, embedder=HashEmbedder()) as memory:
+        fill(memory, [(FORGOTTEN, 1000)])
+    start = time.perf_counter()
+    memory = PreferenceMemory(folder, embedder=HashEmbedder())
+    opening = time.perf_counter() - start
+    order = np.random.default_rng(0).permutation(users)
+    first, cold, fresh = order[:300], order[300:600], order[600:900]
+    print(f"open                {opening:.2f} s")
+    print("condition, first    ", median_ms(memory.condition, first))  # loads all shards
+    print("condition, cold     ", median_ms(memory.condition, cold))
+    print("condition, warm     ", median_ms(memory.condition, cold))
+    print("record, user cached ", median_ms(lambda user: memory.record(user, Statement("mention tea")), cold))
+    print("record, cold        ", median_ms(lambda user: memory.record(user, Statement("mention tea")), fresh))
+    print(f"memory above empty  {resident_mib() - base_mib:.0f} MiB, open files {open_files()}")
+    command = [sys.executable, "-c", SECOND, str(folder)]
+    other = subprocess.run(command, capture_output=True, text=True, check=True)
+    print(f"second process      refused after {float(other.stdout):.2f} s")
+    text = b"of " + FORGOTTEN.encode()
+    owner = memory._owner(FORGOTTEN).encode()
+    needles = [text, owner, HashEmbedder().embed([f"mention thing 7 of {FORGOTTEN}"])[0].tobytes()]
+    before = bytes_left(folder, needles)
+    start, cpu = time.perf_counter(), time.process_time()
+    erased = memory.forget(FORGOTTEN)
+    print(f"forget {erased:,} rows   {time.perf_counter() - start:.2f} s, CPU {time.process_time() - cpu:.2f} s")
+    open_left = bytes_left(folder, needles)
+    start = time.perf_counter()
+    memory.condition(users[0])
+    print(f"next condition      {time.perf_counter() - start:.2f} s")
+    memory.close()
+    print(f"found in files      before {before}, after forget {open_left}, after close {bytes_left(folder, needles)}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--folder", type=Path, help="keep the filled store here and use it again")
+    options = parser.parse_args()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    print(f"{options.rows:,} rows, limit of open files {soft:,} of {hard:,}")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.folder or Path(temporary) / "memory"
+        if not folder.exists():
+            start = time.perf_counter()
+            users = [(f"user {number}", ROWS_A_USER) for number in range(options.rows // ROWS_A_USER)]
+            with PreferenceMemory(folder, embedder=HashEmbedder()) as memory:
+                fill(memory, users)
+            print(f"filled in           {time.perf_counter() - start:.0f} s")
+        measure(folder, options.rows)
+
+
+if __name__ == "__main__":
+    main()

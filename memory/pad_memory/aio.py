@@ -1,0 +1,61 @@
+"""The memory for asyncio: the same calls, each in a thread, so that none blocks the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pad_memory.events import Feedback
+from pad_memory.inference import Profile
+from pad_memory.selection import Condition
+
+if TYPE_CHECKING:
+    from pad_memory.memory import PreferenceMemory
+
+__all__ = ["AsyncMemory"]
+
+
+class AsyncMemory:
+    """The calls of a `PreferenceMemory` as coroutines; its `aio`. What they take, return and raise is the same.
+
+    A call whose task is cancelled is still carried out: its thread cannot be stopped half-way.
+
+    Args:
+        memory: an open one, which may be used directly at the same time.
+    """
+
+    def __init__(self, memory: PreferenceMemory) -> None:
+        self._memory = memory
+
+    async def record(self, user: str, event: Feedback) -> str:
+        """Keep an event for good and return its id."""
+        return await asyncio.to_thread(self._memory.record, user, event)
+
+    async def events(self, user: str) -> tuple[Feedback, ...]:
+        """Return a user's events, oldest first."""
+        return await asyncio.to_thread(self._memory.events, user)
+
+    async def users(self) -> list[str]:
+        """Return the ids of all users of this tenant, sorted."""
+        return await asyncio.to_thread(self._memory.users)
+
+    async def profile(self, user: str) -> Profile:
+        """Return everything concluded about a user."""
+        return await asyncio.to_thread(self._memory.profile, user)
+
+    async def condition(self, user: str, query: str | None = None, **options: Any) -> Condition:
+        """Return the preferences for the user's next generation; options as `PreferenceMemory.condition` has them."""
+        return await asyncio.to_thread(self._memory.condition, user, query, **options)
+
+    async def forget(self, user: str, event_id: str | None = None) -> int:
+        """Erase everything about a user, or one event, from every file."""
+        return await asyncio.to_thread(self._memory.forget, user, event_id)
+
+    async def export(self, user: str) -> dict[str, Any]:
+        """Return all that is kept about a user as a JSON-able dict."""
+        return await asyncio.to_thread(self._memory.export, user)
+
+    async def import_(self, data: Mapping[str, Any]) -> int:
+        """Add the events and items of an export to its user."""
+        return await asyncio.to_thread(self._memory.import_, data)

@@ -1,0 +1,59 @@
+"""What the next generation of a user is conditioned on, from their profile and the store's vectors."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pad_memory.embedding import embed
+from pad_memory.errors import InvalidEventError
+from pad_memory.events import Preference
+from pad_memory.selection import Condition, Request, cosine, select
+
+if TYPE_CHECKING:
+    from pad_memory.memory import PreferenceMemory
+
+__all__ = ["condition_of", "found"]
+
+
+def condition_of(
+    memory: PreferenceMemory, user: str, query: str | None, thread: str | None, budget: int, max_tokens: int | None
+) -> Condition:
+    """Choose the preferences that steer; see `PreferenceMemory.condition`.
+
+    The query is embedded only where it decides something: a wish for one topic, or more wishes than fit.
+    """
+    for name, value in (("budget", budget), ("max_tokens", max_tokens)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+            unit = "preferences" if name == "budget" else "tokens"
+            raise InvalidEventError(f"{name} has to be a number of {unit}, 0 or more, but is {value!r}.")
+    owner = memory._owner(user)
+    profile = memory._profile(owner)
+    preferences, barred = memory._guard.screen(profile.preferences)
+    if memory.population is not None:
+        preferences += memory.population.preferences(profile, memory.catalogue)
+    vectors = memory._vectors(owner, preferences)
+    request = Request(budget, max_tokens, thread)
+    topics = sorted({item.scope for item in preferences if item.scope and not item.scope.startswith("thread:")})
+    own = [item for item in preferences if item.key.startswith("text:")]
+    crowded = bool(own) and (len(preferences) > budget or max_tokens is not None)
+    if query and query.strip() and (topics or crowded):
+        query_E = embed(memory.embedder, [query])[0]
+        request = replace(
+            request,
+            similarity={item.key: cosine(vectors[item.key], query_E) for item in own},
+            relevance=memory._relevance.scores(query_E, topics),
+        )
+    chosen, left_out = select(preferences, request)
+    items = memory._guard.with_floor([replace(item, embedding=vectors[item.key]) for item in chosen])
+    return Condition(user, items, (*left_out, *barred))
+
+
+def found(memory: PreferenceMemory, user: str, query: str, limit: int) -> tuple[tuple[Preference, float], ...]:
+    """Return what a user wants or once wanted that is nearest to a query, with its cosine."""
+    profile = memory.profile(user)
+    preferences = (*profile.preferences, *profile.history)
+    vectors_NE = embed(memory.embedder, [query, *(item.text for item in preferences)])
+    cosines = [round(cosine(vectors_NE[0], vector_E), 4) for vector_E in vectors_NE[1:]]
+    ranked = sorted(zip(preferences, cosines, strict=True), key=lambda hit: -hit[1])
+    return tuple(ranked[:limit])

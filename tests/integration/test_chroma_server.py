@@ -1,0 +1,119 @@
+"""The memory on a real Chroma server: two writing processes, a server that goes away and comes back."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pad_memory import PreferenceMemory, Statement
+from pad_memory.errors import StoreError
+
+UNIT = Path(__file__).parents[1] / "unit"
+sys.path.insert(0, str(UNIT))
+from memory_fakes import WordEmbedder  # noqa: E402
+
+WRITER = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from memory_fakes import WordEmbedder
+from pad_memory import PreferenceMemory, Statement
+with PreferenceMemory(url=sys.argv[2], embedder=WordEmbedder()) as memory:
+    for number in range(15):
+        memory.record("ada", Statement(f"mention {sys.argv[3]} {number}", id=f"{sys.argv[3]} {number}"))
+        memory.record("ada", Statement(f"mention both {number}", id=f"both {number}"))
+"""
+
+
+class Server:
+    """`chroma run` on a folder and a free port."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._folder = folder
+        self.start()
+
+    def start(self) -> None:
+        command = [str(Path(sys.executable).with_name("chroma")), "run", "--path", str(self._folder)]
+        command += ["--host", "127.0.0.1", "--port", str(self.port)]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        end = time.monotonic() + 120
+        while True:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            assert self._process.poll() is None, "chroma run ended"
+            assert time.monotonic() < end, "chroma run does not listen"
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    server = Server(tmp_path / "server")
+    yield server
+    server.stop()
+
+
+def opened(server: Server) -> PreferenceMemory:
+    return PreferenceMemory(url=server.url, embedder=WordEmbedder())
+
+
+def test_two_processes_write_to_one_user(server: Server) -> None:
+    command = [sys.executable, "-c", WRITER, str(UNIT), server.url]
+    writers = [subprocess.Popen([*command, name]) for name in ("cats", "dogs")]
+    assert [writer.wait(timeout=250) for writer in writers] == [0, 0]
+    with opened(server) as one, opened(server) as two:
+        ids = [event.id for event in one.events("ada")]
+        assert len(ids) == len(set(ids)) == 45
+        assert set(ids) == {f"{name} {number}" for name in ("cats", "dogs", "both") for number in range(15)}
+        assert one.profile("ada").to_json() == two.profile("ada").to_json()
+        one.record("ada", Statement("no jokes", id="new"))
+        assert "new" in [event.id for event in two.events("ada")]  # nothing old is served from a cache
+        assert one.users() == ["ada"]
+        assert two.forget("ada") > 45
+        assert one.events("ada") == ()
+        with pytest.raises(StoreError, match="only its operator can repair it"):
+            one.repair()
+
+
+def test_a_server_that_restarts_amid_a_call_is_waited_for(server: Server) -> None:
+    with opened(server) as memory:
+        memory.record("ada", Statement("short answers", id="first"))
+        server.stop()
+        back = threading.Timer(0.5, server.start)
+        back.start()
+        assert memory.record("ada", Statement("no jokes", id="second")) == "second"
+        back.join()
+        assert [event.id for event in memory.events("ada")] == ["first", "second"]
+
+
+def test_a_server_that_is_down_is_an_error_and_the_event_counts_once(server: Server) -> None:
+    with opened(server) as memory:
+        memory.record("ada", Statement("short answers", id="first"))
+        server.stop()
+        start = time.monotonic()
+        with pytest.raises(StoreError, match="Check that the Chroma server runs"):
+            memory.events("ada")
+        assert time.monotonic() - start >= 3.0  # it was tried again
+        with pytest.raises(StoreError, match=re.escape(server.url)):
+            opened(server)
+        server.start()
+        assert [event.id for event in memory.events("ada")] == ["first"]
+        for _ in range(2):
+            memory.record("ada", Statement("no jokes", id="second"))
+        assert [event.id for event in memory.events("ada")] == ["first", "second"]

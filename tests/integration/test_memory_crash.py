@@ -1,0 +1,16 @@
+"""A memory whose process is killed is whole when it is opened again. The long run is `benchmarks/memory_crash.py`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+CRASH = Path(__file__).parents[2] / "benchmarks" / "memory_crash.py"
+
+
+def test_killed_processes_lose_nothing() -> None:
+    command = [sys.executable, str(CRASH), "--trials", "4", "--aimed", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "4 of 4" in done.stdout

@@ -1,0 +1,141 @@
+"""`pad-langchain memory`: what the commands print and change."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from pad_langchain.cli import app
+from pad_langchain.cli_memory import over_time
+from pad_langchain.testing import HashEmbedder
+from pad_memory import PreferenceMemory, Statement
+
+DAY = 86_400.0
+START = 1_735_700_000.0  # 2025-01-01 02:53 UTC
+
+
+class MiniLM(HashEmbedder):
+    """Stands in for the embedder the command line opens its memory with."""
+
+    def __init__(self) -> None:
+        super().__init__(384)
+        self.name = "all-MiniLM-L6-v2"
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    monkeypatch.setenv("PAD_MEMORY", str(tmp_path / "m"))
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr("pad_memory.memory._default_embedder", MiniLM)
+    with PreferenceMemory(tmp_path / "m") as memory:
+        for number, words in enumerate(["be concise and brief", "call me Sam", "be detailed and thorough"]):
+            memory.record("ada", Statement(words, id=f"e{number}", time=START + number * DAY))
+        memory.record("bob", Statement("use emojis"))
+    return lambda *arguments, **options: CliRunner().invoke(app, ["memory", *arguments], **options)
+
+
+def test_show_says_what_holds_what_held_and_why(run: Callable[..., Any]) -> None:
+    shown = run("show", "ada", "--events", "--query", "what is a lion?").output
+    assert "You said so in your own words: “call me Sam”." in shown
+    past = next(line for line in shown.splitlines() if line.startswith("be concise and brief  "))
+    assert "2025-01-01 02:53 – 2025-01-03 02:53" in past
+    assert past.rstrip().endswith("e2")
+    assert "e1     2025-01-02 02:53  statement  call me Sam" in shown
+    assert "+1.00 be detailed and thorough (stated" in shown
+
+
+def test_search_finds_past_and_present(run: Callable[..., Any]) -> None:
+    lines = run("search", "ada", "call me Sam", "--limit", "2").output.splitlines()
+    assert lines[1].startswith("1.00  call me Sam")
+    assert len(lines) == 3
+    assert run("search", "eve", "names").output == "Nothing is known about eve yet.\n"
+
+
+def test_undo_takes_back_the_last_or_a_given_event(run: Callable[..., Any]) -> None:
+    done = run("undo", "ada").output.split()
+    assert done[:4] == ["took", "back", "e2", "by"]
+    assert "be concise and brief" in run("show", "ada").output
+    assert "detailed" not in run("show", "ada").output
+    assert run("undo", "ada", done[4]).exit_code == 0  # the retraction itself
+    assert "detailed" in run("show", "ada").output
+    refused = run("undo", "ada", "nothing")
+    assert refused.exit_code == 2
+    assert "no event 'nothing' to take back" in refused.stderr
+
+
+def test_export_and_import(run: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "ada.json"
+    assert run("export", "ada", "-o", str(file)).output.startswith("wrote")
+    monkeypatch.setenv("PAD_MEMORY", str(tmp_path / "other"))
+    assert run("import", str(file)).output == "added 3 of 'ada'\n"
+    assert run("import", str(file)).output == "added 0 of 'ada'\n"
+    assert run("list").output == "ada\n"
+    exported = json.loads(run("export", "ada").output)
+    assert exported["profile"] == json.loads(file.read_text())["profile"]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: None, "is not a readable export"),
+        (lambda path: path.write_text("{"), "is not a readable export"),
+        (lambda path: path.write_text("[]"), "import_ takes what export returned"),
+    ],
+)
+def test_import_refuses_what_is_no_export(run: Callable[..., Any], tmp_path: Path, make: Any, message: str) -> None:
+    make(tmp_path / "x.json")
+    refused = run("import", str(tmp_path / "x.json"))
+    assert refused.exit_code == 2
+    assert message in refused.stderr
+
+
+def test_stats_and_repair(run: Callable[..., Any]) -> None:
+    lines = run("stats").output.splitlines()
+    assert lines[0].split() == ["users", "2"]
+    assert lines[1].split(maxsplit=1) == ["events", "4 (statement 4)"]
+    assert lines[2].split(maxsplit=1) == ["preferences", "3 (stated 3)"]
+    assert lines[3].split() == ["pending", "0"]
+    repaired = run("repair")
+    assert repaired.exit_code == 0
+    assert "0 rebuilt" in repaired.output
+
+
+def test_next_question_is_about_what_is_not_known(run: Callable[..., Any]) -> None:
+    lines = run("next-question", "ada").output.splitlines()
+    assert lines[1].startswith("1) ")
+    assert lines[2].startswith("2) ")
+    assert "be concise and brief" not in lines[1] + lines[2]  # length was said in words
+    assert float(lines[3].split()[2]) > 0
+
+
+def test_the_course_of_a_profile(run: Callable[..., Any], tmp_path: Path) -> None:
+    with PreferenceMemory(tmp_path / "m") as memory:
+        times, series = over_time(memory, "ada")
+    assert times == [START, START + DAY, START + 2 * DAY]
+    assert series == {
+        "be concise and brief": [0.9, 0.9, 0.0],
+        "call me Sam": [0.0, 0.9, 0.9],
+        "be detailed and thorough": [0.0, 0.0, 0.9],
+    }
+
+
+def test_plot_without_matplotlib_says_how_to_install_it(
+    run: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    refused = run("plot", "ada", "-o", str(tmp_path / "ada.png"))
+    assert refused.exit_code == 2
+    assert 'pip install "pad-langchain[plot]"' in refused.stderr
+
+
+def test_plot_writes_a_picture(run: Callable[..., Any], tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    assert run("plot", "ada", "-o", str(tmp_path / "ada.png")).exit_code == 0
+    assert (tmp_path / "ada.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert run("plot", "eve", "-o", str(tmp_path / "eve.png")).exit_code == 2

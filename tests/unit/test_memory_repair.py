@@ -1,0 +1,251 @@
+"""A store that was cut off, torn, damaged, filled up or made by an older version: nothing recorded is lost."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from memory_fakes import WordEmbedder
+
+from pad_memory import Choice, Edit, PreferenceMemory, Statement, files, store
+from pad_memory.embedding import embed
+from pad_memory.errors import InvalidEventError, StoreError, StoreVersionError
+
+
+def opened(path: Path | None, **options) -> PreferenceMemory:  # type: ignore[no-untyped-def]
+    return PreferenceMemory(path, embedder=WordEmbedder(), **options)
+
+
+def filled(folder: Path, wishes: int = 60) -> None:
+    """One user whose shard Chroma has saved once and has newer rows in the log."""
+    with opened(folder) as memory:
+        for number in range(wishes):
+            memory.record("ada", Statement(f"mention animal {number}", id=f"event {number}"))
+
+
+def index_of(folder: Path, name: str = "index_metadata.pickle") -> Path:
+    (path,) = folder.glob(f"*/{name}")  # only ada's shard has been saved
+    return path.parent
+
+
+def check_all(memory: PreferenceMemory, wishes: int = 60) -> None:
+    assert len(memory.events("ada")) == wishes
+    owner = memory._owner("ada")
+    ids = {store.row_id(owner, "wording", item.key): item.text for item in memory.profile("ada").preferences}
+    vectors = memory._open.vectors(owner, list(ids))
+    assert len(vectors) == wishes
+    assert all(np.array_equal(vectors[id], embed(WordEmbedder(), [text])[0]) for id, text in ids.items())
+    assert memory.repair().rebuilt == ()
+
+
+def empty_pickle(index: Path) -> None:
+    (index / "index_metadata.pickle").write_bytes(b"")
+
+
+def cut_data(index: Path) -> None:
+    data = index / "data_level0.bin"
+    os.truncate(data, data.stat().st_size // 2)
+
+
+def lose_files(index: Path) -> None:
+    for path in index.iterdir():
+        path.unlink()
+
+
+@pytest.mark.parametrize("damage", [empty_pickle, cut_data, lose_files])
+@pytest.mark.parametrize("call", ["read", "repair"])
+def test_a_damaged_index_is_made_anew(tmp_path: Path, damage: Callable[[Path], None], call: str) -> None:
+    filled(tmp_path)
+    damage(index_of(tmp_path))
+    with opened(tmp_path) as memory:
+        if call == "repair":
+            memory.repair()
+        check_all(memory)
+        memory.record("ada", Statement("mention one more", id="new"))
+        check_all(memory, 61)
+    with opened(tmp_path) as memory:
+        check_all(memory, 61)
+
+
+def test_a_torn_index_is_never_loaded(tmp_path: Path) -> None:
+    filled(tmp_path)
+    index = index_of(tmp_path)
+    (tmp_path / "writing").touch()  # as a process leaves it that is killed while Chroma saves
+    header = bytearray((index / "header.bin").read_bytes())
+    header[20:28] = (10**6).to_bytes(8, "little")  # elements: loading this ends the process
+    (index / "header.bin").write_bytes(header)
+    with opened(tmp_path) as memory:
+        assert not (tmp_path / "writing").exists()
+        check_all(memory)
+
+
+def test_an_index_older_than_the_mark_is_kept(tmp_path: Path) -> None:
+    filled(tmp_path)
+    data = index_of(tmp_path) / "data_level0.bin"
+    for path in data.parent.iterdir():
+        os.utime(path, (1000.0, 1000.0))
+    (tmp_path / "writing").touch()
+    with opened(tmp_path):
+        assert data.stat().st_mtime == 1000.0
+
+
+def test_the_mark_goes_with_each_write(tmp_path: Path) -> None:
+    with opened(tmp_path) as memory:
+        memory.record("ada", Statement("mention cats"))
+        memory.condition("nobody")
+        assert not (tmp_path / "writing").exists()
+
+
+def test_a_damaged_database_says_so(tmp_path: Path) -> None:
+    filled(tmp_path)
+    with opened(tmp_path) as memory:
+        report = memory.repair()
+        assert (report.rebuilt, report.embedded) == ((), 0)
+        assert report.rows >= 120
+    with (tmp_path / files.DATABASE).open("r+b") as stream:
+        stream.seek(8192)
+        stream.write(os.urandom(200_000))
+    with pytest.raises(StoreError, match="Put back a copy of the folder"):
+        files.check(tmp_path)
+    (tmp_path / files.DATABASE).write_bytes(b"no database at all" * 1000)
+    with pytest.raises(StoreError, match=str(tmp_path)):
+        opened(tmp_path)
+
+
+@pytest.mark.parametrize("step", ["drop_indexes", "scrub"])
+def test_forgetting_that_is_cut_off_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    filled(tmp_path)
+    with opened(tmp_path) as memory:
+        memory.record("bob", Statement("no jokes"))
+
+        def fail(*arguments: object) -> None:
+            raise OSError("no space left on device")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(files, step, fail)
+            with pytest.raises(StoreError, match="no space left"):
+                memory.forget("ada")
+        assert (tmp_path / "erasing").exists()
+    with opened(tmp_path) as memory:
+        assert not (tmp_path / "erasing").exists()
+        assert memory.users() == ["bob"]
+        assert not [path for path in tmp_path.rglob("*") if path.is_file() and b"animal" in path.read_bytes()]
+        assert memory.condition("bob").items[0].key == "humor:serious"
+
+
+def test_one_event_is_forgotten(tmp_path: Path) -> None:
+    def left(needle: bytes) -> list[Path]:
+        return [path for path in tmp_path.rglob("*") if path.is_file() and needle in path.read_bytes()]
+
+    with opened(tmp_path) as memory:
+        memory.record("ada", Statement("mention zebras", id="one-zebra"))
+        memory.record("ada", Statement("mention koalas", id="two"))
+        memory.record("ada", Statement("Mention  koalas", id="three"))
+        memory.record("bob", Statement("mention zebus", id="one-zebra"))
+        memory.retract("ada", "one-zebra")
+        assert memory.forget("ada", "one-zebra") == 3  # the event, its retraction, its wording
+        assert left(b"zebras") == []
+        assert [event.id for event in memory.events("ada")] == ["two", "three"]
+        assert memory.forget("ada", "two") == 1  # the wording is still that of the third
+        assert [item.text for item in memory.condition("ada")] == ["Mention  koalas"]
+        assert [event.id for event in memory.events("bob")] == ["one-zebra"]
+        assert memory.forget("bob", "one-zebra") == 2
+        assert left(b"one-zebra") == []
+        with pytest.raises(InvalidEventError, match="no event 'one-zebra' to forget"):
+            memory.forget("ada", "one-zebra")
+
+
+def test_an_older_store_is_migrated_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    filled(tmp_path, 2)
+    steps = []
+    monkeypatch.setattr(store, "SCHEMA_VERSION", 3)
+    monkeypatch.setattr(store, "MIGRATIONS", {1: lambda _: steps.append(1), 2: lambda _: steps.append(2)})
+    for _ in range(2):
+        with opened(tmp_path) as memory:
+            assert steps == [1, 2]
+            check_all(memory, 2)
+    monkeypatch.setattr(store, "SCHEMA_VERSION", 2)
+    with pytest.raises(StoreVersionError, match="schema version 3, written by a newer version"):
+        opened(tmp_path)
+
+
+def test_a_migration_that_fails_runs_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    filled(tmp_path, 2)
+
+    def fail(_: object) -> None:
+        raise StoreError("half-way")
+
+    monkeypatch.setattr(store, "SCHEMA_VERSION", 2)
+    monkeypatch.setattr(store, "MIGRATIONS", {1: fail})
+    with pytest.raises(StoreError, match="half-way"):
+        opened(tmp_path)
+    done = []
+    monkeypatch.setattr(store, "MIGRATIONS", {1: done.append})
+    with opened(tmp_path) as memory:
+        check_all(memory, 2)
+    assert len(done) == 1
+
+
+def test_a_full_disk_loses_nothing_recorded(tmp_path: Path) -> None:
+    filled(tmp_path, 5)
+    with opened(tmp_path) as memory:
+        # A writer that keeps the database to itself looks to Chroma like a disk that takes no more.
+        memory.condition("ada")
+        collection = memory._open._chroma.open(store._shard_of(memory._owner("ada")))
+
+        def fail(**rows: object) -> None:
+            raise RuntimeError("database or disk is full")
+
+        collection.upsert, kept = fail, collection.upsert
+        with pytest.raises(StoreError, match=r"disk is full.*id='late'"):
+            memory.record("ada", Statement("mention owls", id="late"))
+        assert len(memory.events("ada")) == 5
+        collection.upsert = kept
+        memory.record("ada", Statement("mention owls", id="late"))
+        check_all(memory, 6)
+    with opened(tmp_path) as memory:
+        check_all(memory, 6)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_is_not_writable_is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(StoreError, match="Pass a folder you can write to"):
+        opened(tmp_path / "memory")
+
+
+def test_the_log_holds_on_to_nobody(tmp_path: Path) -> None:
+    filled(tmp_path)
+    with opened(tmp_path) as memory:
+        memory.forget("ada")
+        memory.record("ada", Statement("mention owls"))  # numbers go on, so nothing new is skipped
+        check_all(memory, 1)
+    with opened(tmp_path) as memory:
+        check_all(memory, 1)
+    database = sqlite3.connect(tmp_path / files.DATABASE)
+    (texts,) = database.execute("SELECT group_concat(metadata) FROM embeddings_queue").fetchone()
+    database.close()
+    assert "owls" in texts
+    assert "animal" not in texts
+
+
+def test_pairs_for_training() -> None:
+    with opened(None) as memory:
+        memory.record("ada", Choice("q", "short", "a long one"))
+        memory.record("ada", Edit("p", "before", edited="after"))
+        assert list(memory.export_pairs()) == []  # nothing is known of her yet
+        memory.record("ada", Statement("short answers"))
+        memory.record("ada", Statement("call me Sam"))
+        taken_back = memory.record("ada", Choice("q", "x", "y"))
+        memory.retract("ada", taken_back)
+        memory.record("bob", Statement("no jokes"))
+        wishes = "call me Sam; be concise and brief"
+        assert list(memory.export_pairs()) == [
+            {"prompt": "q", "preference": wishes, "chosen": "short", "rejected": "a long one"},
+            {"prompt": "p", "preference": wishes, "chosen": "after", "rejected": "before"},
+        ]
+        assert list(memory.export_pairs("bob")) == []
