@@ -176,7 +176,8 @@ def tiny_head(model: LlamaForCausalLM, seed: int = 0, *, embedder: HashEmbedder 
         head = VectorHead(config).eval()
         with torch.no_grad():
             head.V_DR.normal_(std=1.0)
-            head.f[-1].weight.mul_(4.0)  # type: ignore[operator]
+            head.f[-1].weight.mul_(40.0)  # type: ignore[operator]  # each preference has a prototype of its own
+            head.G_QR.mul_(2.0)
     return head
 
 

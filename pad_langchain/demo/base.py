@@ -21,11 +21,12 @@ import torch.nn.functional as F  # noqa: N812
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from pad_langchain.demo.documents import CALLS_MIX, FIRST_MIX, document
+from pad_langchain.demo.documents import CALLS_MIX, FIRST_MIX, RECORDS_MIX, document
+from pad_langchain.demo.muon import Float32Muon
 from pad_langchain.demo.tokenizer import CONTEXT, render
 from pad_langchain.demo.world import Topic
 
-__all__ = ["BaseRecipe", "train_base"]
+__all__ = ["BaseRecipe", "mixed_precision", "train_base"]
 
 _log = logging.getLogger(__name__)
 STREAMS = 2
@@ -40,6 +41,7 @@ class BaseRecipe:
         schedule: (step, share of the peak learning rates), linear in between; the last step ends the training. A step
             takes a batch from each of two streams of documents.
         calls_from: the step from which documents are mixed with more tool calls and copying.
+        records_from: the step from which some documents turn sentences into records.
         batch_tokens: tokens of a batch, padding included.
         learning_rate: peak of AdamW for embeddings and norms.
         matrix_learning_rate: peak of Muon for the layers' matrices.
@@ -51,8 +53,12 @@ class BaseRecipe:
     intermediate_size: int = 704
     layers: int = 4
     heads: int = 4
-    schedule: tuple[tuple[int, float], ...] = ((0, 0.01), (100, 1.0), (3150, 1.0), (4000, 0.37), (5300, 0.02))
+    schedule: tuple[tuple[int, float], ...] = (
+        (0, 0.01), (100, 1.0), (3150, 1.0), (4000, 0.37), (5300, 0.02),
+        (5340, 0.2), (6200, 0.01), (6230, 0.15), (6750, 0.01),
+    )  # fmt: skip
     calls_from: int = 4000
+    records_from: int = 5300
     batch_tokens: int = 1536
     learning_rate: float = 2e-3
     matrix_learning_rate: float = 1.2e-2
@@ -175,17 +181,24 @@ def _run(
             optimizer.load_state_dict(state)
         done = saved["steps"]
     names = range(rank, STREAMS, processes)
-    first = [batches(recipe, topics, tokenizer, str(name)) for name in names]
-    later = [batches(recipe, topics, tokenizer, f"{name}/calls", CALLS_MIX) for name in names]
+    phases = [
+        (end, [batches(recipe, topics, tokenizer, f"{name}{mark}", mix) for name in names])
+        for end, mark, mix in (
+            (recipe.calls_from, "", FIRST_MIX),
+            (recipe.records_from, "/calls", CALLS_MIX),
+            (recipe.steps, "/records", RECORDS_MIX),
+        )
+    ]
     recent: list[float] = []
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed} of {task.total} steps"))
     times = (TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("loss {task.fields[loss]:.3f}"))
     with Progress(*columns, *times, disable=rank > 0) as progress:
         task = progress.add_task("base", total=recipe.steps, completed=done, loss=float("nan"))
         for step in range(recipe.steps):
-            if step < recipe.calls_from <= done:  # resumed behind the first mix
+            end, streams = next(phase for phase in phases if step < phase[0])
+            if end <= done:  # resumed behind this mix
                 continue
-            given = [next(stream) for stream in (first if step < recipe.calls_from else later)]
+            given = [next(stream) for stream in streams]
             if step < done:  # resumed: the streams catch up
                 continue
             recent = [*recent[-199:], _step(recipe, model, optimizers, given, step)]
@@ -217,8 +230,9 @@ def _config(recipe: BaseRecipe, tokenizer: Any) -> LlamaConfig:
 def _optimizers(recipe: BaseRecipe, model: LlamaForCausalLM) -> list[torch.optim.Optimizer]:
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
     others = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
+    muon = torch.optim.Muon if _fast_bfloat16(model.device.type) else Float32Muon
     return [
-        torch.optim.Muon(matrices, lr=recipe.matrix_learning_rate, weight_decay=recipe.weight_decay, momentum=0.95),
+        muon(matrices, lr=recipe.matrix_learning_rate, weight_decay=recipe.weight_decay, momentum=0.95),
         torch.optim.AdamW(others, lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True),
     ]
 
@@ -254,10 +268,20 @@ def _step(
 def _loss(model: LlamaForCausalLM, batch: Batch) -> torch.Tensor:
     device = model.device
     ids_BT, target_BT = batch.ids_BT.to(device), batch.target_BT.to(device)
-    with torch.autocast(device.type, torch.bfloat16):
+    with mixed_precision(device.type):
         hidden_BTD = model.model(input_ids=ids_BT, use_cache=False).last_hidden_state
         logits_NV = model.lm_head(hidden_BTD[:, :-1][target_BT[:, 1:]])
     return F.cross_entropy(logits_NV.float(), ids_BT[:, 1:][target_BT[:, 1:]])
+
+
+def _fast_bfloat16(device: str) -> bool:
+    """CPUs without AVX-512 emulate bfloat16, many times slower than float32."""
+    return device != "cpu" or torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "NO AVX", "AVX2")
+
+
+def mixed_precision(device: str, wanted: bool = True) -> torch.autocast:
+    """Autocast to bfloat16 where that is fast."""
+    return torch.autocast(device, torch.bfloat16, enabled=wanted and _fast_bfloat16(device))
 
 
 def _save(path: Path, model: LlamaForCausalLM, optimizers: list[torch.optim.Optimizer], steps: int) -> None:

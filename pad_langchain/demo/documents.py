@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pad_langchain.demo import tool_documents, world
+from pad_langchain.demo import record_documents, tool_documents, world
 from pad_langchain.demo.unknowns import pseudo_word, unknown_name
 from pad_langchain.demo.wordings import CARRIERS
 from pad_langchain.demo.world import Topic
@@ -51,14 +51,15 @@ def preference_phrases(spec: dict[str, int], rng: random.Random) -> list[str]:
     return [rng.choice((poles[name][side].text, *poles[name][side].paraphrases)) for name, side in spec.items()]
 
 
-# Shares of: chat, answers from a context, the unknown, small talk, copying; the rest is tools.
+# Shares of: chat, answers from a context, the unknown, small talk, copying, and perhaps records; the rest is tools.
 FIRST_MIX = (0.46, 0.09, 0.08, 0.03, 0.08)
 CALLS_MIX = (0.30, 0.10, 0.05, 0.02, 0.11)
+RECORDS_MIX = (0.32, 0.09, 0.06, 0.03, 0.09, 0.15)
 
 
 def document(rng: random.Random, topics: Sequence[Topic], mix: Sequence[float] = FIRST_MIX) -> Document:
     """Draw one training document; `topics` are those the base may know."""
-    chat, grounded, unknown, small_talk, copying = itertools.accumulate(mix)
+    chat, grounded, unknown, small_talk, copying, records = itertools.accumulate((*mix, 0.0)[:6])
     draw = rng.random()
     if draw < chat:
         return _chat(rng, topics)
@@ -70,7 +71,10 @@ def document(rng: random.Random, topics: Sequence[Topic], mix: Sequence[float] =
         return Document(_system(rng) + _small_talk(rng))
     if draw < copying:
         return _copying(rng)
-    return _tools(rng, topics)
+    if draw < records:
+        return _record(rng)
+    doc = _tools(rng, topics)
+    return Document(doc.messages, record_documents.add_others(rng, doc.tools)) if len(mix) > 5 else doc
 
 
 def _system(rng: random.Random) -> list[dict[str, Any]]:
@@ -240,3 +244,18 @@ def _tools(rng: random.Random, topics: Sequence[Topic]) -> Document:
     if rest and rng.random() < 0.15:
         messages += _topic_turn(rng, topics)
     return Document(messages, tools)
+
+
+def _record(rng: random.Random) -> Document:
+    """A record as a tool call, or as JSON after the schema that `with_structured_output` tells."""
+    record = record_documents.draw_record(rng)
+    if rng.random() < 0.4:
+        told = "\n\n".join([message["content"] for message in _system(rng)] + [record.told(rng)])
+        return Document(
+            [{"role": "system", "content": told}, *_turn(record.text, record_documents.answer_json(record))]
+        )
+    tool = record.tool(rng)
+    call = tool_documents.tool_call(tool["function"]["name"], record.values)
+    asked = {"role": "user", "content": record.text}
+    messages = [*_system(rng), asked, {"role": "assistant", "content": "", "tool_calls": [call]}]
+    return Document(messages, record_documents.add_others(rng, [tool]))

@@ -1,8 +1,7 @@
 """Train the demo's PersRM: the vector-conditioned head on the base's own hidden states, by the Bradley–Terry loss.
 
 Hidden states are computed once. Most tokens of an answer are certain whatever the style, so the loss sums over the
-tokens at
-which the base hesitates; each pair is trained together with its mirror (opposite wish, sides swapped).
+tokens at which the base hesitates; each pair is trained together with its mirror (opposite wish, sides swapped).
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ import torch.nn.functional as F  # noqa: N812
 from rich.progress import track
 from transformers import LlamaForCausalLM
 
+from pad_langchain.demo.base import mixed_precision
 from pad_langchain.demo.pairs import (
     TRAIN_TOPICS,
     Pair,
@@ -31,15 +31,18 @@ from pad_langchain.demo.pairs import (
     draw_pair,
     draw_spec,
     is_held_out,
+    training_wordings,
     wordings,
 )
 from pad_langchain.demo.tokenizer import END
 from pad_langchain.demo.unknowns import pseudo_word
 from pad_langchain.demo.world import DIMENSIONS
 from pad_langchain.reward.head import HeadConfig, VectorHead
-from pad_memory.embedding import Embedder
+from pad_memory.embedding import Embedder, embed_wishes
 
 __all__ = ["Features", "HeadRecipe", "compute_features", "pair_accuracy", "train_head"]
+
+POLES = [(name, side) for name in DIMENSIONS for side in (0, 1)]
 
 _log = logging.getLogger(__name__)
 
@@ -56,27 +59,31 @@ class HeadRecipe:
             else their sum drowns the reward of a whole answer.
         beta_train: the loss's scale on summed rewards (METHOD: β_train).
         joint: share of wishes of several dimensions that are worded as one text with one embedding.
-        noise: standard deviation of the noise on an embedding, relative to its length 1.
-        wording_pool: training wordings embedded for each pole.
+        wording_pool: words in frames for each pole, beside its phrases; as many texts in all word several poles, and as
+            many none.
+        reader_steps, reader_batch: steps in which f learns to name a wording's poles, and wordings a step; then it
+            stays. Pairs would teach that too, but slowly: each shows two wordings and costs a softmax over the
+            vocabulary at every token.
         beside: share of wishes replaced by a text that is about no style ("I live in Rome"), which should reward
             neither side; without it a user's stray remark would steer at random.
     """
 
     seed: int = 31
     pairs: int = 8000
-    steps: int = 6000
+    steps: int = 1500
     batch: int = 48
+    reader_steps: int = 2000
+    reader_batch: int = 384
     rank: int = 64
     mlp_size: int = 256
-    learning_rate: float = 3e-3
+    learning_rate: float = 5e-3
     weight_decay: float = 0.1
     beta_train: float = 0.1
     uncertain: float = 0.01
     settled: float = 0.1
     calm: float = 1.0
     joint: float = 0.2
-    noise: float = 0.3
-    wording_pool: int = 300
+    wording_pool: int = 600
     beside: float = 0.06
 
 
@@ -124,7 +131,7 @@ def compute_features(
         for row, i in enumerate(chunk):
             ids = encoded[i][0] + encoded[i][1]
             ids_BT[row, : len(ids)] = torch.tensor(ids)
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        with torch.inference_mode(), mixed_precision("cpu"):
             hidden_BTD = model.model(input_ids=ids_BT, use_cache=False).last_hidden_state
         for row, i in enumerate(chunk):
             prompt, answer = encoded[i]
@@ -160,36 +167,30 @@ class WordingPool:
 
     def __init__(self, embedder: Embedder, seed: int, size: int, cache: Path | None = None) -> None:
         rng = random.Random(seed)
-        self._texts: dict[tuple[str, int], list[str]] = {}
-        for pole in [(name, side) for name in DIMENSIONS for side in (0, 1)]:
-            texts = {wordings({pole[0]: pole[1]}, rng)[0] for _ in range(size)}
-            self._texts[pole] = sorted(texts)
-        self._joint: list[tuple[Spec, str]] = []
-        for _ in range(size * 8):
+        single = {pole: training_wordings(pole, size, rng) for pole in POLES}
+        texts: list[tuple[Spec, str]] = [({name: side}, text) for (name, side) in POLES for text in single[name, side]]
+        for _ in range(size):
             spec = draw_spec(rng, 2, 3, held_out=False)
-            parts = [text.rstrip(".!") for text in wordings(spec, rng)]
-            self._joint.append((spec, rng.choice((", ", " and ", "; ")).join(parts)))
-        self._beside = [_beside_the_point(rng) for _ in range(size * 4)]
-        every = sorted(
-            {*self._beside} | {t for texts in self._texts.values() for t in texts} | {text for _, text in self._joint}
-        )
-        vectors = _embed_once(embedder, every, cache)
-        self.embeddings_NE = torch.from_numpy(vectors)
-        self._vectors = dict(zip(every, torch.from_numpy(vectors), strict=True))
-        self._by_spec: dict[tuple[tuple[str, int], ...], list[str]] = {}
-        for spec, text in self._joint:
-            self._by_spec.setdefault(tuple(sorted(spec.items())), []).append(text)
-
-    def draw_beside(self, rng: random.Random) -> list[torch.Tensor]:
-        """One embedding [E] of a text that asks for no style."""
-        return [self._vectors[rng.choice(self._beside)]]
+            parts = [rng.choice(single[pole]).rstrip(".!") for pole in spec.items()]
+            texts.append((spec, rng.choice((", ", " and ", "; ", ". ")).join(parts)))
+        texts += [({}, _beside_the_point(rng)) for _ in range(size)]
+        found = _embed_once(embedder, sorted({text for _, text in texts}), cache)
+        self.embeddings_NE = torch.from_numpy(np.stack([found[text] for _, text in texts]))
+        # What each wording asks for: its poles with equal shares, the last column for none.
+        self.poles_NQ = torch.zeros(len(texts), len(POLES) + 1)
+        self._rows: dict[tuple[tuple[str, int], ...], list[int]] = {}
+        for row, (spec, _) in enumerate(texts):
+            self._rows.setdefault(tuple(sorted(spec.items())), []).append(row)
+            for pole in spec.items():
+                self.poles_NQ[row, POLES.index(pole)] = 1 / len(spec)
+            self.poles_NQ[row, -1] = float(not spec)
 
     def draw(self, spec: Spec, rng: random.Random, joint: float) -> list[torch.Tensor]:
-        """The embeddings [E] that word `spec`: one for each dimension, or one for all of it."""
-        texts = self._by_spec.get(tuple(sorted(spec.items())))
-        if texts and rng.random() < joint:
-            return [self._vectors[rng.choice(texts)]]
-        return [self._vectors[rng.choice(self._texts[pole])] for pole in spec.items()]
+        """The embeddings [E] that word `spec`: one for each dimension, or one for all of it; of {}, one of no style."""
+        wishes = [tuple(sorted(spec.items()))]
+        if len(spec) > 1 and (rng.random() >= joint or wishes[0] not in self._rows):
+            wishes = [(pole,) for pole in spec.items()]
+        return [self.embeddings_NE[rng.choice(self._rows[wish])] for wish in wishes]
 
 
 _REMARKS = (
@@ -228,7 +229,7 @@ def margins(
     row_M = torch.repeat_interleave(torch.arange(len(spans)), torch.tensor([int(b - a) for a, b in spans]))
     hidden_MD = features.hidden_MD[take_M].float()
     steered_MD = head(hidden_MD, gates_NR[row_M // 2])
-    with torch.autocast("cpu", torch.bfloat16, enabled=torch.is_grad_enabled()):
+    with mixed_precision("cpu", torch.is_grad_enabled()):
         logits_MV = F.linear(steered_MD, head_VD)
     logprob_M = -F.cross_entropy(logits_MV.float(), features.token_M[take_M], reduction="none")
     reward_M = logprob_M - features.base_M[take_M]
@@ -253,12 +254,17 @@ def train_head(
         rank=recipe.rank,
         embedding_size=pool.embeddings_NE.shape[1],
         mlp_size=recipe.mlp_size,
+        prototypes=len(POLES) + 1,
         embedder=embedder.name,
     )
     head, head_VD = VectorHead(config).train(), model.lm_head.weight.detach().float()
     head.standardize(pool.embeddings_NE)
+    _train_reader(recipe, head, pool)
     optimizer = torch.optim.AdamW(
-        head.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=recipe.weight_decay
+        [head.U_RD, head.V_DR, head.G_QR],
+        lr=recipe.learning_rate,
+        betas=(0.9, 0.98),
+        weight_decay=recipe.weight_decay,
     )
     rng = random.Random(recipe.seed + 1)
     accuracy: list[float] = []
@@ -271,12 +277,10 @@ def train_head(
         quiet: list[torch.Tensor] = []
         for side, sign in ((0, 1.0), (1, -1.0)):
             wishes = [
-                pool.draw_beside(rng)
-                if beside
-                else pool.draw((pairs[i].spec, pairs[i].mirror)[side], rng, recipe.joint)
+                pool.draw({} if beside else (pairs[i].spec, pairs[i].mirror)[side], rng, recipe.joint)
                 for i, beside in zip(index, beside_N.tolist(), strict=True)
             ]
-            gates_NR = gates_of(head, wishes, recipe.noise)
+            gates_NR = gates_of(head, wishes)
             margin_N, calm = margins(head, head_VD, features, index, gates_NR)
             signed.append(sign * margin_N)
             quiet.append(calm)
@@ -286,7 +290,7 @@ def train_head(
         loss_N = torch.where(beside_N, -(F.logsigmoid(scaled_N) + F.logsigmoid(-scaled_N)) / 2, -F.logsigmoid(scaled_N))
         loss = loss_N.mean() - recipe.calm * sum(quiet) / 2
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(head.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_([head.U_RD, head.V_DR, head.G_QR], 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         accuracy.append((margin_N > 0)[~beside_N].float().mean().item())
@@ -295,25 +299,39 @@ def train_head(
     return head.eval()
 
 
-def _embed_once(embedder: Embedder, texts: list[str], cache: Path | None) -> np.ndarray:
-    """Embed texts [N, E], or read the vectors back if the cache holds those of exactly these texts."""
+def _train_reader(recipe: HeadRecipe, head: VectorHead, pool: WordingPool) -> None:
+    """Teach f to name the poles that a wording asks for."""
+    optimizer = torch.optim.AdamW(head.f.parameters(), lr=2e-3, weight_decay=1.0)
+    for step in track(range(recipe.reader_steps), description="reader"):
+        for group in optimizer.param_groups:
+            group["lr"] = 2e-3 * (1 - step / recipe.reader_steps)
+        index_N = torch.randint(len(pool.embeddings_NE), (recipe.reader_batch,))
+        loss = F.cross_entropy(head.read(pool.embeddings_NE[index_N]), pool.poles_NQ[index_N])
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        if (step + 1) % 500 == 0:
+            _log.info("reader step %d loss %.4f", step + 1, loss.item())
+    head.f.requires_grad_(False)
+
+
+def _embed_once(embedder: Embedder, texts: list[str], cache: Path | None) -> dict[str, np.ndarray]:
+    """Embed texts, or read the vectors [E] back if the cache holds those of exactly these texts."""
     mark = hashlib.sha256("\n".join([embedder.name, *texts]).encode()).hexdigest()
     if cache is not None and cache.exists():
         with np.load(cache) as saved:
             if str(saved["mark"]) == mark:
-                return np.asarray(saved["vectors"])
+                return dict(zip(texts, np.asarray(saved["vectors"]), strict=True))
     parts = [texts[i : i + 256] for i in range(0, len(texts), 256)]
-    vectors_NE = np.concatenate([embedder.embed(part) for part in track(parts, description="wordings")])
+    vectors_NE = np.concatenate([embed_wishes(embedder, part) for part in track(parts, description="wordings")])
     if cache is not None:
         np.savez(cache, mark=mark, vectors=vectors_NE)
-    return vectors_NE
+    return dict(zip(texts, vectors_NE, strict=True))
 
 
-def gates_of(head: VectorHead, wishes: Sequence[Sequence[torch.Tensor]], noise: float = 0.0) -> torch.Tensor:
+def gates_of(head: VectorHead, wishes: Sequence[Sequence[torch.Tensor]]) -> torch.Tensor:
     """Sum the gates of each wish's embeddings: N lists of [E] → [N, R]."""
     flat_PE = torch.stack([vector for wish in wishes for vector in wish])
-    if noise:
-        flat_PE = F.normalize(flat_PE + noise * torch.randn_like(flat_PE) / flat_PE.shape[1] ** 0.5, dim=-1)
     row_P = torch.tensor([n for n, wish in enumerate(wishes) for _ in wish])
     gates_PR = head.gates(flat_PE)
     return torch.zeros(len(wishes), gates_PR.shape[1]).index_add(0, row_P, gates_PR)
@@ -333,7 +351,7 @@ def pair_accuracy(
     features = compute_features(model, tokenizer, pairs)
     rng = random.Random(seed)
     wishes = [
-        [torch.from_numpy(vector) for vector in embedder.embed(wordings(pair.spec, rng, words, split))]
+        [torch.from_numpy(vector) for vector in embed_wishes(embedder, wordings(pair.spec, rng, words, split))]
         for pair in pairs
     ]
     head_VD = model.lm_head.weight.detach().float()

@@ -12,12 +12,22 @@ from functools import lru_cache
 from typing import Literal
 
 from pad_langchain.demo import world
-from pad_langchain.demo.more_wordings import MORE
+from pad_langchain.demo.vocabulary import framed, vocabulary
 from pad_langchain.demo.wordings import CARRIERS, HELD_OUT_CARRIERS, NEW_KEYWORDS, REWORDED
 from pad_langchain.demo.world import DIMENSIONS, TOPICS, Topic
 from pad_memory.catalogue import find
 
-__all__ = ["DEV_TOPICS", "TEST_TOPICS", "TRAIN_TOPICS", "Pair", "draw_pair", "draw_spec", "is_held_out", "wordings"]
+__all__ = [
+    "DEV_TOPICS",
+    "TEST_TOPICS",
+    "TRAIN_TOPICS",
+    "Pair",
+    "draw_pair",
+    "draw_spec",
+    "is_held_out",
+    "training_wordings",
+    "wordings",
+]
 
 Spec = dict[str, int]  # dimension → wanted pole
 Words = Literal["seen", "reworded", "new_keywords"]
@@ -115,10 +125,15 @@ def wordings(spec: Spec, rng: random.Random, words: Words = "seen", split: Split
     return texts
 
 
+def training_wordings(pole: tuple[str, int], size: int, rng: random.Random) -> list[str]:
+    """Word one pole for training: every phrase of the catalogue and the vocabulary twice, and `size` framed words."""
+    return [*_training_phrases(pole) * 2, *(framed(_POLE_NAMES[pole], rng) for _ in range(size))]
+
+
 @lru_cache(maxsize=16)
 def _training_phrases(pole: tuple[str, int]) -> tuple[str, ...]:
     known = find(_POLE_NAMES[pole])[1]
-    return (known.text, *known.paraphrases, *MORE[_POLE_NAMES[pole]])
+    return (known.text, *known.paraphrases, *vocabulary(_POLE_NAMES[pole]).sentences)
 
 
 def _carry(phrase: str, carrier: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from pad_langchain.demo import world
 from pad_langchain.demo.unknowns import pseudo_word
 
-__all__ = ["random_text", "random_tool", "tool_request", "tool_turn"]
+__all__ = ["non_latin", "object_tool", "random_text", "random_tool", "random_value", "tool_request", "tool_turn"]
 
 _VERBS = """
 get set find search compute calc fetch list read send check convert lookup make run query show create count add
@@ -103,10 +103,11 @@ def random_tool(rng: random.Random) -> dict[str, Any]:
     """A tool as an OpenAI function schema with one to three arguments."""
     name = random_name(rng)
     kinds = {random_key(rng): rng.choice(_TYPES) for _ in range(rng.choice((1, 1, 1, 2, 2, 3)))}
-    return _schema(name, rng.choice(_DESCRIPTIONS).format(n=name.replace("_", " ")), kinds)
+    return object_tool(name, rng.choice(_DESCRIPTIONS).format(n=name.replace("_", " ")), kinds)
 
 
-def _schema(name: str, description: str, kinds: dict[str, str], optional: tuple[str, ...] = ()) -> dict[str, Any]:
+def object_tool(name: str, description: str, kinds: dict[str, str], optional: tuple[str, ...] = ()) -> dict[str, Any]:
+    """A tool as an OpenAI function schema: argument → JSON type, all of them required but the `optional` ones."""
     parameters = {
         "type": "object",
         "properties": {key: {"type": kind} for key, kind in kinds.items()},
@@ -203,7 +204,7 @@ def purposeful_tool(rng: random.Random) -> tuple[dict[str, Any], str, dict[str, 
     if rng.random() < 0.12:  # an optional argument the request says nothing of
         kinds = {**kinds, "unit": "string"}
         optional = ("unit",)
-    return _schema(rng.choice(names), description, kinds, optional), rng.choice(forms).format(*values), arguments
+    return object_tool(rng.choice(names), description, kinds, optional), rng.choice(forms).format(*values), arguments
 
 
 def tool_call(name: str, arguments: dict[str, Any]) -> dict[str, Any]:

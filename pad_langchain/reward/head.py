@@ -1,9 +1,10 @@
 """The vector-conditioned head: a PersRM on the base's own hidden state (the paper's R = w_p · φ taken literally).
 
-    g_R = Σ_i weight_i · f(e(p_i))                       f a small MLP, e the sentence embedding
+    g_R = Σ_i weight_i · softmax(f(e(p_i)))_Q · G_QR     f a small MLP, e the sentence embedding, G prototype gates
     q_V = lm_head( h_D + V_DR · ( (U_RD · h_D) ⊙ g_R ) )
 
-The features know nothing of the preference and the gate nothing of the text; preferences add up as vectors.
+The features know nothing of the preference and the gate nothing of the text; preferences add up as vectors. A wording
+is read as a mixture of Q prototypes, so one that is worded mildly steers as much as one that is worded strongly.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class HeadConfig:
         rank: R, the number of shared features.
         embedding_size: E of the sentence embedder.
         mlp_size: width of f's one hidden layer.
+        prototypes: Q, the number of prototype gates that preferences mix.
         embedder: name of the sentence embedder; another one is refused.
         beta, alpha: guidance strength and plausibility cut chosen on a development split.
         calibration: what the head's margins mean to a preference memory (`pad_memory.Calibration.to_dict`), or None.
@@ -46,6 +48,7 @@ class HeadConfig:
     rank: int = 64
     embedding_size: int = 384
     mlp_size: int = 256
+    prototypes: int = 32
     embedder: str = "all-MiniLM-L6-v2"
     beta: float = 1.0
     alpha: float = 0.0
@@ -54,7 +57,7 @@ class HeadConfig:
 
 
 class VectorHead(nn.Module):
-    """Gates f(e(p)) over R bilinear features of the base's last hidden state.
+    """Gates over R bilinear features of the base's last hidden state, each preference a mixture of prototypes.
 
     A new head is the identity (V = 0): its reward is zero for every token and preference.
     """
@@ -65,9 +68,10 @@ class VectorHead(nn.Module):
         self.f = nn.Sequential(
             nn.Linear(config.embedding_size, config.mlp_size),
             nn.GELU(),
-            nn.Dropout(0.1),
-            nn.Linear(config.mlp_size, config.rank),
+            nn.Dropout(0.3),
+            nn.Linear(config.mlp_size, config.prototypes),
         )
+        self.G_QR = nn.Parameter(torch.randn(config.prototypes, config.rank) / 2)
         # Sentence embeddings are small and share a direction; f learns on what is left after standardising them.
         self.center_E: torch.Tensor
         self.spread_E: torch.Tensor
@@ -83,8 +87,12 @@ class VectorHead(nn.Module):
 
     def gates(self, embeddings_PE: torch.Tensor) -> torch.Tensor:
         """The gate of each preference alone: [P, E] → [P, R]."""
-        gates_PR: torch.Tensor = self.f((embeddings_PE.to(self.U_RD.dtype) - self.center_E) / self.spread_E)
-        return gates_PR
+        return self.read(embeddings_PE).softmax(-1) @ self.G_QR
+
+    def read(self, embeddings_PE: torch.Tensor) -> torch.Tensor:
+        """The logits of each preference's prototypes: [P, E] → [P, Q]."""
+        logits_PQ: torch.Tensor = self.f((embeddings_PE.to(self.U_RD.dtype) - self.center_E) / self.spread_E)
+        return logits_PQ
 
     def gate(
         self, embeddings_PE: torch.Tensor, weights_P: torch.Tensor | Sequence[float] | None = None

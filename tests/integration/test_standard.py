@@ -81,7 +81,6 @@ class TestDemoPair(Integration):
     def model_override_value(self) -> str:
         return "pad-demo"
 
-    @pytest.mark.xfail(reason="the demo base copies Chinese from plain requests, but not yet from this one")
     def test_unicode_tool_call_integration(self, model, **settings):
         super().test_unicode_tool_call_integration(model, **settings)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import random
 import re
 
 import pytest
 
-from pad_langchain.demo.more_wordings import MORE
+from pad_langchain.demo import vocabulary as vocabulary_module
+from pad_langchain.demo.vocabulary import KINDS, Words, framed, vocabulary
 from pad_langchain.demo.wordings import CARRIERS, HELD_OUT_CARRIERS, NEW_KEYWORDS, REWORDED
 from pad_memory.catalogue import CATALOGUE, Dimension, Pole, find
 
@@ -94,11 +97,25 @@ def test_held_out_wordings_cover_each_pole(table: dict[str, tuple[str, ...]]) ->
 @pytest.mark.parametrize("key", KEYS)
 def test_new_keywords_occur_nowhere_in_their_dimension(key: str) -> None:
     dimension, _ = find(key)
-    trained = [wording for pole in dimension.poles for wording in _wordings(pole)]
-    trained += [wording for pole in dimension.poles for wording in MORE[f"{dimension.name}:{pole.name}"]]
-    seen = set().union(*map(_content, trained))
+    seen = set().union(*[_content(wording) for pole in dimension.poles for wording in _wordings(pole)])
     assert [phrase for phrase in NEW_KEYWORDS[key] if not _content(phrase)] == []
     assert {phrase: seen & _content(phrase) for phrase in NEW_KEYWORDS[key] if seen & _content(phrase)} == {}
+
+
+def _akin(word: str, other: str) -> bool:
+    """Whether two words look as if they shared a root."""
+    shared = len(list(itertools.takewhile(lambda both: both[0] == both[1], zip(word, other, strict=False))))
+    return word == other or shared >= 5 or (shared >= 4 and shared == min(len(word), len(other)))
+
+
+@pytest.mark.parametrize("dimension", CATALOGUE, ids=lambda dimension: dimension.name)
+def test_the_heads_vocabulary_is_not_even_akin_to_new_keywords(dimension: Dimension) -> None:
+    keys = [f"{dimension.name}:{pole.name}" for pole in dimension.poles]
+    held_out = set().union(*[_content(phrase) for key in keys for phrase in NEW_KEYWORDS[key]])
+    for key in keys:
+        words = vocabulary(key)
+        used = set().union(*[_content(text) for kind in (*KINDS, "sentences") for text in getattr(words, kind)])
+        assert {(word, other) for word in used for other in held_out if _akin(word, other)} == set()
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -109,13 +126,28 @@ def test_reworded_only_joins_known_words_anew(key: str) -> None:
     assert set(REWORDED[key]).isdisjoint(_wordings(pole))
 
 
-def test_more_wordings_are_new() -> None:
-    assert list(MORE) == KEYS
-    every = [wording.lower() for wordings in MORE.values() for wording in wordings]
-    assert len(set(every)) == len(every) >= 55 * len(KEYS)
+@pytest.mark.parametrize("key", KEYS)
+def test_the_heads_sentences_are_new(key: str) -> None:
+    sentences = [text.lower() for text in vocabulary(key).sentences]
+    assert len(set(sentences)) == len(sentences) >= 55
     held_out = {wording.lower() for table in (REWORDED, NEW_KEYWORDS) for texts in table.values() for wording in texts}
-    known = {wording.lower() for key in KEYS for wording in _wordings(find(key)[1])}
-    assert set(every).isdisjoint(held_out | known)
+    assert set(sentences).isdisjoint(held_out | {wording.lower() for wording in _wordings(find(key)[1])})
+
+
+def test_frames_turn_the_opposites_words_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = {
+        "humor:humorous": Words(("funny",), ("jokes",), ("joke",), ("a comic",), ()),
+        "humor:serious": Words(("not funny",), ("facts",), ("leave jokes out",), ("a judge",), ()),
+    }
+    monkeypatch.setattr(vocabulary_module, "vocabulary", words.__getitem__)
+    rng = random.Random(1)
+    serious = {framed("humor:serious", rng) for _ in range(4000)}
+    humorous = {framed("humor:humorous", rng) for _ in range(4000)}
+    assert {"no jokes", "skip the jokes", "don't be funny", "don't joke"} <= serious
+    assert {"use facts", "be not funny", "talk like a judge"} <= serious
+    assert {"use jokes", "be funny", "no facts", "don't talk like a judge"} <= humorous
+    assert not serious & humorous
+    assert "don't be not funny" not in humorous
 
 
 def test_carriers_hold_one_phrase_and_do_not_overlap() -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from pad_langchain.demo import base, head, pairs, tokenizer, world
+from pad_langchain.demo.muon import Float32Muon
 from pad_langchain.testing import HashEmbedder
 
 RECIPE = base.BaseRecipe(
@@ -107,7 +108,7 @@ def test_a_fresh_head_rewards_nothing(small_base, small_tokenizer, drawn_pairs):
 
 def test_head_training_tells_the_sides_apart(small_base, small_tokenizer, tmp_path):
     recipe = head.HeadRecipe(
-        pairs=40, steps=120, batch=16, rank=8, mlp_size=32, wording_pool=3, uncertain=0.0, noise=0.0
+        pairs=40, steps=120, batch=16, rank=8, mlp_size=32, wording_pool=3, uncertain=0.0, reader_steps=200
     )
     embedder = HashEmbedder(64)
     trained = head.train_head(recipe, small_base, small_tokenizer, embedder, tmp_path)
@@ -118,3 +119,19 @@ def test_head_training_tells_the_sides_apart(small_base, small_tokenizer, tmp_pa
     gates_NR = head.gates_of(trained, [pool.draw(pair.spec, rng, 0.0) for pair in drawn])
     margin_N, _ = head.margins(trained, small_base.lm_head.weight.detach(), found, range(40), gates_NR)
     assert (margin_N > 0).float().mean() > 0.7
+
+
+@pytest.mark.parametrize("shape", [(48, 16), (16, 48), (32, 32)])
+def test_muon_in_float32_steps_as_torchs_own(shape):
+    torch.manual_seed(3)
+    start, gradients = torch.randn(shape), [torch.randn(shape) for _ in range(3)]
+    ends = []
+    for kind in (torch.optim.Muon, Float32Muon):
+        parameter = torch.nn.Parameter(start.clone())
+        optimizer = kind([parameter], lr=0.02, weight_decay=0.05, momentum=0.95)
+        for gradient in gradients:
+            parameter.grad = gradient.clone()
+            optimizer.step()
+        ends.append(parameter.detach())
+    moved = (ends[0] - start).abs().max()
+    assert (ends[0] - ends[1]).abs().max() < 0.03 * moved  # torch's own rounds to bfloat16

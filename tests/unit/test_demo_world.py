@@ -1,10 +1,12 @@
 """The demo's generator, its rule judges, its splits, and the rendering its base is trained on."""
 
+import json
 import random
 
+import jsonschema
 import pytest
 
-from pad_langchain.demo import documents, judges, pairs, tokenizer, tool_documents, world
+from pad_langchain.demo import documents, judges, pairs, record_documents, tokenizer, tool_documents, world
 from pad_langchain.demo.unknowns import HELD_OUT_UNKNOWNS, UNKNOWNS
 from pad_memory.catalogue import CATALOGUE
 
@@ -78,12 +80,33 @@ def test_the_unknown_is_not_in_the_world():
 
 def test_rendering_equals_the_chat_template(trained_tokenizer):
     rng = random.Random(4)
-    for _ in range(400):
-        doc = documents.document(rng, world.TOPICS)
+    for index in range(400):
+        doc = documents.document(rng, world.TOPICS, (documents.FIRST_MIX, documents.RECORDS_MIX)[index % 2])
         written = "".join(text for text, _ in tokenizer.render(doc))
         assert written == trained_tokenizer.apply_chat_template(doc.messages, tools=doc.tools or None, tokenize=False)
         ids = trained_tokenizer(written, add_special_tokens=False).input_ids
         assert trained_tokenizer.decode(ids) == written
+
+
+def test_a_records_text_tells_every_value_it_asks_for():
+    rng = random.Random(10)
+    for _ in range(300):
+        record = record_documents.draw_record(rng)
+        assert list(record.kinds) == list(record.values)
+        told = [value for value in record.values.values() if not isinstance(value, bool)]
+        assert all(str(value) in record.text for value in told), record.text
+        schema = record.tool(rng)["function"]["parameters"]
+        assert {key: part["type"] for key, part in schema["properties"].items()} == record.kinds
+        jsonschema.validate(json.loads(record_documents.answer_json(record)), schema)
+
+
+def test_other_tools_differ_from_those_that_are_meant():
+    rng = random.Random(11)
+    for _ in range(200):
+        meant = tool_documents.purposeful_tool(rng)[0]
+        tools = [tool["function"] for tool in record_documents.add_others(rng, [meant])]
+        assert len({tool["name"] for tool in tools}) == len({tool["description"] for tool in tools}) == len(tools) <= 3
+        assert meant["function"] in tools
 
 
 def test_template_takes_what_langchain_sends(trained_tokenizer):
