@@ -61,7 +61,8 @@ class HeadRecipe:
         joint: share of wishes of several dimensions that are worded as one text with one embedding.
         wording_pool: words in frames for each pole, beside its phrases; as many texts in all word several poles, and as
             many none.
-        reader_steps, reader_batch: steps in which f learns to name a wording's poles, and wordings a step; then it
+        readers: small readers of which f is made; `mlp_size` is their width together.
+        reader_steps, reader_batch: steps in which each learns to name a wording's poles, and wordings a step; then f
             stays. Pairs would teach that too, but slowly: each shows two wordings and costs a softmax over the
             vocabulary at every token.
         beside: share of wishes replaced by a text that is about no style ("I live in Rome"), which should reward
@@ -72,10 +73,11 @@ class HeadRecipe:
     pairs: int = 8000
     steps: int = 1500
     batch: int = 48
+    readers: int = 4
     reader_steps: int = 2000
     reader_batch: int = 384
     rank: int = 64
-    mlp_size: int = 256
+    mlp_size: int = 1024
     learning_rate: float = 5e-3
     weight_decay: float = 0.1
     beta_train: float = 0.1
@@ -300,19 +302,41 @@ def train_head(
 
 
 def _train_reader(recipe: HeadRecipe, head: VectorHead, pool: WordingPool) -> None:
-    """Teach f to name the poles that a wording asks for."""
-    optimizer = torch.optim.AdamW(head.f.parameters(), lr=2e-3, weight_decay=1.0)
+    """Teach f to name the poles that a wording asks for: a few small readers that learn apart, then side by side in f.
+
+    Their mean reads new words better than any of them, and side by side they are one MLP again.
+    """
+    size = head.config.mlp_size // recipe.readers
+    input_NE = (pool.embeddings_NE - head.center_E) / head.spread_E
+    parts = [_train_one(recipe, size, input_NE, pool.poles_NQ) for _ in range(recipe.readers)]
+    head.f.load_state_dict(
+        {
+            "0.weight": torch.cat([first.weight for first, _ in parts]),
+            "0.bias": torch.cat([first.bias for first, _ in parts]),
+            "3.weight": torch.cat([last.weight for _, last in parts], dim=1) / recipe.readers,
+            "3.bias": torch.stack([last.bias for _, last in parts]).mean(0),
+        }
+    )
+    head.f.requires_grad_(False)
+
+
+def _train_one(
+    recipe: HeadRecipe, size: int, input_NE: torch.Tensor, poles_NQ: torch.Tensor
+) -> tuple[torch.nn.Linear, torch.nn.Linear]:
+    """Train a reader of width `size`; returns its first and its last layer."""
+    first, last = torch.nn.Linear(input_NE.shape[1], size), torch.nn.Linear(size, poles_NQ.shape[1])
+    reader = torch.nn.Sequential(first, torch.nn.GELU(), torch.nn.Dropout(0.3), last)
+    optimizer = torch.optim.AdamW(reader.parameters(), lr=2e-3, weight_decay=1.0)
     for step in track(range(recipe.reader_steps), description="reader"):
         for group in optimizer.param_groups:
             group["lr"] = 2e-3 * (1 - step / recipe.reader_steps)
-        index_N = torch.randint(len(pool.embeddings_NE), (recipe.reader_batch,))
-        loss = F.cross_entropy(head.read(pool.embeddings_NE[index_N]), pool.poles_NQ[index_N])
+        index_N = torch.randint(len(input_NE), (recipe.reader_batch,))
+        loss = F.cross_entropy(reader(input_NE[index_N]), poles_NQ[index_N])
         loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        if (step + 1) % 500 == 0:
-            _log.info("reader step %d loss %.4f", step + 1, loss.item())
-    head.f.requires_grad_(False)
+    _log.info("reader loss %.4f", loss.item())
+    return first, last
 
 
 def _embed_once(embedder: Embedder, texts: list[str], cache: Path | None) -> dict[str, np.ndarray]:

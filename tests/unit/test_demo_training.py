@@ -106,9 +106,11 @@ def test_a_fresh_head_rewards_nothing(small_base, small_tokenizer, drawn_pairs):
     assert calm == 0  # all tokens count unless training asks otherwise
 
 
-def test_head_training_tells_the_sides_apart(small_base, small_tokenizer, tmp_path):
+def test_head_training_tells_the_sides_apart(small_base, small_tokenizer, tmp_path, monkeypatch):
+    phrases = pairs._training_phrases
+    monkeypatch.setattr(pairs, "_training_phrases", lambda pole: phrases(pole)[:3])  # hashed, they cannot generalise
     recipe = head.HeadRecipe(
-        pairs=40, steps=120, batch=16, rank=8, mlp_size=32, wording_pool=3, uncertain=0.0, reader_steps=200
+        pairs=40, steps=120, batch=16, rank=8, mlp_size=128, wording_pool=3, uncertain=0.0, reader_steps=300
     )
     embedder = HashEmbedder(64)
     trained = head.train_head(recipe, small_base, small_tokenizer, embedder, tmp_path)
