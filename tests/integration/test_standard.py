@@ -81,9 +81,6 @@ class TestDemoPair(Integration):
     def model_override_value(self) -> str:
         return "pad-demo"
 
-    def test_unicode_tool_call_integration(self, model, **settings):
-        super().test_unicode_tool_call_integration(model, **settings)
-
 
 # What random weights cannot do: copy from a request, or decide to call.
 NEED_ABILITY = {
