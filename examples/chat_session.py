@@ -39,7 +39,7 @@ def main() -> None:
     question = "What is a lion?"
     before = ask("ada", "monday", question)
     # A choice between two answers is evidence: they are alike in all but humor, so that is what the choices teach.
-    alike = ["no emojis please", "give an example", "be detailed", "add a safety note"]
+    alike = ["be formal", "no lists", "no emojis please", "give an example", "be detailed", "add a safety note"]
     for text in (
         "What is a tiger?",
         "What is a wolf?",
