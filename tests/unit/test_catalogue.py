@@ -141,8 +141,8 @@ def test_frames_turn_the_opposites_words_away(monkeypatch: pytest.MonkeyPatch) -
     }
     monkeypatch.setattr(vocabulary_module, "vocabulary", words.__getitem__)
     rng = random.Random(1)
-    serious = {framed("humor:serious", rng) for _ in range(4000)}
-    humorous = {framed("humor:humorous", rng) for _ in range(4000)}
+    serious = {framed("humor:serious", rng, 0.5) for _ in range(4000)}
+    humorous = {framed("humor:humorous", rng, 0.5) for _ in range(4000)}
     assert {"no jokes", "skip the jokes", "don't be funny", "don't joke"} <= serious
     assert {"use facts", "be not funny", "talk like a judge"} <= serious
     assert {"use jokes", "be funny", "no facts", "don't talk like a judge"} <= humorous
