@@ -134,20 +134,13 @@ def test_the_heads_sentences_are_new(key: str) -> None:
     assert set(sentences).isdisjoint(held_out | {wording.lower() for wording in _wordings(find(key)[1])})
 
 
-def test_frames_turn_the_opposites_words_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    words = {
-        "humor:humorous": Words(("funny",), ("jokes",), ("joke",), ("a comic",), ()),
-        "humor:serious": Words(("not funny",), ("facts",), ("leave jokes out",), ("a judge",), ()),
-    }
-    monkeypatch.setattr(vocabulary_module, "vocabulary", words.__getitem__)
-    rng = random.Random(1)
-    serious = {framed("humor:serious", rng, 0.5) for _ in range(4000)}
-    humorous = {framed("humor:humorous", rng, 0.5) for _ in range(4000)}
-    assert {"no jokes", "skip the jokes", "don't be funny", "don't joke"} <= serious
-    assert {"use facts", "be not funny", "talk like a judge"} <= serious
-    assert {"use jokes", "be funny", "no facts", "don't talk like a judge"} <= humorous
-    assert not serious & humorous
-    assert "don't be not funny" not in humorous
+def test_frames_ask_for_the_poles_own_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = Words(("funny",), ("jokes",), ("joke",), ("a comic",), ())
+    monkeypatch.setattr(vocabulary_module, "vocabulary", lambda pole: words)
+    found = {framed("humor:humorous", random.Random(seed)) for seed in range(200)}
+    assert found == {
+        "be funny", "funny answers", "use jokes", "add jokes", "jokes please", "joke", "talk like a comic",
+    }  # fmt: skip
 
 
 def test_carriers_hold_one_phrase_and_do_not_overlap() -> None:
