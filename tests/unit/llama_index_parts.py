@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from llama_index.core.llms import ChatMessage
 from llama_index.core.tools import FunctionTool
 from pydantic import BaseModel, Field
@@ -17,6 +18,8 @@ def pair_settings(folder):
     """Save a pair and return the settings that a face takes."""
     # LlamaIndex's own prompts are long, and this tokenizer needs a token for every two letters.
     model = tiny_model(max_position_embeddings=16384)
+    with torch.no_grad():  # so that it never is likeliest: LlamaIndex fails on an empty answer in mid-chain
+        model.lm_head.weight[model.config.eos_token_id] = 0.0
     pair = TinyPair(model, tiny_tokenizer(), tiny_head(model), HashEmbedder())
     base, persrm = pair.save(folder)
     return {

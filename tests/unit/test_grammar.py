@@ -36,7 +36,14 @@ NESTED = {
         "type": "object",
         "properties": {"place": {"$ref": "#/$defs/Place"}},
         "required": ["place"],
-        "$defs": {"Place": {"type": "object", "properties": {"x": {"type": "boolean"}}, "required": ["x"]}},
+        "$defs": {
+            "Place": {
+                "type": "object",
+                "properties": {"x": {"type": "boolean"}},
+                "required": ["x"],
+                "additionalProperties": False,
+            }
+        },
     },
 }
 
@@ -58,12 +65,12 @@ def compiler(pair: TinyPair, engine: Engine) -> GrammarCompiler:
 
 
 def answers(engine: Engine, grammar: Any, count: int = 6) -> list[str]:
-    """Half of them guided, all sampled hot, so that only the grammar keeps them in line."""
+    """Half of them guided, all sampled so hot that any legal token is about as likely: the grammar alone rules."""
     requests = [
         Request(
             messages=[{"role": "user", "content": "hi"}],
             grammar=grammar,
-            temperature=1.5,
+            temperature=20.0,
             seed=seed,
             max_tokens=120,
             preferences=[WeightedPreference("be kind")] if seed % 2 else [],

@@ -50,7 +50,7 @@ def memory():
 def test_a_response_id_stands_for_the_texts(memory, by_id, in_full):
     id = memory.record("ada", by_id)
     (event,) = memory.events("ada")
-    assert event == in_full.stamped(id=id, time=event.time)
+    assert event == in_full.stamped(id=id, time=event.time, user="ada", tenant=event.tenant)
     assert Feedback.from_dict(event.to_dict()) == event
 
 
