@@ -24,6 +24,7 @@ from pad_langchain.errors import (
 
 if TYPE_CHECKING:
     from pad_langchain.chat_model import ChatPAD
+    from pad_langchain.engine.model import PADForCausalLM
     from pad_langchain.llama_index import PADLLM as PADLLM
     from pad_langchain.middleware import PreferenceMiddleware as PreferenceMiddleware
     from pad_langchain.reward.persrm import PersRM
@@ -40,6 +41,7 @@ __all__ = [
     "InvalidRequestError",
     "MissingDependencyError",
     "ModelLoadError",
+    "PADForCausalLM",
     "PadError",
     "PersRM",
     "__version__",
@@ -50,6 +52,7 @@ __version__ = "0.1.0"
 # LangChain and torch take seconds to import: they come with the first use of a name, not with the package.
 _LAZY = {
     "ChatPAD": "pad_langchain.chat_model",
+    "PADForCausalLM": "pad_langchain.engine.model",
     "PADLLM": "pad_langchain.llama_index",
     "PersRM": "pad_langchain.reward.persrm",
     "PreferenceMiddleware": "pad_langchain.middleware",

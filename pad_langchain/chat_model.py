@@ -40,10 +40,11 @@ __all__ = ["ChatPAD"]
 
 # What a call may set by keyword; each overrides the field of the same name.
 _CALL_SETTINGS = ("beta", "alpha", "top_k", "temperature", "top_p", "max_tokens", "seed", "condition_base")
+_REQUESTS = ("combine", "reference", "clip", "lazy", "best_of")
 _BINDINGS = ("tools", "tool_choice", "parallel_tool_calls", "response_format")
 _CALL_KEYWORDS = frozenset(
     (
-        *(*_CALL_SETTINGS, *_BINDINGS, "model", "user_id", "preference", "combine", "reference"),
+        *(*_CALL_SETTINGS, *_REQUESTS, *_BINDINGS, "model", "user_id", "preference"),
         *("logprobs", "top_logprobs", "stream"),
     )
 )
@@ -63,7 +64,7 @@ class ChatPAD(Settings, UserChatModel):
 
     A call's user id is taken from the keyword `user_id`, else `config["configurable"]["user_id"]`, else the field. The
     keyword `preference` (a text, or a list of texts and (text, weight) pairs) replaces the memory's preferences for
-    that call.
+    that call. `combine`, `reference`, `clip`, `lazy` and `best_of` are keywords, too: see `engine.types.Request`.
 
     Example:
         >>> from pad_langchain import ChatPAD
@@ -257,7 +258,7 @@ class ChatPAD(Settings, UserChatModel):
             max_tokens=kwargs.get("max_tokens", self.max_tokens),
             stop=tuple(stop if stop is not None else self.stop or ()),
             candidates=kwargs.get("top_logprobs") or 0,
-            **{name: kwargs[name] for name in ("combine", "reference") if name in kwargs},
+            **{name: kwargs[name] for name in _REQUESTS if name in kwargs},
         )
 
     def _submit(self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]) -> Call:

@@ -8,6 +8,8 @@
     ├── GuideError (RuntimeError)             a guide returned something that is not a reward
     ├── EngineBusyError (RuntimeError)        the queue is full
     ├── EngineClosedError (RuntimeError)      the engine was shut down
+    ├── EngineMemoryError (MemoryError)       memory ran out while a request ran
+    ├── CheckpointError (OSError)             a training run could not write a checkpoint
     └── MissingDependencyError (ImportError)  an optional package is not installed
 
 Every message says what was got, what is allowed and what to do next.
@@ -16,9 +18,11 @@ Every message says what was got, what is allowed and what to do next.
 from __future__ import annotations
 
 __all__ = [
+    "CheckpointError",
     "ContextLengthError",
     "EngineBusyError",
     "EngineClosedError",
+    "EngineMemoryError",
     "GuideError",
     "IncompatibleModelError",
     "InvalidRequestError",
@@ -58,6 +62,14 @@ class EngineBusyError(PadError, RuntimeError):
 
 class EngineClosedError(PadError, RuntimeError):
     """The engine was shut down before or while the request ran."""
+
+
+class EngineMemoryError(PadError, MemoryError):
+    """Memory ran out while the request ran; the engine lives and takes others."""
+
+
+class CheckpointError(PadError, OSError):
+    """A checkpoint could not be written, for want of disk space for example; the one before is whole."""
 
 
 class MissingDependencyError(PadError, ImportError):

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from pad_langchain.engine.adapter import Adapter
 from pad_langchain.engine.cache import RowCache
+from pad_langchain.engine.prefix import PrefixStore
 from pad_langchain.errors import IncompatibleModelError
 
-__all__ = ["Backbone", "Rows"]
+__all__ = ["Backbone", "Rows", "Tally"]
+
+
+@dataclass
+class Tally:
+    """What a model did so far: forwards, and the prompt tokens that were run or taken from the prefix store."""
+
+    forwards: int = 0
+    prefilled: int = 0
+    reused: int = 0
 
 
 class Backbone:
@@ -29,6 +42,7 @@ class Backbone:
         self.decoder = model.base_model
         self.head = model.get_output_embeddings()
         config = model.config.get_text_config()
+        self.prefixes, self.tally = PrefixStore(), Tally()
         self.hidden_size: int = config.hidden_size
         self.vocab_size: int = self.head.weight.shape[0]
         # None where the architecture has no limit of its own
@@ -60,9 +74,12 @@ class Backbone:
             logits_BK = logits_BK + self.head.bias[candidates_BK].float()
         return self.finish(logits_BK)
 
-    def hidden(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor | None = None) -> torch.Tensor:
+    def hidden(
+        self, ids_BT: torch.Tensor, mask_BT: torch.Tensor | None = None, adapter: Adapter | None = None
+    ) -> torch.Tensor:
         """Last hidden states [B, T, D] of whole sequences, padded on the right, no cache. Safe from any thread."""
-        return self.decoder(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False).last_hidden_state
+        with adapter.on() if adapter is not None else nullcontext():
+            return self.decoder(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False).last_hidden_state
 
     def finish(self, logits: torch.Tensor) -> torch.Tensor:
         """What the architecture does after its head: scaling, soft-capping; the identity for most."""
@@ -87,57 +104,132 @@ class Backbone:
 class Rows:
     """Rows that decode together on one backbone: their KV cache, lengths and newest hidden states.
 
-    A group of rows starts with one ragged prefill, may merge into another group, steps by one token, and drops rows.
+    A group of rows starts with one ragged prefill, may merge into another group, steps by one or more tokens, and
+    drops rows. It has sections, one below the other, so that rows of different use share each forward; an adapter acts
+    on the last section alone.
     """
 
-    def __init__(self, backbone: Backbone, prompts: Sequence[Sequence[int]]) -> None:
+    def __init__(self, backbone: Backbone, *sections: Sequence[Sequence[int]], adapter: Adapter | None = None) -> None:
         """Prefill: one forward over all prompts (token ids, none empty), padded on the left.
 
-        Leaves `hidden_BD`: the hidden state each row's next token is predicted from.
+        What the prefix store knows of the prompts is not run again. Leaves `hidden_BD`: the hidden state each row's
+        next token is predicted from.
         """
-        self.backbone, self.cache = backbone, RowCache()
+        self.backbone, self.adapter, self.cache = backbone, adapter, RowCache()
+        self.sections = [len(section) for section in sections]
+        prompts = [list(prompt) for section in sections for prompt in section]
         self.lengths = [len(prompt) for prompt in prompts]
-        width = max(self.lengths)
+        # Every row runs as many tokens as the one that knows least: no holes between what is known and what is run.
+        fresh = self._load_prefixes(prompts)
+        self._place()
         ids_BT = torch.tensor(
-            [[0] * (width - len(prompt)) + list(prompt) for prompt in prompts], device=backbone.device, dtype=torch.long
+            [[0] * (fresh - len(prompt)) + prompt[-fresh:] for prompt in prompts],
+            device=backbone.device,
+            dtype=torch.long,
         )
-        self._place(width)
-        positions_BT = (torch.arange(width, device=backbone.device) - self._pad_B[:, None]).clamp_min(0)
-        self.hidden_BD = self._forward(ids_BT, positions_BT, width)
+        self.hidden_BD = self._forward(ids_BT)
+        for row, prompt in enumerate(prompts):
+            self.remember(row, prompt)
+        ran = sum(min(fresh, length) for length in self.lengths)
+        backbone.tally.prefilled += ran
+        backbone.tally.reused += sum(self.lengths) - ran
 
-    def step(self, tokens_B: torch.Tensor) -> None:
-        """Append one token to every row: one forward for all; updates `hidden_BD`."""
-        positions_B1 = (self.cache.width - self._pad_B)[:, None]
-        self.hidden_BD = self._forward(tokens_B.to(self.backbone.device)[:, None], positions_B1, self.cache.width + 1)
-        self.lengths = [length + 1 for length in self.lengths]
+    def hidden(self, section: int) -> torch.Tensor:
+        """Newest hidden states of one section's rows, [B, D]."""
+        return self.hidden_BD[self._span(section)]
+
+    def step(self, tokens_BT: torch.Tensor) -> None:
+        """Append tokens to every row, [B] or [B, T]: one forward for all; updates `hidden_BD`.
+
+        A step that raises leaves the rows as they were.
+        """
+        tokens_BT = tokens_BT.to(self.backbone.device).reshape(len(self.lengths), -1)
+        before, width = list(self.lengths), self.cache.width
+        self.lengths = [length + tokens_BT.shape[1] for length in before]
+        try:
+            self.hidden_BD = self._forward(tokens_BT)
+        except BaseException:
+            self.lengths = before
+            self.cache.crop(width)
+            raise
 
     def merge(self, other: Rows) -> None:
-        """Append another group's rows below these."""
-        self.cache.merge(other.cache)
-        self.lengths += other.lengths
-        self.hidden_BD = torch.cat([self.hidden_BD, other.hidden_BD])
-        self._place(self.cache.width)
+        """Append another group's rows, section by section, below these."""
+        order = [
+            (from_other, rows._span(section))
+            for section in range(len(self.sections))
+            for from_other, rows in ((False, self), (True, other))
+        ]
+        self.cache.merge(other.cache, order)
+        sides = (self, other)
+        self.lengths = [length for side, span in order for length in sides[side].lengths[span]]
+        self.hidden_BD = torch.cat([sides[side].hidden_BD[span] for side, span in order])
+        self.sections = [mine + theirs for mine, theirs in zip(self.sections, other.sections, strict=True)]
+        self.adapter = self.adapter or other.adapter
+        self._place()
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Keep the rows of these indices (at least one) and free what only the others needed."""
+        """Keep the rows of these indices (at least one), section after section; an index may come twice."""
+        spans = [self._span(section) for section in range(len(self.sections))]
+        self.sections = [sum(span.start <= row < span.stop for row in rows) for span in spans]
         self.lengths = [self.lengths[row] for row in rows]
         self.cache.keep(rows, max(self.lengths))
         self.hidden_BD = self.hidden_BD[torch.tensor(rows, device=self.hidden_BD.device)]
-        self._place(self.cache.width)
+        self._place()
 
-    def _place(self, width: int) -> None:
-        self._pad_B = torch.tensor([width - length for length in self.lengths], device=self.backbone.device)
-        self._padded = any(length < width for length in self.lengths)
+    def remember(self, row: int, tokens: Sequence[int]) -> None:
+        """Keep a row's KV for whoever begins with the same tokens, which are all that the row has run."""
+        self.backbone.prefixes.add(tokens, self.cache, row, self._root(row))
 
-    def _forward(self, ids_BT: torch.Tensor, positions_BT: torch.Tensor, width: int) -> torch.Tensor:
+    def _span(self, section: int) -> slice:
+        first = sum(self.sections[:section])
+        return slice(first, first + self.sections[section])
+
+    def _root(self, row: int) -> int:
+        """Whose KV a row has in the prefix store: an adapter's serial number, or 0."""
+        adapted = self.adapter is not None and row >= self._span(len(self.sections) - 1).start
+        return self.adapter.serial if self.adapter is not None and adapted else 0
+
+    def _place(self) -> None:
+        pads = [max(self.lengths) - length for length in self.lengths]
+        self._pad_B = torch.tensor(pads, device=self.backbone.device)
+        self._padded = any(pads)
+
+    def _load_prefixes(self, prompts: Sequence[Sequence[int]]) -> int:
+        """Fill the cache with what the store knows; returns how many tokens every row still has to run."""
+        store = self.backbone.prefixes
+        known = [store.find(prompt, self._root(row)) for row, prompt in enumerate(prompts)]
+        fresh = max(
+            len(prompt) - sum(block.shape[2] for block in blocks) for prompt, blocks in zip(prompts, known, strict=True)
+        )
+        width = max(self.lengths) - fresh
+        if width:
+            some = next(block for blocks in known for block in blocks)
+            self.cache.load(
+                [
+                    torch.cat(blocks, dim=2)[:, :, : len(prompt) - fresh] if len(prompt) > fresh else some[:, :, :0]
+                    for prompt, blocks in zip(prompts, known, strict=True)
+                ],
+                width,
+            )
+        return fresh
+
+    def _forward(self, ids_BT: torch.Tensor) -> torch.Tensor:
+        """Run new tokens of every row; the newest hidden states [B, D]."""
+        past, steps = self.cache.width, ids_BT.shape[1]
         mask_BT = None
         if self._padded:
-            mask_BT = torch.arange(width, device=ids_BT.device) >= self._pad_B[:, None]
-        output = self.backbone.decoder(
-            input_ids=ids_BT,
-            attention_mask=mask_BT,
-            position_ids=positions_BT,
-            past_key_values=self.cache,
-            use_cache=True,
-        )
+            mask_BT = torch.arange(past + steps, device=ids_BT.device) >= self._pad_B[:, None]
+        positions_BT = (torch.arange(past, past + steps, device=ids_BT.device) - self._pad_B[:, None]).clamp_min(0)
+        start = self._span(len(self.sections) - 1).start
+        adapted = self.adapter is not None and start < len(self.lengths)
+        with self.adapter.on(start) if self.adapter is not None and adapted else nullcontext():
+            output = self.backbone.decoder(
+                input_ids=ids_BT,
+                attention_mask=mask_BT,
+                position_ids=positions_BT,
+                past_key_values=self.cache,
+                use_cache=True,
+            )
+        self.backbone.tally.forwards += 1
         return output.last_hidden_state[:, -1]

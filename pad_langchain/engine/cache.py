@@ -7,6 +7,7 @@ garbage: an attention weight of zero times NaN would still be NaN.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -27,10 +28,20 @@ class _RowLayer(CacheLayerMixin):
         self.length = 0
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
-        self.dtype, self.device = key_states.dtype, key_states.device
-        self.keys = _room([key_states[:, :, :0]], 0)
-        self.values = _room([value_states[:, :, :0]], 0)
+        self.put([key_states[:, :, :0]], [value_states[:, :, :0]], 0)
+
+    def put(self, keys: Sequence[torch.Tensor], values: Sequence[torch.Tensor], width: int, wanted: int = 0) -> None:
+        """Make these parts [B_i, H, T_i, D] the rows, their last columns at `width` - 1."""
+        self.keys, self.values, self.length = _room(keys, width, wanted), _room(values, width, wanted), width
+        self.dtype, self.device = self.keys.dtype, self.keys.device
         self.is_initialized = True
+
+    def used(self, rows: slice | torch.Tensor = slice(None), newest: int | None = None) -> tuple[torch.Tensor, ...]:
+        """Keys and values of some rows, all columns in use or the newest ones."""
+        assert self.keys is not None
+        assert self.values is not None
+        columns = slice(0 if newest is None else self.length - newest, self.length)
+        return self.keys[rows, :, columns], self.values[rows, :, columns]
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
@@ -40,14 +51,13 @@ class _RowLayer(CacheLayerMixin):
             self.lazy_initialization(key_states, value_states)
         assert self.keys is not None
         assert self.values is not None
-        end = self.length + key_states.shape[2]
+        begin, end = self.length, self.length + key_states.shape[2]
         if end > self.keys.shape[2]:
             # Half as much again: growing stays linear in the length of the answer.
-            wanted = end + end // 2
-            self.keys = _room([self.keys[:, :, : self.length]], self.length, wanted)
-            self.values = _room([self.values[:, :, : self.length]], self.length, wanted)
-        self.keys[:, :, self.length : end] = key_states
-        self.values[:, :, self.length : end] = value_states
+            keys, values = self.used()
+            self.put([keys], [values], begin, end + end // 2)
+        self.keys[:, :, begin:end] = key_states
+        self.values[:, :, begin:end] = value_states
         self.length = end
         return self.keys[:, :, :end], self.values[:, :, :end]
 
@@ -60,29 +70,9 @@ class _RowLayer(CacheLayerMixin):
     def get_max_length(self) -> int:
         return -1
 
-    def keep(self, rows: torch.Tensor, width: int) -> None:
-        """Keep these rows and the newest `width` columns."""
-        assert self.keys is not None
-        assert self.values is not None
-        columns = slice(self.length - width, self.length)
-        self.keys = _room([self.keys[:, :, columns].index_select(0, rows)], width)
-        self.values = _room([self.values[:, :, columns].index_select(0, rows)], width)
-        self.length = width
-
-    def merge(self, other: _RowLayer) -> None:
-        """Append another layer's rows below these; the shorter side is padded on the left."""
-        assert self.keys is not None
-        assert self.values is not None
-        assert other.keys is not None
-        assert other.values is not None
-        width = max(self.length, other.length)
-        self.keys = _room([self.keys[:, :, : self.length], other.keys[:, :, : other.length]], width)
-        self.values = _room([self.values[:, :, : self.length], other.values[:, :, : other.length]], width)
-        self.length = width
-
 
 class RowCache(Cache):
-    """A transformers cache of `_RowLayer`s; `keep` and `merge` act on all layers."""
+    """A transformers cache of `_RowLayer`s; every change of rows acts on all layers."""
 
     layers: list[_RowLayer]  # type: ignore[assignment]
 
@@ -92,18 +82,47 @@ class RowCache(Cache):
     @property
     def width(self) -> int:
         """Columns in use, padding included."""
-        return self.layers[0].length
+        return self.layers[0].length if self.layers else 0
 
     def keep(self, rows: Sequence[int], width: int) -> None:
-        """Keep the rows of these indices, in this order, and the newest `width` columns."""
+        """Keep the rows of these indices, in this order, and the newest `width` columns; an index may come twice."""
         rows_B = torch.tensor(rows, device=self.layers[0].device)
         for layer in self.layers:
-            layer.keep(rows_B, width)
+            keys, values = layer.used(rows_B.to(layer.device), width)
+            layer.put([keys], [values], width)
 
-    def merge(self, other: RowCache) -> None:
-        """Append the rows of `other`, which must come from the same model."""
-        for layer, more in zip(self.layers, other.layers, strict=True):
-            layer.merge(more)
+    def merge(self, other: RowCache, order: Sequence[tuple[bool, slice]]) -> None:
+        """Take in the rows of `other`, from the same model; the narrower side is padded on the left.
+
+        Args:
+            order: which rows follow each other: (from the other side?, its rows).
+        """
+        width = max(self.width, other.width)
+        for mine, theirs in zip(self.layers, other.layers, strict=True):
+            parts = [(theirs if from_other else mine).used(rows) for from_other, rows in order]
+            mine.put([keys for keys, _ in parts], [values for _, values in parts], width)
+
+    def crop(self, max_length: int) -> None:
+        """Forget the columns from `max_length` on, in every layer that has them."""
+        for layer in self.layers:
+            layer.length = min(layer.length, max_length)
+
+    def load(self, rows: Sequence[torch.Tensor], width: int) -> None:
+        """Fill an empty cache with each row's keys and values, [2 * layers, H, T_i, D] as `read` gives them."""
+        for index in range(0, rows[0].shape[0], 2):
+            layer = _RowLayer()
+            layer.put([row[None, index] for row in rows], [row[None, index + 1] for row in rows], width)
+            self.layers.append(layer)
+
+    def read(self, row: int, begin: int, end: int) -> torch.Tensor:
+        """Columns [begin, end) of a row, keys and values of all layers stacked: a new tensor [2 * layers, H, T, D]."""
+        return torch.stack([part[0, :, begin:end] for layer in self.layers for part in layer.used(slice(row, row + 1))])
+
+    @cached_property
+    def uniform(self) -> bool:
+        """Whether all layers are alike and on one device, so that `read` can stack them."""
+        kinds = {(layer.device, part.shape[1:], part.dtype) for layer in self.layers for part in layer.used()}
+        return len(kinds) == 1
 
 
 def _room(parts: Sequence[torch.Tensor], width: int, wanted: int = 0) -> torch.Tensor:

@@ -2,14 +2,13 @@
 
     submit(Request) → Stream of TokenEvents → Completion
 
-Requests join and leave at token boundaries. One step is one forward of the base, and one of the guide if it is a
-model, for all rows.
+Requests join and leave at token boundaries. One step is one forward of the base, and one of the guide if it has a
+model of its own, for all rows.
 """
 
 from __future__ import annotations
 
 import atexit
-import copy
 import logging
 import threading
 from collections import deque
@@ -18,21 +17,17 @@ from typing import Any
 
 import torch
 
+from pad_langchain.engine.admission import Admission
 from pad_langchain.engine.backbone import Backbone
 from pad_langchain.engine.grammar import GrammarCompiler
 from pad_langchain.engine.guides import Embedder, Guide
+from pad_langchain.engine.loading import end_tokens, load_causal_lm
+from pad_langchain.engine.memory import explain_memory, out_of_memory
 from pad_langchain.engine.prompts import Prompts
 from pad_langchain.engine.step import Batch, Choice, Row
 from pad_langchain.engine.stream import Stream
-from pad_langchain.engine.text import TextStream
-from pad_langchain.engine.types import Candidate, FinishReason, Request, TokenEvent
-from pad_langchain.errors import (
-    ContextLengthError,
-    EngineBusyError,
-    EngineClosedError,
-    InvalidRequestError,
-    PadError,
-)
+from pad_langchain.engine.types import Candidate, EngineStats, FinishReason, Request, TokenEvent
+from pad_langchain.errors import EngineBusyError, EngineClosedError, InvalidRequestError, PadError
 
 __all__ = ["Engine"]
 
@@ -48,17 +43,35 @@ class Engine:
         guide: where rewards come from; None decodes the base alone.
         max_batch: rows that decode together at most; more wait, first come first served.
         max_queue: requests that may wait; one more is refused.
+        max_batch_tokens: columns of KV cache, padding included, that the rows of the batch may come to need in all;
+            requests beyond it wait, and one that alone needs more is refused.
+        prefix_tokens: keep keys and values of this many prompt tokens a model, so that later turns and other users
+            who begin alike do not run them again; 0 keeps none. The same tokens in float32; in lower precision what
+            is reused may round otherwise than what is run.
 
     Raises:
         IncompatibleModelError: the parts do not fit each other.
     """
 
     def __init__(
-        self, model: Any, tokenizer: Any, guide: Guide | None = None, *, max_batch: int = 32, max_queue: int = 1024
+        self,
+        model: Any,
+        tokenizer: Any,
+        guide: Guide | None = None,
+        *,
+        max_batch: int = 32,
+        max_queue: int = 1024,
+        max_batch_tokens: int = 131072,
+        prefix_tokens: int = 8192,
     ) -> None:
-        for name, value in (("max_batch", max_batch), ("max_queue", max_queue)):
-            if value < 1:
-                raise InvalidRequestError(f"{name} has to be an integer of at least 1, but is {value!r}.")
+        for name, value, least in (
+            ("max_batch", max_batch, 1),
+            ("max_queue", max_queue, 1),
+            ("max_batch_tokens", max_batch_tokens, 1),
+            ("prefix_tokens", prefix_tokens, 0),
+        ):
+            if value < least:
+                raise InvalidRequestError(f"{name} has to be an integer of at least {least}, but is {value!r}.")
         self.base = model if isinstance(model, Backbone) else Backbone(model)
         self.tokenizer = tokenizer
         self.prompts = Prompts(tokenizer)
@@ -68,10 +81,13 @@ class Engine:
         self.steps = 0  # forwards of the base over the whole batch, prefills not counted
         if guide is not None:
             guide.bind(self.base, self.prompts)
-        # The worker decodes while callers encode; the two must not share one tokenizer object.
-        self._backend = copy.deepcopy(tokenizer.backend_tokenizer)
-        self._eos = _end_tokens(self.base.model, tokenizer)
-        self._waiting: deque[Row] = deque()
+        # The base and, for a guide with a model of its own, that one.
+        self._models = list(dict.fromkeys((self.base, getattr(guide, "backbone", self.base))))
+        for backbone in self._models:
+            backbone.prefixes.budget = prefix_tokens
+        self._admission = Admission(self.base, self.prompts, guide, tokenizer, max_batch, max_batch_tokens)
+        self._eos = end_tokens(self.base.model, tokenizer)
+        self._waiting: deque[list[Row]] = deque()
         self._changed = threading.Condition()
         self._closed = False
         self._worker: threading.Thread | None = None
@@ -89,14 +105,16 @@ class Engine:
         embedder: Embedder | None = None,
         max_batch: int = 32,
         max_queue: int = 1024,
+        max_batch_tokens: int = 131072,
+        prefix_tokens: int = 8192,
         **model_kwargs: Any,
     ) -> Engine:
         """Load base and PersRM and put an engine on them.
 
         Args:
             model: a hub id, a folder, or a loaded causal LM (then pass its `tokenizer`).
-            reward_model: a PersRM folder or hub id (head or text), a loaded `PersRM` or `VectorHead`, "self" (the base
-                guides itself: told the preference against not told it), or None (the base alone).
+            reward_model: a PersRM folder or hub id (head, adapter or text), a loaded `PersRM` or `VectorHead`, "self"
+                (the base guides itself: told the preference against not told it), or None (the base alone).
             device: "auto" (CUDA if there is one), "cpu", "cuda", "cuda:1", …
             dtype: "auto" (bfloat16 on CUDA, float32 on the CPU), "bfloat16", "float32", … or a torch dtype.
             embedder: embeds preferences for a head; None loads the sentence embedder the head names, when first needed.
@@ -106,14 +124,20 @@ class Engine:
             ModelLoadError: a model was not found or cannot be read.
             IncompatibleModelError: base and PersRM do not fit each other.
         """
-        from pad_langchain.engine.loading import load_causal_lm
-        from pad_langchain.reward.persrm import PersRM, guide_for
+        from pad_langchain.reward.persrm import guide_for
 
         model, tokenizer = load_causal_lm(model, tokenizer, device=device, dtype=dtype, **model_kwargs)
         base = Backbone(model)
         persrm, guide = guide_for(reward_model, base, tokenizer, device=device, dtype=dtype, embedder=embedder)
-        engine = cls(base, tokenizer, guide, max_batch=max_batch, max_queue=max_queue)
-        assert persrm is None or isinstance(persrm, PersRM)
+        engine = cls(
+            base,
+            tokenizer,
+            guide,
+            max_batch=max_batch,
+            max_queue=max_queue,
+            max_batch_tokens=max_batch_tokens,
+            prefix_tokens=prefix_tokens,
+        )
         engine.persrm = persrm
         return engine
 
@@ -133,6 +157,16 @@ class Engine:
         return GrammarCompiler(self.tokenizer, self.base.vocab_size, self._eos)
 
     @property
+    def stats(self) -> EngineStats:
+        """What the models did so far."""
+        tallies = [backbone.tally for backbone in self._models]
+        return EngineStats(
+            forwards=sum(tally.forwards for tally in tallies),
+            prefilled_tokens=sum(tally.prefilled for tally in tallies),
+            reused_tokens=sum(tally.reused for tally in tallies),
+        )
+
+    @property
     def running(self) -> int:
         """Rows in the batch now."""
         batch = self._batch
@@ -146,7 +180,7 @@ class Engine:
             EngineBusyError: the queue is full.
             EngineClosedError: the engine was shut down.
         """
-        row = self._prepare(request)
+        stream, rows = self._admission.prepare(request)
         with self._changed:
             if self._closed:
                 raise EngineClosedError("The engine is closed and takes no more requests. Make a new one.")
@@ -155,18 +189,18 @@ class Engine:
                     f"{len(self._waiting)} requests are waiting, which is max_queue. Try again later, or raise "
                     f"max_queue."
                 )
-            self._waiting.append(row)
+            self._waiting.append(rows)
             if self._worker is None:
                 self._worker = threading.Thread(target=self._run, name="pad-engine", daemon=True)
                 self._worker.start()
                 # A thread inside torch while the interpreter shuts down aborts the process.
                 atexit.register(self.close)
             self._changed.notify_all()
-        return row.stream
+        return stream
 
     def count_tokens(self, request: Request) -> int:
         """Tokens of the request's prompt for the base."""
-        return len(self._prompt(request))
+        return len(self._admission.prompt(request))
 
     def close(self, timeout: float | None = 10.0) -> None:
         """Stop: requests in flight and in the queue end with EngineClosedError. Closing twice is fine.
@@ -188,64 +222,6 @@ class Engine:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    # In the caller's thread
-
-    def _prompt(self, request: Request) -> list[int]:
-        if request.prompt_ids is not None:
-            ids = list(request.prompt_ids)
-            bad = [token for token in ids if not 0 <= token < self.base.vocab_size]
-            if bad:
-                raise InvalidRequestError(
-                    f"prompt_ids has to be token ids from 0 to {self.base.vocab_size - 1}, but has {bad[:5]!r}."
-                )
-        else:
-            ids = self.prompts.render(request.messages, request.tools)
-        if not ids:
-            raise InvalidRequestError("The prompt has no tokens. Pass messages, or prompt_ids with at least one id.")
-        return ids
-
-    def _prepare(self, request: Request) -> Row:
-        """Everything that can be refused is refused here, before the request costs a neighbour anything."""
-        if request.top_k > self.base.vocab_size:
-            raise InvalidRequestError(
-                f"top_k has to be from 1 to the vocabulary's {self.base.vocab_size} tokens, but is {request.top_k!r}."
-            )
-        prompt = self._prompt(request)
-        room = request.max_tokens
-        if self.context is not None:
-            room = min(room, self.context - len(prompt))
-            if room < 1:
-                raise ContextLengthError(
-                    f"The prompt has {len(prompt)} tokens, but the model's context is {self.context} and one must be "
-                    f"left to "
-                    f"write: at most {self.context - 1} are allowed. Drop older messages or shorten the prompt."
-                )
-        plan = None
-        if request.preferences and request.beta != 0.0:
-            if self.guide is None:
-                raise InvalidRequestError(
-                    f"There is no PersRM to guide {len(request.preferences)} preferences with. Load one "
-                    f"(reward_model=), pass no "
-                    "preferences, or beta=0."
-                )
-            plan = self.guide.plan(request)
-            room = room if plan.room is None else min(room, plan.room)
-        generator = torch.Generator()
-        if request.seed is None:
-            generator.seed()
-        else:
-            generator.manual_seed(request.seed)
-        return Row(
-            request=request,
-            stream=Stream(request, len(prompt)),
-            prompt=prompt,
-            plan=plan,
-            limit=room,
-            text=TextStream(self._backend, request.stop),
-            generator=generator,
-            grammar=None if request.grammar is None else request.grammar.start(),
-        )
-
     # In the worker's thread
 
     @torch.inference_mode()
@@ -254,13 +230,14 @@ class Engine:
             try:
                 self._step()
             except Exception as error:  # the thread must live, whatever a model does
-                logger.exception("A step of %d rows failed", self.running)
-                self._fail_batch(error)
+                if not self._make_room(error):
+                    logger.exception("A step of %d rows failed", self.running)
+                    self._fail_batch(error)
         self._fail_batch(EngineClosedError("The engine was closed while the request ran."))
         with self._changed:
             waiting, self._waiting = list(self._waiting), deque()
-        for row in waiting:
-            row.stream.fail(EngineClosedError("The engine was closed before the request began."))
+        for group in waiting:
+            group[0].stream.fail(EngineClosedError("The engine was closed before the request began."))
 
     def _wait(self) -> bool:
         """Sleep until there is something to do; False when closed."""
@@ -270,7 +247,7 @@ class Engine:
 
     def _step(self) -> None:
         """One turn: cancelled rows leave, all others advance by one token, waiting rows join, everybody chooses."""
-        self._drop([row for row in self._rows() if row.stream.cancelled], "cancelled")
+        self._drop([row for row in self._rows() if row.stream.cancelled or row.stream.done], "cancelled")
         if self._batch is not None:
             self._batch.advance()
             self.steps += 1
@@ -278,13 +255,16 @@ class Engine:
         if self._batch is None:
             return
         choices = self._batch.choose()
-        leaving = []
-        for row, choice in zip(self._batch.rows, choices, strict=True):
+        leaving, finished = [], []
+        for index, (row, choice) in enumerate(zip(self._batch.rows, choices, strict=True)):
             if isinstance(choice, PadError):
                 row.stream.fail(choice)
                 leaving.append(row)
             elif self._emit(row, choice):
+                finished.append(index)
                 leaving.append(row)
+        for index in finished:
+            self._batch.remember(index)
         self._drop(leaving)
 
     def _rows(self) -> list[Row]:
@@ -298,43 +278,81 @@ class Engine:
                 row.stream.put(TokenEvent(row.index, -1, row.text.flush(), 0.0, 0.0, reason))
         gone = {id(row) for row in leaving}
         kept = [index for index, row in enumerate(self._batch.rows) if id(row) not in gone]
-        if kept:
-            self._batch.keep(kept)
-        else:
+        if not kept:
             self._batch = None
+            return
+        try:
+            self._batch.keep(kept)
+        except Exception as error:  # a half-thinned cache is useless
+            self._fail_batch(error)
 
     def _admit(self) -> None:
-        """Prefill waiting rows together; if that fails, one by one, so that only the culprit fails."""
+        """Prefill waiting requests that fit, first come first served; if that fails, one by one."""
+        groups: list[list[Row]] = []
+        rows = list(self._rows())
         with self._changed:
-            count = min(self.max_batch - self.running, len(self._waiting))
-            rows = [self._waiting.popleft() for _ in range(count)]
-        for row in rows:
-            if row.stream.cancelled:
-                row.stream.put(TokenEvent(0, -1, "", 0.0, 0.0, "cancelled"))
-        rows = [row for row in rows if not row.stream.cancelled]
-        if not rows:
+            while self._waiting:
+                group = self._waiting[0]
+                cancelled = group[0].stream.cancelled
+                if not (cancelled or self._admission.fit([*rows, *group])):
+                    break
+                self._waiting.popleft()
+                if cancelled:
+                    for row in group:
+                        row.stream.put(TokenEvent(0, -1, "", 0.0, 0.0, "cancelled"))
+                else:
+                    groups.append(group)
+                    rows += group
+        if not groups:
             return
-        for batch in self._prefill(rows):
+        try:
+            if self._batch is not None:
+                self._batch.feed_guide()
+        except Exception:
+            with self._changed:
+                self._waiting.extendleft(reversed(groups))  # they have not begun
+            raise
+        for batch in self._prefill(groups):
             if self._batch is None:
                 self._batch = batch
                 continue
             try:
                 self._batch.merge(batch)
-            except Exception as error:
-                # A half-merged cache is useless: these rows fail here, those of the batch in `_run`.
+            except Exception as error:  # a half-merged cache is useless
                 for row in batch.rows:
-                    row.stream.fail(error)
-                raise
+                    row.stream.fail(self._explained(error))
+                self._fail_batch(error)
 
-    def _prefill(self, rows: list[Row]) -> list[Batch]:
+    def _prefill(self, groups: list[list[Row]]) -> list[Batch]:
         try:
-            return [Batch(self.base, self.guide, rows)]
+            return [Batch(self.base, self.guide, groups)]
         except Exception as error:
-            if len(rows) == 1:
+            if len(groups) == 1:
                 logger.warning("A request failed in its prefill: %s", error)
-                rows[0].stream.fail(error)
+                groups[0][0].stream.fail(self._explained(error))
                 return []
-        return [batch for row in rows for batch in self._prefill([row])]
+        return [batch for group in groups for batch in self._prefill([group])]
+
+    def _make_room(self, error: Exception) -> bool:
+        """After a step ran out of memory: give up the kept prefixes, else the youngest row. False: it was not that."""
+        if not out_of_memory(error) or not self._rows():
+            return False
+        stores = [backbone.prefixes for backbone in self._models]
+        if any(map(len, stores)):
+            for store in stores:
+                store.clear()
+        else:
+            youngest = self._rows()[-1]
+            logger.warning("Out of memory with %d rows: the youngest fails", self.running)
+            youngest.stream.fail(self._explained(error))
+            self._drop([youngest])
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return True
+
+    def _explained(self, error: BaseException) -> BaseException:
+        """The error a caller gets for it."""
+        return explain_memory(error, self.running, self.max_batch, self._admission.max_batch_tokens)
 
     def _emit(self, row: Row, choice: Choice) -> bool:
         """Turn a choice into the row's next event; True when it was the last."""
@@ -358,28 +376,22 @@ class Engine:
         candidates = tuple(
             Candidate(
                 weighed.token_id,
-                self._backend.decode([weighed.token_id], skip_special_tokens=False),
+                self._admission.backend.decode([weighed.token_id], skip_special_tokens=False),
                 weighed.logprob,
                 weighed.reward,
                 weighed.score,
             )
             for weighed in choice.weighed
         )
-        event = TokenEvent(row.index, choice.token_id, text, choice.logprob, choice.reward, reason, candidates)
-        row.index, row.last = row.index + 1, choice.token_id
+        event = TokenEvent(
+            row.index, choice.token_id, text, choice.logprob, choice.reward, reason, candidates, choice.skipped
+        )
+        row.tokens.append(choice.token_id)
         row.stream.put(event)
         return reason is not None
 
     def _fail_batch(self, error: BaseException) -> None:
+        explained = self._explained(error)
         rows, self._batch = self._rows(), None
         for row in rows:
-            row.stream.fail(error)
-
-
-def _end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
-    """Every token that ends an answer: the tokenizer's and all of the generation config's."""
-    configured = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
-    ends = [configured] if isinstance(configured, int) else list(configured or [])
-    if tokenizer.eos_token_id is not None:
-        ends.append(tokenizer.eos_token_id)
-    return frozenset(ends)
+            row.stream.fail(explained)

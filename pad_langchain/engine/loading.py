@@ -8,7 +8,7 @@ import torch
 
 from pad_langchain.errors import InvalidRequestError, ModelLoadError
 
-__all__ = ["load_causal_lm", "load_tokenizer", "pick_device", "pick_dtype"]
+__all__ = ["end_tokens", "load_causal_lm", "load_tokenizer", "pick_device", "pick_dtype"]
 
 
 def pick_device(device: str) -> torch.device:
@@ -86,6 +86,15 @@ def load_tokenizer(path: Any) -> Any:
         return AutoTokenizer.from_pretrained(path)
     except (OSError, ValueError, KeyError) as error:
         raise ModelLoadError(_message("tokenizer", path, error)) from error
+
+
+def end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
+    """Every token that ends an answer: the tokenizer's and all of the generation config's."""
+    configured = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    ends = [configured] if isinstance(configured, int) else list(configured or [])
+    if tokenizer.eos_token_id is not None:
+        ends.append(tokenizer.eos_token_id)
+    return frozenset(ends)
 
 
 def _message(what: str, path: Any, error: Exception) -> str:

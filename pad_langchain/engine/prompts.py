@@ -66,6 +66,11 @@ class Prompts:
                 ) from error
         return list(encoding["input_ids"])
 
+    @property
+    def tokenizer(self) -> Any:
+        """The private copy, to be read only."""
+        return self._tokenizer
+
     def encode(self, text: str) -> list[int]:
         """Plain text to ids, nothing added."""
         with self._lock:

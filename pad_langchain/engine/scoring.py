@@ -10,28 +10,34 @@ import torch
 
 __all__ = [
     "candidate_rewards",
+    "clip_rewards",
     "combine_rewards",
     "draw",
     "guided_scores",
     "plausible",
+    "settled",
     "take_candidates",
 ]
 
 NEVER = float("-inf")
+ROUNDING = 1e-3  # nats: more than float32 loses when a reward is added to a logit
 
 
-def take_candidates(logits_BV: torch.Tensor, k_B: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def take_candidates(
+    logits_BV: torch.Tensor, k_B: torch.Tensor, most: int | None = None
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """C_K of Eq. 13: the k most likely tokens of each row under the base.
 
     Args:
         logits_BV: base logits; -inf marks a token that a grammar forbids.
         k_B: candidates wanted in each row, 1 to V.
+        most: the largest of `k_B`, where it is known: it need not be read back from the device.
 
     Returns:
         token ids [B, K], their logits [B, K] float32, best first, and `keep_BK`: False beyond a row's own k and for
         forbidden tokens.
     """
-    base_BK, candidates_BK = logits_BV.float().topk(int(k_B.max()), dim=-1)
+    base_BK, candidates_BK = logits_BV.float().topk(int(k_B.max()) if most is None else most, dim=-1)
     rank_K = torch.arange(base_BK.shape[1], device=base_BK.device)
     return candidates_BK, base_BK, (rank_K < k_B[:, None]) & (base_BK > NEVER)
 
@@ -78,6 +84,27 @@ def combine_rewards(
         return total_BK
     most_BK = zeros_BK.scatter_reduce(0, row_G[:, None].expand_as(weighted_GK), weighted_GK, "amax", include_self=False)
     return torch.where(best_B[:, None], most_BK, total_BK)
+
+
+def clip_rewards(rewards_BK: torch.Tensor, clip_B: torch.Tensor) -> torch.Tensor:
+    """Rewards within [-c, c] nats, each row with its own c; inf leaves them as they are."""
+    return torch.minimum(torch.maximum(rewards_BK, -clip_B[:, None]), clip_B[:, None])
+
+
+def settled(base_BK: torch.Tensor, keep_BK: torch.Tensor, beta_B: torch.Tensor, clip_B: torch.Tensor) -> torch.Tensor:
+    """Whether no rewards within ±c can change the best candidate: its base margin exceeds 2 |beta| c.
+
+    Args:
+        clip_B: c of each row in nats; inf: settled only where one candidate is left.
+
+    Returns:
+        booleans [B]; False where logits are NaN.
+    """
+    lonely_B = keep_BK.sum(-1) <= 1
+    if base_BK.shape[1] == 1:
+        return lonely_B
+    best_B2 = base_BK.masked_fill(~keep_BK, NEVER).topk(2, dim=-1).values
+    return lonely_B | (best_B2[:, 0] - best_B2[:, 1] > 2 * beta_B.abs() * clip_B + ROUNDING)
 
 
 def guided_scores(

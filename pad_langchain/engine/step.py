@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,13 +10,15 @@ from typing import Any
 import torch
 
 from pad_langchain.engine.backbone import Backbone, Rows
-from pad_langchain.engine.guides import Guide, GuideRows, Plan
+from pad_langchain.engine.guides import Guide, GuideRows, ModelGuide, Plan
 from pad_langchain.engine.scoring import (
     candidate_rewards,
+    clip_rewards,
     combine_rewards,
     draw,
     guided_scores,
     plausible,
+    settled,
     take_candidates,
 )
 from pad_langchain.engine.stream import Stream
@@ -44,6 +47,7 @@ class Choice:
     logprob: float
     reward: float
     weighed: tuple[Weighed, ...] = ()
+    skipped: bool = False
 
 
 @dataclass(eq=False)
@@ -58,30 +62,74 @@ class Row:
     text: TextStream
     generator: torch.Generator
     grammar: Any | None = None
-    index: int = 0
-    last: int = -1
+    tokens: list[int] = field(default_factory=list)  # chosen so far
+    _uniform: tuple[int, float] = (-1, 0.0)  # the token's place it was drawn for, and the number
     guide_rows: int = field(init=False)
+    reference_rows: int = field(init=False)
 
     def __post_init__(self) -> None:
         self.guide_rows = 0 if self.plan is None else len(self.plan.rows)
+        self.reference_rows = 0 if self.plan is None else len(self.plan.reference_rows)
+
+    @property
+    def index(self) -> int:
+        """The next token's place in the answer."""
+        return len(self.tokens)
+
+    @property
+    def uniform(self) -> float:
+        """The random number in [0, 1) that the next token is drawn with; the same however often it is asked for."""
+        if self.request.temperature > 0 and self._uniform[0] != self.index:
+            number = torch.rand((), generator=self.generator, dtype=torch.float64)
+            self._uniform = (self.index, float(number))
+        return self._uniform[1]
+
+    @property
+    def kv_rows(self) -> int:
+        """Rows of KV cache it needs: its own, and those of its guide and reference."""
+        riders = self.guide_rows if self.plan is not None and self.plan.longest else 0
+        return 1 + riders + self.reference_rows
+
+    @property
+    def kv_tokens(self) -> int:
+        """Columns its longest row of KV cache needs in the end."""
+        return max(len(self.prompt), 0 if self.plan is None else self.plan.longest) + self.limit
 
 
 class Batch:
     """Rows that decode together, with the KV caches of the base and of the guide.
 
+    The base's model has three sections of rows: the base rows, the reference rows of an adapter, and the guide rows
+    that ride in its forward. The last two are empty for other guides.
+
     Args:
-        rows: at least one; they are prefilled here, in one forward of the base and at most one of the guide.
+        groups: rows with one prompt each (samples of one request), at least one group; each group's prompt is
+            prefilled once, all in one forward of the base and at most one of the guide.
     """
 
-    def __init__(self, base: Backbone, guide: Guide | None, rows: list[Row]) -> None:
-        self.base, self.rows = base, list(rows)
-        self.base_rows = Rows(base, [row.prompt for row in rows])
+    def __init__(self, base: Backbone, guide: Guide | None, groups: Sequence[Sequence[Row]]) -> None:
+        rows = [group[0] for group in groups]
+        self.base, self.rows = base, rows
         plans = [row.plan for row in rows if row.plan is not None]
+        self._riding = isinstance(guide, ModelGuide) and guide.rides(base)
+        self.base_rows = Rows(
+            base,
+            [row.prompt for row in rows],
+            [prompt for plan in plans for prompt in plan.reference_rows],
+            [prompt for plan in plans for prompt in plan.rows] if self._riding else [],
+            adapter=guide.adapter if isinstance(guide, ModelGuide) else None,
+        )
         self.guide_rows: GuideRows | None = guide.start(base, plans) if guide is not None and plans else None
+        self._unfed: list[torch.Tensor] = []  # tokens [G] that the guide has not read, a step each
         self._arrange()
+        if any(len(group) > 1 for group in groups):
+            self.keep([index for index, group in enumerate(groups) for _ in group])
+            self.rows = [row for group in groups for row in group]
 
     def merge(self, other: Batch) -> None:
         """Append another batch's rows."""
+        self.feed_guide()
+        other.feed_guide()
         self.base_rows.merge(other.base_rows)
         if self.guide_rows is None:
             self.guide_rows = other.guide_rows
@@ -91,29 +139,42 @@ class Batch:
         self._arrange()
 
     def keep(self, kept: Sequence[int]) -> None:
-        """Keep the rows of these indices, at least one, in order."""
-        wanted = set(kept)
-        flat = [index for index, row in enumerate(self.rows) for _ in range(row.guide_rows)]
-        guide_kept = [position for position, index in enumerate(flat) if index in wanted]
-        if self.guide_rows is not None and len(guide_kept) < len(flat):
+        """Keep the rows of these indices, at least one, in order; an index may come twice."""
+        guided = [row.guide_rows for row in self.rows]
+        guide_kept = _places(guided, kept)
+        if self.guide_rows is not None and guide_kept != list(range(sum(guided))):
             if guide_kept:
                 self.guide_rows.keep(guide_kept)
+                self._unfed = [tokens_G[guide_kept] for tokens_G in self._unfed]
             else:
-                self.guide_rows = None
-        self.base_rows.keep(kept)
+                self.guide_rows, self._unfed = None, []
+        references = [row.reference_rows for row in self.rows]
+        first, second = len(self.rows), len(self.rows) + sum(references)
+        sections = [*kept, *(first + place for place in _places(references, kept))]
+        self.base_rows.keep(sections + [second + place for place in guide_kept if self._riding])
         self.rows = [self.rows[index] for index in kept]
         self._arrange()
 
     def advance(self) -> None:
-        """Feed every row its last token: one forward of the base, at most one of the guide."""
-        tokens_B = torch.tensor([row.last for row in self.rows], device=self.base.device)
-        self.base_rows.step(tokens_B)
+        """Feed every row its last token: one forward of the base; the guide reads it when it is asked next.
+
+        Does nothing where that is done already: a step that ran out of memory later is begun again.
+        """
+        if self.base_rows.lengths[0] == len(self.rows[0].prompt) + len(self.rows[0].tokens):
+            return
+        tokens_B = torch.tensor([row.tokens[-1] for row in self.rows], device=self.base.device)
+        self.base_rows.step(tokens_B[self._fed])
         if self.guide_rows is not None:
-            self.guide_rows.advance(tokens_B[self._guided_B[self._row_G]])
+            self._unfed.append(tokens_B[self._guided_B[self._row_G]])
+
+    def remember(self, index: int) -> None:
+        """Keep what the base has run of a row, for the conversation's next turn."""
+        row = self.rows[index]
+        self.base_rows.remember(index, [*row.prompt, *row.tokens][: self.base_rows.lengths[index]])
 
     def choose(self) -> list[Choice | PadError]:
         """Choose every row's next token from the hidden states at hand; a row that cannot gets its error instead."""
-        logits_BV = self.base.logits(self.base_rows.hidden_BD)
+        logits_BV = self.base.logits(self.base_rows.hidden(0))
         failures: dict[int, PadError] = {}
         for index, row in enumerate(self.rows):
             if row.grammar is not None:
@@ -121,16 +182,7 @@ class Batch:
                     logits_BV[index].masked_fill_(~row.grammar.mask().to(logits_BV.device), float("-inf"))
                 except PadError as error:
                     failures[index] = error
-        uniform_B = torch.tensor(
-            [
-                float(torch.rand((), generator=row.generator, dtype=torch.float64))
-                if row.request.temperature > 0
-                else 0.0
-                for row in self.rows
-            ],
-            dtype=torch.float64,
-            device=logits_BV.device,
-        )
+        uniform_B = torch.tensor([row.uniform for row in self.rows], dtype=torch.float64, device=logits_BV.device)
         choices: dict[int, Choice | PadError] = {}
         if self._plain:
             choices |= self._choose_plain(logits_BV, uniform_B)
@@ -170,23 +222,31 @@ class Batch:
     def _choose_guided(self, logits_BV: torch.Tensor, uniform_B: torch.Tensor) -> dict[int, Choice | PadError]:
         """Eq. 13 on each row's candidates. The tensors here have N rows: the guided ones of the batch."""
         at = self._guided_B
-        hidden_ND = self.base_rows.hidden_BD[at]
+        hidden_ND = self.base_rows.hidden(0)[at]
         # 1. candidates from the masked base logits, then the plausibility cut
-        candidates_NK, base_NK, keep_NK = take_candidates(logits_BV[at], self._k_B[at])
+        candidates_NK, base_NK, keep_NK = take_candidates(logits_BV[at], self._k_B[at], self._most)
         if self.base.head.weight.dtype != torch.float32:
             # The reward is a difference: both sides must be as exact as the guide's, which are float32.
             base_NK = self.base.candidate_logits(hidden_ND, candidates_NK)
         keep_NK = plausible(base_NK, keep_NK, self._alpha_B[at])
         # 2. rewards of every guide row, brought together for each request
-        rewards_NK, sound_N = self._rewards(hidden_ND, candidates_NK, base_NK, keep_NK)
+        rewards_NK, skipped_N = self._rewards(hidden_ND, candidates_NK, base_NK, keep_NK)
+        sound_N = torch.isfinite(rewards_NK).all(-1)
+        rewards_NK = clip_rewards(rewards_NK, self._clip_B[at])
         # 3. scores and choice
         scores_NK = guided_scores(base_NK, rewards_NK, self._beta_B[at], keep_NK)
         place_N = draw(scores_NK, self._temperature_B[at], self._top_p_B[at], uniform_B[at])[:, None]
-        token_N = candidates_NK.gather(1, place_N)[:, 0].tolist()
-        logprob_N = scores_NK.log_softmax(-1).gather(1, place_N)[:, 0].tolist()
-        reward_N = rewards_NK.gather(1, place_N)[:, 0].tolist()
+        columns = (
+            candidates_NK.gather(1, place_N)[:, 0],
+            scores_NK.log_softmax(-1).gather(1, place_N)[:, 0],
+            rewards_NK.gather(1, place_N)[:, 0],
+            sound_N,
+            skipped_N,
+        )
+        # One transfer: each is a wait for the device.
+        told_N5 = torch.stack([column.double() for column in columns], dim=1).tolist()
         out: dict[int, Choice | PadError] = {}
-        for n, (index, sound) in enumerate(zip(self._guided, sound_N.tolist(), strict=True)):
+        for n, (index, (token, logprob, reward, sound, skipped)) in enumerate(zip(self._guided, told_N5, strict=True)):
             row = self.rows[index]
             if not sound:
                 preferences = [preference.text for preference in row.request.preferences]
@@ -201,28 +261,46 @@ class Batch:
                 total = logits_BV[index].logsumexp(-1)
                 order = scores_NK[n].argsort(descending=True, stable=True)[:wanted]
                 order = order[keep_NK[n][order]]
-                columns = (candidates_NK[n], base_NK[n] - total, rewards_NK[n], scores_NK[n])
+                parts = (candidates_NK[n], base_NK[n] - total, rewards_NK[n], scores_NK[n])
                 weighed = tuple(
-                    Weighed(*values) for values in zip(*(column[order].tolist() for column in columns), strict=True)
+                    Weighed(*values) for values in zip(*(part[order].tolist() for part in parts), strict=True)
                 )
-            out[index] = Choice(token_N[n], logprob_N[n], reward_N[n], weighed)
+            out[index] = Choice(int(token), logprob, reward, weighed, bool(skipped))
         return out
 
     def _rewards(
         self, hidden_ND: torch.Tensor, candidates_NK: torch.Tensor, base_NK: torch.Tensor, keep_NK: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Combined rewards [N, K], and which rows' guides returned finite numbers [N]."""
-        if self._grammars and bool((keep_NK.sum(-1) <= 1).all()):
-            # One legal token each: its reward is 0 whatever the guide says.
-            return torch.zeros_like(base_NK), torch.ones(len(base_NK), dtype=torch.bool, device=base_NK.device)
+        """Combined rewards [N, K], and which rows lazy guidance settled without them [N]."""
+        at = self._guided_B
+        skipped_N = self._lazy_B[at]
+        if self._lazy or self._grammars:
+            # One legal token is settled as well: its reward is 0 whatever the guide says.
+            settled_N = settled(base_NK, keep_NK, self._beta_B[at], torch.where(skipped_N, self._clip_B[at], math.inf))
+            skipped_N = skipped_N & settled_N
+            if bool(settled_N.all()):
+                return torch.zeros_like(base_NK), skipped_N
         assert self.guide_rows is not None
+        self.feed_guide()
         row_G = self._row_G
         keep_GK, base_GK = keep_NK[row_G], base_NK[row_G]
-        guide_GK, own_GK = self.guide_rows.logits(hidden_ND[row_G], candidates_NK[row_G], self._any_own)
+        candidates_GK = candidates_NK[row_G]
+        hidden_GD = self.base_rows.hidden(2) if self._riding else hidden_ND[row_G]
+        guide_GK, own_GK = self.guide_rows.logits(hidden_GD, candidates_GK, self._any_own, keep_GK)
+        if self._apart:
+            own_GK, at_G = base_GK.clone(), self._apart_G
+            own_GK[at_G] = self.base.candidate_logits(self.base_rows.hidden(1), candidates_GK[at_G])
         reference_GK = base_GK if own_GK is None else torch.where(self._own_N[row_G][:, None], own_GK, base_GK)
         rewards_GK = candidate_rewards(guide_GK, reference_GK, keep_GK)
         rewards_NK = combine_rewards(rewards_GK, self._weight_G, row_G, self._best_N)
-        return rewards_NK, torch.isfinite(rewards_NK).all(-1)
+        # A row's answer must not tell whether a neighbour needed the guide.
+        return rewards_NK.masked_fill(skipped_N[:, None], 0.0), skipped_N
+
+    def feed_guide(self) -> None:
+        """Let the guide read what it has not read: one forward, however many tokens."""
+        if self.guide_rows is not None and self._unfed:
+            self.guide_rows.advance(torch.stack(self._unfed, dim=1))
+            self._unfed = []
 
     def _arrange(self) -> None:
         """Settings as tensors, made again whenever rows join or leave. N and G count guided rows only."""
@@ -230,6 +308,7 @@ class Batch:
         requests = [row.request for row in rows]
         self._guided = [index for index, row in enumerate(rows) if row.guide_rows]
         self._plain = [index for index, row in enumerate(rows) if not row.guide_rows]
+        self._lazy = any(request.lazy for request in requests)
         self._grammars = any(row.grammar is not None for row in rows)
         guided = [rows[index] for index in self._guided]
         self._any_own = any(row.request.reference == "reference" for row in guided)
@@ -239,12 +318,28 @@ class Batch:
 
         self._guided_B = tensor(self._guided, torch.long)
         self._plain_B = tensor(self._plain, torch.long)
+        self._most = max((row.request.top_k for row in guided), default=0)
         self._k_B = tensor([request.top_k for request in requests], torch.long)
         self._beta_B = tensor([request.beta for request in requests], torch.float32)
         self._alpha_B = tensor([request.alpha for request in requests], torch.float32)
+        self._clip_B = tensor([request.clip or math.inf for request in requests], torch.float32)
+        self._lazy_B = tensor([request.lazy for request in requests], torch.bool)
         self._temperature_B = tensor([request.temperature for request in requests], torch.float32)
         self._top_p_B = tensor([request.top_p for request in requests], torch.float32)
+        self._apart = [
+            g for g, apart in enumerate(row.reference_rows > 0 for row in rows for _ in range(row.guide_rows)) if apart
+        ]
+        self._apart_G = tensor(self._apart, torch.long)
+        riders = [index for index, row in enumerate(rows) for _ in range(row.guide_rows) if self._riding]
+        references = [index for index, row in enumerate(rows) for _ in range(row.reference_rows)]
+        self._fed = torch.tensor([*range(len(rows)), *references, *riders], device=self.base.device)
         self._row_G = tensor([n for n, row in enumerate(guided) for _ in range(row.guide_rows)], torch.long)
         self._weight_G = tensor([weight for row in guided if row.plan for weight in row.plan.weights], torch.float32)
         self._best_N = tensor([row.request.combine == "max" for row in guided], torch.bool)
         self._own_N = tensor([row.request.reference == "reference" for row in guided], torch.bool)
+
+
+def _places(counts: Sequence[int], kept: Sequence[int]) -> list[int]:
+    """Where the parts of the kept rows are, if row i has counts[i] parts, all in one list."""
+    first = [sum(counts[:index]) for index in range(len(counts))]
+    return [place for index in kept for place in range(first[index], first[index] + counts[index])]

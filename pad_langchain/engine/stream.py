@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from pad_langchain.engine.types import FinishReason, Request, TokenEvent
 
-__all__ = ["Completion", "Stream"]
+__all__ = ["BestOf", "Completion", "Stream"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,8 @@ class Completion:
         events: the stream it was joined from.
         finish_reason: "stop", "length" or "cancelled".
         prompt_tokens, completion_tokens: counts for the base model.
-        mean_reward: r averaged over the tokens, nats a token; 0.0 without a condition.
+        mean_reward: r averaged over the tokens the guide was asked about, nats a token; 0.0 without a condition.
+        skipped: share of the tokens for which lazy guidance did not ask the guide, 0 to 1.
     """
 
     text: str
@@ -33,6 +34,7 @@ class Completion:
     prompt_tokens: int
     completion_tokens: int
     mean_reward: float
+    skipped: float = 0.0
 
 
 class Stream:
@@ -45,7 +47,7 @@ class Stream:
     def __init__(self, request: Request, prompt_tokens: int) -> None:
         self.request = request
         self.prompt_tokens = prompt_tokens
-        self.cancelled = False
+        self._cancelled = False
         self._events: list[TokenEvent] = []
         self._error: BaseException | None = None
         self._done = False
@@ -54,13 +56,18 @@ class Stream:
         self._wakers: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
 
     @property
+    def cancelled(self) -> bool:
+        """Whether nobody wants the rest."""
+        return self._cancelled
+
+    @property
     def done(self) -> bool:
         """Whether the last event is there, or an error."""
         return self._done
 
     def cancel(self) -> None:
         """Ask the engine to stop; the row is free within two steps, the finish_reason "cancelled"."""
-        self.cancelled = True
+        self._cancelled = True
 
     def result(self, timeout: float | None = None) -> Completion:
         """Wait for the end and join the events.
@@ -131,6 +138,7 @@ class Stream:
     def _join(self) -> Completion:
         events = tuple(self._events)
         tokens = [event for event in events if event.token_id >= 0]
+        skipped = sum(event.skipped for event in tokens)
         reason = events[-1].finish_reason
         assert reason is not None
         return Completion(
@@ -140,7 +148,8 @@ class Stream:
             finish_reason=reason,
             prompt_tokens=self.prompt_tokens,
             completion_tokens=len(tokens),
-            mean_reward=sum(event.reward for event in tokens) / len(tokens) if tokens else 0.0,
+            mean_reward=sum(event.reward for event in tokens) / max(1, len(tokens) - skipped),
+            skipped=skipped / max(1, len(tokens)),
         )
 
     # The engine's side, called from its thread.
@@ -167,3 +176,45 @@ class Stream:
             for loop, wake in self._wakers:
                 with contextlib.suppress(RuntimeError):  # the reader's event loop is closed
                     loop.call_soon_threadsafe(wake.set)
+
+
+class BestOf:
+    """Several answers to one request: when all are there, the events of the best one go to the caller's stream.
+
+    The best has the highest total reward; of two alike, the one that was drawn first.
+
+    Args:
+        stream: the caller's.
+        count: samples to decode; each fills one of `samples`.
+    """
+
+    def __init__(self, stream: Stream, count: int) -> None:
+        self.stream = stream
+        self.samples: list[Stream] = [_Sample(self) for _ in range(count)]
+
+    def finished(self, sample: Stream) -> None:
+        """One of the samples ended."""
+        if sample._error is not None:
+            self.stream.fail(sample._error)
+        elif all(one.done for one in self.samples):
+            best = max(self.samples, key=lambda one: sum(event.reward for event in one._events))
+            for event in best._events:
+                self.stream.put(event)
+
+
+class _Sample(Stream):
+    """The stream of one sample, which only its group reads."""
+
+    def __init__(self, group: BestOf) -> None:
+        super().__init__(group.stream.request, group.stream.prompt_tokens)
+        self._group = group
+
+    @property
+    def cancelled(self) -> bool:
+        return self._group.stream.cancelled or self._group.stream.done
+
+    def _change(self, event: TokenEvent | None, error: BaseException | None) -> None:
+        before = self._done
+        super()._change(event, error)
+        if self._done and not before:
+            self._group.finished(self)

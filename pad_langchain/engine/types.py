@@ -11,7 +11,7 @@ import numpy as np
 
 from pad_langchain.errors import InvalidRequestError
 
-__all__ = ["Candidate", "FinishReason", "Request", "TokenEvent", "WeightedPreference"]
+__all__ = ["Candidate", "EngineStats", "FinishReason", "Request", "TokenEvent", "WeightedPreference"]
 
 FinishReason = Literal["stop", "length", "tool_calls", "cancelled"]
 
@@ -61,6 +61,11 @@ class Request:
         combine: several preferences add up ("sum") or the best counts ("max").
         candidates: report this many of the candidates passed over in every event, 0 to top_k.
         grammar: a compiled grammar that masks illegal tokens before the candidates are taken (see `engine.grammar`).
+        clip: bound c of the combined reward: r is taken within ±c nats, c > 0; None leaves it free.
+        lazy: do not ask the guide at a step that rewards within ±clip cannot change; the same tokens for fewer
+            forwards of a guide with a model of its own. Greedy only, needs `clip`.
+        best_of: decode this many samples side by side and give the one with the highest total reward; its events come
+            when all samples are done. Needs preferences and a temperature above 0.
 
     Raises:
         InvalidRequestError: a value is out of range; the message names it.
@@ -82,6 +87,9 @@ class Request:
     combine: Literal["sum", "max"] = "sum"
     candidates: int = 0
     grammar: Any | None = None
+    clip: float | None = None
+    lazy: bool = False
+    best_of: int = 1
 
     def __post_init__(self) -> None:
         if not self.messages and not self.prompt_ids:
@@ -106,6 +114,20 @@ class Request:
         _check(self.reference in ("base", "reference"), "reference", self.reference, "'base' or 'reference'")
         _check(self.combine in ("sum", "max"), "combine", self.combine, "'sum' or 'max'")
         _check(0 <= self.candidates <= self.top_k, "candidates", self.candidates, f"0 to top_k ({self.top_k})")
+        bounded = self.clip is None or 0.0 < self.clip < math.inf
+        _check(bounded, "clip", self.clip, "a finite number above 0, or None")
+        if self.lazy and (self.clip is None or self.temperature > 0):
+            raise InvalidRequestError(
+                f"lazy guidance needs clip and temperature 0, but clip is {self.clip!r} and temperature "
+                f"{self.temperature!r}. Set both, or lazy=False."
+            )
+        many = self.best_of
+        _check(isinstance(many, int) and many >= 1, "best_of", many, "an integer of at least 1")
+        if many > 1 and not (self.preferences and self.temperature > 0):
+            raise InvalidRequestError(
+                f"best_of={many!r} compares samples by their reward: it needs preferences (got "
+                f"{len(self.preferences)}) and a temperature above 0 (got {self.temperature!r})."
+            )
 
 
 @dataclass(frozen=True)
@@ -134,6 +156,8 @@ class TokenEvent:
         reward: r(token), summed over the condition with its weights (nats); 0.0 without a condition.
         finish_reason: None until the last event.
         candidates: the candidates weighed, best first, as many as the request asked for.
+        skipped: lazy guidance did not ask the guide: rewards here are 0.0 and the logprob is the base's over the
+            candidates.
     """
 
     index: int
@@ -143,6 +167,22 @@ class TokenEvent:
     reward: float
     finish_reason: FinishReason | None = None
     candidates: tuple[Candidate, ...] = ()
+    skipped: bool = False
+
+
+@dataclass(frozen=True)
+class EngineStats:
+    """What an engine's models did so far.
+
+    Args:
+        forwards: forwards of the base and of a guide with a model of its own, prefills included.
+        prefilled_tokens: prompt tokens that were run.
+        reused_tokens: prompt tokens whose keys and values were known from an earlier prompt or turn.
+    """
+
+    forwards: int
+    prefilled_tokens: int
+    reused_tokens: int
 
 
 def _check(ok: bool, name: str, got: object, allowed: str) -> None:

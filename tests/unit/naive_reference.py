@@ -28,10 +28,14 @@ class NaiveHead:
 
 @dataclass
 class NaiveText:
-    """The text guide: its own model, and W (with bias) as a linear map."""
+    """The text guide: its own model, and W (with bias) as a linear map.
+
+    `reference_model` is what `reference="reference"` compares with; None: the model itself with W = identity.
+    """
 
     model: Any
     value_head: Any
+    reference_model: Any | None = None
 
 
 def render(tokenizer: Any, user: str) -> list[int]:
@@ -53,6 +57,7 @@ def naive_decode(
     reference: str,
     combine: str,
     max_tokens: int,
+    clip: float = math.inf,
 ) -> tuple[list[int], list[float]]:
     """Greedy tokens and the reward of each."""
     tokens: list[int] = []
@@ -80,7 +85,7 @@ def naive_decode(
                 for weight, own, ref in rows
             ]
             join = sum if combine == "sum" else max
-            r = [join(column) for column in zip(*ratios, strict=True)]
+            r = [min(max(join(column), -clip), clip) for column in zip(*ratios, strict=True)]
             scores = [z[a] + beta * r[i] for i, a in enumerate(candidates)]
             place = max(range(len(scores)), key=scores.__getitem__)
             token, reward = candidates[place], r[place]
@@ -122,6 +127,8 @@ def guide_rows(
         prompt = render(tokenizer, PERSRM_PROMPT.format(text, user))
         own_hidden, own_logits = forward(guide.model, prompt + tokens)
         steered = guide.value_head.weight @ own_hidden + guide.value_head.bias
+        if guide.reference_model is not None:
+            own_logits = forward(guide.reference_model, prompt + tokens)[1]
         own_reference = own_logits[candidates].tolist() if reference == "reference" else None
         rows.append((weight, guide.model.lm_head(steered)[candidates].tolist(), own_reference))
     return rows

@@ -294,6 +294,23 @@ def test_model_keyword_answers_with_another_model(llm, tmp_path):
     assert answer.text == ChatPAD(model=str(other), reward_model=None, max_tokens=12).invoke(QUESTION).text
 
 
+def test_calls_may_clip_be_lazy_and_take_the_best_of_several(llm):
+    wish = {"preference": WISHES["ada"]}
+    free = llm.invoke(QUESTION, **wish)
+    assert llm.invoke(QUESTION, clip=100.0, lazy=True, **wish).text == free.text
+    assert llm.invoke(QUESTION, clip=1e-6, **wish).text == llm.invoke(QUESTION).text
+    hot = {"temperature": 1.0, "seed": 3, **wish}
+
+    def total(answer):
+        return answer.response_metadata["pad"]["mean_reward"] * answer.usage_metadata["output_tokens"]
+
+    one, best = llm.invoke(QUESTION, **hot), llm.invoke(QUESTION, best_of=6, **hot)
+    assert total(best) >= total(one)
+    assert "".join(chunk.text for chunk in llm.stream(QUESTION, best_of=6, **hot)) == best.text
+    with pytest.raises(InvalidRequestError, match="best_of"):
+        llm.invoke(QUESTION, best_of=2, **wish)
+
+
 # ---- batching, async, cancelling
 
 

@@ -17,6 +17,8 @@ from pad_langchain import errors
         (errors.GuideError, RuntimeError),
         (errors.EngineBusyError, RuntimeError),
         (errors.EngineClosedError, RuntimeError),
+        (errors.EngineMemoryError, MemoryError),
+        (errors.CheckpointError, OSError),
         (errors.MissingDependencyError, ImportError),
     ],
 )

@@ -25,6 +25,7 @@ def test_pinned_names():
         "InvalidRequestError",
         "MissingDependencyError",
         "ModelLoadError",
+        "PADForCausalLM",
         "PadError",
         "PersRM",
         "__version__",

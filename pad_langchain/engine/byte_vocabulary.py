@@ -1,0 +1,121 @@
+"""A byte-level BPE as bytes: what each token says, which tokens say a text, and how far a growing text is settled."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from bisect import bisect_left
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from pad_langchain.errors import IncompatibleModelError
+
+__all__ = ["ByteVocabulary"]
+
+# The byte-level alphabet of GPT-2: printable bytes stand for themselves, the other 68 follow from U+0100 on.
+_PRINTABLE = [*range(33, 127), *range(161, 173), *range(174, 256)]
+_OTHERS = [byte for byte in range(256) if byte not in _PRINTABLE]
+_LETTERS = {byte: chr(byte) for byte in _PRINTABLE} | {byte: chr(256 + n) for n, byte in enumerate(_OTHERS)}
+_BYTES = {letter: byte for byte, letter in _LETTERS.items()}
+# Bytes that are no UTF-8 (or not yet) are decoded to these and stay apart from text.
+_RAW = re.compile("([\udc80-\udcff]+)")
+# The beginning of a character of two, three or four bytes.
+_UNFINISHED = re.compile(rb"([\xc2-\xdf]|[\xe0-\xef][\x80-\xbf]?|[\xf0-\xf4][\x80-\xbf]{0,2})\Z")
+
+
+class ByteVocabulary:
+    """The tokens of a byte-level BPE as bytes.
+
+    Args:
+        tokenizer: a transformers tokenizer with a `tokenizers` backend.
+        ends: token ids that end an answer, besides the tokenizer's own.
+
+    Raises:
+        IncompatibleModelError: not a byte-level BPE.
+    """
+
+    def __init__(self, tokenizer: Any, ends: Sequence[int] = ()) -> None:
+        self._backend = copy.deepcopy(tokenizer.backend_tokenizer)
+        _check_kind(type(tokenizer).__name__, json.loads(self._backend.to_str()))
+        # Tokens with a meaning beyond their text; in a text they are written with ordinary tokens.
+        added = self._backend.get_added_tokens_decoder()
+        self.special: dict[int, str] = {index: token.content for index, token in added.items()}
+        self.ends = sorted({*ends, *([] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id])})
+        self.tokens: dict[int, bytes] = {
+            index: bytes(_BYTES[letter] for letter in token)
+            for token, index in self._backend.get_vocab(with_added_tokens=False).items()
+            if index not in self.special
+        }
+        self.by_bytes = sorted(self.tokens, key=self.tokens.__getitem__)  # ids
+        self._sorted = [self.tokens[index] for index in self.by_bytes]
+        self.encode = lru_cache(maxsize=4096)(self._encode)
+
+    def starting_with(self, prefix: bytes) -> tuple[int, int]:
+        """Which tokens start with `prefix`: a range of `by_bytes`."""
+        after = prefix.rstrip(b"\xff")
+        end = bisect_left(self._sorted, after[:-1] + bytes([after[-1] + 1])) if after else len(self._sorted)
+        return bisect_left(self._sorted, prefix), end
+
+    def _encode(self, text: bytes) -> tuple[int, ...]:
+        """The tokens that this tokenizer writes a text with; bytes that are no UTF-8 are written apart."""
+        return tuple(token.id for piece, _ in self._pieces(text) for token in self._write(piece))
+
+    def settle(self, text: bytes) -> tuple[list[int], bytes]:
+        """The tokens of a growing text that no continuation changes, up to a boundary of pre-tokens, and the rest.
+
+        A boundary may still move while the pre-token after it grows ("don" + "'l" becomes "don" + "'ll" for one
+        tokenizer and "don'll" for another), so it counts as settled where there is white space at it and something
+        else after it, or a whole pre-token between it and the last; never inside a number.
+        """
+        finished = _UNFINISHED.sub(b"", text)  # the rest may become any kind of character
+        decoded = finished.decode("utf-8", "surrogateescape")
+        pieces = self._pieces(finished)
+        starts = [start for _, start in pieces]
+        ends = [*starts, len(decoded)][1:]
+        solid = [start for start, end in zip(starts, ends, strict=True) if decoded[start:end].strip()]
+        for place in reversed([start for start in starts if solid and 0 < start <= solid[-1]]):
+            around = decoded[place - 1 : place + 1]
+            spaced = around[0].isspace() or around[1].isspace()
+            if (spaced or place < solid[-1]) and not (around[0].isnumeric() and around[1].isnumeric()):
+                before = [token.id for piece, start in pieces if start < place for token in self._write(piece)]
+                return before, text[len(decoded[:place].encode("utf-8", "surrogateescape")) :]
+        return [], text
+
+    def _write(self, piece: str) -> Any:
+        return self._backend.model.tokenize(piece)
+
+    def _pieces(self, text: bytes) -> list[tuple[str, int]]:
+        """The pre-tokens of a text in the byte-level alphabet, each with the character it starts at."""
+        pieces: list[tuple[str, int]] = []
+        start = 0
+        for segment in _RAW.split(text.decode("utf-8", "surrogateescape")):
+            if _RAW.match(segment):
+                pieces.append(("".join(_LETTERS[byte] for byte in segment.encode("utf-8", "surrogateescape")), start))
+            elif segment:
+                split = self._backend.pre_tokenizer.pre_tokenize_str(segment)
+                pieces += [(piece, start + begin) for piece, (begin, _) in split]
+            start += len(segment)
+        return pieces
+
+
+def _check_kind(name: str, settings: dict[str, Any]) -> None:
+    model, splitting = settings["model"], json.dumps(settings["pre_tokenizer"] or {})
+    added = {token["content"] for token in settings["added_tokens"]}
+    problem = None
+    if model["type"] != "BPE" or model.get("byte_fallback") or '"ByteLevel"' not in splitting:
+        problem = f"is {model['type']}{' with byte fallback' if model.get('byte_fallback') else ''}, not byte-level"
+    elif '"add_prefix_space": true' in splitting:
+        problem = "puts a space before every text"
+    elif missing := [byte for byte in range(256) if _LETTERS[byte] not in model["vocab"]]:
+        problem = f"has no token for {len(missing)} bytes ({bytes(missing[:3])!r}, …)"
+    elif strange := [token for token in model["vocab"] if token not in added and not set(token) <= _BYTES.keys()]:
+        problem = f"has tokens that are not bytes ({strange[:3]!r})"
+    elif blanks := [token for token in sorted(added) if token.isspace()]:
+        problem = f"has added tokens for white space ({blanks[:3]!r})"
+    if problem:
+        raise IncompatibleModelError(
+            f"Base and PersRM have different tokenizers, and {name} {problem}. To compare them as bytes both have to "
+            "be byte-level BPEs, as of Llama 3, Qwen or GPT. Use a PersRM with the base's tokenizer."
+        )

@@ -1,0 +1,32 @@
+"""What running out of memory looks like, and what a caller is told about it."""
+
+from __future__ import annotations
+
+import torch
+
+from pad_langchain.errors import EngineMemoryError
+
+__all__ = ["explain_memory", "out_of_memory"]
+
+# How torch's CPU allocator and older CUDA paths say it: a plain RuntimeError.
+SIGNS = ("out of memory", "can't allocate memory", "not enough memory")
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on any device."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in SIGNS)
+
+
+def explain_memory(error: BaseException, rows: int, max_batch: int, max_batch_tokens: int) -> BaseException:
+    """The error a caller gets: an `EngineMemoryError` where memory ran out, any other as it is."""
+    if not out_of_memory(error):
+        return error
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    told = EngineMemoryError(
+        f"Memory ran out while the request ran, with {rows} rows in the batch: {reason} Lower max_tokens, or the "
+        f"engine's max_batch ({max_batch}) or max_batch_tokens ({max_batch_tokens})."
+    )
+    told.__cause__ = error
+    return told

@@ -1,0 +1,139 @@
+"""Keys and values of a common beginning are computed once, for other users and later turns, and change nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from pad_langchain.engine.backbone import Backbone, Rows
+from pad_langchain.engine.cache import RowCache
+from pad_langchain.engine.engine import Engine
+from pad_langchain.engine.guides import ModelGuide
+from pad_langchain.engine.prefix import BLOCK, PrefixStore
+from pad_langchain.engine.prompts import Prompts
+from pad_langchain.engine.types import Request, WeightedPreference
+from pad_langchain.errors import InvalidRequestError
+from pad_langchain.testing import TinyPair, tiny_model, tiny_pair
+
+SYSTEM = {"role": "system", "content": "please be concise, formal and polite when you answer my question"}
+
+
+@pytest.fixture(scope="module")
+def pair() -> TinyPair:
+    return tiny_pair()
+
+
+def filled(tokens: list[int], *, seed: int = 0) -> RowCache:
+    cache = RowCache()
+    states = torch.randn(1, 2, len(tokens), 4, generator=torch.Generator().manual_seed(seed))
+    cache.update(states, states + 1, 0)
+    return cache
+
+
+def test_a_store_finds_the_longest_common_beginning() -> None:
+    store = PrefixStore(1000)
+    first = list(range(50))
+    cache = filled(first)
+    store.add(first, cache, 0)
+    assert len(store) == 3 * BLOCK
+    found = torch.cat(store.find([*range(40), 99, 99, 99]), dim=2)
+    assert torch.equal(found, cache.read(0, 0, 2 * BLOCK))
+    assert store.find(first[: 2 * BLOCK])[1:] == []  # one token is left to run
+    assert store.find([7, *first]) == []
+    assert store.find(first, root=5) == []  # an adapter's KV is not the plain model's
+    store.add(first, cache, 0, root=5)
+    assert len(store.find(first, root=5)) == 3
+    # another sequence shares the common beginning
+    store.add([*range(33), *[7] * 17], filled([0] * 50), 0)
+    assert len(store) == 7 * BLOCK
+
+
+def test_a_full_store_forgets_the_ends_of_what_is_used_least() -> None:
+    store = PrefixStore(5 * BLOCK)
+    old, new = [1] * (3 * BLOCK), [2] * (3 * BLOCK)
+    store.add(old, filled(old), 0)
+    store.add(new, filled(new), 0)
+    assert len(store) == 5 * BLOCK
+    assert (len(store.find([*old, 0])), len(store.find([*new, 0]))) == (2, 3)
+    huge = [3] * (9 * BLOCK)
+    store.add(huge, filled(huge), 0)
+    assert (len(store), len(store.find(huge))) == (5 * BLOCK, 5)
+    closed = PrefixStore(0)
+    closed.add(old, filled(old), 0)
+    assert len(closed) == 0
+
+
+def test_rows_that_reuse_equal_rows_that_do_not(pair: TinyPair) -> None:
+    """Ragged prompts that know nothing, something and nearly all of themselves, in one prefill."""
+    base = Backbone(pair.model)
+    base.prefixes.budget = 1000
+    generator = torch.Generator().manual_seed(0)
+    known = torch.randint(0, 400, (90,), generator=generator).tolist()
+    with torch.inference_mode():
+        Rows(base, [known])
+        for prompts, reused in (
+            ([[*known, 5]], 80),
+            ([known[:40], [*known[:70], 5, 6, 7], known], 30 + 63 + 80),
+            ([known, [9] * 30, [8]], 60),
+            ([[4] * 95, known], 0),
+        ):
+            before = base.tally.reused
+            rows = Rows(base, prompts)
+            assert base.tally.reused - before == reused
+            rows.step(torch.arange(len(prompts)))
+            for row, prompt in enumerate(prompts):
+                alone_D = base.hidden(torch.tensor([[*prompt, row]]))[0, -1]
+                assert torch.allclose(rows.hidden_BD[row], alone_D, atol=2e-5)
+
+
+def ask(*turns: str, preference: str | None = None, **kwargs: Any) -> Request:
+    roles = ("user", "assistant")
+    messages = [SYSTEM, *({"role": roles[index % 2], "content": turn} for index, turn in enumerate(turns))]
+    preferences = [] if preference is None else [WeightedPreference(preference)]
+    return Request(messages=messages, preferences=preferences, max_tokens=20, **kwargs)
+
+
+@pytest.mark.parametrize("kind", ["head", "model", "self"])
+def test_an_engine_runs_a_common_beginning_once_and_writes_the_same(pair: TinyPair, kind: str) -> None:
+    def engine(prefix_tokens: int) -> Engine:
+        if kind == "self":
+            return Engine.from_pretrained(pair.model, "self", tokenizer=pair.tokenizer, prefix_tokens=prefix_tokens)
+        guide: Any = pair.guide()
+        if kind == "model":
+            guide = ModelGuide(Backbone(tiny_model(7)), Prompts(pair.tokenizer))
+        return Engine(pair.model, pair.tokenizer, guide, prefix_tokens=prefix_tokens)
+
+    questions = ("what is an element?", "why is the sky blue? " * 3, "who are you?")
+    requests = [ask(question, preference="be polite and formal") for question in questions]
+    with engine(0) as forgetful, engine(4096) as engine_:
+        expected = [forgetful.submit(request).result(60) for request in requests]
+        assert forgetful.stats.reused_tokens == 0
+        assert [engine_.submit(request).result(60).token_ids for request in requests] == [
+            done.token_ids for done in expected
+        ]
+        stats = engine_.stats
+        prompts = forgetful.stats.prefilled_tokens
+        assert stats.reused_tokens + stats.prefilled_tokens == prompts
+        assert stats.reused_tokens > prompts / 8
+        # the next turn runs what is new, and at most a block of what is not
+        history = [*engine_.prompts.render(requests[0].messages), *expected[0].token_ids]
+        turn = Request(prompt_ids=[*history, 5, 6, 7], max_tokens=20)
+        assert engine_.submit(turn).result(60).token_ids == forgetful.submit(turn).result(60).token_ids
+        assert engine_.stats.prefilled_tokens - stats.prefilled_tokens <= BLOCK + 3
+
+
+def test_a_late_joiner_reuses_what_a_neighbour_is_running(pair: TinyPair) -> None:
+    requests = [ask("what is an element?", "it is short", f"and {index}?") for index in range(6)]
+    with Engine(pair.model, pair.tokenizer, prefix_tokens=0) as engine:
+        expected = [engine.submit(request).result(60).token_ids for request in requests]
+    with Engine(pair.model, pair.tokenizer, max_batch=3) as engine:
+        streams = [engine.submit(request) for request in requests]
+        assert [stream.result(60).token_ids for stream in streams] == expected
+        assert engine.stats.reused_tokens > 0
+
+
+def test_what_a_store_cannot_be(pair: TinyPair) -> None:
+    with pytest.raises(InvalidRequestError, match="prefix_tokens has to be an integer of at least 0, but is -1"):
+        Engine(pair.model, pair.tokenizer, prefix_tokens=-1)
