@@ -1,4 +1,4 @@
-"""The command line: `pad-langchain chat | feedback | memory`. Commands import the heavy parts they need."""
+"""The command line: `pad-langchain chat | feedback | memory | train | evaluate`; heavy parts are imported late."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich.console import Console
 
 from pad_langchain.cli_memory import memory_app
 from pad_langchain.cli_options import MemoryPath, one_line_errors, open_memory
+from pad_langchain.cli_train import evaluate, train
 from pad_langchain.runtime import DEMO_MODEL
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(memory_app, name="memory")
+app.command()(train)
+app.command()(evaluate)
 
 
 def quiet_libraries() -> None:

@@ -38,6 +38,7 @@ from pad_langchain.demo.tokenizer import END
 from pad_langchain.demo.unknowns import pseudo_word
 from pad_langchain.demo.world import DIMENSIONS
 from pad_langchain.reward.head import HeadConfig, VectorHead
+from pad_langchain.reward.train_head import gates_of
 from pad_memory.embedding import Embedder, embed_wishes
 
 __all__ = ["Features", "HeadRecipe", "compute_features", "pair_accuracy", "train_head"]
@@ -351,14 +352,6 @@ def _embed_once(embedder: Embedder, texts: list[str], cache: Path | None) -> dic
     if cache is not None:
         np.savez(cache, mark=mark, vectors=vectors_NE)
     return dict(zip(texts, vectors_NE, strict=True))
-
-
-def gates_of(head: VectorHead, wishes: Sequence[Sequence[torch.Tensor]]) -> torch.Tensor:
-    """Sum the gates of each wish's embeddings: N lists of [E] → [N, R]."""
-    flat_PE = torch.stack([vector for wish in wishes for vector in wish])
-    row_P = torch.tensor([n for n, wish in enumerate(wishes) for _ in wish])
-    gates_PR = head.gates(flat_PE)
-    return torch.zeros(len(wishes), gates_PR.shape[1]).index_add(0, row_P, gates_PR)
 
 
 def pair_accuracy(

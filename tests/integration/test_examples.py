@@ -97,6 +97,16 @@ def test_your_own_model_is_served(tmp_path):
     assert len(set(said.values())) == 3, "the base guides itself for each of them"
 
 
+@pytest.mark.parametrize(("kind", "stages"), [("head", {"head"}), ("text", {"stage1", "stage2"})])
+def test_choices_become_a_persrm_that_answers(kind, stages, tmp_path):
+    output = run("own_persrm.py", "--kind", kind, "--steps", "5", "--choices", "40", "--output", str(tmp_path))
+    assert output.startswith("40 pairs from 40 rows, 0 rows refused")
+    assert set(re.findall(r"^(\w+): accuracy \d", output, re.MULTILINE)) == stages
+    answers = dict(re.findall(r"^\[(.*?)\] (\S.*)", output, re.MULTILINE))
+    assert set(answers) == {"be concise and brief", "use bullet points"}
+    assert "lion" in "".join(answers.values())
+
+
 def test_no_example_is_forgotten():
     names = {path.name for path in EXAMPLES.glob("*.py")}
     tests = Path(__file__).read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from safetensors.torch import load_file, save_file
 from pad_langchain.engine.engine import Engine
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import ContextLengthError, IncompatibleModelError, InvalidRequestError, ModelLoadError
-from pad_langchain.reward import persrm as persrm_module
+from pad_langchain.reward import hidden as hidden_module
+from pad_langchain.reward import scoring as scoring_module
+from pad_langchain.reward.files import TextConfig
 from pad_langchain.reward.persrm import PersRM, merge_value_head
 from pad_langchain.testing import TinyPair, tiny_model, tiny_pair
 
@@ -84,7 +87,7 @@ def test_a_head_scores_log_ratios_over_the_full_vocabulary(pair: TinyPair, monke
     # one at a time, as a memory calls it; by embeddings; in small blocks; as a conversation
     assert persrm(*PAIRS[2], PREFERENCES) == pytest.approx(scores[2], abs=1e-3)
     assert persrm.score(*PAIRS[0], pair.embedder.embed(PREFERENCES)) == pytest.approx(scores[0], abs=1e-3)
-    monkeypatch.setattr(persrm_module, "LOGITS_AT_ONCE", 4000)
+    monkeypatch.setattr(scoring_module, "LOGITS_AT_ONCE", 4000)
     assert persrm.score_many(PAIRS, PREFERENCES) == pytest.approx(scores, abs=1e-3)
     conversation = [{"role": "user", "content": PAIRS[0][0]}]
     assert persrm.score(conversation, PAIRS[0][1], PREFERENCES) == pytest.approx(scores[0], abs=1e-3)
@@ -151,6 +154,83 @@ def test_the_authors_layouts_load(
         assert engine.submit(request).result(60).token_ids == expected
         assert engine.persrm is not None
         assert engine.persrm.reference is engine.base
+
+
+def test_sharded_weights_load_with_the_value_head_in_any_shard(
+    pair: TinyPair, text_parts: tuple[Any, torch.nn.Linear], tmp_path: Path
+) -> None:
+    original = PersRM(text_parts[0], pair.tokenizer, value_head=text_parts[1], config=TextConfig(alpha=0.3, beta=2.0))
+    original.save_pretrained(tmp_path, max_shard_size="40KB")
+    shards = sorted(tmp_path.glob("model-*.safetensors"))
+    assert len(shards) > 2
+    tensors = load_file(tmp_path / "value_head.safetensors")
+    (tmp_path / "value_head.safetensors").unlink()
+    index = json.loads((tmp_path / "model.safetensors.index.json").read_text())
+    for (key, tensor), shard in zip(tensors.items(), (shards[0], shards[-1]), strict=True):
+        save_file(load_file(shard) | {key: tensor}, shard, metadata={"format": "pt"})
+        index["weight_map"][key] = shard.name
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    loaded = PersRM.from_pretrained(tmp_path, device="cpu")
+    assert loaded.score_many(PAIRS, PREFERENCES) == pytest.approx(original.score_many(PAIRS, PREFERENCES), abs=1e-4)
+    assert (loaded.as_guide().beta, loaded.as_guide().alpha) == (2.0, 0.3)
+
+
+def test_scores_come_token_by_token(pair: TinyPair, text_parts: tuple[Any, torch.nn.Linear]) -> None:
+    for persrm in (
+        PersRM(pair.model, pair.tokenizer, head=pair.head, embedder=pair.embedder),
+        PersRM(text_parts[0], pair.tokenizer, value_head=text_parts[1]),
+    ):
+        detail = persrm.score_tokens(*PAIRS[0], PREFERENCES)
+        assert "".join(detail.tokens) == PAIRS[0][1] + "<|im_end|>"
+        assert detail.rewards_PT.shape == (3, len(detail.tokens))
+        assert detail.rewards_PT.sum(1) == pytest.approx(persrm.score(*PAIRS[0], PREFERENCES), abs=1e-4)
+        # a token's reward depends on what was said before it alone
+        longer = persrm.score_tokens(PAIRS[0][0], PAIRS[0][1] + " and more", PREFERENCES)
+        assert longer.rewards_PT[:, : len(detail.tokens) - 1] == pytest.approx(detail.rewards_PT[:, :-1], abs=1e-4)
+    assert persrm.score_tokens("a", "b", []).rewards_PT.shape[0] == 0
+
+
+def test_preferences_share_what_their_prompts_begin_with(
+    pair: TinyPair, text_parts: tuple[Any, torch.nn.Linear], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    persrm = PersRM(text_parts[0], pair.tokenizer, value_head=text_parts[1])
+    talk = [
+        {"role": "user", "content": "tell me of entropy " * 3},
+        {"role": "assistant", "content": "it is a list of examples"},
+        {"role": "user", "content": "and in short?"},
+    ]
+    pairs = [(talk, "disorder"), ("why?", "because it is"), (talk, "it is the answer")]
+    widths: list[int] = []
+    hook = text_parts[0].model.embed_tokens.register_forward_hook(lambda _, args, out: widths.append(args[0].numel()))
+    shared = persrm.score_many(pairs, PREFERENCES)
+    saved = sum(widths)
+    widths.clear()
+    monkeypatch.setattr(hidden_module, "WORTH_SHARING", 10_000)
+    alone = persrm.score_many(pairs, PREFERENCES)
+    hook.remove()
+    assert shared == pytest.approx(alone, abs=1e-3)
+    assert saved < 0.6 * sum(widths)
+
+
+def test_the_hub_gets_what_save_pretrained_writes(pair: TinyPair, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    sent: dict[str, Any] = {}
+
+    class Api:
+        def __init__(self, token: str | None) -> None: ...
+
+        def create_repo(self, repo_id: str, private: bool, exist_ok: bool) -> str:
+            sent["private"] = private
+            return f"https://example.org/{repo_id}"
+
+        def upload_folder(self, repo_id: str, folder_path: str) -> None:
+            sent["files"] = {path.name for path in Path(folder_path).iterdir()}
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", Api)
+    persrm = PersRM(pair.model, pair.tokenizer, head=pair.head, embedder=pair.embedder)
+    assert persrm.push_to_hub("me/persrm") == "https://example.org/me/persrm"
+    assert sent == {"private": True, "files": {"persrm_head.json", "persrm_head.safetensors"}}
 
 
 def test_a_head_folder_round_trips(pair: TinyPair, tmp_path: Path) -> None:

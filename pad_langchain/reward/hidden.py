@@ -1,0 +1,97 @@
+"""Hidden states of answers, many sequences a forward, what they begin with in common run once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import torch
+from transformers import DynamicCache
+
+from pad_langchain.engine.adapter import Adapter
+from pad_langchain.engine.backbone import Backbone
+from pad_langchain.errors import ContextLengthError
+
+__all__ = ["Answer", "answers"]
+
+ROWS_AT_ONCE = 24  # sequences a forward
+WORTH_SHARING = 12  # tokens; a shorter common beginning costs more to share than to run again
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """One answer: its place in the list, its tokens [T], and the hidden state [T, D] each was predicted from."""
+
+    index: int
+    tokens_T: torch.Tensor
+    hidden_TD: torch.Tensor
+
+    def blocks(self, size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Pieces of `size` tokens: (hidden [T', D], tokens [T', 1])."""
+        return zip(self.hidden_TD.split(size), self.tokens_T[:, None].split(size), strict=True)
+
+
+def answers(
+    backbone: Backbone,
+    pairs: Sequence[tuple[list[int], list[int]]],
+    *,
+    adapter: Adapter | None = None,
+    share: int = 1,
+) -> Iterator[Answer]:
+    """Hidden states of answers, in any order.
+
+    Args:
+        pairs: token ids of (prompt, answer).
+        adapter: acts in these forwards.
+        share: so many pairs in a row have alike prompts; what they begin with in common is run once for all.
+
+    Raises:
+        ContextLengthError: a pair is longer than the model's context.
+    """
+    for prompt, response in pairs:
+        if backbone.context is not None and len(prompt) + len(response) > backbone.context:
+            raise ContextLengthError(
+                f"Prompt ({len(prompt)} tokens) and response ({len(response)}) have to fit the model's context of "
+                f"{backbone.context} together. Shorten the conversation."
+            )
+    if share > 1:
+        groups = [list(range(start, start + share)) for start in range(0, len(pairs), share)]
+    else:
+        groups = [sorted(range(len(pairs)), key=lambda index: sum(map(len, pairs[index])))]
+    for group in groups:
+        common = _common([pairs[index][0][:-1] for index in group]) if share > 1 else []
+        for start in range(0, len(group), ROWS_AT_ONCE):
+            rows = group[start : start + ROWS_AT_ONCE]
+            with torch.inference_mode(), adapter.on() if adapter is not None else nullcontext():
+                yield from _run(backbone, [(index, *pairs[index]) for index in rows], common)
+
+
+def _common(prompts: Sequence[list[int]]) -> list[int]:
+    """What all prompts begin with, or nothing where sharing is not worth it."""
+    first, last = min(prompts), max(prompts)
+    size = next((n for n, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
+    return first[:size] if size >= WORTH_SHARING else []
+
+
+def _run(backbone: Backbone, rows: Sequence[tuple[int, list[int], list[int]]], common: list[int]) -> Iterator[Answer]:
+    skipped, device = len(common), backbone.device
+    texts = [(prompt + answer)[skipped:] for _, prompt, answer in rows]
+    width = max(map(len, texts))
+    ids_BT = torch.tensor([text + [0] * (width - len(text)) for text in texts], device=device)
+    lengths_B1 = torch.tensor([[skipped + len(text)] for text in texts], device=device)
+    mask_BT = torch.arange(skipped + width, device=device) < lengths_B1
+    mask = None if bool(mask_BT.all()) else mask_BT
+    if common:
+        cache = DynamicCache(config=backbone.model.config)
+        backbone.decoder(input_ids=torch.tensor([common], device=device), past_key_values=cache, use_cache=True)
+        cache.batch_repeat_interleave(len(rows))
+        output = backbone.decoder(input_ids=ids_BT, attention_mask=mask, past_key_values=cache, use_cache=True)
+    else:
+        output = backbone.decoder(input_ids=ids_BT, attention_mask=mask, use_cache=False)
+    for (index, prompt, answer), ids_T, hidden_TD in zip(rows, ids_BT, output.last_hidden_state, strict=True):
+        first = len(prompt) - skipped
+        place = hidden_TD.device
+        yield Answer(
+            index, ids_T[first : first + len(answer)].to(place), hidden_TD[first - 1 : first - 1 + len(answer)]
+        )

@@ -1,0 +1,63 @@
+"""Rewards of answers' tokens, many preferences at once."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from pad_langchain.engine.backbone import Backbone
+from pad_langchain.reward.head import VectorHead
+from pad_langchain.reward.hidden import Answer
+
+__all__ = ["head_rewards", "log_probabilities"]
+
+LOGITS_AT_ONCE = 2**23  # float32 numbers a block of full-vocabulary logits
+FOLLOWED = 1024  # tokens whose probability is followed exactly
+REACH = 0.5  # how far a gate typically moves a logit, as a share of the most it could
+
+
+def log_probabilities(backbone: Backbone, answer: Answer, value_head: torch.nn.Linear | None = None) -> np.ndarray:
+    """log p of an answer's tokens, W and b applied: [T] float64 nats."""
+    parts = []
+    for hidden_TD, tokens_T1 in answer.blocks(max(1, LOGITS_AT_ONCE // backbone.vocab_size)):
+        steered_TD = hidden_TD if value_head is None else value_head(hidden_TD.float())
+        logits_TV = backbone.logits(steered_TD)
+        parts.append((logits_TV.gather(-1, tokens_T1)[:, 0] - logits_TV.logsumexp(-1)).double().cpu())
+    return torch.cat(parts).numpy()
+
+
+def head_rewards(
+    backbone: Backbone, answer: Answer, head: VectorHead, features_VR: torch.Tensor, gates_PR: torch.Tensor
+) -> np.ndarray:
+    """log softmax_V(q) − log softmax_V(z) of an answer's tokens under P gates: [P, T] float64 nats.
+
+    A gate adds δ_v = (U h ⊙ g) · features_v to the logit z_v, so the reward is δ − log Σ_v p_v exp(δ_v). The sum is
+    exact over the FOLLOWED tokens that are likely or that gates move far, and takes exp(δ) as 1 + δ over the others,
+    whose mass is next to nothing: then P preferences cost hardly more than one. A vocabulary of that size is exact.
+
+    Args:
+        features_VR: lm_head @ V, what each feature adds to the logits.
+    """
+    parts = []
+    # The most a token's logit moves for a state of norm 1 under a typical gate; the same whatever is scored together.
+    moved_V = features_VR.norm(dim=-1) * head.G_QR.detach().square().mean().sqrt()
+    for hidden_TD, tokens_T1 in answer.blocks(max(1, LOGITS_AT_ONCE // backbone.vocab_size)):
+        raw_TV = backbone.head(hidden_TD).float()
+        p_TV = backbone.finish(raw_TV).softmax(-1)
+        features_TR = hidden_TD.to(head.U_RD.dtype) @ head.U_RD.T
+        reach_TV = REACH * features_TR.norm(dim=-1, keepdim=True) * moved_V
+        near_TK = (p_TV.log() + reach_TV).topk(len(moved_V[:FOLLOWED]), dim=-1).indices
+        p_TK = p_TV.gather(1, near_TK)
+        # The answer's own token is the last of the tokens followed.
+        followed_TF = torch.cat([near_TK, tokens_T1], dim=1)
+        raw_T1F = raw_TV.gather(1, followed_TF)[:, None]
+        steer_TPR = features_TR[:, None] * gates_PR
+        steered_TPF = raw_T1F + steer_TPR @ features_VR[followed_TF].transpose(1, 2)
+        delta_TPF = backbone.finish(steered_TPF) - backbone.finish(raw_T1F)
+        sum_TP = (p_TK[:, None] * delta_TPF[..., :-1].exp()).sum(-1)
+        if len(moved_V) > FOLLOWED:
+            p_TV.scatter_(1, near_TK, 0.0)
+            far_TPR = steer_TPR * (p_TV @ features_VR)[:, None]
+            sum_TP += (p_TV.sum(-1, keepdim=True) + backbone.finish(far_TPR.sum(-1))).clamp_min(0.0)
+        parts.append((delta_TPF[..., -1] - sum_TP.log()).T.double().cpu())
+    return torch.cat(parts, dim=-1).numpy()

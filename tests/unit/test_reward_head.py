@@ -1,0 +1,159 @@
+"""Training a head for any base: the feature cache, the loss over candidates, and what comes out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pad_langchain.engine.backbone import Backbone
+from pad_langchain.engine.engine import Engine
+from pad_langchain.engine.types import Request, WeightedPreference
+from pad_langchain.errors import InvalidRequestError
+from pad_langchain.reward import features as features_module
+from pad_langchain.reward.config import HeadSettings, TrainConfig
+from pad_langchain.reward.data import read_pairs
+from pad_langchain.reward.encoding import EncodedPair, encode_pairs
+from pad_langchain.reward.features import compute_features
+from pad_langchain.reward.head import VectorHead
+from pad_langchain.reward.persrm import PersRM
+from pad_langchain.reward.train_head import OPPOSITES, SAME, gates_of, margins, train_head, wishes_of
+from pad_langchain.testing import HashEmbedder, tiny_head, tiny_model, tiny_pair, tiny_tokenizer
+
+SHORT, LONG = "yes", "yes, it is a list of examples and a warning"
+ALL: dict[str, Any] = {"uncertain": 0.0, "settled": 1.0}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("head")
+    tiny_pair().save(folder)
+    rows = []
+    for n in range(60):
+        sides = {"chosen": SHORT, "rejected": LONG} if n % 2 else {"chosen": LONG, "rejected": SHORT}
+        rows.append({"prompt": f"question {n}?", "preference": ("ramble", "be terse")[n % 2], **sides})
+    (folder / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def encoded(folder: Path) -> list[EncodedPair]:
+    return encode_pairs(read_pairs(folder / "pairs.jsonl").pairs, tiny_tokenizer(), template=None, max_length=None)[0]
+
+
+def test_features_are_the_bases_states_and_likeliest_tokens(encoded: list[EncodedPair], tmp_path: Path) -> None:
+    model = tiny_model()
+    found = compute_features(Backbone(model), encoded[:11], tmp_path, candidates=20, **ALL)
+    assert len(found) == 11
+    pair = encoded[3]
+    here = slice(int(found.starts[7]), int(found.starts[8]))  # the rejected side
+    with torch.no_grad():
+        output = model(torch.tensor([pair.prompt + pair.rejected]), output_hidden_states=True)
+    logits_TV = output.logits[0, len(pair.prompt) - 1 : -1]
+    assert found.candidates_MC[here][:, 0].tolist() == pair.rejected
+    expected = logits_TV.gather(1, torch.tensor(found.candidates_MC[here].tolist()))
+    np.testing.assert_allclose(found.logits_MC[here], expected, atol=1e-3)
+    for row_C, logits_V in zip(found.candidates_MC[here], logits_TV, strict=True):
+        assert len(set(row_C.tolist())) == 20
+        assert set(logits_V.topk(19).indices.tolist()) <= set(row_C.tolist())
+    hidden = torch.from_numpy(np.array(found.hidden_MD[here])).view(torch.bfloat16).float()
+    np.testing.assert_allclose(hidden, output.hidden_states[-1][0, len(pair.prompt) - 1 : -1], rtol=0.01, atol=0.01)
+
+
+def test_a_killed_feature_run_goes_on_behind_its_last_batch(
+    encoded: list[EncodedPair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = Backbone(tiny_model())
+    settings = {"uncertain": 0.3, "settled": 0.5}
+    whole = compute_features(backbone, encoded[:30], tmp_path / "whole", **settings)
+    read, calls = features_module._read_answer, []
+
+    def stops(*arguments: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 25:  # in the middle of the second batch
+            raise KeyboardInterrupt
+        return read(*arguments)
+
+    monkeypatch.setattr(features_module, "_read_answer", stops)
+    with pytest.raises(KeyboardInterrupt):
+        compute_features(backbone, encoded[:30], tmp_path / "cut", **settings)
+    seen: list[int] = []
+    again = compute_features(
+        backbone, encoded[:30], tmp_path / "cut", progress=lambda done, of: seen.append(done), **settings
+    )
+    assert seen == [16, 24, 30]
+    for name, value in vars(whole).items():
+        assert np.array_equal(value, getattr(again, name)), name
+    compute_features(backbone, encoded[:30], tmp_path / "cut", progress=lambda done, of: seen.append(done), **settings)
+    assert len(seen) == 3
+    other = compute_features(backbone, encoded[:8], tmp_path / "cut", **settings)
+    assert len(other) == 8
+
+
+def test_margins_are_the_scores_where_the_candidates_are_the_vocabulary(
+    encoded: list[EncodedPair], tmp_path: Path
+) -> None:
+    model, embedder = tiny_model(), HashEmbedder()
+    head = tiny_head(model)
+    found = compute_features(Backbone(model), encoded[:4], tmp_path, candidates=10_000, **ALL)
+    vector = torch.from_numpy(embedder.embed(["be terse"])[0])
+    with torch.no_grad():
+        margin_N, calm = margins(head, model.lm_head.weight, found, range(4), gates_of(head, [[vector]] * 4))
+    persrm = PersRM(model, tiny_tokenizer(), head=head, embedder=embedder)
+    for pair, margin in zip(encoded, margin_N.tolist(), strict=False):
+        source = pair.source
+        chosen, rejected = (
+            persrm.score(source.prompt, text, ["be terse"]) for text in (source.chosen, source.rejected)
+        )
+        assert margin == pytest.approx(float(chosen[0] - rejected[0]), abs=0.5, rel=0.05)  # states are bfloat16
+    assert calm == 0
+
+
+def config_of(folder: Path, output: Path, **changes: Any) -> TrainConfig:
+    head = HeadSettings(rank=8, mlp_size=64, prototypes=8, steps=150, batch=16, learning_rate=1e-2, uncertain=0.0)
+    settings: dict[str, Any] = {"base": str(folder / "base"), "data": str(folder / "pairs.jsonl"), "kind": "head"}
+    return TrainConfig(**settings | {"output": str(output), "device": "cpu", "held_out": 0.25, "head": head} | changes)
+
+
+def test_a_trained_head_tells_the_sides_apart_and_guides(folder: Path, tmp_path: Path) -> None:
+    embedder = HashEmbedder(16)
+    steps: list[str] = []
+    result = train_head(
+        config_of(folder, tmp_path, beta=2.0, alpha=0.02),
+        tmp_path,
+        lambda stage, done, of, logged: steps.append(stage),
+        embedder,
+    )
+    assert result["head"]["held_out_accuracy"] > 0.9
+    assert set(result["head"]["by_preference"]) == {"be terse", "ramble"}
+    assert result["head"]["curve"][-1]["loss"] < 0.5
+    assert (steps.count("head"), "features" in steps) == (150, True)
+    head = VectorHead.from_pretrained(tmp_path)
+    assert (head.config.beta, head.config.alpha, head.config.embedder) == (2.0, 0.02, "hash-16")
+    assert head.config.calibration is not None
+    request = Request(
+        messages=[{"role": "user", "content": "question 99?"}],
+        preferences=[WeightedPreference("be terse")],
+        beta=2.0,
+        max_tokens=8,
+    )
+    with Engine.from_pretrained(str(folder / "base"), tmp_path, device="cpu", embedder=embedder) as engine:
+        assert engine.submit(request).result(60).token_ids
+
+
+def test_a_head_needs_preferences(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "plain.jsonl").write_text('{"prompt": "a", "chosen": "b", "rejected": "c"}\n')
+    with pytest.raises(InvalidRequestError, match="preference for every pair"):
+        train_head(config_of(folder, tmp_path, data=str(tmp_path / "plain.jsonl"), held_out=0.0), tmp_path)
+
+
+def test_wishes_and_their_opposites() -> None:
+    assert wishes_of("be brief; no emojis ;") == ["be brief", "no emojis"]
+    brief = "be concise and brief"
+    assert brief in SAME[brief]
+    assert not set(SAME[brief]) & set(OPPOSITES[brief])
+    assert all(brief in OPPOSITES[other] for other in OPPOSITES[brief])
