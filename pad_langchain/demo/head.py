@@ -75,12 +75,12 @@ class HeadRecipe:
     steps: int = 1500
     batch: int = 48
     readers: int = 4
-    reader_steps: int = 3000
+    reader_steps: int = 2000
     reader_batch: int = 384
-    reader_decay: float = 0.1
+    reader_decay: float = 1.0
     turned: float = 0.25
     rank: int = 64
-    mlp_size: int = 1024
+    mlp_size: int = 2048
     learning_rate: float = 5e-3
     weight_decay: float = 0.1
     beta_train: float = 0.1
@@ -88,7 +88,7 @@ class HeadRecipe:
     settled: float = 0.1
     calm: float = 1.0
     joint: float = 0.2
-    wording_pool: int = 600
+    wording_pool: int = 1200
     beside: float = 0.06
 
 
