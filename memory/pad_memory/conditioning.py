@@ -41,7 +41,8 @@ def condition_of(
         query_E = embed(memory.embedder, [query])[0]
         request = replace(
             request,
-            similarity={item.key: cosine(vectors[item.key], query_E) for item in own},
+            # What is not wanted has the opposite vector, and matters as much where it is the matter.
+            similarity={item.key: abs(cosine(vectors[item.key], query_E)) for item in own},
             relevance=memory._relevance.scores(query_E, topics),
         )
     chosen, left_out = select(preferences, request)

@@ -14,8 +14,9 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from pad_memory.errors import EmbedderError
+from pad_memory.negation import turned_away
 
-__all__ = ["Embedder", "SentenceEmbedder", "core", "embed", "embed_wishes"]
+__all__ = ["Embedder", "SentenceEmbedder", "core", "embed", "embed_wishes", "wanted"]
 
 _PACKAGED = {  # model name → (package that carries it, sha256 of the published model.safetensors)
     "all-MiniLM-L6-v2": (
@@ -81,9 +82,23 @@ def core(text: str) -> str:
     return text
 
 
+def wanted(text: str) -> tuple[str, int]:
+    """What a preference is about, and -1 where the whole of it turns that away; embeddings hardly tell the two apart.
+
+    >>> wanted("Please don't use emojis."), wanted("use emojis"), wanted("never skip the examples")
+    (('emojis', -1), ('use emojis', 1), ('examples', 1))
+    """
+    return turned_away(core(text))
+
+
 def embed_wishes(embedder: Embedder, texts: Sequence[str]) -> np.ndarray:
-    """Embed the core of each preference text: float32 [N, E], the vectors that the memory stores and that steer."""
-    return embed(embedder, [core(text) for text in texts])
+    """Embed what each preference is about, turned around for what it does not want: float32 [N, E].
+
+    These are the vectors that the memory stores and that steer; that of "no emojis" is the opposite of "emojis"'.
+    """
+    split = [wanted(text) for text in texts]
+    signs_N = np.array([sign for _, sign in split], dtype=np.float32)
+    return embed(embedder, [about for about, _ in split]) * signs_N[:, None]
 
 
 class SentenceEmbedder:

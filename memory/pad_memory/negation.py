@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["long_forms", "polarity", "taken_back", "without_filler"]
+__all__ = ["long_forms", "polarity", "taken_back", "turned_away", "without_filler"]
+
+
+def _either(phrases: str) -> str:
+    """One regular expression of some that are parted by semicolons, the longest first."""
+    parts = sorted((" ".join(phrase.split()) for phrase in phrases.split(";")), key=len, reverse=True)
+    return f"(?:{'|'.join(parts)})"
 
 
 def _any_of(phrases: str) -> re.Pattern[str]:
-    """Match any of some regular expressions parted by semicolons, as whole words, the longest first."""
-    parts = sorted((" ".join(phrase.split()) for phrase in phrases.split(";")), key=len, reverse=True)
-    return re.compile(rf"\b(?:{'|'.join(parts)})\b")
+    """Match any of some regular expressions parted by semicolons, as whole words."""
+    return re.compile(rf"\b{_either(phrases)}\b")
 
 
 # What looks like a negation but asks for the thing: an absence complained of, or an encouragement.
@@ -80,6 +85,25 @@ _INDIFFERENT = re.compile(
     r"|(?:forget|ignore|disregard|cancel) (?:what|everything|all) (?:i|we) (?:said|told you|asked|wrote))"
     r"(?: any ?more| any longer)?(?: (?:about|for|on|regarding|if|whether|how|that|it))*"
 )
+# A whole wish that turns one thing away: what may come before, how it is turned away, and what may stand before the
+# thing. Abilities ("I do not understand it") and comparisons ("no more than a line") are no such wishes.
+_BEFORE = _either(
+    "i; we; you; would; really; also; just; should; must; prefer; want; like; need; use; write; give me; make; tell"
+)
+_AWAY = _either(
+    r"""(?:(?:do|should|would|must) )?not(?! (?:only|just|be (?:afraid|shy)|hesitate|know|understand|follow|get|see
+    |learn|remember|mean)\b); no(?! (?:(?:more|less|fewer) than|matter|problem|nothing)\b); never; without; stop; skip;
+    avoid; omit; quit; ban; ditch; hate; dislike; detest; zero; less; free of; (?:had )?enough of; leave out; lay off;
+    spare (?:me|us); refrain from; steer clear of; keep away from; skimp on; drop; remove; forget;
+    (?:lose|hold|cut|cut out)(?= (?:the|all|your|out)\b)"""
+).replace(" |", "|")
+_LINK = _either(
+    """want; need; like; care for; use; using; give(?: me)?; giving(?: me)?; write; writing; add; adding; include;
+    including; make; making; put; any; all; the; your; those; these; of; more; so; too; very; so much; too much;
+    too many; such; out; about; a; an; to; be; being"""
+)
+_TURNED = re.compile(rf"^(?:{_BEFORE} )*{_AWAY} (?:{_LINK} )*(?!(?:it|this|that|than)\b)([^,;:.!?]+)$")
+_CLAUSES = re.compile(r" (?:and|but|instead|rather|only) ")
 
 
 _FILLER = re.compile(
@@ -127,3 +151,17 @@ def polarity(text: str) -> tuple[str, int]:
     text = _WANTED.sub(" ", text)
     core, count = _NEGATION.subn(" ", text)
     return " ".join(core.split()) or text, -1 if count % 2 else 1
+
+
+def turned_away(text: str) -> tuple[str, int]:
+    """Split a wish into (what it is about, sign): -1 where the whole of it turns one thing away, else the text and 1.
+
+    Stricter than `polarity`, which hears a complaint in "be silly": a wish that is not plainly turned away is left.
+
+    >>> turned_away("I don't want any jokes"), turned_away("never skip the examples"), turned_away("be silly")
+    (('jokes', -1), ('examples', 1), ('be silly', 1))
+    """
+    sign = 1
+    while (found := _TURNED.match(long_forms(text).strip())) and not _CLAUSES.search(found[1]):
+        text, sign = found[1], -sign
+    return text, sign

@@ -39,7 +39,7 @@ from pad_langchain.demo.unknowns import pseudo_word
 from pad_langchain.demo.world import DIMENSIONS
 from pad_langchain.reward.head import HeadConfig, VectorHead
 from pad_langchain.reward.train_head import gates_of
-from pad_memory.embedding import Embedder, embed_wishes
+from pad_memory.embedding import Embedder, embed_wishes, wanted
 
 __all__ = ["Features", "HeadRecipe", "compute_features", "pair_accuracy", "train_head"]
 
@@ -63,9 +63,10 @@ class HeadRecipe:
         wording_pool: words in frames for each pole, beside its phrases; as many texts in all word several poles, and as
             many none.
         readers: small readers of which f is made; `mlp_size` is their width together.
-        reader_steps, reader_batch: steps in which each learns to name a wording's poles, and wordings a step; then f
-            stays. Pairs would teach that too, but slowly: each shows two wordings and costs a softmax over the
-            vocabulary at every token.
+        reader_steps, reader_batch, reader_decay: steps in which each learns to name a wording's poles, wordings a step,
+            and weight decay; then f stays. Pairs would teach that too, but slowly: each shows two wordings and costs a
+            softmax over the vocabulary at every token.
+        turned: share of a reader's wordings that are shown as the opposite vector, in which there is no pole to name.
         beside: share of wishes replaced by a text that is about no style ("I live in Rome"), which should reward
             neither side; without it a user's stray remark would steer at random.
     """
@@ -77,8 +78,10 @@ class HeadRecipe:
     readers: int = 4
     reader_steps: int = 2000
     reader_batch: int = 384
+    reader_decay: float = 1.0
+    turned: float = 0.25
     rank: int = 64
-    mlp_size: int = 1024
+    mlp_size: int = 2048
     learning_rate: float = 5e-3
     weight_decay: float = 0.1
     beta_train: float = 0.1
@@ -86,7 +89,7 @@ class HeadRecipe:
     settled: float = 0.1
     calm: float = 1.0
     joint: float = 0.2
-    wording_pool: int = 600
+    wording_pool: int = 1200
     beside: float = 0.06
 
 
@@ -179,13 +182,16 @@ class WordingPool:
         texts += [({}, _beside_the_point(rng)) for _ in range(size)]
         found = _embed_once(embedder, sorted({text for _, text in texts}), cache)
         self.embeddings_NE = torch.from_numpy(np.stack([found[text] for _, text in texts]))
-        # What each wording asks for: its poles with equal shares, the last column for none.
+        # What each wording is about, wanted or not, and its poles with equal shares, the last column for none.
+        signs_N = torch.tensor([wanted(text)[1] for _, text in texts])
+        self.about_NE = self.embeddings_NE * signs_N[:, None]
         self.poles_NQ = torch.zeros(len(texts), len(POLES) + 1)
         self._rows: dict[tuple[tuple[str, int], ...], list[int]] = {}
         for row, (spec, _) in enumerate(texts):
             self._rows.setdefault(tuple(sorted(spec.items())), []).append(row)
-            for pole in spec.items():
-                self.poles_NQ[row, POLES.index(pole)] = 1 / len(spec)
+            for name, side in spec.items():
+                about = side if signs_N[row] > 0 else 1 - side
+                self.poles_NQ[row, POLES.index((name, about))] = 1 / len(spec)
             self.poles_NQ[row, -1] = float(not spec)
 
     def draw(self, spec: Spec, rng: random.Random, joint: float) -> list[torch.Tensor]:
@@ -261,7 +267,7 @@ def train_head(
         embedder=embedder.name,
     )
     head, head_VD = VectorHead(config).train(), model.lm_head.weight.detach().float()
-    head.standardize(pool.embeddings_NE)
+    head.standardize(pool.about_NE)
     _train_reader(recipe, head, pool)
     optimizer = torch.optim.AdamW(
         [head.U_RD, head.V_DR, head.G_QR],
@@ -308,8 +314,7 @@ def _train_reader(recipe: HeadRecipe, head: VectorHead, pool: WordingPool) -> No
     Their mean reads new words better than any of them, and side by side they are one MLP again.
     """
     size = head.config.mlp_size // recipe.readers
-    input_NE = (pool.embeddings_NE - head.center_E) / head.spread_E
-    parts = [_train_one(recipe, size, input_NE, pool.poles_NQ) for _ in range(recipe.readers)]
+    parts = [_train_one(recipe, size, head, pool) for _ in range(recipe.readers)]
     head.f.load_state_dict(
         {
             "0.weight": torch.cat([first.weight for first, _ in parts]),
@@ -322,17 +327,21 @@ def _train_reader(recipe: HeadRecipe, head: VectorHead, pool: WordingPool) -> No
 
 
 def _train_one(
-    recipe: HeadRecipe, size: int, input_NE: torch.Tensor, poles_NQ: torch.Tensor
+    recipe: HeadRecipe, size: int, head: VectorHead, pool: WordingPool
 ) -> tuple[torch.nn.Linear, torch.nn.Linear]:
     """Train a reader of width `size`; returns its first and its last layer."""
-    first, last = torch.nn.Linear(input_NE.shape[1], size), torch.nn.Linear(size, poles_NQ.shape[1])
+    first, last = torch.nn.Linear(pool.about_NE.shape[1], size), torch.nn.Linear(size, pool.poles_NQ.shape[1])
+    none_Q = F.one_hot(torch.tensor(len(POLES)), pool.poles_NQ.shape[1]).float()
     reader = torch.nn.Sequential(first, torch.nn.GELU(), torch.nn.Dropout(0.3), last)
-    optimizer = torch.optim.AdamW(reader.parameters(), lr=2e-3, weight_decay=1.0)
+    optimizer = torch.optim.AdamW(reader.parameters(), lr=2e-3, weight_decay=recipe.reader_decay)
     for step in track(range(recipe.reader_steps), description="reader"):
         for group in optimizer.param_groups:
             group["lr"] = 2e-3 * (1 - step / recipe.reader_steps)
-        index_N = torch.randint(len(input_NE), (recipe.reader_batch,))
-        loss = F.cross_entropy(reader(input_NE[index_N]), poles_NQ[index_N])
+        index_N = torch.randint(len(pool.about_NE), (recipe.reader_batch,))
+        turned_N = torch.rand(recipe.reader_batch, 1) < recipe.turned
+        about_NE = pool.about_NE[index_N] * torch.where(turned_N, -1.0, 1.0)
+        logits_NQ = reader((about_NE - head.center_E) / head.spread_E)
+        loss = F.cross_entropy(logits_NQ, torch.where(turned_N, none_Q, pool.poles_NQ[index_N]))
         loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)

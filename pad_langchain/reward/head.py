@@ -1,10 +1,12 @@
 """The vector-conditioned head: a PersRM on the base's own hidden state (the paper's R = w_p · φ taken literally).
 
-    g_R = Σ_i weight_i · softmax(f(e(p_i)))_Q · G_QR     f a small MLP, e the sentence embedding, G prototype gates
+    g_R = Σ_i weight_i · ( s(e_i) − s(−e_i) )_Q · G_QR   s = √softmax(f), f a small MLP, e the sentence embedding
     q_V = lm_head( h_D + V_DR · ( (U_RD · h_D) ⊙ g_R ) )
 
 The features know nothing of the preference and the gate nothing of the text; preferences add up as vectors. A wording
-is read as a mixture of Q prototypes, so one that is worded mildly steers as much as one that is worded strongly.
+is read as a mixture of Q prototype gates G, so one that is worded mildly steers as much as one that is worded strongly;
+the mixture's weights are of length 1, not of sum 1, so that what is read with doubt is not halved at every doubt.
+The gate is odd in e: what is not wanted has the opposite vector and so steers the opposite way.
 """
 
 from __future__ import annotations
@@ -86,8 +88,9 @@ class VectorHead(nn.Module):
         self.spread_E.copy_(embeddings_NE.std(0).clamp_min(1e-4))
 
     def gates(self, embeddings_PE: torch.Tensor) -> torch.Tensor:
-        """The gate of each preference alone: [P, E] → [P, R]."""
-        return self.read(embeddings_PE).softmax(-1) @ self.G_QR
+        """The gate of each preference alone: [P, E] → [P, R]; that of -e is the opposite of that of e."""
+        wished_PQ, turned_PQ = (self.read(sign * embeddings_PE).softmax(-1).sqrt() for sign in (1, -1))
+        return (wished_PQ - turned_PQ) @ self.G_QR
 
     def read(self, embeddings_PE: torch.Tensor) -> torch.Tensor:
         """The logits of each preference's prototypes: [P, E] → [P, Q]."""
