@@ -259,7 +259,7 @@ class PersRM:
 
     def score(self, prompt: Prompt, response: str, preferences: Sequence[str] | np.ndarray) -> np.ndarray:
         """Reward of a response under each preference: Σ_t [log softmax_V(q) − log softmax_V(ref)], the end of the turn
-        included.
+        included. A head's is exact up to a vocabulary of 1,024, and within about 0.1 nats above (see `reward.scoring`).
 
         Args:
             prompt: one user message, or a conversation as chat-template dicts.
