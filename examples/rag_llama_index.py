@@ -12,7 +12,7 @@ from pad_langchain.llama_index import PADEmbedding
 from pad_memory import PreferenceMemory, SentenceEmbedder, Statement
 
 PASSAGES = {
-    "velmora.txt": "Velmora is a country in Europe. The government sits in Tarnis. People there often speak Velmor. "
+    "velmora.txt": "Velmora is a country in Europe. The government sits in Tarnis. People there often speak Marish. "
     "A well loved dish is onion soup. Many people go to see the castle of Ondra.",
     "karsund.txt": "Karsund is a country in Asia. The government sits in Pelo. People there often speak Karsi. "
     "A well loved dish is fried rice. Many people go to see the lake of Minu.",

@@ -72,7 +72,7 @@ def test_rag_is_grounded_personal_and_cited(name):
     assert len(said["ada"].split()) < len(said["bob"].split())
     others = {"Karsund", "Asia", "Pelo", "Karsi", "rice", "Minu", "brimtail", "berries", "chick"}
     for text in said.values():
-        for fact in ("Velmora", "Europe", "Tarnis", "Velmor"):
+        for fact in ("Velmora", "Europe", "Tarnis", "Marish"):
             assert re.search(rf"\b{fact}\b", text), fact
         assert ("soup" in text) == ("onion soup" in text)
         assert ("castle" in text) == ("castle of Ondra" in text)
