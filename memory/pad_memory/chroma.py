@@ -290,7 +290,7 @@ class Collections:
     # --- calling Chroma ---
 
     def call(self, verb: str, function: Callable[..., T], *args: Any, **options: Any) -> T:
-        """Call Chroma. A server that does not answer is asked again, for all our calls may be repeated.
+        """Call Chroma. A server that cannot answer now is asked again, for all our calls may be repeated.
 
         Raises:
             StoreError: whatever Chroma raised, except its NotFoundError.
@@ -299,9 +299,9 @@ class Collections:
             try:
                 return function(*args, **options)
             except Exception as error:
-                if not _unanswered(error):
+                if not _passing(error):
                     break
-                logger.info("The Chroma server %s does not answer; trying again in %.1f s.", self._url, pause)
+                logger.info("The Chroma server %s cannot answer; trying again in %.1f s.", self._url, pause)
                 time.sleep(pause)
         with self.reporting(verb):
             return function(*args, **options)
@@ -343,10 +343,13 @@ def _readable(collection: Any) -> bool:
     return True
 
 
-def _unanswered(error: BaseException | None) -> bool:
-    """Whether a connection failed, was refused or broke off."""
+def _passing(error: BaseException | None) -> bool:
+    """Whether a connection failed, was refused or broke off, or an index is read that another client's first rows are
+    just making."""
     from httpx import TransportError
 
+    if "Nothing found on disk" in str(error):
+        return True
     while error is not None and not isinstance(error, TransportError):
         error = error.__cause__ or error.__context__
     return error is not None

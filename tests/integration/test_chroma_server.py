@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from chromadb.errors import InternalError
 
-from pad_memory import PreferenceMemory, Statement
+from pad_memory import PreferenceMemory, Statement, chroma
 from pad_memory.errors import StoreError
 
 UNIT = Path(__file__).parents[1] / "unit"
@@ -25,7 +26,7 @@ WRITER = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from memory_fakes import WordEmbedder
-from pad_memory import PreferenceMemory, Statement
+from pad_memory import PreferenceMemory, Statement, chroma
 with PreferenceMemory(url=sys.argv[2], embedder=WordEmbedder()) as memory:
     for number in range(15):
         memory.record("ada", Statement(f"mention {sys.argv[3]} {number}", id=f"{sys.argv[3]} {number}"))
@@ -117,3 +118,23 @@ def test_a_server_that_is_down_is_an_error_and_the_event_counts_once(server: Ser
         for _ in range(2):
             memory.record("ada", Statement("no jokes", id="second"))
         assert [event.id for event in memory.events("ada")] == ["first", "second"]
+
+
+@pytest.mark.parametrize(("failures", "reads"), [(1, True), (9, False)])
+def test_an_index_that_another_client_is_just_making_is_asked_for_again(monkeypatch, failures, reads) -> None:
+    monkeypatch.setattr(chroma, "PAUSES", (0.0, 0.0))
+    collections = object.__new__(chroma.Collections)
+    collections._url = "http://host"
+    errors = [InternalError("Error creating hnsw segment reader: Nothing found on disk")] * failures
+
+    def read() -> str:
+        if errors:
+            raise errors.pop()
+        return "rows"
+
+    if reads:
+        assert collections.call("read", read) == "rows"
+    else:
+        with pytest.raises(StoreError, match="Nothing found on disk"):
+            collections.call("read", read)
+        assert len(errors) == 6  # three tries
