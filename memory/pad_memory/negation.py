@@ -104,6 +104,7 @@ _LINK = _either(
 )
 _TURNED = re.compile(rf"^(?:{_BEFORE} )*{_AWAY} (?:{_LINK} )*(?!(?:it|this|that|than)\b)([^,;:.!?]+)$")
 _CLAUSES = re.compile(r" (?:and|but|instead|rather|only) ")
+LONGEST_TURNED = 120  # characters; a longer text says more than what is turned away
 
 
 _FILLER = re.compile(
@@ -162,6 +163,8 @@ def turned_away(text: str) -> tuple[str, int]:
     (('jokes', -1), ('examples', 1), ('be silly', 1))
     """
     sign = 1
+    if len(text) > LONGEST_TURNED:
+        return text, sign
     while (found := _TURNED.match(long_forms(text).strip())) and not _CLAUSES.search(found[1]):
         text, sign = found[1], -sign
     return text, sign

@@ -89,7 +89,8 @@ class VectorHead(nn.Module):
 
     def gates(self, embeddings_PE: torch.Tensor) -> torch.Tensor:
         """The gate of each preference alone: [P, E] → [P, R]; that of -e is the opposite of that of e."""
-        wished_PQ, turned_PQ = (self.read(sign * embeddings_PE).softmax(-1).sqrt() for sign in (1, -1))
+        # The root of the softmax; taken like this, its gradient is finite where a share is 0.
+        wished_PQ, turned_PQ = ((self.read(sign * embeddings_PE).log_softmax(-1) / 2).exp() for sign in (1, -1))
         return (wished_PQ - turned_PQ) @ self.G_QR
 
     def read(self, embeddings_PE: torch.Tensor) -> torch.Tensor:

@@ -70,6 +70,7 @@ def test_vectors_do_not_depend_on_what_carries_the_wish():
         ("no-nonsense answers", ("no-nonsense answers", 1)),
         ("be silly", ("be silly", 1)),
         ("stop it", ("stop it", 1)),
+        ("no " * 4000 + "jokes", ("no " * 4000 + "jokes", 1)),
         ("never", ("never", 1)),
         ("", ("", 1)),
     ],
