@@ -5,27 +5,34 @@
 The writer acknowledges each event it recorded. Most trials kill it after a random time; the aimed ones kill it the
 moment an index file changes, which Chroma does in place once in a hundred rows. Every opening runs in a process of its
 own, so that a crash of Chroma is seen; it has to find every acknowledged event and a readable vector for each wish.
+Both processes are forked from one that has imported everything but opened nothing.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import os
 import random
 import signal
-import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
+import chromadb  # noqa: F401  imported before the forks
 import numpy as np
 
-from pad_memory import PreferenceMemory, Statement
+from pad_memory import PreferenceMemory, Statement, Values
 from pad_memory.inference import text_key
+from pad_memory.reading import Reading
 from pad_memory.store import row_id
+from pad_memory.values_rules import rules
 
 USERS = 2  # few, so that their shards are saved often
 PATIENCE = 300.0  # seconds until an opening counts as hung
@@ -42,104 +49,125 @@ class HashEmbedder:
         return (rows_NE / np.linalg.norm(rows_NE, axis=1, keepdims=True)).astype(np.float32)
 
 
-def write(folder: Path) -> None:
-    """Record wishes for ever, and print each one's id once it is recorded."""
-    with PreferenceMemory(folder, embedder=HashEmbedder()) as memory:
+class Verbatim:
+    """Takes every word for a wish of the user's own, at once."""
+
+    def read(self, text: str, *, keep_rest: bool = True) -> Sequence[Reading]:
+        return [Reading(text, None)]
+
+
+def opened(folder: Path) -> PreferenceMemory:
+    return PreferenceMemory(folder, embedder=HashEmbedder(), reader=Verbatim(), values=Values(classifier=False))
+
+
+def write(folder: Path, pipe: int) -> NoReturn:
+    """Record wishes for ever, and tell the pipe each one's user and id once it is recorded."""
+    with opened(folder) as memory:
         number = sum(len(memory.events(f"user {user}")) for user in range(USERS))
         while True:
             user = f"user {number % USERS}"
-            print(
-                user,
-                memory.record(user, Statement(f"mention thing {number}", id=f"event {number}")),
-                sep="\t",
-                flush=True,
-            )
+            id = memory.record(user, Statement(f"mention thing {number}", id=f"event {number}"))
+            os.write(pipe, f"{user}\t{id}\n".encode())
             number += 1
 
 
-def check(folder: Path, acknowledged: Path) -> None:
-    """Exit with 1 where an acknowledged event or a vector is missing."""
-    with PreferenceMemory(folder, embedder=HashEmbedder()) as memory:
-        have = {(user, event.id) for user in memory.users() for event in memory.events(user)}
-        want = {tuple(line.split("\t")) for line in acknowledged.read_text().splitlines()}
-        if want - have:
-            sys.exit(f"lost {sorted(want - have)}")
+def check(folder: Path, acknowledged: set[str], pipe: int) -> None:
+    """Tell the pipe whatever is missing: an acknowledged event, a wish's row or vector."""
+    missing = []
+    with opened(folder) as memory:
+        have = {f"{user}\t{event.id}" for user in memory.users() for event in memory.events(user)}
+        missing += [f"lost {sorted(acknowledged - have)}"] if acknowledged - have else []
         for user in memory.users():
             owner = memory._owner(user)
             texts = [row["text"] for row in memory._open.read(owner, "wording")]
             read = [reading for record in memory._records(owner) for reading in record.evidence.readings]
             own = {item.text for item in read if not item.ends and (item.key or "text:").startswith("text:")}
-            if own - set(texts):
-                sys.exit(f"{user} has no row for {sorted(own - set(texts))}")
+            missing += [f"{user} has no row for {sorted(own - set(texts))}"] if own - set(texts) else []
             vectors = memory._open.vectors(owner, [row_id(owner, "wording", text_key(text)) for text in texts])
             if not np.array_equal(np.sort([*vectors.values()], axis=0), np.sort(HashEmbedder().embed(texts), axis=0)):
-                sys.exit(f"a vector of {user} is missing or wrong")
-        if memory.repair().rebuilt:
-            sys.exit("vectors were missing")
+                missing.append(f"a vector of {user} is missing or wrong")
+        missing += ["vectors were missing"] if memory.repair().rebuilt else []
+    os.write(pipe, "; ".join(missing).encode())
+
+
+def forked(work: Callable[[int], object]) -> tuple[int, int]:
+    """Do something with the writing end of a pipe in a process of its own; return its id and the reading end."""
+    reading, writing = os.pipe()
+    process = os.fork()
+    if process:
+        os.close(writing)
+        return process, reading
+    os.close(reading)
+    try:
+        work(writing)
+        os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+
+
+def read_to_end(pipe: int) -> str:
+    with os.fdopen(pipe) as stream:
+        return stream.read()
 
 
 def changed(folder: Path, since: int) -> bool:
     """Whether an index file was written to after `since` (ns)."""
-    try:
+    with suppress(FileNotFoundError):
         return any(path.stat().st_mtime_ns > since for path in folder.glob("*/*.bin"))
-    except FileNotFoundError:
-        return False
+    return False
 
 
-def trial(folder: Path, acknowledged: Path, aimed: bool, rng: random.Random) -> str:
+def trial(folder: Path, acknowledged: set[str], aimed: bool, rng: random.Random) -> str:
     """Kill one writer and open the folder again; return what came of it."""
-    me = [sys.executable, __file__]
-    with subprocess.Popen([*me, "--write", str(folder)], stdout=subprocess.PIPE, text=True) as writer:
-        assert writer.stdout is not None
-        lines = [writer.stdout.readline()]  # it is up
-        if aimed:
-            since = time.time_ns()
-            patience = time.monotonic() + PATIENCE
-            while not changed(folder, since) and time.monotonic() < patience:
-                pass
-            time.sleep(rng.choice([0, 0, 0.0002, 0.0005]))
-        else:
-            time.sleep(rng.uniform(0, 1.5))
-        writer.send_signal(signal.SIGKILL)
-        lines += writer.stdout.readlines()
-    with acknowledged.open("a") as log:
-        log.writelines(line for line in lines if line.endswith("\n"))
+    writer, pipe = forked(lambda pipe: write(folder, pipe))
+    start = os.read(pipe, 1 << 16).decode()  # it is up
+    since, patience = time.time_ns(), time.monotonic() + PATIENCE
+    if aimed:
+        while not changed(folder, since) and time.monotonic() < patience:
+            time.sleep(0.0001)
+        time.sleep(rng.choice([0, 0, 0.0002, 0.0005]))
+    else:
+        time.sleep(rng.uniform(0, 1.5))
+    os.kill(writer, signal.SIGKILL)
+    os.waitpid(writer, 0)
+    acknowledged.update(line for line in (start + read_to_end(pipe)).split("\n")[:-1])
     torn = (folder / "writing").exists()
-    try:
-        reader = subprocess.run(
-            [*me, "--check", str(folder), str(acknowledged)], capture_output=True, text=True, timeout=PATIENCE
-        )
-    except subprocess.TimeoutExpired:
+    reader, pipe = forked(lambda pipe: check(folder, acknowledged, pipe))
+    end = time.monotonic() + PATIENCE
+    while not (ended := os.waitpid(reader, os.WNOHANG))[0] and time.monotonic() < end:
+        time.sleep(0.01)
+    if not ended[0]:
+        os.kill(reader, signal.SIGKILL)
+        os.waitpid(reader, 0)
         return "HUNG"
-    if reader.returncode:
-        return f"BROKEN ({reader.returncode}): {reader.stderr[-300:]}"
-    return "amid a write, whole" if torn else "between writes, whole"
+    said = read_to_end(pipe)
+    if ended[1] or said:
+        return f"BROKEN ({ended[1]}): {said[-300:]}"
+    return "amid a write to Chroma, whole" if torn else "between writes to Chroma, whole"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--aimed", type=int, default=50, help="of them, killed while an index is being saved")
-    parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--check", type=Path, nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.write:
-        return write(options.write)
-    if options.check:
-        return check(*options.check)
+    rules()  # compiled before the forks
     rng, found = random.Random(0), Counter[str]()
+    start, events = time.monotonic(), 0
     with tempfile.TemporaryDirectory() as temporary:
         for number in range(options.trials):
             if number % 20 == 0:  # a fresh store now and then
-                folder, acknowledged = Path(temporary) / f"memory {number}", Path(temporary) / f"ids {number}"
+                folder, acknowledged = Path(temporary) / f"memory {number}", set[str]()
+            before = len(acknowledged)
             found[trial(folder, acknowledged, number < options.aimed, rng)] += 1
+            events += len(acknowledged) - before
             print(f"\r{number + 1} of {options.trials}", end="", flush=True)
-    print()
+    print(f"\n{events:,} acknowledged events, {time.monotonic() - start:.0f} s")
     for outcome, count in found.most_common():
         print(f"{count:>5}  {outcome}")
-    if any(outcome.isupper() or outcome.startswith("BROKEN") for outcome in found):
+    if any(outcome.startswith(("HUNG", "BROKEN")) for outcome in found):
         sys.exit(1)
-    return None
 
 
 if __name__ == "__main__":

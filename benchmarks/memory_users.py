@@ -4,9 +4,9 @@
     python benchmarks/memory_users.py --scorer synthetic     no model: true styles with noise
 
 Each user has one to three of the catalogue's preferences and gives ten events: "mixed" has two wishes in held-out words
-and eight thumbs and choices, "choices" has ten choices. Answers have random style; users judge where they have a view,
-which is wrong in 10%. The figure is the share of true preferences among the user's first n, where n is how many they
-have. The oracle is the same memory with a scorer that knows every answer's true style.
+and eight thumbs and choices, "choices" has ten choices; twenty show how that goes on. Answers have random style; users
+judge where they have a view, which is wrong in 10%. The figure is the share of true preferences among the user's first
+n, where n is how many they have. The oracle is the same memory with a scorer that knows every answer's true style.
 """
 
 from __future__ import annotations
@@ -58,7 +58,13 @@ class TrueStyles:
 
 
 def simulate(
-    users: int, kind: str, answer: Answerer, words: Mapping[str, Sequence[str]], scorer: TrueStyles, seed: int
+    users: int,
+    kind: str,
+    answer: Answerer,
+    words: Mapping[str, Sequence[str]],
+    scorer: TrueStyles,
+    seed: int,
+    each: int = EVENTS,
 ) -> list[tuple[User, list[Feedback]]]:
     """Draw users and their events; the true style of every answer goes into `scorer.styles`."""
     rng = random.Random(seed)
@@ -90,7 +96,7 @@ def simulate(
             spoken = (rng.sample(names, len(names)) * 2)[:2]
             keys = [KEYS[name, user.likes[name]] for name in spoken]
             events += [Statement(rng.choice(words[key])) for key in keys]
-        events += [judgement(user, kind == "choices" or rng.random() < 0.5) for _ in range(EVENTS - len(events))]
+        events += [judgement(user, kind == "choices" or rng.random() < 0.5) for _ in range(each - len(events))]
         rng.shuffle(events)
         found.append((user, events))
     return found
@@ -142,17 +148,17 @@ def main() -> None:
     options = parser.parse_args()
     answer = demo_answer if options.scorer == "demo" else synthetic_answer
     scorer = demo_scorer() if options.scorer == "demo" else None
-    print(f"{'events':<10}{'scorer':>10}{'oracle':>10}{'of the oracle':>16}")
-    for kind in ("mixed", "choices"):
+    print(f"{'events':<13}{'scorer':>10}{'oracle':>10}{'of the oracle':>16}")
+    for kind, each in (("mixed", EVENTS), ("choices", EVENTS), ("choices", 2 * EVENTS)):
         shares = []
         for seed in range(options.seeds):
             oracle, noisy = TrueStyles(), TrueStyles(noise=8.0, seed=seed)
-            users = simulate(options.users, kind, answer, REWORDED, oracle, seed)
+            users = simulate(options.users, kind, answer, REWORDED, oracle, seed, each)
             noisy.styles = oracle.styles
             with PreferenceMemory(scorer=scorer or noisy) as memory, PreferenceMemory(scorer=oracle) as best:
                 shares.append((share_found(memory, users), share_found(best, users)))
         share, limit = np.mean(shares, axis=0)
-        print(f"{kind:<10}{share:>10.3f}{limit:>10.3f}{share / limit:>16.3f}")
+        print(f"{each:>2} {kind:<10}{share:>10.3f}{limit:>10.3f}{share / limit:>16.3f}")
 
 
 if __name__ == "__main__":

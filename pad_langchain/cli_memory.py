@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections import Counter
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -23,6 +25,7 @@ __all__ = ["memory_app", "over_time"]
 
 memory_app = typer.Typer(help="Look into the preference memory, and correct it.", no_args_is_help=True)
 
+MOMENTS = 200  # drawn at most; each needs a profile of its own
 User = Annotated[str, typer.Argument(help="The user id.")]
 
 
@@ -185,16 +188,18 @@ def plot(
         if not series:
             raise InvalidRequestError(f"Nothing is known about {user!r} yet, so there is nothing to draw.")
         _draw(figure, user, times, series)
-        try:
-            figure.savefig(output, format="png", dpi=120)
-        except OSError as error:
-            raise InvalidRequestError(f"{str(output)!r} cannot be written: {error}.") from None
+        _save(figure, output)
         typer.echo(f"wrote {output}")
 
 
 def over_time(memory: PreferenceMemory, user: str) -> tuple[list[float], dict[str, list[float]]]:
-    """Return the times of a user's events (Unix seconds) and, by preference, its weight × confidence after each."""
+    """Return the times of a user's events (Unix seconds) and, by preference, its weight × confidence after each.
+
+    Of more than 200 times, 200 are taken at even steps, the first and the last among them.
+    """
     times = sorted({event.time for event in memory.events(user) if event.time is not None})
+    if len(times) > MOMENTS:
+        times = [times[round(step * (len(times) - 1) / (MOMENTS - 1))] for step in range(MOMENTS)]
     series: dict[str, list[float]] = {}
     for number, time in enumerate(times):
         for item in memory.profile(user, at=time).preferences:
@@ -210,19 +215,38 @@ def _figure() -> Any:
         raise MissingDependencyError(
             f'matplotlib is not installed ({error}). Install it: pip install "pad-langchain[plot]"'
         ) from error
-    return Figure(figsize=(9, 4.5), layout="constrained")
+    return Figure(layout="constrained")
 
 
 def _draw(figure: Any, user: str, times: list[float], series: dict[str, list[float]]) -> None:
+    """Draw one lane a preference, the earliest on top; lines in one frame would hide each other."""
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    figure.set_size_inches(9, 1.2 + 0.4 * len(series))
     axes = figure.add_subplot()
     days = [datetime.fromtimestamp(time, timezone.utc) for time in times]
-    for name, values in series.items():
-        axes.step(days, values, where="post", marker="o", markersize=3, label=name)
-    axes.set_title(f"What {user} wants")
-    axes.set_ylabel("weight × confidence")
-    axes.set_ylim(bottom=min(0.0, *(min(values) for values in series.values())))
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize="small")
-    figure.autofmt_xdate()
+    end = days[-1] + max((days[-1] - days[0]) * 0.04, timedelta(hours=1))  # so that the last event shows
+    for lane, values in enumerate(series.values()):
+        tops = [lane - 0.8 * value for value in (*values, values[-1])]
+        axes.fill_between([*days, end], lane, tops, step="post", alpha=0.7, linewidth=0.8)
+        axes.text(1.01, lane, f"{values[-1]:.2f}" if values[-1] else "–", transform=axes.get_yaxis_transform())
+    axes.set_xlim(days[0], end)
+    axes.set_ylim(len(series) - 0.8, -1.0)
+    axes.set_yticks(range(len(series)), [shorten(name, 60) for name in series], parse_math=False)
+    axes.grid(axis="x", alpha=0.3)
+    locator = AutoDateLocator()
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    axes.set_title(f"What {shorten(user, 60)} wants: weight × confidence (at the right: now)", parse_math=False)
+
+
+def _save(figure: Any, path: Path) -> None:
+    try:
+        with warnings.catch_warnings():  # a wish may be in letters that the font has not
+            warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
+            figure.savefig(path, format="png", dpi=120)
+    except OSError as error:
+        raise InvalidRequestError(f"{str(path)!r} cannot be written: {error}.") from None
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pad_memory.events import Feedback
+from pad_memory.elicitation import Question
+from pad_memory.events import Feedback, Preference
 from pad_memory.inference import Profile
 from pad_memory.selection import Condition
+from pad_memory.store import RepairReport
 
 if TYPE_CHECKING:
     from pad_memory.memory import PreferenceMemory
@@ -32,6 +34,14 @@ class AsyncMemory:
         """Keep an event for good and return its id."""
         return await asyncio.to_thread(self._memory.record, user, event)
 
+    async def retract(self, user: str, event_id: str) -> str:
+        """Take one event back; return the id of the retraction."""
+        return await asyncio.to_thread(self._memory.retract, user, event_id)
+
+    async def undo(self, user: str) -> str:
+        """Take back the event that was recorded last and still counts; return its id."""
+        return await asyncio.to_thread(self._memory.undo, user)
+
     async def events(self, user: str) -> tuple[Feedback, ...]:
         """Return a user's events, oldest first."""
         return await asyncio.to_thread(self._memory.events, user)
@@ -40,13 +50,25 @@ class AsyncMemory:
         """Return the ids of all users of this tenant, sorted."""
         return await asyncio.to_thread(self._memory.users)
 
-    async def profile(self, user: str) -> Profile:
-        """Return everything concluded about a user."""
-        return await asyncio.to_thread(self._memory.profile, user)
+    async def profile(self, user: str, at: float | None = None) -> Profile:
+        """Return everything concluded about a user, now or as it was at a time."""
+        return await asyncio.to_thread(self._memory.profile, user, at)
+
+    async def history(self, user: str) -> tuple[Preference, ...]:
+        """Return every wish in words the user had, the oldest first."""
+        return await asyncio.to_thread(self._memory.history, user)
+
+    async def search(self, user: str, query: str, limit: int = 5) -> tuple[tuple[Preference, float], ...]:
+        """Return preferences, past ones as well, by their cosine to a query, the nearest first."""
+        return await asyncio.to_thread(self._memory.search, user, query, limit)
 
     async def condition(self, user: str, query: str | None = None, **options: Any) -> Condition:
         """Return the preferences for the user's next generation; options as `PreferenceMemory.condition` has them."""
         return await asyncio.to_thread(self._memory.condition, user, query, **options)
+
+    async def next_question(self, user: str) -> Question | None:
+        """Return the comparison whose answer is expected to teach most; None where the user is known."""
+        return await asyncio.to_thread(self._memory.next_question, user)
 
     async def forget(self, user: str, event_id: str | None = None) -> int:
         """Erase everything about a user, or one event, from every file."""
@@ -59,3 +81,7 @@ class AsyncMemory:
     async def import_(self, data: Mapping[str, Any]) -> int:
         """Add the events and items of an export to its user."""
         return await asyncio.to_thread(self._memory.import_, data)
+
+    async def repair(self) -> RepairReport:
+        """Look through the database and all vectors, and make those anew that cannot be read."""
+        return await asyncio.to_thread(self._memory.repair)

@@ -66,6 +66,11 @@ class Collections:
         """The folder or the server's address, for messages."""
         return self._url or str(self.path)
 
+    @property
+    def temporary(self) -> bool:
+        """Whether the folder is deleted by `close`."""
+        return self._temporary is not None
+
     def names(self) -> list[str]:
         """Return the names of the collections there are, sorted."""
         return sorted(collection.name for collection in self.call("read", self._client.list_collections))
@@ -117,14 +122,14 @@ class Collections:
         """Return the embeddings of rows, id → float32 [E]; ids that are not there are missing."""
         if not ids:
             return {}
-        for last in (False, True):
-            try:
-                found = self.call("read", self.open(name).get, ids=list(ids), include=["embeddings"])
-            except StoreError:
-                if last or self.path is None:
-                    raise
-                logger.warning("Vectors in %s of %s cannot be read; making them anew.", name, self.where)
-                self.renew([name])
+        try:
+            found = self.call("read", self.open(name).get, ids=list(ids), include=["embeddings"])
+        except StoreError:
+            if self.path is None:
+                raise
+            logger.warning("Vectors in %s of %s cannot be read; making them anew.", name, self.where)
+            self.renew([name])
+            found = self.call("read", self.open(name).get, ids=list(ids), include=["embeddings"])
         vectors_NE = np.asarray(found["embeddings"], dtype=np.float32)
         return dict(zip(found["ids"], vectors_NE, strict=True))
 
@@ -321,7 +326,10 @@ class Collections:
             yield
         except (StoreError, EmbedderError, NotFoundError):
             raise
-        except Exception as error:
+        except BaseException as error:
+            # Chroma's core panics where it runs out of files or waits too long for its database.
+            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+                raise
             raise StoreError(
                 f"The store in {self.where!r} could not be {verb}: {type(error).__name__}: {error}. Check that "
                 f"{'the Chroma server runs' if self._url else 'the disk is not full and the folder is writable'}."

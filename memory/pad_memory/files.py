@@ -9,6 +9,7 @@ One whose sizes do not agree is neither.
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import sqlite3
 import struct
@@ -18,11 +19,24 @@ from pathlib import Path
 
 from pad_memory.errors import StoreError
 
-__all__ = ["DATABASE", "ERASING", "WRITING", "blank_unused", "check", "drop_indexes", "scrub", "torn", "writing"]
+__all__ = [
+    "DATABASE",
+    "ERASING",
+    "JOURNAL",
+    "WRITING",
+    "blank_unused",
+    "check",
+    "drop_indexes",
+    "flush",
+    "scrub",
+    "torn",
+    "writing",
+]
 
 DATABASE = "chroma.sqlite3"
 ERASING = "erasing"  # names the collections of an erasure under way
 WRITING = "writing"  # lies here during every write
+JOURNAL = "journal"  # the folder of rows that wait for Chroma
 
 _HEADER = struct.Struct("<iQQQQ")  # version, offset, capacity, elements, bytes of one
 _LENGTH = struct.Struct("<I")
@@ -77,6 +91,8 @@ def scrub(folder: Path, names: Collection[str]) -> None:
 
     The indexes of the collections must be dropped. The last entry of the whole log stays: Chroma counts on from there.
     """
+    new = folder / f"{DATABASE}.new"
+    new.unlink(missing_ok=True)  # of a process that died
     with closing(_database(folder)) as database:
         for name in names:
             database.execute(
@@ -84,12 +100,13 @@ def scrub(folder: Path, names: Collection[str]) -> None:
                 "AND topic LIKE '%/' || (SELECT id FROM collections WHERE name = ?)",
                 [name],
             )
-        database.execute("VACUUM")
-        if database.execute("PRAGMA journal_mode").fetchone() == ("wal",):
-            database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        database.execute("VACUUM INTO ?", [str(new)])  # in place would write it all twice
         segments = {row[0] for row in database.execute("SELECT id FROM segments")}
+    flush(new)
+    new.replace(folder / DATABASE)  # closing has taken in and removed a write-ahead log
+    flush(folder)
     for entry in folder.iterdir():
-        if entry.is_dir() and entry.name not in segments:
+        if entry.is_dir() and entry.name not in {*segments, JOURNAL}:
             shutil.rmtree(entry)
 
 
@@ -128,6 +145,17 @@ def blank_unused(folder: Path, since: int = 0) -> None:
             continue
         _zero(data, used)
         _zero(header.with_name("length.bin"), 0)  # norms, which only the cosine space has
+
+
+def flush(path: Path) -> None:
+    """Let a file, or the names in a folder, survive a power failure."""
+    if os.name == "nt" and path.is_dir():  # which does so by itself
+        return
+    file = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
 
 
 def _fits(index: Path) -> bool:

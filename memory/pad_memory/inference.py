@@ -22,7 +22,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, logsumexp
+from scipy.special import expit
 
 from pad_memory.catalogue import Dimension
 from pad_memory.events import Choice, Critique, Edit, Feedback, Preference, Rating, Thumb
@@ -264,11 +264,18 @@ def infer(
         # The bias is the user's own, one for all single judgements, and summed over.
         z_SH = kappa * (drive_H[None, :] + _BIASES[:, None])
         absolute_SH += counts * (up * _log_up(z_SH) + (1.0 - up) * _log_up(-z_SH))
-    log_H = log_prior_H + log_likelihood_H + logsumexp(absolute_SH, axis=0)
-    p_H = np.exp(log_H - logsumexp(log_H))
+    log_H = log_prior_H + log_likelihood_H + _log_sum(absolute_SH)
+    p_H = np.exp(log_H - _log_sum(log_H))
     mean_D = p_H @ weights_HD
     covariance_DD = (weights_HD * p_H[:, None]).T @ weights_HD - np.outer(mean_D, mean_D)
     return Posterior(dimensions, mean_D, covariance_DD, p_H @ (weights_HD > 0), p_H @ (weights_HD < 0), weights_HD, p_H)
+
+
+def _log_sum(logs: np.ndarray) -> np.ndarray:
+    """log Σ exp over the first axis; scipy's takes a third of the time of a profile."""
+    top = logs.max(axis=0)
+    result: np.ndarray = top + np.log(np.exp(logs - top).sum(axis=0))
+    return result
 
 
 def _log_up(z: np.ndarray) -> np.ndarray:

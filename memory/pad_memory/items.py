@@ -141,7 +141,7 @@ class Items:
         bodies = [_body(item) for item in items]
         texts = [item.text for item in items if item.text is not None]
         vectors = iter(embed(self._memory.embedder, texts) if texts else ())
-        self._memory._catalogue_vectors()  # the store learns the embeddings' size from them
+        self._memory._ledger.catalogue_vectors()  # the store learns the embeddings' size from them
         rows: list[Row] = [
             (
                 _row(owner, item.namespace, item.key),

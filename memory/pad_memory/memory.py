@@ -2,52 +2,42 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import logging
 import threading
 import time
 import uuid
-from collections import OrderedDict
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from types import TracebackType
 from typing import Any
-
-import numpy as np
 
 from pad_memory.aio import AsyncMemory
 from pad_memory.catalogue import CATALOGUE, Dimension
 from pad_memory.conditioning import condition_of, found
 from pad_memory.elicitation import Question, questions
-from pad_memory.embedding import Embedder, SentenceEmbedder, embed_wishes
-from pad_memory.errors import InvalidEventError, InvalidUserError, StoreClosedError, StoreError
+from pad_memory.embedding import Embedder, SentenceEmbedder
+from pad_memory.errors import InvalidEventError, StoreClosedError, StoreError
 from pad_memory.events import Feedback, Preference, Retraction, check_text
 from pad_memory.forgetting import rows_of_event
-from pad_memory.inference import HALF_LIFE, Evidence, Profile, Recorded, fold, text_key
+from pad_memory.inference import HALF_LIFE, Evidence, Profile, Recorded, fold
 from pad_memory.listening import Listener
 from pad_memory.pairs import pairs_of
 from pad_memory.population import Population
-from pad_memory.reading import Reader, Reading, ReadsWishes
-from pad_memory.records import State, read_record, record_to_dict
+from pad_memory.reading import Reader, ReadsWishes
+from pad_memory.records import Ledger, State, owner_of
 from pad_memory.responses import ResponseLog
 from pad_memory.scopes import Relevance
 from pad_memory.scoring import Scorer
 from pad_memory.selection import Condition
 from pad_memory.stated import retracted, standing
-from pad_memory.store import RepairReport, Row, Store, row_id
+from pad_memory.store import RepairReport, Store
 from pad_memory.transfer import export_user, import_user
 from pad_memory.values import Guard, Values
 
 __all__ = ["PreferenceMemory"]
 
-MAX_USER_BYTES = 1024
-CACHED_USERS = 1024
 DAY = 86_400.0  # seconds
-
-logger = logging.getLogger(__name__)
 
 
 class PreferenceMemory:
@@ -103,10 +93,10 @@ class PreferenceMemory:
         self._guard = Guard(values or Values(), self.embedder, self.catalogue)
         self._relevance = Relevance(self.embedder)
         self._mutex = threading.RLock()
-        self._states: OrderedDict[str, State] = OrderedDict()
-        self._cached = url is None  # a server may have other writers
-        self._canonical: dict[str, np.ndarray] = {}
-        self._store: Store | None = Store(path, url, self.embedder)
+        # What they keep of prompts goes when somebody is forgotten.
+        self.engines: weakref.WeakSet[Any] = weakref.WeakSet()
+        store = Store(path, url, self.embedder)
+        self._books: Ledger | None = Ledger(store, self.embedder, catalogue, self.tenant, self._guard.rulebook)
 
     @property
     def scorer(self) -> Scorer | None:
@@ -139,7 +129,7 @@ class PreferenceMemory:
         if event.user not in (None, user):
             raise InvalidEventError(f"This event is of {event.user!r}, not of {user!r}. Record it for its own user.")
         with self._mutex:
-            if event.id is not None and event.id in self._state(owner).ids:
+            if event.id is not None and event.id in self._ledger.state(owner).ids:
                 return event.id
         if event.time is not None and event.time > time.time() + DAY:
             raise InvalidEventError(
@@ -150,7 +140,7 @@ class PreferenceMemory:
         evidence = self._listener.evidence(event, self._scorer)  # takes the scorer's time, so outside the lock
         evidence = self._under_floor(event, evidence)
         with self._mutex:
-            state = self._state(owner)
+            state = self._ledger.state(owner)
             if event.id is not None and event.id in state.ids:
                 return event.id
             if isinstance(event, Retraction) and event.target not in state.ids:
@@ -161,9 +151,9 @@ class PreferenceMemory:
             event = event.stamped(id=uuid.uuid4().hex, time=max(time.time(), last), user=user, tenant=self.tenant)
             record = Recorded(event, 1 + max((item.sequence for item in state.records), default=-1), evidence)
             try:
-                self._write(owner, user, [record])
+                self._ledger.write(owner, user, [record])
             except StoreError as error:
-                self._states.pop(owner, None)  # the store knows how far it got
+                self._ledger.drop(owner)  # the store knows how far it got
                 again = f"Record it again with id={record.id!r}: however far it got, it will count once."
                 raise StoreError(f"{error} {again}") from error
             state.add([record])
@@ -179,7 +169,7 @@ class PreferenceMemory:
             InvalidEventError: the user has no event with this id.
         """
         with self._mutex:
-            done = retracted(self._state(self._owner(user)).records)
+            done = retracted(self._ledger.state(self._owner(user)).records)
             return done[event_id] if event_id in done else self.record(user, Retraction(event_id))
 
     def undo(self, user: str) -> str:
@@ -189,7 +179,7 @@ class PreferenceMemory:
             InvalidEventError: there is none.
         """
         with self._mutex:
-            counting = standing(self._state(self._owner(user)).records)
+            counting = standing(self._ledger.state(self._owner(user)).records)
             if not counting:
                 raise InvalidEventError(f"There is nothing to undo: no event of {user!r} counts.")
             last = max(counting, key=lambda record: record.sequence).id
@@ -270,6 +260,7 @@ class PreferenceMemory:
         When this returns, no id, text or vector of it is in a file of the folder, nor will any be: what Chroma leaves
         of old memory in new files is blanked by the call that makes them. Copies, backups and the disk's own are
         yours. On a server (`url=`) the rows are deleted, but only its operator can erase the bytes: `chroma vacuum`.
+        Engines that decoded with this memory drop all the prompts that they keep.
 
         Args:
             user: the user id.
@@ -277,14 +268,17 @@ class PreferenceMemory:
 
         Raises:
             InvalidEventError: the user has no event with this id.
-            StoreError: it failed half-way; the next call or opening finishes it.
+            StoreError: it failed; call it again. Where it failed half-way, the next opening finishes it too.
         """
         owner = self._owner(user)
         with self._mutex:
-            rows = None if event_id is None else rows_of_event(owner, self._state(owner).records, event_id)
+            rows = None if event_id is None else rows_of_event(owner, self._ledger.state(owner).records, event_id)
             self.responses.forget(user)
-            self._states.pop(owner, None)
-            return self._open.erase(owner, rows)
+            self._ledger.drop(owner)
+            erased = self._open.erase(owner, rows)
+        for engine in list(self.engines):
+            engine.forget_prefixes()
+        return erased
 
     def repair(self) -> RepairReport:
         """Look through the database and all vectors, and make those anew that cannot be read.
@@ -332,56 +326,34 @@ class PreferenceMemory:
         """Release the store. More calls to `close` do nothing; any other call raises StoreClosedError."""
         self.responses.clear()
         with self._mutex:
-            if self._store is not None:
-                self._store.close()
-            self._store = None
-            self._states.clear()
+            if self._books is not None:
+                self._books.store.close()
+            self._books = None
 
     def __enter__(self) -> PreferenceMemory:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     # --- inside ---
 
     @property
-    def _open(self) -> Store:
-        if self._store is None:
+    def _ledger(self) -> Ledger:
+        if self._books is None:
             raise StoreClosedError("This PreferenceMemory was closed. Open a new one on the same path.")
-        return self._store
+        return self._books
+
+    @property
+    def _open(self) -> Store:
+        return self._ledger.store
 
     def _owner(self, user: object) -> str:
-        """The hash that stands for (tenant, user) in every row: no id can be taken for a pattern or for another id."""
-        if not isinstance(user, str) or not user.strip():
-            raise InvalidUserError(f"A user id has to be text that is not empty, but is {user!r}.")
-        try:
-            size = len(user.encode())
-        except UnicodeEncodeError:
-            raise InvalidUserError(f"A user id has to be valid Unicode text, but is {user[:80]!r}.") from None
-        if size > MAX_USER_BYTES:
-            raise InvalidUserError(
-                f"A user id has to be at most {MAX_USER_BYTES} bytes of UTF-8, but has {size:,}: {user[:40]!r}… "
-                "Pass an id, not a text."
-            )
-        return hashlib.sha256(json.dumps([self.tenant, user]).encode()).hexdigest()
-
-    def _state(self, owner: str) -> State:
-        """Load a user's records, or take them from the cache. The caller holds the mutex."""
-        store = self._open
-        if not self._cached or owner not in self._states:
-            records = [read_record(json.loads(row["record"])) for row in store.read(owner, "event")]
-            self._states[owner] = State(sorted(records, key=lambda record: record.sequence))
-        self._states.move_to_end(owner)
-        while len(self._states) > CACHED_USERS:
-            self._states.popitem(last=False)
-        return self._states[owner]
+        return owner_of(self.tenant, user)
 
     def _records(self, owner: str) -> list[Recorded]:
         with self._mutex:
-            return sorted(self._state(owner).records, key=lambda record: record.order)
+            return sorted(self._ledger.state(owner).records, key=lambda record: record.order)
 
     def _profile(self, owner: str) -> Profile:
         state = self._settled(owner)
@@ -401,12 +373,12 @@ class PreferenceMemory:
         """Load a user and compute the evidence that waited for a scorer, once for each scorer."""
         scorer = self._scorer
         with self._mutex:
-            state = self._state(owner)
+            state = self._ledger.state(owner)
             pending = [record for record in state.records if record.evidence.pending]
             if scorer is None or not pending or state.tried is scorer:
                 return state
             state.tried = scorer
-            user = self._user_of(owner)
+            user = self._ledger.user_of(owner)
         scored = self._listener.scored([record.event for record in pending], scorer)
         settled = [
             replace(record, evidence=replace(evidence, readings=record.evidence.readings))
@@ -414,70 +386,15 @@ class PreferenceMemory:
             if not evidence.pending
         ]
         with self._mutex:
-            state = self._state(owner)
+            state = self._ledger.state(owner)
             settled = [record for record in settled if record.id in state.ids]  # the user may be forgotten by now
             if settled:
-                self._write(owner, user, settled)
+                self._ledger.write(owner, user, settled, judged=False)
                 state.add(settled)
         return state
-
-    def _user_of(self, owner: str) -> str:
-        user: str = self._open.read(owner, "event")[0]["user"]
-        return user
-
-    def _write(self, owner: str, user: str, records: Sequence[Recorded]) -> None:
-        """Write events and the user's own wordings with their vectors. The caller holds the mutex."""
-        self._catalogue_vectors()
-        about = {"owner": owner, "tenant": self.tenant, "user": user}
-        rows: list[Row] = []
-        texts: dict[str, str] = {}
-        for record in records:
-            line = json.dumps(record_to_dict(record), ensure_ascii=False, allow_nan=False)
-            rows.append((row_id(owner, "event", record.id), {**about, "kind": "event", "record": line}, None))
-            texts.update({text_key(item.text): item.text for item in record.evidence.readings if _own(item)})
-        rows += self._wording_rows(owner, about, texts)
-        self._open.write(owner, rows)
-
-    def _wording_rows(self, owner: str, about: dict[str, str], texts: Mapping[str, str]) -> list[Row]:
-        vectors_NE = embed_wishes(self.embedder, list(texts.values())) if texts else ()
-        return [
-            (row_id(owner, "wording", key), {**about, "kind": "wording", "text": text}, vector_E)
-            for (key, text), vector_E in zip(texts.items(), vectors_NE, strict=True)
-        ]
-
-    def _catalogue_vectors(self) -> dict[str, np.ndarray]:
-        """The stored vectors of the catalogue's canonical texts, embedded and stored at the first need."""
-        if not self._canonical:
-            texts = [pole.text for dimension in self.catalogue for pole in dimension.poles]
-            found = self._open.catalogue_vectors(texts)
-            missing = [text for text in texts if text not in found]
-            if missing:
-                self._open.add_catalogue_vectors(missing, embed_wishes(self.embedder, missing))
-                found = self._open.catalogue_vectors(texts)
-            self._canonical = found
-        return self._canonical
-
-    def _vectors(self, owner: str, preferences: Sequence[Preference]) -> dict[str, np.ndarray]:
-        """The stored vectors of some preferences, key → float32 [E]."""
-        if not preferences:
-            return {}
-        with self._mutex:
-            canonical = self._catalogue_vectors()
-            known = self._state(owner).vectors
-            ids = {
-                row_id(owner, "wording", text_key(item.text)): item.text
-                for item in preferences
-                if item.text not in canonical and item.text not in known
-            }
-            known.update((ids[id], vector_E) for id, vector_E in self._open.vectors(owner, list(ids)).items())
-        return {item.key: canonical[item.text] if item.text in canonical else known[item.text] for item in preferences}
 
 
 @lru_cache(maxsize=1)
 def _default_embedder() -> SentenceEmbedder:
     """One for the process: the model and its cache are shared by all memories."""
     return SentenceEmbedder()
-
-
-def _own(reading: Reading) -> bool:
-    return not reading.ends and (reading.key is None or reading.key.startswith("text:"))

@@ -3,13 +3,16 @@
 A shard is a collection. Its rows are events (JSON in the metadata, a zero vector: they are read by owner, never
 searched), the user's own wordings (their text with the sentence embedding that steers) and items. One small collection
 more, shared by all, holds the schema version, the embedder's name and the vectors of the catalogue's texts.
+
+In a folder, rows go to a journal first and from there to their shard, many at a time. What is read is both together.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +23,16 @@ from pad_memory import files
 from pad_memory.chroma import BATCH, Collections, Row
 from pad_memory.embedding import Embedder
 from pad_memory.errors import EmbedderError, StoreError, StoreVersionError
+from pad_memory.journal import Journal
 
 __all__ = ["RepairReport", "Row", "Store", "row_id"]
 
 SCHEMA_VERSION = 1
 SHARDS = 64
 SHARED = "pad-memory"
+WAITING = 64  # rows of a shard that go to Chroma together
+
+logger = logging.getLogger(__name__)
 
 
 def row_id(owner: str, kind: str, name: str) -> str:
@@ -53,8 +60,9 @@ class RepairReport:
 class Store:
     """One open Chroma store. Not thread-safe: `PreferenceMemory` serialises the calls.
 
-    A write that returned survives the end of the process at any moment. After a power failure SQLite's rows are whole,
-    but index files may be torn without a mark that says so.
+    A write that returned survives the end of the process at any moment. After a power failure the rows are whole, but
+    index files may be torn without a mark that says so. Rows that a killed process left in the journal are there for
+    the next `Store`; `chroma run` on the folder would not see them, so open and close it once before.
 
     Args:
         path: a folder; None: a private temporary folder that is deleted by `close`.
@@ -72,48 +80,75 @@ class Store:
     def __init__(self, path: str | Path | None, url: str | None, embedder: Embedder) -> None:
         self._chroma = Collections(path, url, embedder)
         self._embedding_size = 0
+        self._journal: Journal | None = None
         try:
+            if self._chroma.path is not None:
+                with self._chroma.reporting("opened"):
+                    self._journal = Journal(self._chroma.path / files.JOURNAL)
             self._check_version(embedder.name)
         except BaseException:
             self.close()
             raise
 
     def close(self) -> None:
-        """Close the store and release its lock. More calls do nothing."""
-        self._chroma.close()
+        """Bring what waits to Chroma, close the store and release its lock. More calls do nothing."""
+        try:
+            for name in () if self._chroma.temporary else self._names():
+                self._try_to_settle(name)
+        finally:
+            self._journal = None
+            self._chroma.close()
+
+    @property
+    def shared(self) -> bool:
+        """Whether there may be other writers."""
+        return self._chroma.path is None
 
     # --- rows ---
 
     def read(self, owner: str, kind: str) -> list[dict[str, Any]]:
         """Return the metadata of an owner's rows of one kind, in no order."""
-        shard = self._shard(owner)
-        if shard is None:
-            return []
-        # Chroma would look up a second condition among all users' rows, so the kind is left to us.
-        found = self._chroma.call("read", shard.get, where={"owner": owner}, include=["metadatas"])
-        return [metadata for metadata in found["metadatas"] if metadata["kind"] == kind]
+        shard, rows = self._shard(owner), {}
+        if shard is not None:
+            # Chroma would look up a second condition among all users' rows, so the kind is left to us.
+            found = self._chroma.call("read", shard.get, where={"owner": owner}, include=["metadatas"])
+            rows = dict(zip(found["ids"], found["metadatas"], strict=True))
+        rows |= {id: metadata for id, (_, metadata, _) in self._waiting(owner).items()}
+        return [metadata for metadata in rows.values() if metadata["kind"] == kind]
 
     def write(self, owner: str, rows: Sequence[Row]) -> None:
-        """Add an owner's rows, or replace those whose id is there; each batch of 2,000 whole or not at all."""
-        for start in range(0, len(rows), BATCH):
-            self._chroma.upsert(_shard_of(owner), rows[start : start + BATCH], self.embedding_size)
+        """Add an owner's rows, or replace those whose id is there; all or none, on a server each batch of 2,000."""
+        name = _shard_of(owner)
+        if self._journal is None:
+            return self._upsert(name, rows)
+        with self._chroma.reporting("written"):
+            self._journal.append(name, rows)
+        if len(self._rows(name)) >= WAITING:
+            self._try_to_settle(name)
+        return None
 
     def get(self, owner: str, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Return the metadata of an owner's rows, by id; ids that are not there are missing."""
-        shard = self._shard(owner)
-        if shard is None or not ids:
-            return {}
-        found = self._chroma.call("read", shard.get, ids=list(ids), include=["metadatas"])
-        return dict(zip(found["ids"], found["metadatas"], strict=True))
+        waiting = self._waiting(owner)
+        found = {id: waiting[id][1] for id in ids if id in waiting}
+        shard, rest = self._shard(owner), [id for id in ids if id not in waiting]
+        if shard is not None and rest:
+            stored = self._chroma.call("read", shard.get, ids=rest, include=["metadatas"])
+            found |= dict(zip(stored["ids"], stored["metadatas"], strict=True))
+        return found
 
     def delete(self, owner: str, ids: Sequence[str]) -> None:
         """Remove some of an owner's rows. Their bytes stay in free pages until `erase`."""
+        self._settle(_shard_of(owner))
         if self._shard(owner) is not None:
             self._chroma.delete(_shard_of(owner), ids)
 
     def vectors(self, owner: str, ids: Sequence[str]) -> dict[str, np.ndarray]:
-        """Return the stored embeddings of an owner's rows, id → float32 [E]; ids that are not there are missing."""
-        return {} if self._shard(owner) is None else self._chroma.vectors(_shard_of(owner), ids)
+        """Return the stored embeddings of an owner's rows, id → float32 [E]; those without one are missing."""
+        waiting = {id: row[2] for id, row in self._waiting(owner).items()}
+        found = {id: vector_E for id in ids if (vector_E := waiting.get(id)) is not None}
+        rest = [id for id in ids if id not in waiting]
+        return found | ({} if self._shard(owner) is None else self._chroma.vectors(_shard_of(owner), rest))
 
     def catalogue_vectors(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
         """Return the stored embeddings of catalogue texts, text → float32 [E]; texts not yet stored are missing."""
@@ -136,12 +171,13 @@ class Store:
 
     def users(self, tenant: str) -> list[str]:
         """Return the user ids of a tenant, sorted."""
-        found: set[str] = set()
+        rows: list[dict[str, Any]] = []
         for name in self._shards():
             shard = self._chroma.open(name)
-            rows = self._chroma.call("read", shard.get, where={"tenant": tenant}, include=["metadatas"])["metadatas"]
-            found.update(row["user"] for row in rows if row["kind"] in ("event", "item"))
-        return sorted(found)
+            rows += self._chroma.call("read", shard.get, where={"tenant": tenant}, include=["metadatas"])["metadatas"]
+        for name in self._names():
+            rows += [row for _, row, _ in self._rows(name).values() if row["tenant"] == tenant]
+        return sorted({row["user"] for row in rows if row["kind"] in ("event", "item")})
 
     # --- forgetting and repairing ---
 
@@ -155,12 +191,14 @@ class Store:
             owner: whose rows.
             ids: only these; None: all.
         """
-        shard, name = self._shard(owner), _shard_of(owner)
+        name = _shard_of(owner)
+        self._settle(name)
+        shard = self._shard(owner)
         if shard is None:
             return 0
         found = self._chroma.call("read", shard.get, where={"owner": owner}, include=[])["ids"]
         gone = sorted(set(found) if ids is None else set(found) & set(ids))
-        if self._chroma.path is None:
+        if self.shared:
             self._chroma.delete(name, gone)
         else:
             self._chroma.erase(name, gone, SHARED)
@@ -183,10 +221,42 @@ class Store:
         names = [SHARED, *self._shards()]
         damaged = [name for name in names if self._chroma.unreadable(name)]
         embedded = self._chroma.renew(damaged) if damaged else 0
+        for name in self._names():
+            self._settle(name)
         rows = sum(self._chroma.open(name).count() for name in names)
         return RepairReport(len(names), rows, tuple(damaged), embedded)
 
     # --- inside ---
+
+    def _names(self) -> list[str]:
+        """The shards that rows wait for."""
+        return [] if self._journal is None else self._journal.names()
+
+    def _rows(self, name: str) -> Mapping[str, Row]:
+        """The rows that wait for a shard, by id."""
+        return {} if self._journal is None else self._journal.rows(name)
+
+    def _waiting(self, owner: str) -> dict[str, Row]:
+        """The rows of an owner that wait for their shard, by id."""
+        return {id: row for id, row in self._rows(_shard_of(owner)).items() if row[1]["owner"] == owner}
+
+    def _settle(self, name: str) -> None:
+        """Bring what waits for a shard to Chroma, and drop it from the journal; after a crash it is done again."""
+        if self._journal is not None and self._rows(name):
+            self._upsert(name, list(self._rows(name).values()))
+            with self._chroma.reporting("written"):
+                self._journal.clear(name)
+
+    def _try_to_settle(self, name: str) -> None:
+        try:
+            self._settle(name)
+        except StoreError:
+            rows = len(self._rows(name))
+            logger.warning("%d rows of %s stay in the journal, which is as safe.", rows, name, exc_info=True)
+
+    def _upsert(self, name: str, rows: Sequence[Row]) -> None:
+        for start in range(0, len(rows), BATCH):
+            self._chroma.upsert(name, rows[start : start + BATCH], self.embedding_size)
 
     def _check_version(self, embedder: str) -> None:
         """Bring the store to this schema version, or refuse it."""

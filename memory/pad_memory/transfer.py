@@ -55,7 +55,7 @@ def import_user(memory: PreferenceMemory, data: Mapping[str, Any]) -> int:
     if stranger is not None:
         raise InvalidEventError(f"This export is of {data['user']!r}, but has an event of {stranger.user!r}.")
     with memory._mutex:
-        state = memory._state(owner)
+        state = memory._ledger.state(owner)
         new = [
             replace(
                 record,
@@ -66,6 +66,6 @@ def import_user(memory: PreferenceMemory, data: Mapping[str, Any]) -> int:
             if record.id not in state.ids
         ]
         if new:
-            memory._write(owner, data["user"], new)
+            memory._ledger.write(owner, data["user"], new)
             state.add(new)
     return len(new) + Items(memory).restore(data["user"], data.get("items", ()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 
@@ -36,6 +37,7 @@ class PoleScorer:
         return np.array([10.0 if KEYS[text] in keys else 0.0 for text in preferences])
 
 
+@cache
 def _word(word: str) -> np.ndarray:
     seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:4], "big")
     return np.random.default_rng(seed).normal(size=64)

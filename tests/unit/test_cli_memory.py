@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pad_langchain.cli import app
-from pad_langchain.cli_memory import over_time
+from pad_langchain.cli_memory import _draw, _save, over_time
 from pad_langchain.testing import HashEmbedder
 from pad_memory import PreferenceMemory, Statement
 
@@ -134,8 +134,34 @@ def test_plot_without_matplotlib_says_how_to_install_it(
     assert 'pip install "pad-langchain[plot]"' in refused.stderr
 
 
+def test_plot_takes_a_share_of_many_moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pad_langchain.cli_memory.MOMENTS", 3)
+    with PreferenceMemory(tmp_path, embedder=MiniLM()) as memory:
+        for number in range(7):
+            memory.record("ada", Statement(f"mention animal {number}", time=START + number * DAY))
+        times, series = over_time(memory, "ada")
+    assert times == [START, START + 3 * DAY, START + 6 * DAY]
+    assert series["mention animal 2"] == [0.0, 0.9, 0.9]
+    assert series["mention animal 6"] == [0.0, 0.0, 0.9]
+
+
 def test_plot_writes_a_picture(run: Callable[..., Any], tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     assert run("plot", "ada", "-o", str(tmp_path / "ada.png")).exit_code == 0
     assert (tmp_path / "ada.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert run("plot", "eve", "-o", str(tmp_path / "eve.png")).exit_code == 2
+    assert run("plot", "ada", "-o", str(tmp_path / "none" / "ada.png")).exit_code == 2
+
+
+def test_plot_has_a_lane_for_each_preference_whatever_its_letters(tmp_path: Path) -> None:
+    figure = pytest.importorskip("matplotlib.figure").Figure()
+    names = ["be brief", "price it in $, not in $\\frac{", "请用中文回答"]
+    series = {name: [0.9, 0.5 * lane] for lane, name in enumerate(names)}
+    _draw(figure, "$\\x", [START, START + DAY], series)
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == names
+    assert [text.get_text() for text in axes.texts] == ["–", "0.50", "1.00"]
+    tops = [collection.get_paths()[0].vertices[:, 1].min() for collection in axes.collections]
+    assert tops == pytest.approx([-0.72, 1 - 0.72, 2 - 0.8])
+    _save(figure, tmp_path / "lanes.png")  # what a font has not is no error
+    assert (tmp_path / "lanes.png").stat().st_size > 5000

@@ -30,6 +30,21 @@ async def test_all_calls_work_and_agree(memory: PreferenceMemory) -> None:
     assert [event.id for event in await memory.aio.events("ada")] == [id]
     assert (await memory.aio.profile("ada")).to_json() == memory.profile("ada").to_json()
     assert (await memory.aio.condition("ada", "q", budget=1)).items == memory.condition("ada", "q", budget=1).items
+    assert (await memory.aio.next_question("ada")) == memory.next_question("ada")
+    assert await memory.aio.search("ada", "brief", 1) == memory.search("ada", "brief", 1)
+    last = await memory.aio.record("ada", Statement("long answers"))
+    assert [item.ended_by for item in await memory.aio.history("ada")] == [last, None]
+    assert await memory.aio.undo("ada") == last
+    assert [item.key for item in (await memory.aio.profile("ada")).preferences] == ["length:concise"]
+    taken = await memory.aio.retract("ada", last)
+    assert await memory.aio.retract("ada", taken) not in (last, taken)  # it counts again
+    assert [item.key for item in (await memory.aio.profile("ada")).preferences] == ["length:detailed"]
+    first = memory.events("ada")[0].time
+    assert [item.key for item in (await memory.aio.profile("ada", first)).preferences] == ["length:concise"]
+    assert (await memory.aio.repair()).rebuilt == ()
+    for event in memory.events("ada")[1:]:
+        if event.id in {seen.id for seen in memory.events("ada")}:  # what took it back goes with it
+            await memory.aio.forget("ada", event.id)
     data = await memory.aio.export("ada")
     assert await memory.aio.forget("ada") > 0
     assert await memory.aio.users() == []

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -190,25 +193,140 @@ def test_a_migration_that_fails_runs_again(tmp_path: Path, monkeypatch: pytest.M
     assert len(done) == 1
 
 
-def test_a_full_disk_loses_nothing_recorded(tmp_path: Path) -> None:
+def test_a_chroma_that_cannot_write_loses_nothing_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     filled(tmp_path, 5)
-    with opened(tmp_path) as memory:
-        # A writer that keeps the database to itself looks to Chroma like a disk that takes no more.
-        memory.condition("ada")
-        collection = memory._open._chroma.open(store._shard_of(memory._owner("ada")))
 
-        def fail(**rows: object) -> None:
-            raise RuntimeError("database or disk is full")
+    def fail(*rows: object) -> None:
+        raise StoreError("database or disk is full")
 
-        collection.upsert, kept = fail, collection.upsert
-        with pytest.raises(StoreError, match=r"disk is full.*id='late'"):
-            memory.record("ada", Statement("mention owls", id="late"))
-        assert len(memory.events("ada")) == 5
-        collection.upsert = kept
-        memory.record("ada", Statement("mention owls", id="late"))
-        check_all(memory, 6)
     with opened(tmp_path) as memory:
-        check_all(memory, 6)
+        monkeypatch.setattr(store, "WAITING", 4)
+        with monkeypatch.context() as patch:
+            patch.setattr(memory._open._chroma, "upsert", fail)
+            for number in range(5, 9):
+                memory.record("ada", Statement(f"mention animal {number}"))
+        assert "rows of pad-memory" in caplog.text
+        assert "stay in the journal, which is as safe" in caplog.text
+        check_all(memory, 9)
+        monkeypatch.setattr(memory._open._chroma, "upsert", fail)  # when it is closed too
+    with opened(tmp_path) as memory:
+        check_all(memory, 9)
+
+
+def test_what_waits_for_chroma_is_read_with_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "WAITING", 6)
+    with opened(tmp_path) as memory:
+        for number in range(8):  # two rows each: the first six are in Chroma, two wait
+            memory.record("ada", Statement(f"mention animal {number}", id=f"event {number}"))
+        owner = memory._owner("ada")
+
+        def stored() -> int:
+            return memory._open._chroma.open(store._shard_of(owner)).count()
+
+        assert stored() == 12
+        memory._ledger.drop(owner)
+        assert [event.id for event in memory.events("ada")] == [f"event {number}" for number in range(8)]
+        assert memory.users() == ["ada"]
+        check_all(memory, 8)  # its repair brings the rest to Chroma
+        assert stored() == 16
+        memory.record("bob", Statement("no jokes"))
+        assert memory.users() == ["ada", "bob"]
+        assert memory.forget("bob") == 1  # it never came to Chroma
+        assert memory.users() == ["ada"]
+
+
+def cut_off(folder: Path) -> Path:
+    """Copy a folder as a killed process leaves it, with rows in the journal."""
+    with opened(folder / "memory") as memory:
+        for number in range(3):
+            memory.record("ada", Statement(f"mention animal {number}", id=f"event {number}"))
+        return Path(shutil.copytree(folder / "memory", folder / "copy"))
+
+
+def test_a_journal_left_behind_is_read(tmp_path: Path) -> None:
+    folder = cut_off(tmp_path)
+    (journal,) = (folder / "journal").iterdir()
+    for _ in range(2):
+        with opened(folder) as memory:
+            check_all(memory, 3)
+        assert journal.read_bytes() == b""  # all is in Chroma
+
+
+def test_a_line_that_was_cut_off_was_never_acknowledged(tmp_path: Path) -> None:
+    folder = cut_off(tmp_path)
+    (journal,) = (folder / "journal").iterdir()
+    os.truncate(journal, journal.stat().st_size - 7)
+    with opened(folder) as memory:
+        assert [event.id for event in memory.events("ada")] == ["event 0", "event 1"]
+        memory.record("ada", Statement("mention animal 2", id="again"))
+        crashed = Path(shutil.copytree(folder, tmp_path / "crashed"))
+    with opened(crashed) as memory:  # the new line does not stand behind the half one
+        assert [event.id for event in memory.events("ada")] == ["event 0", "event 1", "again"]
+
+
+def test_what_was_cut_off_is_forgotten_too(tmp_path: Path) -> None:
+    folder = cut_off(tmp_path)
+    (journal,) = (folder / "journal").iterdir()
+    os.truncate(journal, 60)
+    with opened(folder) as memory:
+        memory.forget("ada")
+        assert journal.read_bytes() == b""
+
+
+def test_a_damaged_journal_says_so(tmp_path: Path) -> None:
+    folder = cut_off(tmp_path)
+    (journal,) = (folder / "journal").iterdir()
+    journal.write_bytes(journal.read_bytes().replace(b"animal 1", b"animal 9"))
+    with pytest.raises(StoreError, match=r"Line 2 of .*\.log' is damaged\. Put back a copy of the folder"):
+        opened(folder)
+    journal.rename(tmp_path / "away")
+    with opened(folder) as memory:
+        assert memory.events("ada") == ()
+
+
+FULL = """
+import os, resource, signal, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from memory_fakes import WordEmbedder
+from pad_memory import PreferenceMemory, Statement
+from pad_memory.errors import StoreError
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+memory = PreferenceMemory(sys.argv[1], embedder=WordEmbedder())
+memory.record("ada", Statement("mention animal 0", id="event 0"))
+size = sum(path.stat().st_size for path in Path(sys.argv[1]).glob("journal/*"))
+resource.setrlimit(resource.RLIMIT_FSIZE, (size + 2000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+number = 1
+try:
+    while number < 100:
+        memory.record("ada", Statement(f"mention animal {number}", id=f"event {number}"))
+        number += 1
+except StoreError as error:
+    print(number, error)
+assert len(memory.events("ada")) == number
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+memory.record("ada", Statement(f"mention animal {number}", id=f"event {number}"))
+sys.stdout.flush()
+os._exit(0)  # as if it were killed
+"""
+
+
+def test_files_that_cannot_grow_leave_nothing_half_recorded(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    if resource.getrlimit(resource.RLIMIT_FSIZE)[1] != resource.RLIM_INFINITY:
+        pytest.skip("files are limited already")
+    command = [sys.executable, "-c", FULL, str(tmp_path), str(Path(__file__).parent)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    number, _, message = done.stdout.partition(" ")
+    assert 1 <= int(number) < 10
+    assert "could not be written: OSError" in message
+    assert "Check that the disk is not full" in message
+    assert f"Record it again with id='event {number}'" in message
+    with opened(tmp_path) as memory:
+        check_all(memory, int(number) + 1)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from memory_fakes import PoleScorer, WordEmbedder
 
-from pad_memory import Choice, Critique, Preference, PreferenceMemory, Statement, Thumb
+from pad_memory import Choice, Critique, Preference, PreferenceMemory, Statement, Thumb, Values
 from pad_memory.embedding import embed
 from pad_memory.errors import (
     EmbedderError,
@@ -388,3 +388,32 @@ def test_a_temporary_memory_leaves_nothing_behind() -> None:
     memory.record("ada", Statement("short answers"))
     memory.close()
     assert not folder.exists()
+
+
+def test_a_user_who_is_forgotten_amid_a_condition_gets_none(
+    memory: PreferenceMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory.record("ada", Statement("mention cats"))
+    known = memory.profile("ada")
+    memory.forget("ada")
+    monkeypatch.setattr(memory, "_profile", lambda owner: known)  # as it was computed before another thread forgot
+    assert memory.condition("ada").items == ()
+
+
+def test_a_query_that_is_no_text_is_refused(memory: PreferenceMemory) -> None:
+    with pytest.raises(InvalidEventError, match="query has to be valid Unicode text"):
+        memory.condition("ada", query="\ud800")
+    assert memory.condition("ada", query=" ").items == ()
+
+
+def test_what_was_recorded_under_the_same_rules_is_not_judged_again(tmp_path: Path) -> None:
+    with opened(tmp_path) as memory:
+        memory.record("ada", Statement("mention cats"))
+    with opened(tmp_path) as memory:
+        checked = memory._guard._by_rules
+        assert [item.text for item in memory.condition("ada")] == ["mention cats"]
+        assert checked.cache_info().misses == 0
+    with opened(tmp_path, values=Values(refuse=("cats",))) as memory:  # other rules: it is
+        condition = memory.condition("ada")
+        assert condition.items == ()
+        assert "the operator of this memory does not allow it" in condition.explain()
