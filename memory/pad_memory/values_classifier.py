@@ -1,106 +1,104 @@
-"""Layer 3 of the floor: kernel ridge regression on sentence embeddings, fitted to sentences of known intent.
+"""Layer 3 of the floor: the packaged sentence encoder, taught by low-rank changes to tell hostile wishes from others.
 
-The sentences are in `values_anchors.txt`. Their vectors for the default embedder come with the package; for another
-embedder they are computed at the first text.
+`benchmarks/values_training.py` makes `values_classifier.safetensors` from sentences of known intent. The encoder is
+always the default embedder's, whatever embedder the memory has: the floor is the same for everybody.
 """
 
 from __future__ import annotations
 
-import hashlib
+import json
+import logging
+import threading
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from pad_memory.embedding import Embedder, embed
-from pad_memory.reading import polarity
+from pad_memory.embedding import DEFAULT_MODEL, load_model
+from pad_memory.errors import EmbedderError
 
-__all__ = ["VECTORS", "HostilityClassifier", "anchors", "pack"]
+__all__ = ["CLASSES", "WEIGHTS", "HostilityClassifier", "classifier", "hostility", "pooled"]
 
-ANCHORS = Path(__file__).with_name("values_anchors.txt")
-VECTORS = Path(__file__).with_name("values_anchors.npz")
+logger = logging.getLogger(__name__)
 
 
-def anchors() -> tuple[list[str], list[str]]:
-    """The sentences the classifier is fitted to, and the rule each breaks; "" for innocent ones."""
-    texts, rules, rule = [], [], ""
-    for line in ANCHORS.read_text(encoding="utf-8").splitlines():
-        if line.startswith("# "):
-            rule = line[2:].strip().removeprefix("allowed")
-        elif line.strip():
-            texts.append(line)
-            rules.append(rule)
-    return texts, rules
+WEIGHTS = Path(__file__).with_name("values_classifier.safetensors")
+CLASSES = ("allowed", "harm", "hate", "deception", "safety", "instructions")
+LONGEST = 96  # tokens of a text that are read
+TOGETHER = 32  # texts in one forward
 
 
 class HostilityClassifier:
-    """Scores texts from about −1 (innocent) to 1 (hostile).
+    """Scores texts by how hostile they are. Thread-safe.
 
-    The threshold is set by leave-one-out: FALSE_ALARMS of the innocent sentences score above it. So it suits any
-    embedder, and a poor one catches less instead of refusing more.
+    Args:
+        path: the weights: low-rank changes `NAME.A` [R, I] and `NAME.B` [O, R] of the encoder's linear layers,
+            `head.weight` [C, 2E], `head.bias` [C], and the threshold in the metadata.
+
+    Raises:
+        EmbedderError: the default encoder is neither installed nor to be fetched.
     """
 
-    SHARPNESS = 2.0  # of the kernel exp(SHARPNESS · (similarity − 1))
-    PENALTY = 0.3
-    FALSE_ALARMS = 0.02
+    def __init__(self, path: Path = WEIGHTS) -> None:
+        import torch
+        from safetensors import safe_open
 
-    def __init__(self, embedder: Embedder) -> None:
-        texts, self._rules = anchors()
-        self._embedder = embedder
-        cores, self._sign_N = _cores(texts)
-        self._core_NE = _packed(embedder.name, cores)
-        if self._core_NE is None:
-            self._core_NE = embed(embedder, cores).astype(np.float64)
-        target_N = np.array([1.0 if rule else -1.0 for rule in self._rules])
-        gram_NN = self._kernel(self._core_NE, self._sign_N)
-        inverse_NN = np.linalg.inv(gram_NN + self.PENALTY * np.eye(len(texts)))
-        self._dual_N = inverse_NN @ target_N
-        self.left_out_N = target_N - self._dual_N / np.diag(inverse_NN)  # each sentence scored by the others
-        self.threshold = float(np.quantile(self.left_out_N[target_N < 0], 1.0 - self.FALSE_ALARMS))
+        model = load_model(DEFAULT_MODEL)  # a copy of its own: it is changed
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (not a mapping)
+            self.threshold = float(json.loads(file.metadata()["threshold"]))
+        self._encoder, self._tokenizer = model[0].auto_model.eval(), model.tokenizer
+        with torch.inference_mode():
+            for name, b_OR in tensors.items():
+                if name.endswith(".B"):
+                    linear = self._encoder.get_submodule(name[:-2])
+                    linear.weight += b_OR @ tensors[f"{name[:-2]}.A"]
+        self._weight_CF, self._bias_C = tensors["head.weight"], tensors["head.bias"]
+        self._lock = threading.Lock()
+
+    def logits(self, texts: Sequence[str]) -> np.ndarray:
+        """Return the logits of M texts over `CLASSES`: float32 [M, C]."""
+        import torch
+
+        rows = []
+        with self._lock, torch.inference_mode():
+            for start in range(0, len(texts), TOGETHER):
+                feature_MF = pooled(self._encoder, self._tokenizer, texts[start : start + TOGETHER])
+                rows.append((feature_MF @ self._weight_CF.T + self._bias_C).numpy())
+        return np.concatenate(rows) if rows else np.zeros((0, len(CLASSES)), np.float32)
 
     def rule(self, texts: Sequence[str]) -> str | None:
-        """The rule that the most hostile of M texts comes nearest to breaking; None where none is hostile."""
-        kernel_MN = self._similar(texts)
-        scores_M = kernel_MN @ self._dual_N
-        worst = int(scores_M.argmax())
-        if scores_M[worst] <= self.threshold:
-            return None
-        return max((value, rule) for value, rule in zip(kernel_MN[worst].tolist(), self._rules, strict=True) if rule)[1]
-
-    def scores(self, texts: Sequence[str]) -> np.ndarray:
-        """How hostile M texts are: [M]."""
-        scores_M: np.ndarray = self._similar(texts) @ self._dual_N
-        return scores_M
-
-    def _similar(self, texts: Sequence[str]) -> np.ndarray:
-        cores, sign_M = _cores(texts)
-        return self._kernel(embed(self._embedder, cores).astype(np.float64), sign_M)
-
-    def _kernel(self, core_ME: np.ndarray, sign_M: np.ndarray) -> np.ndarray:
-        """Cosine of the cores, 0 where only one of the two is negated."""
-        same_MN = sign_M[:, None] == self._sign_N[None, :]
-        kernel_MN: np.ndarray = np.exp(self.SHARPNESS * (same_MN * (core_ME @ self._core_NE.T) - 1.0))  # type: ignore[union-attr]
-        return kernel_MN
+        """Return what the most hostile of the texts asks for, of `CLASSES`; None where none is hostile enough."""
+        logit_MC = self.logits(texts)
+        score_M = hostility(logit_MC)
+        worst = int(score_M.argmax())
+        return None if score_M[worst] <= self.threshold else CLASSES[1 + int(logit_MC[worst, 1:].argmax())]
 
 
-def pack(embedder: Embedder) -> None:
-    """Write the vectors that come with the package."""
-    cores, _ = _cores(anchors()[0])
-    vectors_NE = embed(embedder, cores).astype(np.float16)
-    np.savez_compressed(VECTORS, embedder=embedder.name, checksum=_checksum(cores), vectors=vectors_NE)
+@lru_cache(maxsize=1)
+def classifier() -> HostilityClassifier | None:
+    """The packaged classifier, loaded once a process; None, with a warning, where its encoder is not to be had."""
+    try:
+        return HostilityClassifier()
+    except EmbedderError as error:
+        logger.warning("Wishes are held to the rules of the floor only, without its classifier: %s", error)
+        return None
 
 
-def _packed(name: str, cores: Sequence[str]) -> np.ndarray | None:
-    with np.load(VECTORS, allow_pickle=False) as packed:
-        if str(packed["embedder"]) != name or str(packed["checksum"]) != _checksum(cores):
-            return None
-        return np.asarray(packed["vectors"], dtype=np.float64)
+def hostility(logit_MC: np.ndarray) -> np.ndarray:
+    """Return the log odds of any kind of hostility [M] from logits over `CLASSES` [M, C]."""
+    odds_M: np.ndarray = np.logaddexp.reduce(logit_MC[:, 1:], axis=1) - logit_MC[:, 0]
+    return odds_M
 
 
-def _checksum(cores: Sequence[str]) -> str:
-    return hashlib.sha256("\n".join(cores).encode()).hexdigest()
+def pooled(encoder: Any, tokenizer: Any, texts: Sequence[str]) -> Any:
+    """Return the mean and the maximum of the encoder's last states over each text's tokens: [M, 2E]."""
+    import torch
 
-
-def _cores(texts: Sequence[str]) -> tuple[list[str], np.ndarray]:
-    cores, signs = zip(*(polarity(text) for text in texts), strict=True)
-    return list(cores), np.array(signs)
+    batch = tokenizer(list(texts), padding=True, truncation=True, max_length=LONGEST, return_tensors="pt")
+    state_MTE = encoder(**batch).last_hidden_state
+    real_MT1 = batch["attention_mask"][..., None]
+    mean_ME = (state_MTE * real_MT1).sum(1) / real_MT1.sum(1)
+    return torch.cat([mean_ME, state_MTE.masked_fill(real_MT1 == 0, -1e4).max(1).values], dim=-1)
