@@ -3,10 +3,14 @@
     python benchmarks/memory_prefeval.py --data FOLDER [--cache VECTORS.npz]
 
 dsp_dev.jsonl: a user of one of four tastes chooses n times between the answer to their taste and another; which taste
-is it? As in `EmbeddingScorer`, by both answers' cosine to each taste's wordings. prefeval_dev.jsonl: which of 4
-preferences of one topic does a choice express, from the user's sentence or from the option alone ("+0.5 passed over":
-half the mean of the options not taken is added, since a preference names what it avoids too); and which of 20 or 100
-stored preferences does a question call for (R@1 of 20, R@5 of 100). Every variant that was tried is a row.
+is it? By both answers' cosine to each taste's wordings; the row `EmbeddingScorer` is what users get.
+
+prefeval_dev.jsonl: which of 4 preferences of one topic does a choice express, from the user's sentence or from the
+option alone ("+0.5 passed over": half the mean of the options not taken is added, since a preference names what it
+avoids too); and which of 20 or 100 stored preferences does a question call for (R@1 of 20, R@5 of 100)? The row
+`condition` is what users get. The data has ten of PrefEval's twenty topics, so twice as many candidates are of the
+question's own topic as in all of it; the last two columns draw them as rarely as there. Every variant that was tried
+is a row.
 """
 
 from __future__ import annotations
@@ -19,7 +23,10 @@ from typing import Any
 
 import numpy as np
 
-from pad_memory import SentenceEmbedder
+from pad_memory import EmbeddingScorer, SentenceEmbedder
+from pad_memory.affinity import sides
+from pad_memory.embedding import DEFAULT_MODEL, wanted
+from pad_memory.scoring import embed_answers
 
 TASTES = {  # in words about the taste and in its voice
     "academy": """research; academic study; scientific evidence; scholars and universities; theory and methodology;
@@ -65,6 +72,24 @@ def embedded(texts: Sequence[str], cache: Path | None) -> dict[str, np.ndarray]:
     return known
 
 
+class Kept:
+    """The default embedder, for texts whose vectors are known; for all others it is run and they are kept.
+
+    Args:
+        vectors: text → unit vector [E]; texts are added.
+    """
+
+    name = DEFAULT_MODEL
+
+    def __init__(self, vectors: Vectors) -> None:
+        self.vectors, self._embedder = dict(vectors), SentenceEmbedder()
+
+    def embed(self, texts: Sequence[str]) -> np.ndarray:
+        if missing := [text for text in dict.fromkeys(texts) if text not in self.vectors]:
+            self.vectors.update(zip(missing, self._embedder.embed(missing), strict=True))
+        return np.array([self.vectors[text] for text in texts])
+
+
 def unit(rows_NE: np.ndarray) -> np.ndarray:
     """Rows of length 1."""
     lengths: np.ndarray = np.linalg.norm(rows_NE, axis=-1, keepdims=True)
@@ -92,6 +117,9 @@ def dsp(data: list[dict[str, Any]], vectors: Vectors, trials: int = 2000) -> Non
         [(answers_QTE @ np.array([vectors[part] for part in wordings(name)]).T).max(axis=-1) for name in names], axis=-1
     )
     mean_QTT = answers_QTE @ parts_TE.T
+    kept, texts = Kept(vectors), [row["responses"][name] for row in data for name in names]
+    sentences_QTE = embed_answers(kept, texts).reshape(answers_QTE.shape)
+    scorer = EmbeddingScorer(kept, {name: wordings(name) for name in names})
     variants = {
         "taste by its name": answers_QTE @ name_TE.T,
         "mean over its wordings": mean_QTT,
@@ -99,6 +127,8 @@ def dsp(data: list[dict[str, Any]], vectors: Vectors, trials: int = 2000) -> Non
         "mean, tastes scaled alike": (mean_QTT - mean_QTT.mean(axis=1, keepdims=True))
         / centred_QTE.dot(parts_TE.T).std((0, 1)),
         "mean, answers whitened": unit(answers_QTE @ white_EE) @ unit(parts_TE @ white_EE).T,
+        "mean, answers by sentences": sentences_QTE @ parts_TE.T,
+        "EmbeddingScorer": scorer.score_many([("", text) for text in texts], names).reshape(mean_QTT.shape),
     }
     print("rows: all / even / odd, after 5 and 10 choices each")
     for name, fit_QTT in variants.items():
@@ -150,7 +180,7 @@ def prefeval(data: list[dict[str, Any]], vectors: Vectors) -> None:
                 four_way(use(source + share * rest_NE), use(preference_NE), topics) for source in (said_NE, chosen_NE)
             ]
             print(f"{f'{name}, {share:+g} passed over':<46}" + "".join(f"{s:>9.3f}" for s in shares))
-    print(f"\n{'PrefEval, question → preference':<46}{'R@1/20':>9}{'R@5/100':>9}")
+    print(f"\n{'PrefEval, question → preference':<46}{'R@1/20':>9}{'R@5/100':>9}  the same, own topic 1 in 20")
     clause_max = clause_similarity(data, vectors, question_NE)
     centred = unit(question_NE - question_NE.mean(axis=0)) @ unit(preference_NE - preference_NE.mean(axis=0)).T
     white = (
@@ -158,6 +188,8 @@ def prefeval(data: list[dict[str, Any]], vectors: Vectors) -> None:
         @ unit((preference_NE - preference_NE.mean(axis=0)) @ white_EE).T
     )
     raw = question_NE @ preference_NE.T
+    bend_wish, bend_question = sides("question", Kept(vectors))
+    about_NE = Kept(vectors).embed([wanted(row["preference"])[0] for row in data])
     for name, similarity_NN in {
         "cosine": raw,
         "both centred": centred,
@@ -166,8 +198,10 @@ def prefeval(data: list[dict[str, Any]], vectors: Vectors) -> None:
         "mean of cosine and best clause": (raw + clause_max) / 2.0,
         "mean of centred and best clause": (centred + clause_max) / 2.0,
         "mean of whitened and centred": (white + centred) / 2.0,
+        "condition": bend_question(question_NE) @ bend_wish(about_NE).T,
     }.items():
-        print(f"{name:<46}{recall(similarity_NN, 20, 1):>9.3f}{recall(similarity_NN, 100, 5):>9.3f}")
+        shares = [recall(similarity_NN, *size, own) for own in (None, topics) for size in ((20, 1), (100, 5))]
+        print(f"{name:<46}" + "".join(f"{share:>9.3f}" for share in shares))
 
 
 def four_way(source_NE: np.ndarray, preference_NE: np.ndarray, topics: np.ndarray, rounds: int = 10) -> float:
@@ -196,13 +230,24 @@ def clause_similarity(data: list[dict[str, Any]], vectors: Vectors, question_NE:
     return np.stack(columns, axis=1)
 
 
-def recall(similarity_NN: np.ndarray, among: int, first: int, rounds: int = 10) -> float:
-    """How often the true preference is among the `first` nearest of `among` candidates of any topic."""
+def recall(
+    similarity_NN: np.ndarray, among: int, first: int, topics: np.ndarray | None = None, rounds: int = 10
+) -> float:
+    """How often the true preference is among the `first` nearest of `among`.
+
+    The others are of any topic; with `topics`, each is of the question's own with a chance of 1 in 20.
+    """
     rng = np.random.default_rng(0)
-    right = 0
+    right, everyone = 0, np.arange(len(similarity_NN))
     for _ in range(rounds):
         for row in range(len(similarity_NN)):
-            others = rng.choice(np.delete(np.arange(len(similarity_NN)), row), among - 1, replace=False)
+            if topics is None:
+                others = rng.choice(np.delete(everyone, row), among - 1, replace=False)
+            else:
+                own = np.flatnonzero((topics == topics[row]) & (everyone != row))
+                same = rng.choice(own, min(rng.binomial(among - 1, 1 / 20), len(own)), replace=False)
+                rest = rng.choice(np.flatnonzero(topics != topics[row]), among - 1 - len(same), replace=False)
+                others = np.concatenate([same, rest])
             right += int((similarity_NN[row, others] >= similarity_NN[row, row]).sum() < first)
     return right / rounds / len(similarity_NN)
 
@@ -217,6 +262,7 @@ def main() -> None:
         texts = [row[key] for row in data for key in ("preference", "question", "aligned_option")]
         texts += [text for row in data for text in (*row["options"], row["conversation"]["user_selection"])]
         texts += [clause for row in data for clause in clauses(row["preference"])]
+        texts += [wanted(row["preference"])[0] for row in data]
         prefeval(data, embedded(texts, options.cache))
     if data := rows(options.data / "dsp_dev.jsonl"):
         texts = [text for row in data for text in row["responses"].values()]

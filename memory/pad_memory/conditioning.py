@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pad_memory.embedding import embed
+import numpy as np
+
+from pad_memory.affinity import sides
+from pad_memory.embedding import Embedder, embed, wanted
 from pad_memory.errors import InvalidEventError
-from pad_memory.events import Preference
+from pad_memory.events import Preference, check_text
 from pad_memory.selection import Condition, Request, cosine, select
 
 if TYPE_CHECKING:
@@ -27,12 +31,18 @@ def condition_of(
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
             unit = "preferences" if name == "budget" else "tokens"
             raise InvalidEventError(f"{name} has to be a number of {unit}, 0 or more, but is {value!r}.")
+    if query and query.strip():
+        check_text("query", query)
     owner = memory._owner(user)
     profile = memory._profile(owner)
-    preferences, barred = memory._guard.screen(profile.preferences)
+    with memory._mutex:
+        cleared = memory._ledger.state(owner).cleared
+    preferences, barred = memory._guard.screen(profile.preferences, cleared)
     if memory.population is not None:
         preferences += memory.population.preferences(profile, memory.catalogue)
-    vectors = memory._vectors(owner, preferences)
+    with memory._mutex:
+        vectors = memory._ledger.vectors(owner, preferences)
+    preferences = tuple(item for item in preferences if item.key in vectors)  # another thread may have forgotten them
     request = Request(budget, max_tokens, thread)
     topics = sorted({item.scope for item in preferences if item.scope and not item.scope.startswith("thread:")})
     own = [item for item in preferences if item.key.startswith("text:")]
@@ -41,13 +51,25 @@ def condition_of(
         query_E = embed(memory.embedder, [query])[0]
         request = replace(
             request,
-            # What is not wanted has the opposite vector, and matters as much where it is the matter.
-            similarity={item.key: abs(cosine(vectors[item.key], query_E)) for item in own},
+            similarity=_bearing(memory.embedder, own, vectors, query_E),
             relevance=memory._relevance.scores(query_E, topics),
         )
     chosen, left_out = select(preferences, request)
     items = memory._guard.with_floor([replace(item, embedding=vectors[item.key]) for item in chosen])
     return Condition(user, items, (*left_out, *barred))
+
+
+def _bearing(
+    embedder: Embedder, own: Sequence[Preference], vectors: Mapping[str, np.ndarray], query_E: np.ndarray
+) -> dict[str, float]:
+    """How much each wish in the user's own words bears on a query, key → cosine."""
+    if not own:
+        return {}
+    wish, question = sides("question", embedder)
+    # What is not wanted has the opposite vector, and matters as much where it is the matter.
+    wish_NE = wish(np.stack([wanted(item.text)[1] * vectors[item.key] for item in own]))
+    cosine_N = wish_NE @ question(query_E[None, :])[0]
+    return {item.key: float(value) for item, value in zip(own, cosine_N, strict=True)}
 
 
 def found(memory: PreferenceMemory, user: str, query: str, limit: int) -> tuple[tuple[Preference, float], ...]:

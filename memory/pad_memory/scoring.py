@@ -7,19 +7,23 @@ belongs to the scorer.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from pad_memory.affinity import sides
 from pad_memory.catalogue import CATALOGUE, Dimension
 from pad_memory.embedding import Embedder, embed
 from pad_memory.errors import ScorerError
 
-__all__ = ["Calibration", "EmbeddingScorer", "Scorer", "judge"]
+__all__ = ["Calibration", "EmbeddingScorer", "Scorer", "embed_answers", "judge"]
 
 DEFAULT_SCALE = 10.0  # nats; rewards of whole responses differ by tens of nats
+SENTENCES = 64  # of one answer that are read, the first ones
+_SENTENCE_ENDS = re.compile(r"(?<=[.!?])\s+|\n+")
 
 
 @runtime_checkable
@@ -80,7 +84,9 @@ class Calibration:
 class EmbeddingScorer:
     """A scorer that needs no PersRM: the mean cosine of a response and a preference's wordings.
 
-    It tells what responses are about (poetry, business, recipes), hardly how they are written (short, polite).
+    A response is the mean of its sentences. Vectors of the default embedder are first bent towards what pleases whom
+    (see `pad_memory.affinity`). It tells what responses are about (poetry, business, recipes), hardly how they are
+    written (short, polite).
 
     Args:
         embedder: any sentence embedder.
@@ -104,6 +110,7 @@ class EmbeddingScorer:
             wordings = {pole.text: pole.paraphrases for dimension in CATALOGUE for pole in dimension.poles}
         self.calibration = calibration
         self._embedder, self._wordings, self._nats = embedder, dict(wordings), nats
+        self._wish, self._answer = sides("answer", embedder)
         self._known: dict[str, np.ndarray] = {}
 
     def __call__(self, prompt: str, response: str, preferences: Sequence[str]) -> np.ndarray:
@@ -114,11 +121,25 @@ class EmbeddingScorer:
         """Reward N (prompt, response) pairs under P preferences: [N, P], nats."""
         for text in preferences:
             if text not in self._known:
-                self._known[text] = embed(self._embedder, [text, *self._wordings.get(text, ())]).mean(axis=0)
-        response_NE = embed(self._embedder, [response for _, response in pairs])
+                wordings_NE = embed(self._embedder, [text, *self._wordings.get(text, ())])
+                self._known[text] = self._wish(wordings_NE).mean(axis=0)
+        response_NE = self._answer(embed_answers(self._embedder, [response for _, response in pairs]))
         preference_PE = np.stack([self._known[text] for text in preferences])
         rewards_NP: np.ndarray = self._nats * (response_NE @ preference_PE.T).astype(np.float64)
         return rewards_NP
+
+
+def embed_answers(embedder: Embedder, texts: Sequence[str]) -> np.ndarray:
+    """Embed answers as the means of their sentences' vectors, which keep more of the style: [N, E], unit rows.
+
+    Sentences of less than three words are left out where there are others, and those after the 64th.
+    """
+    parts = [[part for part in _SENTENCE_ENDS.split(text) if len(part.split()) > 2] or [text] for text in texts]
+    counts = [min(len(sentences), SENTENCES) for sentences in parts]
+    vectors_SE = embed(embedder, [sentence for sentences in parts for sentence in sentences[:SENTENCES]])
+    means_NE = np.stack([rows.mean(axis=0) for rows in np.split(vectors_SE, np.cumsum(counts)[:-1])])
+    answers_NE: np.ndarray = means_NE / np.maximum(np.linalg.norm(means_NE, axis=1, keepdims=True), 1e-9)
+    return answers_NE
 
 
 def judge(

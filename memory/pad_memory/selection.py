@@ -52,7 +52,7 @@ class Request:
         budget: preferences at most.
         max_tokens: tokens of all their texts at most; None: any number.
         thread: the conversation it belongs to.
-        similarity: key of a wish in the user's own words → its cosine to the query.
+        similarity: key of a wish in the user's own words → how much it bears on the query, a cosine.
         relevance: scope → how near the query is to it; None: there is no query.
     """
 
