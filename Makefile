@@ -34,7 +34,7 @@ lint: $(STAMP)
 	$(BIN)/mypy
 
 # The store's own (memory_store, memory_crash, memory_apart) take hours at full size, memory_prefeval needs its data.
-BENCHMARKS ?= decoding faces json_schemas memory_users memory_elicitation memory_negation memory_values
+BENCHMARKS ?= decoding decoding_scaling faces json_schemas memory_users memory_elicitation memory_negation memory_values
 
 bench: $(STAMP)
 	set -e; for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py; done

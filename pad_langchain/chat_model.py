@@ -195,9 +195,8 @@ class ChatPAD(Settings, UserChatModel):
         return self.embedder or getattr(self.memory, "embedder", None)
 
     def _engine(self) -> Engine:
-        return shared_engine(
-            self.model_name, self.reward_model, device=self.device, dtype=self.dtype, embedder=self._embedder()
-        )
+        place = {"device": self.device, "dtype": self.dtype, **self.engine_settings}
+        return shared_engine(self.model_name, self.reward_model, embedder=self._embedder(), **place)
 
     def _user(self, kwargs: Mapping[str, Any]) -> str | None:
         user = kwargs.get("user_id", self.user_id)
@@ -229,6 +228,7 @@ class ChatPAD(Settings, UserChatModel):
             return ()
         if self.memory.scorer is None and engine.persrm is not None:
             self.memory.scorer = engine.persrm
+        self.memory.engines.add(engine)
         condition = self.memory.condition(user, query=query)
         return tuple(WeightedPreference(item.text, item.weight, item.embedding) for item in condition)
 

@@ -63,6 +63,7 @@ def shared_engine(
     device: str = "auto",
     dtype: str = "auto",
     embedder: Any | None = None,
+    **settings: Any,
 ) -> Engine:
     """Load base and PersRM, or return the engine this process has on them already. Blocks for seconds; thread-safe.
 
@@ -71,6 +72,8 @@ def shared_engine(
         reward_model: a folder, a hub id, "auto" (the demo's for the demo) or None.
         device, dtype: as `Engine.from_pretrained` takes them.
         embedder: embeds preferences that come without a vector; a head refuses any but the one it was trained with.
+        settings: the keywords of `Engine.from_pretrained` (`max_batch_tokens`, `device_map`, …). Engines with other
+            settings are other engines, with weights of their own.
 
     Raises:
         ModelLoadError: a model was not found or could not be read.
@@ -79,13 +82,15 @@ def shared_engine(
     if not isinstance(model, str) or not model:
         raise InvalidRequestError(f"model has to be a folder, a hub id or {DEMO_MODEL!r}, but is {model!r}.")
     reward = reward_folder(model, reward_model)
-    key = (model, str(reward), device, dtype)
+    key = (model, str(reward), device, dtype, *(f"{name}={settings[name]!r}" for name in sorted(settings)))
     with _lock:
         engine = _engines.get(key)
         if engine is None:
             from pad_langchain.engine.engine import Engine
 
-            engine = Engine.from_pretrained(model_folder(model), reward, device=device, dtype=dtype, embedder=embedder)
+            engine = Engine.from_pretrained(
+                model_folder(model), reward, device=device, dtype=dtype, embedder=embedder, **settings
+            )
             _engines[key] = engine
     head = getattr(engine.persrm, "head", None)
     if head is not None and embedder is not None and embedder.name != head.config.embedder:

@@ -43,7 +43,6 @@ EXTRAS = (
 )
 
 _serials = itertools.count(1)
-_local = threading.local()
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,13 +63,24 @@ class _Part:
 
 @dataclass(eq=False)
 class _Active:
-    """The adapter that acts in this thread, from which row on, and the group product made last."""
+    """The adapter that acts in this thread, on which rows, and the group product made last."""
 
     adapter: Adapter
     start: int
+    share_R: torch.Tensor | None = None
     group: _Group | None = None
     input: torch.Tensor | None = None
     low: torch.Tensor | None = None
+
+
+class _Local(threading.local):
+    """What adapts in a thread; always there, so that a compiled step meets the same in every thread."""
+
+    def __init__(self) -> None:
+        self.active: _Active | None = None
+
+
+_local = _Local()
 
 
 class Adapter:
@@ -121,10 +131,15 @@ class Adapter:
         return cls(model, tensors, config)
 
     @contextmanager
-    def on(self, start: int = 0) -> Iterator[None]:
-        """Adapt the rows from `start` on in every forward that this thread runs inside the block."""
-        before = getattr(_local, "active", None)
-        _local.active = _Active(self, start)
+    def on(self, start: int = 0, share_R: torch.Tensor | None = None) -> Iterator[None]:
+        """Adapt the rows from `start` on in every forward that this thread runs inside the block.
+
+        Args:
+            share_R: for rows of one token each, how much of the adapter each gets, 0 or 1: a graph that was compiled
+                or captured once cannot take another `start`.
+        """
+        before = _local.active
+        _local.active = _Active(self, start, share_R)
         try:
             yield
         finally:
@@ -157,14 +172,15 @@ class Adapter:
 
 def _apply(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
     """Add the low-rank product to the adapted rows of a projection's output, in place."""
-    active: _Active | None = getattr(_local, "active", None)
+    active = _local.active
     part = None if active is None else active.adapter._parts.get(module)
     if active is None or part is None:
         return
     (states,) = inputs
     if active.input is not states or active.group is not part.group:
         rows = states[active.start :]
-        active.low = rows.reshape(-1, rows.shape[-1]) @ part.group.A_IR
+        low = rows.reshape(-1, rows.shape[-1]) @ part.group.A_IR
+        active.low = low if active.share_R is None else low * active.share_R[:, None]
         active.input, active.group = states, part.group
     assert active.low is not None
     output[active.start :].view(-1, output.shape[-1]).addmm_(active.low[:, part.columns], part.B_RO)

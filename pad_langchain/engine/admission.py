@@ -11,10 +11,11 @@ import torch
 from pad_langchain.engine.backbone import Backbone
 from pad_langchain.engine.guides import Guide, Plan
 from pad_langchain.engine.prompts import Prompts
-from pad_langchain.engine.step import Row
+from pad_langchain.engine.settings import EngineSettings
+from pad_langchain.engine.step import Row, Weighed
 from pad_langchain.engine.stream import BestOf, Stream
 from pad_langchain.engine.text import TextStream
-from pad_langchain.engine.types import Request
+from pad_langchain.engine.types import Candidate, Request
 from pad_langchain.errors import ContextLengthError, InvalidRequestError
 
 __all__ = ["Admission"]
@@ -26,22 +27,14 @@ class Admission:
     Args:
         base, prompts, guide: the engine's.
         tokenizer: the base's; it is copied, for the worker decodes while callers encode.
-        max_batch: rows that may decode together.
-        max_batch_tokens: columns of KV cache that their rows may need in all, padding included.
+        settings: the engine's; `max_batch` and `max_batch_tokens` are kept here.
     """
 
     def __init__(
-        self,
-        base: Backbone,
-        prompts: Prompts,
-        guide: Guide | None,
-        tokenizer: Any,
-        max_batch: int,
-        max_batch_tokens: int,
+        self, base: Backbone, prompts: Prompts, guide: Guide | None, tokenizer: Any, settings: EngineSettings
     ) -> None:
-        self.base, self.prompts, self.guide = base, prompts, guide
+        self.base, self.prompts, self.guide, self.settings = base, prompts, guide, settings
         self.backend = copy.deepcopy(tokenizer.backend_tokenizer)
-        self.max_batch, self.max_batch_tokens = max_batch, max_batch_tokens
 
     def prompt(self, request: Request) -> list[int]:
         """The request's prompt for the base as token ids.
@@ -93,15 +86,21 @@ class Admission:
         if not self.fit(rows):
             raise InvalidRequestError(
                 f"The request alone needs {sum(row.kv_rows for row in rows)} rows of up to {rows[0].kv_tokens} tokens, "
-                f"but max_batch allows {self.max_batch} samples and max_batch_tokens {self.max_batch_tokens} tokens in "
-                "all. Lower max_tokens, best_of or the number of preferences, or raise the engine's limits."
+                f"but max_batch allows {self.settings.max_batch} samples and max_batch_tokens "
+                f"{self.settings.max_batch_tokens} tokens in all. Lower max_tokens, best_of or the "
+                "number of preferences, or raise the engine's limits."
             )
         return stream, rows
+
+    def candidate(self, weighed: Weighed) -> Candidate:
+        """A candidate with its text."""
+        text = self.backend.decode([weighed.token_id], skip_special_tokens=False)
+        return Candidate(weighed.token_id, text, weighed.logprob, weighed.reward, weighed.score)
 
     def fit(self, rows: Sequence[Row]) -> bool:
         """Whether these rows may decode together: caches are as wide as the longest row will be."""
         held = sum(row.kv_rows for row in rows) * max((row.kv_tokens for row in rows), default=0)
-        return len(rows) <= self.max_batch and held <= self.max_batch_tokens
+        return len(rows) <= self.settings.max_batch and held <= self.settings.max_batch_tokens
 
     def _plan(self, request: Request) -> Plan | None:
         # Samples are compared by reward even where the reward does not steer them.

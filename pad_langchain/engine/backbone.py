@@ -11,6 +11,7 @@ import torch
 
 from pad_langchain.engine.adapter import Adapter
 from pad_langchain.engine.cache import RowCache
+from pad_langchain.engine.compiled import DecodeGraph
 from pad_langchain.engine.prefix import PrefixStore
 from pad_langchain.errors import IncompatibleModelError
 
@@ -43,6 +44,7 @@ class Backbone:
         self.head = model.get_output_embeddings()
         config = model.config.get_text_config()
         self.prefixes, self.tally = PrefixStore(), Tally()
+        self.graph: DecodeGraph | None = None  # runs the decode steps of the rows, if an engine says so
         self.hidden_size: int = config.hidden_size
         self.vocab_size: int = self.head.weight.shape[0]
         # None where the architecture has no limit of its own
@@ -62,9 +64,13 @@ class Backbone:
         """Where token ids go in."""
         return self.model.get_input_embeddings().weight.device
 
+    def at_head(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Hidden states on the device of the head: a model spread over several ends elsewhere."""
+        return hidden.to(self.head.weight.device)
+
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Hidden states [..., D] → logits over the vocabulary [..., V], float32."""
-        return self.finish(self.head(hidden.to(self.head.weight.dtype)).float())
+        return self.finish(self.head(self.at_head(hidden).to(self.head.weight.dtype)).float())
 
     def candidate_logits(self, hidden_BD: torch.Tensor, candidates_BK: torch.Tensor) -> torch.Tensor:
         """Logits of K tokens a row, [B, K], float32 whatever the weights are: only those rows of the head are read."""
@@ -147,7 +153,7 @@ class Rows:
         before, width = list(self.lengths), self.cache.width
         self.lengths = [length + tokens_BT.shape[1] for length in before]
         try:
-            self.hidden_BD = self._forward(tokens_BT)
+            self.hidden_BD = self._forward(tokens_BT, self.backbone.graph if tokens_BT.shape[1] == 1 else None)
         except BaseException:
             self.lengths = before
             self.cache.crop(width)
@@ -179,7 +185,7 @@ class Rows:
 
     def remember(self, row: int, tokens: Sequence[int]) -> None:
         """Keep a row's KV for whoever begins with the same tokens, which are all that the row has run."""
-        self.backbone.prefixes.add(tokens, self.cache, row, self._root(row))
+        self.backbone.prefixes.add(tokens, self.cache, row, self.cache.width - len(tokens), self._root(row))
 
     def _span(self, section: int) -> slice:
         first = sum(self.sections[:section])
@@ -214,14 +220,17 @@ class Rows:
             )
         return fresh
 
-    def _forward(self, ids_BT: torch.Tensor) -> torch.Tensor:
-        """Run new tokens of every row; the newest hidden states [B, D]."""
+    def _forward(self, ids_BT: torch.Tensor, graph: DecodeGraph | None = None) -> torch.Tensor:
+        """Run new tokens of every row, compiled where there is a graph; the newest hidden states [B, D]."""
         past, steps = self.cache.width, ids_BT.shape[1]
+        start = self._span(len(self.sections) - 1).start
+        if graph is not None:
+            self.backbone.tally.forwards += 1
+            return graph.run(ids_BT[:, 0], self.cache, self._pad_B, self.adapter, start)
         mask_BT = None
         if self._padded:
             mask_BT = torch.arange(past + steps, device=ids_BT.device) >= self._pad_B[:, None]
         positions_BT = (torch.arange(past, past + steps, device=ids_BT.device) - self._pad_B[:, None]).clamp_min(0)
-        start = self._span(len(self.sections) - 1).start
         adapted = self.adapter is not None and start < len(self.lengths)
         with self.adapter.on(start) if self.adapter is not None and adapted else nullcontext():
             output = self.backbone.decoder(
@@ -232,4 +241,4 @@ class Rows:
                 use_cache=True,
             )
         self.backbone.tally.forwards += 1
-        return output.last_hidden_state[:, -1]
+        return self.backbone.at_head(output.last_hidden_state[:, -1])

@@ -12,22 +12,27 @@ import atexit
 import logging
 import threading
 from collections import deque
+from collections.abc import Sequence
 from functools import cached_property
+from os import PathLike
 from typing import Any
 
 import torch
 
 from pad_langchain.engine.admission import Admission
-from pad_langchain.engine.backbone import Backbone
+from pad_langchain.engine.backbone import Backbone, Rows
+from pad_langchain.engine.compiled import decode_graph
 from pad_langchain.engine.grammar import GrammarCompiler
 from pad_langchain.engine.guides import Embedder, Guide
 from pad_langchain.engine.loading import end_tokens, load_causal_lm
 from pad_langchain.engine.memory import explain_memory, out_of_memory
+from pad_langchain.engine.packed import pack
 from pad_langchain.engine.prompts import Prompts
+from pad_langchain.engine.settings import EngineSettings, split_settings
 from pad_langchain.engine.step import Batch, Choice, Row
 from pad_langchain.engine.stream import Stream
-from pad_langchain.engine.types import Candidate, EngineStats, FinishReason, Request, TokenEvent
-from pad_langchain.errors import EngineBusyError, EngineClosedError, InvalidRequestError, PadError
+from pad_langchain.engine.types import EngineStats, FinishReason, Request, TokenEvent
+from pad_langchain.errors import EngineBusyError, EngineClosedError, PadError
 
 __all__ = ["Engine"]
 
@@ -41,42 +46,19 @@ class Engine:
         model: a transformers causal LM, loaded.
         tokenizer: its fast tokenizer, with a chat template unless requests bring `prompt_ids`.
         guide: where rewards come from; None decodes the base alone.
-        max_batch: rows that decode together at most; more wait, first come first served.
-        max_queue: requests that may wait; one more is refused.
-        max_batch_tokens: columns of KV cache, padding included, that the rows of the batch may come to need in all;
-            requests beyond it wait, and one that alone needs more is refused.
-        prefix_tokens: keep keys and values of this many prompt tokens a model, so that later turns and other users
-            who begin alike do not run them again; 0 keeps none. The same tokens in float32; in lower precision what
-            is reused may round otherwise than what is run.
+        settings: those of `EngineSettings`: `max_batch`, `max_queue`, `max_batch_tokens`, `prefix_tokens`, …
 
     Raises:
         IncompatibleModelError: the parts do not fit each other.
+        InvalidRequestError: a setting is out of its range.
     """
 
-    def __init__(
-        self,
-        model: Any,
-        tokenizer: Any,
-        guide: Guide | None = None,
-        *,
-        max_batch: int = 32,
-        max_queue: int = 1024,
-        max_batch_tokens: int = 131072,
-        prefix_tokens: int = 8192,
-    ) -> None:
-        for name, value, least in (
-            ("max_batch", max_batch, 1),
-            ("max_queue", max_queue, 1),
-            ("max_batch_tokens", max_batch_tokens, 1),
-            ("prefix_tokens", prefix_tokens, 0),
-        ):
-            if value < least:
-                raise InvalidRequestError(f"{name} has to be an integer of at least {least}, but is {value!r}.")
+    def __init__(self, model: Any, tokenizer: Any, guide: Guide | None = None, **settings: Any) -> None:
+        self.settings = EngineSettings(**settings)
         self.base = model if isinstance(model, Backbone) else Backbone(model)
         self.tokenizer = tokenizer
         self.prompts = Prompts(tokenizer)
         self.guide = guide
-        self.max_batch, self.max_queue = max_batch, max_queue
         self.persrm: Any | None = None  # the PersRM behind the guide, set by `from_pretrained`
         self.steps = 0  # forwards of the base over the whole batch, prefills not counted
         if guide is not None:
@@ -84,8 +66,11 @@ class Engine:
         # The base and, for a guide with a model of its own, that one.
         self._models = list(dict.fromkeys((self.base, getattr(guide, "backbone", self.base))))
         for backbone in self._models:
-            backbone.prefixes.budget = prefix_tokens
-        self._admission = Admission(self.base, self.prompts, guide, tokenizer, max_batch, max_batch_tokens)
+            backbone.prefixes.budget = self.settings.prefix_tokens
+            if self.settings.pack_weights is True:
+                pack(backbone.model)
+            backbone.graph = decode_graph(backbone.model) if self.settings.compile else None
+        self._admission = Admission(self.base, self.prompts, guide, tokenizer, self.settings)
         self._eos = end_tokens(self.base.model, tokenizer)
         self._waiting: deque[list[Row]] = deque()
         self._changed = threading.Condition()
@@ -103,11 +88,7 @@ class Engine:
         device: str = "auto",
         dtype: Any = "auto",
         embedder: Embedder | None = None,
-        max_batch: int = 32,
-        max_queue: int = 1024,
-        max_batch_tokens: int = 131072,
-        prefix_tokens: int = 8192,
-        **model_kwargs: Any,
+        **keywords: Any,
     ) -> Engine:
         """Load base and PersRM and put an engine on them.
 
@@ -118,26 +99,26 @@ class Engine:
             device: "auto" (CUDA if there is one), "cpu", "cuda", "cuda:1", …
             dtype: "auto" (bfloat16 on CUDA, float32 on the CPU), "bfloat16", "float32", … or a torch dtype.
             embedder: embeds preferences for a head; None loads the sentence embedder the head names, when first needed.
-            model_kwargs: passed to transformers for the base (`device_map`, `quantization_config`, …).
+            keywords: settings of the engine (`EngineSettings`); all others are passed to transformers for the base:
+                `device_map="auto"` for a model larger than one card, `quantization_config=` for 4 or 8 bits.
 
         Raises:
             ModelLoadError: a model was not found or cannot be read.
             IncompatibleModelError: base and PersRM do not fit each other.
+            MissingDependencyError: a keyword needs a package that is not installed.
         """
         from pad_langchain.reward.persrm import guide_for
 
+        settings, model_kwargs = split_settings(keywords)
+        EngineSettings(**settings)  # what is wrong is said before models load
+        loads = all(one is None or isinstance(one, str | PathLike) for one in (model, reward_model))
         model, tokenizer = load_causal_lm(model, tokenizer, device=device, dtype=dtype, **model_kwargs)
         base = Backbone(model)
         persrm, guide = guide_for(reward_model, base, tokenizer, device=device, dtype=dtype, embedder=embedder)
-        engine = cls(
-            base,
-            tokenizer,
-            guide,
-            max_batch=max_batch,
-            max_queue=max_queue,
-            max_batch_tokens=max_batch_tokens,
-            prefix_tokens=prefix_tokens,
-        )
+        engine = cls(base, tokenizer, guide, **settings)
+        if loads and engine.settings.pack_weights == "auto":
+            for backbone in engine._models:
+                pack(backbone.model, spare=True)
         engine.persrm = persrm
         return engine
 
@@ -184,7 +165,7 @@ class Engine:
         with self._changed:
             if self._closed:
                 raise EngineClosedError("The engine is closed and takes no more requests. Make a new one.")
-            if len(self._waiting) >= self.max_queue:
+            if len(self._waiting) >= self.settings.max_queue:
                 raise EngineBusyError(
                     f"{len(self._waiting)} requests are waiting, which is max_queue. Try again later, or raise "
                     f"max_queue."
@@ -197,6 +178,38 @@ class Engine:
                 atexit.register(self.close)
             self._changed.notify_all()
         return stream
+
+    @torch.inference_mode()
+    def warm_up(self, rows: Sequence[int] = (1, 2, 4, 8, 16), columns: Sequence[int] = (192, 384, 768)) -> float:
+        """Compile the decode step, and capture its CUDA graphs, before the first request. Blocks for minutes.
+
+        Args:
+            rows: how many rows will decode together, those of guides included.
+            columns: how long prompt and answer will be, tokens. Both are rounded up; other sizes wait for their use.
+
+        Returns:
+            seconds; 0.0 where nothing is compiled (see `EngineSettings.compile`).
+
+        Raises:
+            EngineBusyError: requests are running.
+        """
+        with self._changed:
+            while self._batch is not None and all(row.stream.done for row in self._rows()):
+                self._changed.wait(0.01)  # their results are out, the worker is about to drop them
+            if self._batch is not None or self._waiting:
+                raise EngineBusyError("Requests are running. Warm the engine up before the first, or wait for them.")
+            seconds = 0.0
+            for backbone in self._models:
+                if backbone.graph is not None:
+                    adapter = getattr(self.guide, "adapter", None) if backbone is self.base else None
+                    seconds += backbone.graph.warm_up(Rows(backbone, [[0]]).cache, adapter, rows, columns)
+        logger.info("Warmed up in %.1f s: rows %s, columns %s", seconds, list(rows), list(columns))
+        return seconds
+
+    def forget_prefixes(self) -> None:
+        """Drop all kept keys and values of prompts. Requests that still run may leave theirs when they end."""
+        for backbone in self._models:
+            backbone.prefixes.clear()
 
     def count_tokens(self, request: Request) -> int:
         """Tokens of the request's prompt for the base."""
@@ -337,10 +350,8 @@ class Engine:
         """After a step ran out of memory: give up the kept prefixes, else the youngest row. False: it was not that."""
         if not out_of_memory(error) or not self._rows():
             return False
-        stores = [backbone.prefixes for backbone in self._models]
-        if any(map(len, stores)):
-            for store in stores:
-                store.clear()
+        if any(len(backbone.prefixes) for backbone in self._models):
+            self.forget_prefixes()
         else:
             youngest = self._rows()[-1]
             logger.warning("Out of memory with %d rows: the youngest fails", self.running)
@@ -352,7 +363,7 @@ class Engine:
 
     def _explained(self, error: BaseException) -> BaseException:
         """The error a caller gets for it."""
-        return explain_memory(error, self.running, self.max_batch, self._admission.max_batch_tokens)
+        return explain_memory(error, self.running, self.settings.max_batch, self.settings.max_batch_tokens)
 
     def _emit(self, row: Row, choice: Choice) -> bool:
         """Turn a choice into the row's next event; True when it was the last."""
@@ -373,16 +384,7 @@ class Engine:
                 text, reason = text + row.text.flush(), "stop"
             elif row.index + 1 >= row.limit:
                 text, reason = text + row.text.flush(), "length"
-        candidates = tuple(
-            Candidate(
-                weighed.token_id,
-                self._admission.backend.decode([weighed.token_id], skip_special_tokens=False),
-                weighed.logprob,
-                weighed.reward,
-                weighed.score,
-            )
-            for weighed in choice.weighed
-        )
+        candidates = tuple(map(self._admission.candidate, choice.weighed))
         event = TokenEvent(
             row.index, choice.token_id, text, choice.logprob, choice.reward, reason, candidates, choice.skipped
         )

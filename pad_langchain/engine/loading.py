@@ -6,9 +6,12 @@ from typing import Any
 
 import torch
 
-from pad_langchain.errors import InvalidRequestError, ModelLoadError
+from pad_langchain.errors import InvalidRequestError, MissingDependencyError, ModelLoadError
 
 __all__ = ["end_tokens", "load_causal_lm", "load_tokenizer", "pick_device", "pick_dtype"]
+
+# Packages that loading in these ways needs; not all of them every time.
+NEEDS = {"device_map": "accelerate", "quantization_config": "accelerate bitsandbytes"}
 
 
 def pick_device(device: str) -> torch.device:
@@ -51,14 +54,25 @@ def load_causal_lm(
 ) -> tuple[Any, Any]:
     """A model and its tokenizer; a loaded model is returned as it is and must come with its tokenizer.
 
+    Args:
+        kwargs: passed to transformers' `from_pretrained`. `device_map` (several devices) or `quantization_config` (4 or
+            8 bits) decide where the model goes; `device` then only decides on the dtype.
+
     Raises:
         ModelLoadError: not found, or not readable.
+        MissingDependencyError: a keyword needs a package that is not installed.
+        InvalidRequestError: a loaded model without its tokenizer, or with keywords for loading it.
     """
     if not isinstance(model, str) and not hasattr(model, "__fspath__"):
         if tokenizer is None:
             raise InvalidRequestError(
                 f"A loaded model ({type(model).__name__}) needs its tokenizer: pass "
                 f"tokenizer=AutoTokenizer.from_pretrained(…)."
+            )
+        if kwargs:
+            raise InvalidRequestError(
+                f"{sorted(kwargs)!r} are for loading a model, but this {type(model).__name__} is loaded. Pass its "
+                "folder or hub id, or load it with them."
             )
         return model, tokenizer
     from transformers import AutoModelForCausalLM
@@ -67,8 +81,12 @@ def load_causal_lm(
     precision = pick_dtype(dtype, place)
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(model, dtype=precision, **kwargs)
+    except ImportError as error:
+        raise _missing(kwargs, error) from error
     except (OSError, ValueError, KeyError) as error:
-        raise ModelLoadError(_message("model", model, error)) from error
+        if not kwargs.keys() & NEEDS.keys() or "accelerate" not in str(error):
+            raise ModelLoadError(_message("model", model, error)) from error
+        raise _missing(kwargs, error) from error
     if place.type != "cpu" and not kwargs.keys() & {"device_map", "quantization_config"}:
         loaded.to(place)
     return loaded, load_tokenizer(model) if tokenizer is None else tokenizer
@@ -97,10 +115,21 @@ def end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
     return frozenset(ends)
 
 
+def _missing(kwargs: dict[str, Any], error: Exception) -> MissingDependencyError:
+    wanted = [name for name in NEEDS if name in kwargs]
+    packages = NEEDS[wanted[-1]] if wanted else "accelerate"
+    return MissingDependencyError(
+        f"Loading the model with {sorted(kwargs)!r} needs a package that is not installed: {_first_line(error)} Run "
+        f"pip install {packages}."
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def _message(what: str, path: Any, error: Exception) -> str:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return (
-        f"The {what} {str(path)!r} does not load: {reason} Pass the folder of a saved transformers causal LM "
-        f"(config.json, "
-        "*.safetensors, tokenizer.json), a hub id that is reachable or cached, or a loaded model."
+        f"The {what} {str(path)!r} does not load: {_first_line(error)} Pass the folder of a saved transformers causal "
+        "LM (config.json, *.safetensors, tokenizer.json), a hub id that is reachable or cached, or a loaded model."
     )

@@ -36,6 +36,7 @@ __all__ = ["OtherTokenizerGuide", "fitting_guide"]
 logger = logging.getLogger(__name__)
 
 PREFILL_AT_ONCE = 512  # tokens of a prompt: what each sees is a mask in memory
+SPARE = 64  # tokens of context: what is pending and a candidate are never longer, token for byte
 NODES_AT_ONCE = 64  # full-vocabulary logits of so many trie nodes are in memory together
 RANGE = -1
 FLOOR = -60.0  # nats below the best candidate: what the PersRM cannot write at all
@@ -140,13 +141,24 @@ class _ByteRows:
         self.guide = guide
         self.states = [_State() for _ in prompts]
         self.rows = SlotRows(guide.backbone, len(prompts))
+        self.rows.load(prompts)
+        fresh = [prompt[length:] for prompt, length in zip(prompts, self.rows.lengths, strict=True)]
+        guide.backbone.tally.reused += sum(self.rows.lengths)
+        guide.backbone.tally.prefilled += sum(map(len, fresh))
         roots: dict[int, torch.Tensor] = {}
-        for begin in range(0, max(map(len, prompts)), PREFILL_AT_ONCE):
-            parts = [prompt[begin : begin + PREFILL_AT_ONCE] for prompt in prompts]
+        for begin in range(0, max(map(len, fresh)), PREFILL_AT_ONCE):
+            parts = [prompt[begin : begin + PREFILL_AT_ONCE] for prompt in fresh]
             hidden_GTD = self.rows.run([Branches(part, len(part)) for part in parts])
             roots |= {row: hidden_GTD[row, len(part) - 1] for row, part in enumerate(parts) if part}
         self.root_GD = torch.stack([roots[row] for row in range(len(prompts))])
-        guide.backbone.tally.prefilled += sum(map(len, prompts))
+        for row, prompt in enumerate(prompts):
+            self.rows.remember(row, prompt)
+
+    @property
+    def full(self) -> list[bool]:
+        """Which rows have no room in the PersRM's context for another token and what is tried out after it."""
+        spare = min(SPARE, self.rows.last_position // 4)
+        return [self.rows.left(row) - len(state.settled) <= spare for row, state in enumerate(self.states)]
 
     def advance(self, tokens_GT: torch.Tensor) -> None:
         """Take in the chosen tokens; the forward they need comes with the next candidates'."""

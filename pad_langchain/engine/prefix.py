@@ -10,10 +10,13 @@ import itertools
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 
-from pad_langchain.engine.cache import RowCache
+if TYPE_CHECKING:
+    from pad_langchain.engine.cache import RowCache
+    from pad_langchain.engine.slots import SlotRows
 
 __all__ = ["PrefixStore"]
 
@@ -45,8 +48,8 @@ class PrefixStore:
         with self._lock:
             return [block for _, block in self._walk(tokens[: len(tokens) - 1], root)]
 
-    def add(self, tokens: Sequence[int], cache: RowCache, row: int, root: int = 0) -> None:
-        """Keep the blocks of a row whose newest columns are these tokens."""
+    def add(self, tokens: Sequence[int], cache: RowCache | SlotRows, row: int, first: int, root: int = 0) -> None:
+        """Keep the blocks of a row that has these tokens in its columns from `first` on."""
         if len(tokens) < BLOCK or self.budget < BLOCK or not cache.uniform:
             return
         with self._lock:
@@ -54,7 +57,6 @@ class PrefixStore:
             whole = min(len(tokens), self.budget) // BLOCK
             if len(known) >= whole:
                 return
-            first = cache.width - len(tokens)
             fresh = cache.read(row, first + len(known) * BLOCK, first + whole * BLOCK)
             before = known[-1][0] if known else -root
             for index, block in enumerate(fresh.split(BLOCK, dim=2), len(known)):

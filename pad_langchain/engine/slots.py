@@ -106,6 +106,40 @@ class SlotRows:
         self.lengths = [length + one.kept for length, one in zip(self.lengths, new, strict=True)]
         return hidden_BTD
 
+    def load(self, prompts: Sequence[Sequence[int]]) -> None:
+        """Fill empty rows with what the prefix store knows of their prompts; `lengths` says how many tokens that is."""
+        known = [self.backbone.prefixes.find(prompt) for prompt in prompts]
+        self.lengths = [sum(block.shape[2] for block in blocks) for blocks in known]
+        for row, blocks in enumerate(known):
+            if not blocks:
+                continue
+            parts = torch.cat(blocks, dim=2)  # [2 * layers, H, T, D]
+            for layer, keys, values in zip(self.layers, parts[::2], parts[1::2], strict=True):
+                if not layer.is_initialized:
+                    empty = keys.new_zeros(len(prompts), keys.shape[0], max(self.lengths), keys.shape[2])
+                    layer.lazy_initialization(empty, empty)
+                    layer.keys, layer.values = empty, empty.clone()
+                layer.keys[row, :, : self.lengths[row]] = keys
+                layer.values[row, :, : self.lengths[row]] = values
+
+    def remember(self, row: int, tokens: Sequence[int]) -> None:
+        """Keep a row's KV for whoever begins with the same tokens, which its first columns hold."""
+        self.backbone.prefixes.add(tokens, self, row, 0)
+
+    def read(self, row: int, begin: int, end: int) -> torch.Tensor:
+        """Columns [begin, end) of a row, keys and values of all layers stacked: a new tensor [2 * layers, H, T, D]."""
+        return torch.stack([part[row, :, begin:end] for layer in self.layers for part in (layer.keys, layer.values)])
+
+    @property
+    def uniform(self) -> bool:
+        """Whether all layers are alike and on one device, so that `read` can stack them."""
+        parts = [part for layer in self.layers for part in (layer.keys, layer.values)]
+        return len({(part.device, part.dtype, part.shape) for part in parts}) == 1
+
+    def left(self, row: int) -> int:
+        """Tokens that the model's context has room for after those of a row."""
+        return self.last_position + 1 - self.lengths[row]
+
     def merge(self, other: SlotRows) -> None:
         """Append another group's rows below these."""
         for mine, theirs in zip(self.layers, other.layers, strict=True):

@@ -188,7 +188,16 @@ class Batch:
             choices |= self._choose_plain(logits_BV, uniform_B)
         if self._guided:
             choices |= self._choose_guided(logits_BV, uniform_B)
+        self._end_full_rows()
         return [failures.get(index) or choices[index] for index in range(len(self.rows))]
+
+    def _end_full_rows(self) -> None:
+        """A row whose guide has no context left ends with this token; only a guide of another tokenizer says so."""
+        left = iter(getattr(self.guide_rows, "full", ()))
+        for row in self.rows:
+            full = [next(left, False) for _ in range(row.guide_rows)]
+            if any(full):
+                row.limit = min(row.limit, row.index + 1)
 
     def _choose_plain(self, logits_BV: torch.Tensor, uniform_B: torch.Tensor) -> dict[int, Choice | PadError]:
         """The base alone: its full distribution, no candidates."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ("agents.md", "feedback.md", "langchain.md", "llama-index.md", "migration.md", "transformers.md")
+PAGES = ("agents.md", "engine.md", "feedback.md", "langchain.md", "llama-index.md", "migration.md", "transformers.md")
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SNIPPETS = [
     pytest.param(snippet, id=f"{page}-{number}")

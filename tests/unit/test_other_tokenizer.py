@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from pad_langchain.engine.engine import Engine
 from pad_langchain.engine.guides import ModelGuide, Plan
 from pad_langchain.engine.other_tokenizer import OtherTokenizerGuide, fitting_guide
 from pad_langchain.engine.prompts import Prompts
+from pad_langchain.engine.slots import SlotRows
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import GuideError, IncompatibleModelError
 from pad_langchain.reward.persrm import PersRM
@@ -439,6 +441,53 @@ def test_the_context_counts_the_persrms_tokens(pair: TinyPair, other: PreTrained
         done = run(engine, max_tokens=10_000)
     assert done.finish_reason == "length"
     assert 200 < done.completion_tokens < 512
+
+
+def test_an_answer_ends_where_the_persrms_context_is_full(
+    pair: TinyPair, other: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However far the estimate of its tokens is off: no token is scored at a position that the PersRM does not have."""
+    guide = text_guide(other)
+    seen: list[int] = []
+    real = SlotRows.run
+
+    def run_rows(self: SlotRows, new: Any) -> torch.Tensor:
+        seen.extend(length + len(one.tokens) for length, one in zip(self.lengths, new, strict=True))
+        return real(self, new)
+
+    monkeypatch.setattr(SlotRows, "run", run_rows)
+    with Engine(pair.model, pair.tokenizer, guide) as engine:
+        engine._eos = frozenset()
+        guide.ratio = 0.01
+        done = run(engine, max_tokens=10_000)
+    assert done.finish_reason == "length"
+    assert done.completion_tokens < 490
+    assert 300 < max(seen) <= guide.backbone.context
+
+
+@pytest.mark.parametrize("turns", [1, 3])
+def test_a_prompt_that_is_known_is_not_run_again(pair: TinyPair, other: PreTrainedTokenizerFast, turns: int) -> None:
+    """Preferences share the conversation's beginning with each other and with later turns; the answers are the same."""
+    told = {"role": "system", "content": "You are a friendly assistant who explains things in plain words."}
+    ask = {"role": "user", "content": "please explain why the sky is so very blue"}
+    messages = [told, *[ask, {"role": "assistant", "content": "the answer is short"}] * (turns - 1), ask]
+    request = Request(messages, preferences=[WeightedPreference("be kind")], max_tokens=12)
+
+    def answers(prefix_tokens: int) -> tuple[list[tuple[int, ...]], int]:
+        guide = text_guide(other)
+        with Engine(pair.model, pair.tokenizer, guide, prefix_tokens=prefix_tokens) as engine:
+            first = engine.submit(request).result(60).token_ids
+            before = guide.backbone.tally.reused
+            other_wish = replace(request, preferences=[WeightedPreference("be brief")])
+            more = [engine.submit(request), engine.submit(other_wish)]
+            return [first, *(stream.result(60).token_ids for stream in more)], guide.backbone.tally.reused - before
+
+    fresh, none = answers(0)
+    kept, reused = answers(4096)
+    assert kept == fresh
+    assert kept[0] == kept[1]
+    assert none == 0
+    assert reused >= 2 * 16
 
 
 def test_other_kinds_of_tokenizers_are_refused(pair: TinyPair, other: PreTrainedTokenizerFast) -> None:

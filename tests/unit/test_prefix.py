@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from pad_langchain import ChatPAD
 from pad_langchain.engine.backbone import Backbone, Rows
 from pad_langchain.engine.cache import RowCache
 from pad_langchain.engine.engine import Engine
@@ -15,7 +18,8 @@ from pad_langchain.engine.prefix import BLOCK, PrefixStore
 from pad_langchain.engine.prompts import Prompts
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import InvalidRequestError
-from pad_langchain.testing import TinyPair, tiny_model, tiny_pair
+from pad_langchain.testing import HashEmbedder, TinyPair, tiny_model, tiny_pair
+from pad_memory import PreferenceMemory, Statement
 
 SYSTEM = {"role": "system", "content": "please be concise, formal and polite when you answer my question"}
 
@@ -36,32 +40,32 @@ def test_a_store_finds_the_longest_common_beginning() -> None:
     store = PrefixStore(1000)
     first = list(range(50))
     cache = filled(first)
-    store.add(first, cache, 0)
+    store.add(first, cache, 0, 0)
     assert len(store) == 3 * BLOCK
     found = torch.cat(store.find([*range(40), 99, 99, 99]), dim=2)
     assert torch.equal(found, cache.read(0, 0, 2 * BLOCK))
     assert store.find(first[: 2 * BLOCK])[1:] == []  # one token is left to run
     assert store.find([7, *first]) == []
     assert store.find(first, root=5) == []  # an adapter's KV is not the plain model's
-    store.add(first, cache, 0, root=5)
+    store.add(first, cache, 0, 0, root=5)
     assert len(store.find(first, root=5)) == 3
     # another sequence shares the common beginning
-    store.add([*range(33), *[7] * 17], filled([0] * 50), 0)
+    store.add([*range(33), *[7] * 17], filled([0] * 50), 0, 0)
     assert len(store) == 7 * BLOCK
 
 
 def test_a_full_store_forgets_the_ends_of_what_is_used_least() -> None:
     store = PrefixStore(5 * BLOCK)
     old, new = [1] * (3 * BLOCK), [2] * (3 * BLOCK)
-    store.add(old, filled(old), 0)
-    store.add(new, filled(new), 0)
+    store.add(old, filled(old), 0, 0)
+    store.add(new, filled(new), 0, 0)
     assert len(store) == 5 * BLOCK
     assert (len(store.find([*old, 0])), len(store.find([*new, 0]))) == (2, 3)
     huge = [3] * (9 * BLOCK)
-    store.add(huge, filled(huge), 0)
+    store.add(huge, filled(huge), 0, 0)
     assert (len(store), len(store.find(huge))) == (5 * BLOCK, 5)
     closed = PrefixStore(0)
-    closed.add(old, filled(old), 0)
+    closed.add(old, filled(old), 0, 0)
     assert len(closed) == 0
 
 
@@ -137,3 +141,32 @@ def test_a_late_joiner_reuses_what_a_neighbour_is_running(pair: TinyPair) -> Non
 def test_what_a_store_cannot_be(pair: TinyPair) -> None:
     with pytest.raises(InvalidRequestError, match="prefix_tokens has to be an integer of at least 0, but is -1"):
         Engine(pair.model, pair.tokenizer, prefix_tokens=-1)
+
+
+def test_who_is_forgotten_is_in_no_kept_prompt(tmp_path: Path) -> None:
+    """Preferences are in the prompts of a guide that reads text; `memory.forget` reaches the engine that ran them."""
+    folder, _ = tiny_pair().save(tmp_path)
+    memory = PreferenceMemory(embedder=HashEmbedder())
+    llm = ChatPAD(model=str(folder), reward_model="self", memory=memory, user_id="ada", max_tokens=8)
+    memory.record("ada", Statement("always be concise and polite"))
+    memory.record("bob", Statement("always be formal"))
+    llm.invoke("why is the sky blue?")
+    engine = llm._engine()
+    while engine.running:  # the last event comes before the row is kept for the next turn
+        time.sleep(0.01)
+    assert len(engine.base.prefixes) > 0
+    memory.forget("ada")
+    assert len(engine.base.prefixes) == 0
+    memory.close()
+
+
+def test_faces_pass_settings_to_the_engine_they_share(tmp_path: Path) -> None:
+    folder = str(tiny_pair().save(tmp_path)[0])
+    small = {"max_batch_tokens": 40, "prefix_tokens": 0}
+    llm = ChatPAD(model=folder, reward_model=None, engine_settings=small)
+    again = ChatPAD(model=folder, reward_model=None, engine_settings=dict(reversed(small.items())))
+    assert llm._engine() is again._engine()
+    assert llm._engine() is not ChatPAD(model=folder, reward_model=None)._engine()
+    assert llm._engine().settings.prefix_tokens == 0
+    with pytest.raises(InvalidRequestError, match="max_batch_tokens 40"):
+        llm.invoke("hello", max_tokens=100)

@@ -1,0 +1,84 @@
+"""Large float32 layers on the CPU, their weights kept a second time in oneDNN's blocked layout.
+
+The usual product of two rows costs twice that of one row (it reads the weights twice); with the blocked layout a second
+row is nearly free, which is what base rows and reward rows in one forward need. One row alone is faster with the plain
+weights, so both are kept.
+"""
+
+from __future__ import annotations
+
+import weakref
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from pad_langchain.errors import InvalidRequestError
+
+__all__ = ["pack"]
+
+LEAST = 2**20  # weights of a layer; smaller ones gain nothing
+ROWS = 16  # what the layout is made for; it serves any number
+
+# Not in the modules: a copy of a model, which may be changed, must not find them.
+_packed: weakref.WeakKeyDictionary[nn.Module, tuple[nn.Parameter, int, torch.Tensor]] = weakref.WeakKeyDictionary()
+
+
+class PackedLinear(nn.Linear):
+    """An `nn.Linear` in all but speed; state dict, gradients and copies are the plain one's."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        if input.numel() == self.in_features or torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return super().forward(input)
+        weight, version, blocked = _packed.get(self, (None, 0, None))
+        # Weights that were replaced, moved or trained since are not those that were packed.
+        if blocked is None or weight is not self.weight or weight._version != version or input.dtype != weight.dtype:
+            return super().forward(input)
+        made: torch.Tensor = torch.ops.mkldnn._linear_pointwise(input, blocked, self.bias, "none", [], "")
+        return made
+
+
+def pack(model: nn.Module, *, spare: bool = False) -> int:
+    """Pack the large linear layers of a model that are float32 and on the CPU.
+
+    Args:
+        spare: only if the copies take at most half of the memory that is free.
+
+    Returns:
+        how many layers are packed now.
+
+    Raises:
+        InvalidRequestError: this torch has no oneDNN, and `spare` is False.
+    """
+    layers: dict[nn.Module, Any] = {module: module.weight for module in model.modules() if _fits(module)}
+    if not torch.backends.mkldnn.is_available():
+        if spare:
+            return 0
+        raise InvalidRequestError(
+            f"pack_weights is True, but torch {torch.__version__} was built without oneDNN. Use 'auto' or False."
+        )
+    if spare and sum(weight.nbytes for weight in layers.values()) > _free_memory() / 2:
+        return 0
+    for module, weight in layers.items():
+        blocked = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), ROWS)
+        _packed[module] = (weight, weight._version, blocked)
+        module.__class__ = PackedLinear
+    return len(layers)
+
+
+def _fits(module: Any) -> bool:
+    """Whether a module is a plain linear layer that gains from it; quantized ones are of other classes."""
+    if type(module) not in (nn.Linear, PackedLinear):
+        return False
+    weight = module.weight
+    return bool(weight.dtype == torch.float32 and weight.device.type == "cpu" and weight.numel() >= LEAST)
+
+
+def _free_memory() -> float:
+    """Bytes that this machine can give without swapping; infinite where it does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return float("inf")
+    return next((1024.0 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable")), float("inf"))

@@ -1,0 +1,60 @@
+"""What an engine is set up with: limits, what it keeps, and how its models compute."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from pad_langchain.errors import InvalidRequestError
+
+__all__ = ["EngineSettings", "split_settings"]
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """How one engine runs.
+
+    Args:
+        max_batch: rows that decode together at most; more wait, first come first served.
+        max_queue: requests that may wait; one more is refused.
+        max_batch_tokens: columns of KV cache, padding included, that the rows of the batch may come to need in all;
+            requests beyond it wait, and one that alone needs more is refused.
+        prefix_tokens: keep keys and values of this many prompt tokens a model, so that later turns and other users
+            who begin alike do not run them again; 0 keeps none. The same tokens in float32; in lower precision what
+            is reused may round otherwise than what is run.
+        pack_weights: keep the weights of large float32 layers on the CPU a second time in a layout with which several
+            rows cost little more than one (see `engine.packed`). "auto": where the engine loaded the models itself
+            and half of the free memory is enough. With True, a loaded model's weights must not be changed through
+            `.data` afterwards.
+        compile: run the decode step as one compiled graph over static KV buffers, as CUDA graphs on a GPU (see
+            `engine.compiled`). The first steps compile; `Engine.warm_up` does that beforehand. Off by default: on a CPU
+            that takes half a minute, and on CUDA it has not been run yet.
+
+    Raises:
+        InvalidRequestError: a setting is out of its range.
+    """
+
+    max_batch: int = 32
+    max_queue: int = 1024
+    max_batch_tokens: int = 131072
+    prefix_tokens: int = 8192
+    pack_weights: bool | Literal["auto"] = "auto"
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        for name, least in (("max_batch", 1), ("max_queue", 1), ("max_batch_tokens", 1), ("prefix_tokens", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < least:
+                raise InvalidRequestError(f"{name} has to be an integer of at least {least}, but is {value!r}.")
+        if self.pack_weights not in (True, False, "auto"):
+            raise InvalidRequestError(f"pack_weights has to be True, False or 'auto', but is {self.pack_weights!r}.")
+        if self.compile not in (True, False):
+            raise InvalidRequestError(f"compile has to be True or False, but is {self.compile!r}.")
+
+
+def split_settings(keywords: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Part keywords into those of `EngineSettings` and all others."""
+    names = {field.name for field in fields(EngineSettings)}
+    mine = {name: value for name, value in keywords.items() if name in names}
+    return mine, {name: value for name, value in keywords.items() if name not in names}

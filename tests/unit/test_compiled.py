@@ -1,0 +1,140 @@
+"""The compiled decode step: the same tokens, one graph for every size, nothing compiled while requests run.
+
+`torch.compile` runs here with the backend that executes the captured graph as it is: capturing, sizes and guards are
+those of any backend, machine code is not made.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch._dynamo.utils import counters
+
+from pad_langchain.engine import compiled
+from pad_langchain.engine.adapter import Adapter
+from pad_langchain.engine.backbone import Backbone
+from pad_langchain.engine.engine import Engine
+from pad_langchain.engine.guides import ModelGuide
+from pad_langchain.engine.prompts import Prompts
+from pad_langchain.engine.types import Request, WeightedPreference
+from pad_langchain.errors import EngineBusyError, IncompatibleModelError
+from pad_langchain.testing import TinyPair, tiny_model, tiny_pair
+
+
+@pytest.fixture
+def pair(monkeypatch: pytest.MonkeyPatch) -> Iterator[TinyPair]:
+    monkeypatch.setattr(compiled, "BACKEND", "eager")
+    torch._dynamo.reset()
+    counters.clear()
+    yield tiny_pair()
+    torch._dynamo.reset()
+
+
+def adapter_of(pair: TinyPair) -> Adapter:
+    generator = torch.Generator().manual_seed(5)
+    tensors = {}
+    for name, module in pair.model.named_modules():
+        if name.endswith("_proj"):
+            tensors[f"{name}.lora_A.weight"] = torch.randn(4, module.in_features, generator=generator) / 6
+            tensors[f"{name}.lora_B.weight"] = torch.randn(module.out_features, 4, generator=generator) / 6
+    return Adapter(pair.model, tensors, {"peft_type": "LORA", "r": 4, "lora_alpha": 4})
+
+
+def engine_of(pair: TinyPair, kind: str, **settings: Any) -> Engine:
+    base = Backbone(pair.model)
+    guides: dict[str, Any] = {
+        "head": lambda: pair.guide(),
+        "adapter": lambda: ModelGuide(base, Prompts(pair.tokenizer), adapter=adapter_of(pair)),
+        "model": lambda: ModelGuide(Backbone(tiny_model(7, hidden_size=48)), Prompts(pair.tokenizer)),
+    }
+    return Engine(base, pair.tokenizer, guides[kind](), max_batch=5, **settings)
+
+
+def requests() -> list[Request]:
+    """More than fit at once, of different lengths: rows join late and leave early, and one outgrows the buffers."""
+    texts = ("be concise", "tell a joke or two", "use formal words")
+    return [
+        Request(
+            messages=[{"role": "user", "content": "why is the sky " + "very " * (index % 5) + "blue?"}],
+            preferences=[WeightedPreference(text) for text in texts[: index % 4]],
+            reference="reference" if index % 2 else "base",
+            beta=(0.5, 1.0, 1.5)[index % 3],
+            max_tokens=190 if index == 6 else 3 + index % 7,
+            top_k=5,
+        )
+        for index in range(12)
+    ]
+
+
+def run(engine: Engine) -> list[tuple[int, ...]]:
+    engine._eos = frozenset()
+    return [stream.result(120).token_ids for stream in [engine.submit(request) for request in requests()]]
+
+
+@pytest.mark.parametrize("kind", ["head", "adapter", "model"])
+def test_tokens_are_the_eager_ones_and_nothing_is_compiled_while_requests_run(pair: TinyPair, kind: str) -> None:
+    with engine_of(pair, kind, compile=False) as engine:
+        expected = run(engine)
+        assert engine.warm_up() == 0.0
+    assert not counters["stats"]
+    with engine_of(pair, kind, compile=True) as engine:
+        assert engine.warm_up(rows=(1, 2), columns=(100,)) > 0.0
+        # One graph for a single row and one for several, for each model that has rows of its own.
+        graphs = counters["stats"]["unique_graphs"]
+        assert graphs == (4 if kind == "model" else 2)
+        assert not counters["graph_break"]
+        assert run(engine) == expected
+        assert counters["stats"]["unique_graphs"] == graphs
+        assert max(columns for _, columns in engine.base.graph._views) >= 2 * compiled.NARROWEST
+        assert len({rows for rows, _ in engine.base.graph._views}) >= 2
+
+
+def test_conversations_go_on_and_errors_leave_the_rows_whole(pair: TinyPair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a compiled step leaves in the prefix store is what an eager one would have left."""
+    ask = {"role": "user", "content": "please explain why the sky is so very blue today"}
+
+    def talk(compile: bool) -> list[tuple[int, ...]]:
+        with engine_of(pair, "head", compile=compile) as engine:
+            engine._eos = frozenset()
+            prompt = engine.prompts.render([ask])
+            first = engine.submit(Request(messages=[ask], max_tokens=40)).result(60).token_ids
+            while engine.running:  # the last event comes before the row is kept for the next turn
+                time.sleep(0.01)
+            more = Request(messages=[], prompt_ids=[*prompt, *first, *prompt], max_tokens=10)
+            second = engine.submit(more).result(60).token_ids
+            assert engine.stats.reused_tokens > len(prompt) + 20
+            return [first, second]
+
+    assert talk(True) == talk(False)
+    with engine_of(pair, "head", compile=True, prefix_tokens=0) as engine:
+        expected = engine.submit(Request(messages=[ask], max_tokens=12)).result(60).token_ids
+        real, calls = compiled.DecodeGraph._launch, iter(range(100))
+
+        def launch(self: compiled.DecodeGraph, *args: Any) -> torch.Tensor:
+            if next(calls) == 4:
+                raise torch.OutOfMemoryError("out of memory")
+            return real(self, *args)
+
+        monkeypatch.setattr(compiled.DecodeGraph, "_launch", launch)
+        two = [engine.submit(Request(messages=[ask], max_tokens=12)) for _ in range(2)]
+        assert two[0].result(60).token_ids == expected  # the younger row gave way
+
+
+def test_a_warm_up_waits_for_nobody(pair: TinyPair) -> None:
+    with engine_of(pair, "head", compile=True) as engine:
+        stream = engine.submit(Request(messages=[{"role": "user", "content": "hello"}], max_tokens=400))
+        next(iter(stream))
+        with pytest.raises(EngineBusyError, match="Requests are running"):
+            engine.warm_up()
+        stream.cancel()
+
+
+def test_a_model_that_cannot_be_compiled_is_refused_or_left_alone(pair: TinyPair) -> None:
+    pair.model.config.sliding_window = 64
+    with pytest.raises(IncompatibleModelError, match=r"compile is True, but .* sliding window"):
+        engine_of(pair, "head", compile=True)
+    assert engine_of(pair, "head").base.graph is None

@@ -1,0 +1,88 @@
+"""Where a model goes and how it is loaded: passed on to transformers, and refused in words a user can act on."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+from pad_langchain.engine import loading
+from pad_langchain.engine.engine import Engine
+from pad_langchain.engine.types import Request, WeightedPreference
+from pad_langchain.errors import InvalidRequestError, MissingDependencyError, ModelLoadError
+from pad_langchain.testing import TinyPair, tiny_pair
+
+
+@pytest.fixture(scope="module")
+def pair() -> TinyPair:
+    return tiny_pair()
+
+
+@pytest.fixture(scope="module")
+def folder(pair: TinyPair, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(pair.save(tmp_path_factory.mktemp("pair"))[0])
+
+
+def tokens(engine: Engine) -> tuple[int, ...]:
+    request = Request(
+        messages=[{"role": "user", "content": "why is the sky blue?"}],
+        preferences=[WeightedPreference("be concise")],
+        max_tokens=12,
+    )
+    with engine:
+        return engine.submit(request).result(60).token_ids
+
+
+def test_a_device_map_places_the_model_and_changes_no_token(folder: Path) -> None:
+    pytest.importorskip("accelerate")
+    placed = Engine.from_pretrained(folder, "self", device="cpu", device_map={"": "cpu"}, max_batch=2)
+    assert tokens(placed) == tokens(Engine.from_pretrained(folder, "self", device="cpu"))
+
+
+def test_keywords_for_transformers_reach_it_and_the_model_stays_where_they_put_it(
+    pair: TinyPair, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[dict[str, Any]] = []
+
+    def from_pretrained(path: Any, **kwargs: Any) -> Any:
+        calls.append(kwargs)
+        return pair.model
+
+    def moved(*args: Any) -> None:
+        pytest.fail("a model with a device map must not be moved")
+
+    eight = BitsAndBytesConfig(load_in_8bit=True)
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", from_pretrained)
+    monkeypatch.setattr(loading, "pick_device", lambda device: torch.device("cuda"))
+    monkeypatch.setattr(pair.model, "to", moved)
+    more = {"device_map": "auto", "quantization_config": eight}
+    with Engine.from_pretrained(folder, prefix_tokens=0, pack_weights=False, **more) as engine:
+        assert engine.settings.prefix_tokens == 0
+    (call,) = calls
+    assert call["device_map"] == "auto"
+    assert call["quantization_config"] is eight
+    assert "prefix_tokens" not in call
+
+
+@pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is not None, reason="bitsandbytes is installed")
+def test_bits_and_bytes_that_is_missing_is_named(folder: Path) -> None:
+    with pytest.raises(MissingDependencyError, match=r"quantization_config.*pip install accelerate bitsandbytes"):
+        Engine.from_pretrained(folder, quantization_config=BitsAndBytesConfig(load_in_4bit=True))
+
+
+def test_accelerate_that_is_missing_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transformers.integrations.accelerate, "is_accelerate_available", lambda: False)
+    with pytest.raises(MissingDependencyError, match=r"device_map.*pip install accelerate"):
+        Engine.from_pretrained(folder, device_map="auto")
+
+
+def test_keywords_that_are_wrong_or_too_late_are_refused(pair: TinyPair, folder: Path) -> None:
+    with pytest.raises(InvalidRequestError, match=r"\['device_map'\] are for loading a model, but this Llama"):
+        Engine.from_pretrained(pair.model, tokenizer=pair.tokenizer, device_map="auto")
+    with pytest.raises(ModelLoadError, match="does not load"):
+        Engine.from_pretrained(folder, device_map="cuda-everywhere")

@@ -1,0 +1,155 @@
+"""Packed weights: the same tokens, and a model that is the plain one to everybody else."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from pad_langchain.engine import packed
+from pad_langchain.engine.engine import Engine
+from pad_langchain.engine.packed import pack
+from pad_langchain.engine.types import Request, WeightedPreference
+from pad_langchain.errors import InvalidRequestError
+from pad_langchain.testing import TinyPair, tiny_pair
+
+
+@pytest.fixture
+def pair(monkeypatch: pytest.MonkeyPatch) -> TinyPair:
+    """Its layers are tiny, so every size counts as large."""
+    monkeypatch.setattr(packed, "LEAST", 1)
+    return tiny_pair()
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[torch.Size]:
+    """Shapes of the inputs that packed products got."""
+    seen: list[torch.Size] = []
+    real = torch.ops.mkldnn._linear_pointwise
+
+    class Counted:
+        @staticmethod
+        def _linear_pointwise(input: torch.Tensor, *args: Any) -> torch.Tensor:
+            seen.append(input.shape)
+            return real(input, *args)
+
+        _reorder_linear_weight = torch.ops.mkldnn._reorder_linear_weight
+
+    monkeypatch.setattr(torch.ops, "mkldnn", Counted)
+    return seen
+
+
+def requests(count: int) -> list[Request]:
+    return [
+        Request(
+            messages=[{"role": "user", "content": "why is the sky " + "very " * (index % 4) + "blue?"}],
+            preferences=[WeightedPreference("be concise"), WeightedPreference("be formal", -0.5)][: 1 + index % 2],
+            max_tokens=3 + index % 6,
+            top_k=5,
+        )
+        for index in range(count)
+    ]
+
+
+def tokens(engine: Engine, count: int) -> list[tuple[int, ...]]:
+    """More requests than rows, of different lengths: they join late and leave early."""
+    with engine:
+        streams = [engine.submit(request) for request in requests(count)]
+        return [stream.result(60).token_ids for stream in streams]
+
+
+@pytest.mark.parametrize("rows", [1, 2, 16])
+@pytest.mark.parametrize("guide", ["self", "head"])
+def test_the_tokens_are_those_of_the_plain_weights(
+    pair: TinyPair, calls: list[torch.Size], rows: int, guide: str
+) -> None:
+    def engine(**settings: Any) -> Engine:
+        if guide == "head":
+            return Engine(pair.model, pair.tokenizer, pair.guide(), max_batch=rows, **settings)
+        return Engine.from_pretrained(pair.model, "self", tokenizer=pair.tokenizer, max_batch=rows, **settings)
+
+    plain = tokens(engine(), 20)
+    assert not calls
+    assert tokens(engine(pack_weights=True), 20) == plain
+    assert calls
+    assert all(shape.numel() > shape[-1] for shape in calls)  # one row alone keeps the plain product
+
+
+def test_a_packed_model_saves_copies_and_trains_as_before(
+    pair: TinyPair, calls: list[torch.Size], tmp_path: Path
+) -> None:
+    before = {name: tensor.clone() for name, tensor in pair.model.state_dict().items()}
+    assert pack(pair.model) == 15  # seven in each of two layers, and the head
+    after = pair.model.state_dict()
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[name], before[name]) for name in before)
+    pair.model.save_pretrained(tmp_path)
+    ids_BT = torch.arange(8).reshape(2, 4)
+    copied = copy.deepcopy(pair.model)
+    for parameter in copied.parameters():
+        parameter.data += 0.1  # unseen by version counters; a copy has no packed weights to be wrong
+    with torch.no_grad():
+        told = copied(ids_BT).logits
+    assert not calls
+    again = type(copied).from_pretrained(tmp_path)
+    again.load_state_dict(copied.state_dict())
+    with torch.no_grad():
+        assert torch.allclose(told, again(ids_BT).logits, atol=1e-6)
+    pair.model(ids_BT).logits.sum().backward()
+    assert pair.model.model.layers[0].mlp.up_proj.weight.grad is not None
+    assert not calls
+
+
+def test_weights_changed_in_place_are_not_decoded_with_the_old_ones(calls: list[torch.Size]) -> None:
+    layer = nn.Linear(1024, 1024)
+    x_BD = torch.randn(3, 1024)
+    assert pack(layer) == 1
+    with torch.no_grad():
+        expected = nn.functional.linear(x_BD, layer.weight, layer.bias)
+        assert torch.allclose(layer(x_BD), expected, atol=1e-4)
+        assert len(calls) == 1
+        layer.weight.add_(1.0)
+        assert torch.allclose(layer(x_BD), nn.functional.linear(x_BD, layer.weight, layer.bias))
+        assert len(calls) == 1
+        pack(layer)
+        assert torch.allclose(layer(x_BD), nn.functional.linear(x_BD, layer.weight, layer.bias), rtol=1e-4)
+    assert len(calls) == 2
+
+
+def test_small_layers_other_dtypes_and_full_memory_stay_plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert pack(nn.Linear(512, 512)) == 0
+    assert pack(nn.Linear(1024, 1024).bfloat16()) == 0
+    layer = nn.Linear(1024, 1024)
+    monkeypatch.setattr(packed, "_free_memory", lambda: 6.0 * 2**20)
+    assert pack(layer, spare=True) == 0
+    monkeypatch.setattr(packed, "_free_memory", lambda: 9.0 * 2**20)
+    assert pack(layer, spare=True) == 1
+
+
+def test_auto_packs_what_the_engine_loaded_itself(pair: TinyPair, tmp_path: Path) -> None:
+    pair.model.save_pretrained(tmp_path)
+    pair.tokenizer.save_pretrained(tmp_path)
+
+    def packs(engine: Engine) -> bool:
+        with engine:
+            return type(engine.base.head) is packed.PackedLinear
+
+    assert packs(Engine.from_pretrained(tmp_path))
+    assert not packs(Engine.from_pretrained(tmp_path, pack_weights=False))
+    assert not packs(Engine.from_pretrained(pair.model, tokenizer=pair.tokenizer))
+    assert packs(Engine.from_pretrained(pair.model, tokenizer=pair.tokenizer, pack_weights=True))
+
+
+def test_a_wrong_setting_and_a_torch_without_onednn_are_refused(
+    pair: TinyPair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(InvalidRequestError, match=r"pack_weights has to be True, False or 'auto', but is 'yes'"):
+        Engine(pair.model, pair.tokenizer, pack_weights="yes")
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    with pytest.raises(InvalidRequestError, match="built without oneDNN"):
+        Engine(pair.model, pair.tokenizer, pack_weights=True)
+    assert pack(pair.model, spare=True) == 0
