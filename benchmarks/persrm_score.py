@@ -3,13 +3,15 @@
     python benchmarks/persrm_score.py                 # the demo base
     python benchmarks/persrm_score.py --sizes 120M    # random weights; 500M takes a while
 
-Rounds alternate; the ratio is the median over rounds, on one thread. The prompt is a conversation of three turns; the
-answer has about 80 tokens.
+CPU seconds of one thread; rounds alternate, the ratio is the median over rounds. The answer has about 70 tokens. A head
+reads it once for all preferences. A text PersRM runs once what comes before the preference, so the ratio falls with
+the conversation's length, and further where the template writes the preference behind the question ("wish last").
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import time
 from collections.abc import Callable
@@ -22,17 +24,21 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from pad_langchain.demo import WEIGHTS
 from pad_langchain.engine.backbone import Backbone
 from pad_langchain.engine.loading import load_causal_lm
+from pad_langchain.engine.prompts import PERSRM_TEMPLATE
+from pad_langchain.reward.files import TextConfig
 from pad_langchain.reward.head import HeadConfig, VectorHead
 from pad_langchain.reward.persrm import PersRM
 from pad_memory.catalogue import CATALOGUE
 from pad_memory.embedding import SentenceEmbedder
 
 SIZES = {"120M": (768, 12, 2048, 32_000), "500M": (1024, 24, 4096, 64_000)}
-TALK = [
+TOLD = [
     {"role": "user", "content": "Tell me about Japan."},
     {"role": "assistant", "content": "Japan is a country in Asia. Its capital is Tokyo. People there speak Japanese."},
-    {"role": "user", "content": "And what do people eat there?"},
 ]
+ASKED = {"role": "user", "content": "And what do people eat there?"}
+TURNS = (1, 3, 9)
+TEMPLATES = {"text": PERSRM_TEMPLATE, "text, wish last": "{text} {preference}."}
 ANSWER = "People in Japan often eat rice and fish. " * 8
 WORDINGS = [text for dimension in CATALOGUE for pole in dimension.poles for text in (pole.text, *pole.paraphrases)]
 
@@ -52,13 +58,13 @@ def ratio(score: Callable[[list[str]], object], texts: list[str], rounds: int) -
     score(texts)
     together, apart = [], []
     for _ in range(rounds):
-        started = time.perf_counter()
+        started = time.process_time()
         score(texts)
-        together.append(time.perf_counter() - started)
-        started = time.perf_counter()
+        together.append(time.process_time() - started)
+        started = time.process_time()
         for text in texts:
             score([text])
-        apart.append(time.perf_counter() - started)
+        apart.append(time.process_time() - started)
     found = statistics.median(a / b for a, b in zip(together, apart, strict=True))
     return statistics.median(together), statistics.median(apart), found
 
@@ -72,7 +78,7 @@ def main() -> None:
     embedder = SentenceEmbedder()
     texts = WORDINGS[:: max(1, len(WORDINGS) // 24)][:24]
     embedder.embed(texts)
-    table = Table("base", "PersRM", "24 at once, s", "one by one, s", "ratio")
+    table = Table("base", "turns", "PersRM", "24 at once, s", "one by one, s", "ratio")
     tokenizer = load_causal_lm(str(WEIGHTS / "base"), device="cpu")[1]
     for size in options.sizes:
         model = load_causal_lm(str(WEIGHTS / "base"), device="cpu")[0] if size == "demo" else random_model(size)
@@ -80,13 +86,16 @@ def main() -> None:
         head = VectorHead(HeadConfig(base.hidden_size, base.vocab_size, embedder=embedder.name)).eval()
         torch.nn.init.normal_(head.V_DR, std=0.02)
         value_head = torch.nn.Linear(base.hidden_size, base.hidden_size)
-        kinds = {
-            "head": PersRM(base, tokenizer, head=head, embedder=embedder),
-            "text": PersRM(base, tokenizer, value_head=value_head, reference=base),
-        }
-        for kind, persrm in kinds.items():
-            together, apart, found = ratio(lambda some, p=persrm: p.score(TALK, ANSWER, some), texts, options.rounds)
-            table.add_row(size, kind, f"{together:.3f}", f"{apart:.3f}", f"{found:.3f}")
+        kinds = {"head": PersRM(base, tokenizer, head=head, embedder=embedder)}
+        for name, template in TEMPLATES.items():
+            config = TextConfig(template=template)
+            kinds[name] = PersRM(base, tokenizer, value_head=value_head, reference=base, config=config)
+        for turns, (kind, persrm) in itertools.product(TURNS, kinds.items()):
+            talk = [*TOLD * (turns // 2), ASKED]
+            together, apart, found = ratio(
+                lambda some, p=persrm, t=talk: p.score(t, ANSWER, some), texts, options.rounds
+            )
+            table.add_row(size, str(turns), kind, f"{together:.3f}", f"{apart:.3f}", f"{found:.3f}")
     Console().print(table)
 
 

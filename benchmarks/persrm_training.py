@@ -1,73 +1,181 @@
-"""How accurate a head is by its rank and the number of pairs it learned from, on the demo base.
+"""What a PersRM for the demo base learns: a head by its rank and its pairs, and the two stages of a text PersRM.
 
-    python benchmarks/persrm_training.py                      # minutes
-    python benchmarks/persrm_training.py --text --steps 2000  # and the two stages of a text PersRM: hours on a CPU
+    python benchmarks/persrm_training.py --plot benchmarks/plots/persrm_training.png      # the head: minutes
+    python benchmarks/persrm_training.py --text FOLDER                                    # and a text PersRM
+    python benchmarks/persrm_training.py --text FOLDER --counts --ranks                   # the text PersRM alone
 
-Accuracy: share of pairs on held-out prompts whose chosen answer has the larger reward; chance is 0.5.
+A text PersRM is trained into FOLDER, or only measured if it is there; a stopped training goes on. Both kinds learn from
+pairs of single wishes in the catalogue's canonical words, each with its mirror: the opposite wish, the sides swapped.
+Accuracy: share of pairs on topics of neither's training whose chosen answer has the larger reward, with its bootstrap
+interval; chance is 0.5.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import logging
 import random
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from rich.console import Console
+from rich.logging import RichHandler
 from rich.table import Table
 
-from pad_langchain.demo.pairs import TRAIN_TOPICS, draw_pair, draw_spec, wordings
-from pad_langchain.reward.config import HeadSettings, StageSettings, TrainConfig
+from pad_langchain.demo import WEIGHTS, world
+from pad_langchain.demo.pairs import TEST_TOPICS, TRAIN_TOPICS
+from pad_langchain.demo.world import Topic
+from pad_langchain.engine.backbone import Backbone
+from pad_langchain.engine.loading import load_causal_lm
+from pad_langchain.reward.accuracy import margins
+from pad_langchain.reward.config import HeadSettings, LoraSettings, Source, StageSettings, TrainConfig
 from pad_langchain.reward.data import Pair, write_pairs
+from pad_langchain.reward.persrm import PersRM
+from pad_langchain.reward.statistics import interval
 from pad_langchain.reward.train import train
+from pad_langchain.reward.train_head import train_head
+from pad_memory.catalogue import CATALOGUE
+from pad_memory.embedding import SentenceEmbedder
+
+TEMPLATE = "{text} {preference}."  # short, and what comes before the wish is shared when many are scored
+TEST_PAIRS = 200
 
 
-def demo_pairs(count: int, path: Path) -> None:
-    """Pairs of the demo world with one to three wishes each, in the words the head may see."""
-    rng = random.Random(0)
-    pairs = []
-    for _ in range(count):
-        drawn = draw_pair(rng, TRAIN_TOPICS, draw_spec(rng, 1, 3, held_out=False))
-        asked = ({"role": "user", "content": drawn.question},)
-        pairs.append(Pair(asked, "; ".join(wordings(drawn.spec, rng)), drawn.chosen, drawn.rejected))
-    write_pairs(pairs, path)
+def demo_pairs(count: int, topics: Sequence[Topic] = TRAIN_TOPICS, seed: int = 0) -> list[Pair]:
+    """Pairs of answers that differ in one wish alone, each followed by its mirror."""
+    rng, pairs = random.Random(seed), list[Pair]()
+    while len(pairs) < count:
+        dimension, side, topic = rng.choice(CATALOGUE), rng.randrange(2), rng.choice(topics)
+        style = {**world.random_style(rng), "length": 0, dimension.name: side}  # short: more pairs a minute
+        said = rng.random()
+        chosen, rejected = (
+            world.answer(topic, {**style, dimension.name: pole}, random.Random(said)) for pole in (side, 1 - side)
+        )
+        asked = ({"role": "user", "content": world.question(topic, rng)},)
+        pairs.append(Pair(asked, dimension.poles[side].text, chosen, rejected))
+        pairs.append(Pair(asked, dimension.poles[1 - side].text, rejected, chosen))
+    return pairs
+
+
+def head_of(folder: Path, count: int, rank: int, steps: int, embedder: SentenceEmbedder) -> Path:
+    """Train a head from `count` pairs; returns its folder. Heads from the same pairs share their features."""
+    output = folder / str(count)
+    output.mkdir(parents=True, exist_ok=True)
+    write_pairs(demo_pairs(count), output / "pairs.jsonl")
+    (output / "checkpoint.pt").unlink(missing_ok=True)  # of the head before
+    config = TrainConfig(
+        base="pad-demo",
+        data=(Source(str(output / "pairs.jsonl")),),
+        output=str(output),
+        kind="head",
+        device="cpu",
+        held_out=0.0,
+        log_steps=100,
+        save_steps=steps,
+        head=HeadSettings(rank=rank, steps=steps),
+    )
+    train_head(config, output, embedder=embedder)
+    return output
+
+
+def train_text(output: Path, count: int = 3000) -> dict[str, Any]:
+    """A text PersRM in two stages; a stopped training goes on, a finished one is only read."""
+    if not (output / "pairs.jsonl").exists():
+        output.mkdir(parents=True, exist_ok=True)
+        write_pairs(demo_pairs(count), output / "pairs.jsonl")
+    if not (output / "training.json").exists():
+        config = TrainConfig(
+            base="pad-demo",
+            data=(Source(str(output / "pairs.jsonl")),),
+            output=str(output),
+            device="cpu",
+            template=TEMPLATE,
+            batch=4,  # what a layer makes of it stays in a CPU's cache
+            lora=LoraSettings(rank=32, alpha=64),
+            stage1=StageSettings(learning_rate=2e-3),
+            stage2=StageSettings(epochs=0.25),
+        )
+        train(config)
+    found: dict[str, Any] = json.loads((output / "training.json").read_text())
+    return found
+
+
+def draw(rows: Sequence[tuple[str, int, int, Sequence[float]]], path: Path) -> None:
+    """Accuracy against pairs and against rank; a text PersRM is a level."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9.6, 3.6), layout="constrained")
+    heads = [row for row in rows if row[0] == "head"]
+    most, largest = (max(row[place] for row in heads) for place in (1, 2))
+    for place, fixed, axes in zip((1, 2), (largest, most), figure.subplots(1, 2), strict=True):
+        line = sorted({(row[place], *row[3]) for row in heads if row[3 - place] == fixed})
+        xs, means, lows, highs = np.array(line).T
+        axes.errorbar(xs, means, [means - lows, highs - means], marker="o", capsize=3, label="head")
+        for n, row in enumerate((row for row in rows if row[0] != "head"), 1):
+            axes.axhline(row[3][0], color=f"C{n}", linestyle="--", linewidth=1, label=row[0])
+        label = f"pairs, rank {largest}" if place == 1 else f"rank, {most} pairs"
+        axes.set(xscale="log", xlabel=label, ylabel="pair accuracy, new topics", ylim=(0.45, 1.02))
+        axes.minorticks_off()
+        axes.set_xticks(xs, [f"{x:g}" for x in xs])
+        axes.grid(alpha=0.3)
+        axes.legend()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=100)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, nargs="*", default=[250, 1000, 4000])
-    parser.add_argument("--ranks", type=int, nargs="*", default=[8, 64])
-    parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--text", action="store_true")
+    parser.add_argument("--counts", type=int, nargs="*", default=[100, 300, 1000, 3000], help="pairs, at the last rank")
+    parser.add_argument("--ranks", type=int, nargs="*", default=[4, 16, 64], help="with the most pairs")
+    parser.add_argument("--steps", type=int, default=600, help="of a head")
+    parser.add_argument("--text", type=Path, help="folder of a text PersRM, trained there if it is not")
+    parser.add_argument("--text-pairs", type=int, default=3000)
+    parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[RichHandler(show_path=False)])
+    logging.getLogger("pad_langchain").setLevel(logging.INFO)
     torch.set_num_threads(1)
-    table = Table("PersRM", "pairs", "rank", "held-out accuracy", "seconds")
+    embedder = SentenceEmbedder()
+    test = demo_pairs(TEST_PAIRS, TEST_TOPICS, seed=1)
+    model, tokenizer = load_causal_lm(str(WEIGHTS / "base"), device="cpu")
+    base = Backbone(model)
+    rows: list[tuple[str, int, int, Sequence[float]]] = []
+    table = Table("PersRM", "pairs", "rank", "accuracy", "CPU seconds")
+    found: dict[str, np.ndarray] = {}
+
+    def measure(kind: str, count: int, rank: int, margin_N: np.ndarray, started: float) -> None:
+        rows.append((kind, count, rank, interval((margin_N > 0).astype(float).tolist())))
+        mean, low, high = rows[-1][3]
+        spent = f"{time.process_time() - started:.0f}" if started else ""
+        table.add_row(kind, str(count), str(rank), f"{mean:.3f} [{low:.3f}, {high:.3f}]", spent)
+
     with tempfile.TemporaryDirectory() as folder:
-        for count in options.pairs:
-            data = Path(folder) / f"{count}.jsonl"
-            demo_pairs(count, data)
-            common: dict[str, Any] = {"base": "pad-demo", "data": str(data), "held_out": 0.15, "log_steps": 100}
-            for rank in options.ranks:
-                settings = HeadSettings(rank=rank, steps=options.steps)
-                output = f"{folder}/head-{count}-{rank}"
-                started = time.perf_counter()
-                found = train(TrainConfig(**common, output=output, kind="head", head=settings))
-                spent = time.perf_counter() - started
-                table.add_row(
-                    "head", str(count), str(rank), f"{found['head']['held_out_accuracy']:.3f}", f"{spent:.0f}"
-                )
-        if options.text:
-            stages = {
-                "stage1": StageSettings(steps=options.steps, learning_rate=1e-3),
-                "stage2": StageSettings(steps=options.steps // 4, learning_rate=5e-4),
-            }
-            found = train(TrainConfig(**common, output=f"{folder}/text", preference_dropout=0.0, **stages))
-            for stage in ("stage1", "stage2"):
-                table.add_row(f"text, {stage}", str(count), "16", f"{found[stage]['held_out_accuracy']:.3f}", "")
+        runs = [(count, options.ranks[-1]) for count in options.counts if options.ranks]
+        runs += [(options.counts[-1], rank) for rank in options.ranks[:-1] if options.counts]
+        for count, rank in runs:
+            started = time.process_time()
+            output = head_of(Path(folder), count, rank, options.steps, embedder)
+            head = PersRM.from_pretrained(output, base=base, tokenizer=tokenizer, embedder=embedder)
+            found["head"] = margins(head, test)
+            measure("head", count, rank, found["head"], started)
+    if options.text is not None:
+        result = train_text(options.text, options.text_pairs)
+        text = PersRM.from_pretrained(options.text, base=base, tokenizer=tokenizer)
+        stage1 = PersRM(base, tokenizer, adapter=text.adapter, config=text.config)
+        measure("text, stage 1", result["pairs"], 32, margins(stage1, test), 0.0)
+        found["text"] = margins(text, test)
+        measure("text, both stages", result["pairs"], 32, found["text"], 0.0)
+    if len(found) == 2:  # each on its own scale
+        measure("head + text", 0, 0, sum(margin_N / margin_N.std() for margin_N in found.values()), 0.0)  # type: ignore
     Console().print(table)
+    if options.plot is not None and options.ranks:
+        draw(rows, options.plot)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import hashlib
 import json
 import logging
 import random
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -25,6 +26,7 @@ from pad_langchain.engine.engine import Engine
 from pad_langchain.engine.guides import Embedder
 from pad_langchain.engine.loading import load_causal_lm
 from pad_langchain.errors import InvalidRequestError
+from pad_langchain.reward.accuracy import pair_accuracy
 from pad_langchain.reward.data import load_pairs
 from pad_langchain.reward.evaluate_config import EvaluateConfig
 from pad_langchain.reward.generation import GUIDED, Answer, Kept, Setting, answer_all, key_of
@@ -32,7 +34,8 @@ from pad_langchain.reward.hidden import answers
 from pad_langchain.reward.judges import Case, Judge, make_judge, names_of
 from pad_langchain.reward.persrm import PersRM, guide_for
 from pad_langchain.reward.statistics import distinct, interval, pareto_front
-from pad_langchain.runtime import model_folder
+from pad_langchain.reward.train_head import wishes_of
+from pad_langchain.runtime import model_folder, reward_folder
 from pad_memory.embedding import SentenceEmbedder, embed_wishes
 
 __all__ = ["EvaluateConfig", "evaluate"]
@@ -60,10 +63,15 @@ def evaluate(
     """
     from pad_langchain.reward.report import write_report
 
+    started = time.perf_counter()
     with _Run(config, judges, embedder, progress) as run:
         found: dict[str, Any] = {"config": asdict(config)}
         if config.pairs:
-            found["accuracy"] = run.accuracy()
+            pairs = load_pairs(*(asdict(source) for source in config.pairs)).pairs
+            found["accuracy"] = {
+                kind: pair_accuracy(persrm, pairs, config.wordings, config.seed, run.tick(f"accuracy of {kind}"))
+                for kind, persrm in run.persrms.items()
+            }
         validation, test = run.cases()
         found["cases"] = {"validation": len(validation), "test": len(test)}
         found["sweep"], chosen = run.sweep(validation)
@@ -73,7 +81,7 @@ def evaluate(
         if config.pareto:
             found["pareto"] = run.pareto(test[: config.again], chosen)
         found["failed_verdicts"] = run.failures
-        found["peak_memory_gib"] = _peak_memory()
+    found["seconds"] = time.perf_counter() - started
     return write_report(found, Path(config.output))
 
 
@@ -97,8 +105,9 @@ class _Run:
         model, self.tokenizer = load_causal_lm(model_folder(config.base), device=config.device, dtype=config.dtype)
         self.base = Backbone(model)
         self.persrms: dict[str, PersRM] = {}
-        for kind, path in (("head", config.head), ("text", config.text)):
-            if path is not None:
+        self.paths = {"base": config.base, "head": reward_folder(config.base, config.head), "text": config.text}
+        for kind in ("head", "text"):
+            if (path := self.paths[kind]) is not None:
                 self.persrms[kind] = PersRM.from_pretrained(
                     path, base=self.base, tokenizer=self.tokenizer, embedder=embedder, device=config.device,
                     dtype=config.dtype,
@@ -106,11 +115,10 @@ class _Run:
         if head := self.persrms.get("head"):
             assert head.head is not None
             embedder = embedder or SentenceEmbedder(head.head.config.embedder)
-            texts = sorted({text for said in config.wordings.values() for text in said})
+            texts = sorted({wish for said in config.wordings.values() for text in said for wish in wishes_of(text)})
             self.vectors = dict(zip(texts, embed_wishes(embedder, texts), strict=True))
         self.methods = [method for method in config.methods if self._guide_of(method) is not False]
         self._engines: dict[str, Engine] = {}
-        self.mark = key_of(*(_fingerprint(path) for path in (config.base, config.head, config.text)))
 
     def __enter__(self) -> _Run:
         return self
@@ -127,6 +135,11 @@ class _Run:
             return self.persrms.get("head") or self.persrms.get("text") or False
         return "self" if method == "self" else self.persrms.get(method, False)
 
+    def mark(self, method: str) -> str:
+        """Names the models of a method: another PersRM leaves what the others answered as it is."""
+        used = ["base", method, *(("head" if "head" in self.persrms else "text",) * (method == "pad+prompt"))]
+        return key_of(*(_fingerprint(self.paths[name]) for name in used if name in self.paths))
+
     def engine(self, method: str) -> Engine:
         """The engine of a method; all share the base."""
         guide = self._guide_of(method)
@@ -139,49 +152,23 @@ class _Run:
     def answer(self, cases: Sequence[Case], setting: Setting, stage: str, weights: Any = None) -> list[Answer]:
         """Answers of one setting, kept or new."""
 
-        def tick(done: int, of: int) -> None:
-            if self.progress is not None:
-                self.progress(f"{stage}: {setting.method} β={setting.beta:g} k={setting.top_k}", done, of, {})
-
+        setting = setting.plain()
+        tick = self.tick(f"{stage}: {setting.method} β={setting.beta:g} k={setting.top_k}")
         return answer_all(
-            self.kept, self.engine, self.mark, cases, setting, self.vectors, self.config.max_tokens, weights, tick
+            self.kept,
+            self.engine,
+            self.mark(setting.method),
+            cases,
+            setting,
+            self.vectors,
+            self.config.max_tokens,
+            weights,
+            tick,
         )
 
-    def accuracy(self) -> dict[str, Any]:
-        """Share of pairs whose chosen answer has the larger reward, by preference, in its own words and in others."""
-        others = {said[0]: said[1:] for said in self.config.wordings.values()}
-        pairs = load_pairs(*(asdict(source) for source in self.config.pairs)).pairs
-        found: dict[str, Any] = {}
-        for kind, persrm in self.persrms.items():
-            if persrm.adapter is not None:  # against its own backbone told the same, as it was trained
-                persrm = PersRM(
-                    self.base,
-                    self.tokenizer,
-                    value_head=persrm.value_head,
-                    adapter=persrm.adapter,
-                    config=persrm.config,
-                )
-            right: dict[str, dict[str, list[bool]]] = {}
-            for n, pair in enumerate(pairs):
-                texts = [pair.preference, *others.get(pair.preference, ())]
-                sides: list[Any] = [(pair.messages, pair.chosen), (pair.messages, pair.rejected)]
-                rewards = persrm.score_many(sides, texts)
-                hits = (rewards[0] > rewards[1]).tolist()
-                of = right.setdefault(pair.preference, {"as worded": [], "paraphrased": []})
-                of["as worded"].append(hits[0])
-                of["paraphrased"] += hits[1:]
-                if self.progress is not None:
-                    self.progress(f"accuracy of {kind}", n + 1, len(pairs), {})
-            rows = {
-                name: {way: [float(np.mean(hits)), len(hits)] for way, hits in ways.items() if hits}
-                for name, ways in sorted(right.items())
-            }
-            every = {
-                way: interval([float(hit) for ways in right.values() for hit in ways[way]], self.config.seed)
-                for way in ("as worded", "paraphrased")
-            }
-            found[kind] = {"all": every, "by_preference": rows}
-        return found
+    def tick(self, stage: str) -> Callable[[int, int], None]:
+        """Tells the caller's `progress` how far a stage is."""
+        return lambda done, of: None if self.progress is None else self.progress(stage, done, of, {})
 
     def cases(self) -> tuple[list[Case], list[Case]]:
         """(validation, test): each prompt with one preference; a prompt's text decides its side."""
@@ -236,7 +223,10 @@ class _Run:
         """Each method at its chosen setting: scores, win rates against the base and the prompted base, and costs."""
         said = {method: self.answer(cases, setting, "test") for method, setting in chosen.items()}
         said.setdefault("base", self.answer(cases, Setting("base"), "test"))
-        found = {method: self.measure(cases, answers) for method, answers in said.items()}
+        found = {
+            method: self.measure(cases, answers) | {"by_preference": self.by_preference(cases, answers)}
+            for method, answers in said.items()
+        }
         for method, mine in said.items():
             for other in ("base", "prompted"):
                 if other in said and other != method:
@@ -246,18 +236,19 @@ class _Run:
         return found
 
     def paraphrases(self, cases: Sequence[Case], chosen: Mapping[str, Setting]) -> dict[str, Any]:
-        """The same prompts and preferences in other words: the first judge's mean score by wording."""
+        """The same prompts and preferences in other words: the first judge's mean score by the wording's place."""
         judge = next((each for each in self.judges if each.scores), None)
-        named, found = self.config.wordings, {}
-        asked = [Case(c.messages, c.name, said) for c in cases for said in named[c.name][1:]]
-        if judge is None or not asked:
+        named, labels = self.config.wordings, self.config.labels
+        most = max(len(said) for said in named.values())
+        if judge is None or most == 1:
             return {}
-        for method, setting in chosen.items():
-            if method == "base":
-                continue
-            known = self.scores(judge, cases, self.answer(cases, setting, "test"))
-            other = self.scores(judge, asked, self.answer(asked, setting, "paraphrases"))
-            found[method] = {"as worded": interval(known), "paraphrased": interval(other)}
+        found: dict[str, Any] = {method: {} for method in chosen if method != "base"}
+        for place in range(most):
+            asked = [Case(c.messages, c.name, said[0]) for c in cases if (said := named[c.name][place : place + 1])]
+            label = labels[place] if place < len(labels) else f"wording {place + 1}"
+            for method in found:
+                told = self.answer(asked, chosen[method], "paraphrases")
+                found[method][label] = interval(self.scores(judge, asked, told), self.config.seed)
         return found
 
     def pareto(self, cases: Sequence[Case], chosen: Mapping[str, Setting]) -> dict[str, Any]:
@@ -295,7 +286,21 @@ class _Run:
             "distinct_2": distinct([each.text for each in said]),
             "perplexity": self.perplexity(cases, said),
             "tokens_per_second": tokens / seconds if seconds else float("nan"),
+            "memory_gib": max(each.memory for each in said),
         }
+
+    def by_preference(self, cases: Sequence[Case], said: Sequence[Answer]) -> dict[str, Any]:
+        """The first scoring judge's scores of seen and unseen preferences, and of each: mean, low, high, and count."""
+        judge = next((each for each in self.judges if each.scores), None)
+        groups: dict[str, list[int]] = {}
+        for n, case in enumerate(cases):
+            for name in ("unseen" if case.name in self.config.unseen else "seen", case.name):
+                groups.setdefault(name, []).append(n)
+        found = {}
+        for name, places in sorted(groups.items() if judge is not None else ()):
+            scores = self.scores(judge, [cases[n] for n in places], [said[n] for n in places])
+            found[name] = [*interval(scores, self.config.seed), len(scores)]
+        return found
 
     def perplexity(self, cases: Sequence[Case], said: Sequence[Answer]) -> float:
         """exp of the mean −log p of the answers' tokens under the base, which is told no preference."""
@@ -367,14 +372,3 @@ def _fingerprint(path: str | None) -> list[Any]:
         return [path]
     files = sorted(folder.glob("*.safetensors"))
     return [str(path), [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]]
-
-
-def _peak_memory() -> float:
-    """GiB: of the GPU where there is one, else of the process."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 2**30
-    try:
-        import resource
-    except ImportError:  # Windows does not tell
-        return float("nan")
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

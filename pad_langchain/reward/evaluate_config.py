@@ -19,14 +19,17 @@ class EvaluateConfig:
     """An evaluation.
 
     Args:
-        base: folder or hub id. head, text: PersRM folders; a method without its PersRM is left out.
+        base: folder or hub id. head, text: PersRM folders; a method without its PersRM is left out. head "auto" is the
+            embedded one of `pad-demo`.
         output: folder of report.md, report.json, plots and what is kept.
         prompts: JSONL of {prompt | messages}, maybe with `preference`, a name of `preferences`.
         preferences: name → wordings, the first for choosing and testing, the others for paraphrase robustness; None:
-            the catalogue.
+            the catalogue. Wishes parted by ";" act together.
+        labels: names of the wordings' places in the report, such as ("plain", "reworded").
+        unseen: names of preferences that the PersRM was not trained on; the report tells of them apart.
         pairs: sources of preference pairs for pairwise accuracy.
         judges: settings of `make_judge`; the first one that scores chooses β.
-        methods: of METHODS. betas, ks: the grids; the first k is used while β is chosen.
+        methods: of METHODS. betas, ks: the grids; the first k is used while β is chosen. β = 0 is the base.
         validation: share of prompts that choose β and k, in (0, 1).
         fluency: a β may be chosen if its answers' perplexity under the base is at most so many times the base's.
         pareto: two preference names whose trade-off is drawn.
@@ -39,6 +42,8 @@ class EvaluateConfig:
     head: str | None = None
     text: str | None = None
     preferences: Mapping[str, tuple[str, ...]] | None = None
+    labels: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = ()
     pairs: tuple[Source, ...] = ()
     judges: tuple[Mapping[str, Any], ...] = ({"kind": "demo"},)
     methods: tuple[str, ...] = METHODS
@@ -64,8 +69,9 @@ class EvaluateConfig:
         if len(self.pareto) not in (0, 2):
             raise InvalidRequestError(f"pareto has to name two preferences, but is {list(self.pareto)!r}.")
         named = self.wordings
-        if unknown := sorted(set(self.pareto) - set(named)):
-            raise InvalidRequestError(f"pareto names {unknown!r}, which are not among {sorted(named)}.")
+        for setting in ("pareto", "unseen"):
+            if unknown := sorted(set(getattr(self, setting)) - set(named)):
+                raise InvalidRequestError(f"{setting} names {unknown!r}, which are not among {sorted(named)}.")
 
     @property
     def wordings(self) -> dict[str, tuple[str, ...]]:

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from pad_langchain.engine.backbone import Backbone
+from pad_langchain.errors import CheckpointError
 from pad_langchain.reward.encoding import EncodedPair
 from pad_langchain.reward.hidden import Answer, answers
 
@@ -98,14 +99,20 @@ def compute_features(
         part = pairs[start : start + PAIRS_AT_ONCE]
         both = [(pair.prompt, side) for pair in part for side in (pair.chosen, pair.rejected)]
         found = {answer.index: answer for answer in answers(backbone, both)}
-        for index in range(len(both)):
-            generator = torch.Generator().manual_seed(seed * 1_000_003 + 2 * start + index)
-            columns = _read_answer(backbone, found[index], size, uncertain, settled, generator)
-            for name, array in columns.items():
-                with (folder / f"{name}.bin").open("ab") as stream:
-                    stream.write(np.ascontiguousarray(array, dtype=DTYPES[name]).tobytes())
-            tokens += len(columns["settled"])
-        _keep_state(folder, {"mark": mark, "pairs": start + len(part), "tokens": tokens})
+        try:
+            for index in range(len(both)):
+                generator = torch.Generator().manual_seed(seed * 1_000_003 + 2 * start + index)
+                columns = _read_answer(backbone, found[index], size, uncertain, settled, generator)
+                for name, array in columns.items():
+                    with (folder / f"{name}.bin").open("ab") as stream:
+                        stream.write(np.ascontiguousarray(array, dtype=DTYPES[name]).tobytes())
+                tokens += len(columns["settled"])
+            _keep_state(folder, {"mark": mark, "pairs": start + len(part), "tokens": tokens})
+        except OSError as error:
+            raise CheckpointError(
+                f"The features of pair {start + 1} and on could not be written to {str(folder)!r}: {error} Those "
+                "before are kept: make room and start the same command again."
+            ) from error
         if progress is not None:
             progress(start + len(part), len(pairs))
     arrays = {

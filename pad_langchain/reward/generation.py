@@ -16,6 +16,8 @@ from pad_langchain.engine.engine import Engine
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.messages import with_preferences
 from pad_langchain.reward.judges import Case
+from pad_langchain.reward.peak import peak_memory
+from pad_langchain.reward.train_head import wishes_of
 
 __all__ = ["GUIDED", "METHODS", "Answer", "Kept", "Setting", "answer_all"]
 
@@ -33,15 +35,27 @@ class Setting:
     top_k: int = 10
     alpha: float = 0.0
 
+    def plain(self) -> Setting:
+        """The same without guidance where β = 0, so that nothing is decoded twice."""
+        if self.method not in GUIDED or self.beta != 0:
+            return self
+        return Setting("prompted" if self.method == "pad+prompt" else "base")
+
 
 @dataclass(frozen=True)
 class Answer:
-    """A finished answer: its tokens, whether it ended by itself, and its share of the seconds its batch took."""
+    """A finished answer.
+
+    Args:
+        tokens: its length. ended: by itself, not by the limit.
+        seconds: its share of what its batch took. memory: GiB, the process's peak meanwhile (of the GPU where one is).
+    """
 
     text: str
     tokens: int
     ended: bool
     seconds: float
+    memory: float = float("nan")
 
 
 class Kept:
@@ -97,7 +111,7 @@ def answer_all(
         vectors: embeddings of preference texts.
         weights: for each case the (text, weight) preferences to use instead of its own.
     """
-    wished = [[(case.text, 1.0)] for case in cases] if weights is None else weights
+    wished = [[(wish, 1.0) for wish in wishes_of(case.text)] for case in cases] if weights is None else weights
     keys = [
         key_of(mark, vars(setting), case.messages, [list(wish) for wish in wishes], max_tokens)
         for case, wishes in zip(cases, wished, strict=True)
@@ -109,12 +123,13 @@ def answer_all(
         part = missing[start : start + AT_ONCE]
         runner = engine(setting.method)
         started = time.perf_counter()
-        streams = [runner.submit(_request(cases[n], wished[n], setting, vectors, max_tokens)) for n in part]
-        done = [stream.result() for stream in streams]
+        with peak_memory() as memory:
+            streams = [runner.submit(_request(cases[n], wished[n], setting, vectors, max_tokens)) for n in part]
+            done = [stream.result() for stream in streams]
         spent = (time.perf_counter() - started) / max(1, sum(each.completion_tokens for each in done))
         for n, each in zip(part, done, strict=True):
             seconds = spent * each.completion_tokens
-            kept.put(keys[n], [each.text, each.completion_tokens, each.finish_reason == "stop", seconds])
+            kept.put(keys[n], [each.text, each.completion_tokens, each.finish_reason == "stop", seconds, memory.gib])
         if tick is not None:
             tick(start + len(part), len(missing))
     return [Answer(*kept.get(key)) for key in keys]
@@ -130,7 +145,7 @@ def _request(
     messages: list[dict[str, Any]] = [dict(message) for message in case.messages]
     if setting.method in ("prompted", "pad+prompt"):
         messages = with_preferences(messages, list(wishes))
-    guided = setting.method in GUIDED and setting.beta != 0
+    guided = setting.method in GUIDED
     return Request(
         messages=messages,
         preferences=[

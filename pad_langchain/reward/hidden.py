@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ from pad_langchain.errors import ContextLengthError
 
 __all__ = ["Answer", "answers"]
 
-ROWS_AT_ONCE = 24  # sequences a forward
+TOKENS_AT_ONCE = 8192  # of a forward
+TOKENS_AT_ONCE_CPU = 512  # what a layer makes of them stays in the cache
 WORTH_SHARING = 12  # tokens; a shorter common beginning costs more to share than to run again
 
 
@@ -61,10 +63,12 @@ def answers(
         groups = [sorted(range(len(pairs)), key=lambda index: sum(map(len, pairs[index])))]
     for group in groups:
         common = _common([pairs[index][0][:-1] for index in group]) if share > 1 else []
-        for start in range(0, len(group), ROWS_AT_ONCE):
-            rows = group[start : start + ROWS_AT_ONCE]
+        with torch.inference_mode(), adapter.on() if adapter is not None else nullcontext():
+            begun = _begin(backbone, common)
+        for rows in _portions([(index, *pairs[index]) for index in group], len(common), backbone.device):
             with torch.inference_mode(), adapter.on() if adapter is not None else nullcontext():
-                yield from _run(backbone, [(index, *pairs[index]) for index in rows], common)
+                found = list(_run(backbone, rows, len(common), begun))
+            yield from found
 
 
 def _common(prompts: Sequence[list[int]]) -> list[int]:
@@ -74,21 +78,47 @@ def _common(prompts: Sequence[list[int]]) -> list[int]:
     return first[:size] if size >= WORTH_SHARING else []
 
 
-def _run(backbone: Backbone, rows: Sequence[tuple[int, list[int], list[int]]], common: list[int]) -> Iterator[Answer]:
-    skipped, device = len(common), backbone.device
+def _begin(backbone: Backbone, common: Sequence[int]) -> DynamicCache | None:
+    """Keys and values of what all rows begin with."""
+    if not common:
+        return None
+    cache = DynamicCache(config=backbone.model.config)
+    backbone.decoder(input_ids=torch.tensor([common], device=backbone.device), past_key_values=cache, use_cache=True)
+    return cache
+
+
+def _portions(
+    rows: Sequence[tuple[int, list[int], list[int]]], skipped: int, device: torch.device
+) -> Iterator[list[tuple[int, list[int], list[int]]]]:
+    """Rows of a forward each: as many as leave it within its tokens, padding included, and at least one."""
+    limit = TOKENS_AT_ONCE_CPU if device.type == "cpu" else TOKENS_AT_ONCE
+    part: list[tuple[int, list[int], list[int]]] = []
+    width = 0
+    for row in rows:
+        wider = max(width, len(row[1]) + len(row[2]) - skipped)
+        if part and wider * (len(part) + 1) > limit:
+            yield part
+            part, wider = [], len(row[1]) + len(row[2]) - skipped
+        part.append(row)
+        width = wider
+    if part:
+        yield part
+
+
+def _run(
+    backbone: Backbone, rows: Sequence[tuple[int, list[int], list[int]]], skipped: int, begun: DynamicCache | None
+) -> Iterator[Answer]:
+    device = backbone.device
     texts = [(prompt + answer)[skipped:] for _, prompt, answer in rows]
     width = max(map(len, texts))
     ids_BT = torch.tensor([text + [0] * (width - len(text)) for text in texts], device=device)
     lengths_B1 = torch.tensor([[skipped + len(text)] for text in texts], device=device)
     mask_BT = torch.arange(skipped + width, device=device) < lengths_B1
     mask = None if bool(mask_BT.all()) else mask_BT
-    if common:
-        cache = DynamicCache(config=backbone.model.config)
-        backbone.decoder(input_ids=torch.tensor([common], device=device), past_key_values=cache, use_cache=True)
+    cache = copy.deepcopy(begun)
+    if cache is not None:
         cache.batch_repeat_interleave(len(rows))
-        output = backbone.decoder(input_ids=ids_BT, attention_mask=mask, past_key_values=cache, use_cache=True)
-    else:
-        output = backbone.decoder(input_ids=ids_BT, attention_mask=mask, use_cache=False)
+    output = backbone.decoder(input_ids=ids_BT, attention_mask=mask, past_key_values=cache, use_cache=cache is not None)
     for (index, prompt, answer), ids_T, hidden_TD in zip(rows, ids_BT, output.last_hidden_state, strict=True):
         first = len(prompt) - skipped
         place = hidden_TD.device

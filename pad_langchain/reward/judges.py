@@ -15,7 +15,17 @@ import torch
 
 from pad_langchain.errors import InvalidRequestError, ModelLoadError
 
-__all__ = ["Case", "DemoJudge", "Judge", "LLMJudge", "RewardModelJudge", "Rule", "RuleJudge", "make_judge"]
+__all__ = [
+    "Case",
+    "DemoFactsJudge",
+    "DemoJudge",
+    "Judge",
+    "LLMJudge",
+    "RewardModelJudge",
+    "Rule",
+    "RuleJudge",
+    "make_judge",
+]
 
 
 @dataclass(frozen=True)
@@ -96,7 +106,10 @@ class RuleJudge(_Scoring):
 
 
 class DemoJudge(_Scoring):
-    """The rules of the demo world, for answers of the demo base: does the text show the wished pole?"""
+    """The rules of the demo world, for answers of the demo base: the share of wished poles that the text shows.
+
+    A case's name is a pole of the catalogue, or several joined by "+".
+    """
 
     name = "demo rules"
 
@@ -104,8 +117,25 @@ class DemoJudge(_Scoring):
         from pad_langchain.demo.judges import satisfied
         from pad_memory.catalogue import find
 
-        dimension, pole = find(case.name)
-        return float(satisfied(answer, {dimension.name: dimension.poles.index(pole)})[dimension.name])
+        poles = [find(name) for name in case.name.split("+")]
+        shown = satisfied(answer, {dimension.name: dimension.poles.index(pole) for dimension, pole in poles})
+        return sum(shown.values()) / len(shown)
+
+
+class DemoFactsJudge(_Scoring):
+    """The share of an answer's sentences that are true of the thing of the demo world that the question names."""
+
+    name = "demo facts"
+
+    def score(self, case: Case, answer: str) -> float:
+        from pad_langchain.demo.judges import check_sentences
+        from pad_langchain.demo.world import TOPICS
+
+        asked = case.messages[-1]["content"].lower()
+        named = [topic for topic in TOPICS if re.search(rf"\b{re.escape(topic.subject.lower())}\b", asked)]
+        if not named:
+            raise InvalidRequestError(f"The question {asked!r} names nothing that the demo world knows.")
+        return check_sentences(answer, max(named, key=lambda topic: len(topic.subject))).factual
 
 
 class RewardModelJudge(_Scoring):
@@ -179,7 +209,7 @@ class LLMJudge:
 
 
 def make_judge(settings: Mapping[str, Any]) -> Judge:
-    """A judge from settings: {kind: demo | rules | reward_model | llm, …}, the rest as its class takes it.
+    """A judge from settings: {kind: demo | demo_facts | rules | reward_model | llm, …}, the rest as its class takes it.
 
     For `llm`, `model` is what langchain's `init_chat_model` takes, such as "openai:gpt-4.1-mini".
     """
@@ -191,7 +221,12 @@ def make_judge(settings: Mapping[str, Any]) -> Judge:
 
             name = arguments.pop("model")
             return LLMJudge(init_chat_model(name), name, **arguments)
-        kinds: dict[Any, Any] = {"demo": DemoJudge, "rules": RuleJudge, "reward_model": RewardModelJudge}
+        kinds: dict[Any, Any] = {
+            "demo": DemoJudge,
+            "demo_facts": DemoFactsJudge,
+            "rules": RuleJudge,
+            "reward_model": RewardModelJudge,
+        }
         if kind not in kinds:
             raise InvalidRequestError(f"kind of a judge has to be 'llm' or one of {sorted(kinds)}, but is {kind!r}.")
         judge: Judge = kinds[kind](**arguments)

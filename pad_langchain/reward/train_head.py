@@ -8,6 +8,7 @@ trained together with their mirror: the opposite wish, the sides swapped.
 from __future__ import annotations
 
 import logging
+import os
 import random
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -21,7 +22,7 @@ import torch.nn.functional as F  # noqa: N812
 from pad_langchain.engine.backbone import Backbone
 from pad_langchain.engine.guides import Embedder
 from pad_langchain.engine.loading import load_causal_lm
-from pad_langchain.errors import InvalidRequestError
+from pad_langchain.errors import CheckpointError, InvalidRequestError
 from pad_langchain.reward.config import TrainConfig
 from pad_langchain.reward.encoding import EncodedPair
 from pad_langchain.reward.features import Features, compute_features
@@ -32,9 +33,10 @@ from pad_memory.catalogue import CATALOGUE
 from pad_memory.embedding import SentenceEmbedder, embed_wishes
 from pad_memory.scoring import Calibration, judge
 
-__all__ = ["gates_of", "margins", "train_head", "wishes_of"]
+__all__ = ["fit", "gates_of", "margins", "train_head", "wishes_of"]
 
 _log = logging.getLogger(__name__)
+CHECKPOINT = "checkpoint.pt"
 CALIBRATED_ON, FEWEST_TO_CALIBRATE = 32, 10  # pairs, two answers each
 # Wording → the wordings of the same pole, and those of its opposite.
 SAME, OPPOSITES = (
@@ -93,7 +95,8 @@ def train_head(
     )
     head.standardize(torch.stack(list(vectors.values())))
     head_VD = backbone.head.weight.detach().float().cpu()
-    result["head"] = {"curve": _fit(config, head, head_VD, features, sides["train"], vectors, progress)}
+    checkpoint = output / CHECKPOINT
+    result["head"] = {"curve": fit(config, head, head_VD, features, sides["train"], vectors, checkpoint, progress)}
     head.eval()
     if sides["held_out"]:
         result["head"] |= accuracy(head, head_VD, features_of("held_out"), sides["held_out"], vectors)
@@ -118,23 +121,24 @@ def wishes_of(preference: str) -> list[str]:
 
 
 def margins(
-    head: VectorHead, head_VD: torch.Tensor, features: Features, pairs: Sequence[int], gates_NR: torch.Tensor
+    head: VectorHead, head_VD: torch.Tensor, features: Features, pairs: Sequence[int], gates_GNR: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Reward of the chosen minus the rejected answer of `pairs` [N] under gates [N, R], over the candidates, in nats.
+    """Reward of the chosen minus the rejected answer of N pairs under G gates each, over the candidates, in nats.
 
     Returns:
-        Σ_t r(chosen) − Σ_t r(rejected) over the unsettled tokens [N], and the mean reward of the settled ones.
+        Σ_t r(chosen) − Σ_t r(rejected) over the unsettled tokens [G, N], and the mean reward of the settled ones.
     """
     hidden_MD, candidates_MC, logits_MC, settled_M, row_M = features.take(pairs)
     # Only the candidates' rows of the lm_head are needed, each once.
-    used_K, place_M = candidates_MC.unique(return_inverse=True)
+    used_K, place_MC = candidates_MC.unique(return_inverse=True)
     features_KR = head_VD[used_K] @ head.V_DR
-    steer_MR = (hidden_MD @ head.U_RD.T) * gates_NR[row_M // 2]
-    steered_MC = logits_MC + (features_KR[place_M] @ steer_MR[:, :, None])[:, :, 0]
-    reward_M = steered_MC.log_softmax(-1)[:, 0] - logits_MC.log_softmax(-1)[:, 0]
-    calm = reward_M[settled_M].mean() if bool(settled_M.any()) else reward_M.new_zeros(())
-    sums = torch.zeros(2 * len(pairs)).index_add(0, row_M, reward_M.masked_fill(settled_M, 0.0))
-    return sums[0::2] - sums[1::2], calm
+    steer_MRG = (hidden_MD @ head.U_RD.T)[:, :, None] * gates_GNR.permute(1, 2, 0)[row_M // 2]
+    steered_MCG = logits_MC[:, :, None] + features_KR[place_MC] @ steer_MRG
+    reward_MG = steered_MCG.log_softmax(1)[:, 0] - logits_MC.log_softmax(-1)[:, :1]
+    calm = reward_MG[settled_M].mean() if bool(settled_M.any()) else reward_MG.new_zeros(())
+    counted_MG = reward_MG.masked_fill(settled_M[:, None], 0.0)
+    sums_AG = torch.zeros(2 * len(pairs), len(gates_GNR)).index_add(0, row_M, counted_MG)
+    return (sums_AG[0::2] - sums_AG[1::2]).T, calm
 
 
 def gates_of(head: VectorHead, wishes: Sequence[Sequence[torch.Tensor]]) -> torch.Tensor:
@@ -158,23 +162,25 @@ def accuracy(
         for start in range(0, len(pairs), 32):
             index = range(start, min(start + 32, len(pairs)))
             gates_NR = gates_of(head, [[vectors[wish] for wish in wishes_of(pairs[n].preference)] for n in index])
-            margin_N, _ = margins(head, head_VD, features, index, gates_NR)
-            for n, margin in zip(index, margin_N.tolist(), strict=True):
+            margin_GN, _ = margins(head, head_VD, features, index, gates_NR[None])
+            for n, margin in zip(index, margin_GN[0].tolist(), strict=True):
                 right[pairs[n].preference].append(margin > 0)
     every = [hit for hits in right.values() for hit in hits]
     by_preference = {name: [sum(hits) / len(hits), len(hits)] for name, hits in sorted(right.items())}
     return {"held_out_accuracy": sum(every) / len(every), "by_preference": by_preference}
 
 
-def _fit(
+def fit(
     config: TrainConfig,
     head: VectorHead,
     head_VD: torch.Tensor,
     features: Features,
     pairs: Sequence[EncodedPair],
     vectors: dict[str, torch.Tensor],
+    checkpoint: Path,
     progress: Callable[[str, int, int, dict[str, float]], None] | None,
 ) -> list[dict[str, float]]:
+    """Train, from the checkpoint if there is one; returns the curve."""
     settings, rng = config.head, random.Random(config.seed)
     optimizer = torch.optim.AdamW(
         head.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=settings.weight_decay
@@ -182,19 +188,28 @@ def _fit(
     head.train()
     curve: list[dict[str, float]] = []
     since: list[tuple[float, float]] = []
-    for step in range(1, settings.steps + 1):
+    first = 1
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        head.load_state_dict(state["head"])
+        optimizer.load_state_dict(state["optimizer"])
+        rng.setstate(state["rng"])
+        torch.set_rng_state(state["torch_rng"])
+        first, curve, since = state["step"] + 1, state["curve"], state["since"]
+    for step in range(first, settings.steps + 1):
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * min(1, step / 50) * max(0.02, 1 - step / settings.steps)
         index = rng.sample(range(len(pairs)), min(settings.batch, len(pairs)))
         wishes = [wishes_of(pairs[n].preference) for n in index]
         mirrored = [n for n, wish in enumerate(wishes) if all(each in OPPOSITES for each in wish)]
         asked = [[vectors[rng.choice(SAME.get(each, (each,)))] for each in wish] for wish in wishes]
-        asked += [[vectors[rng.choice(OPPOSITES[each])] for each in wishes[n]] for n in mirrored]
-        sign_N = torch.tensor([1.0] * len(index) + [-1.0] * len(mirrored))
-        margin_N, calm = margins(
-            head, head_VD, features, [*index, *(index[n] for n in mirrored)], gates_of(head, asked)
-        )
-        margin_N = margin_N * sign_N
+        gates_GNR = gates_of(head, asked)[None]
+        if mirrored:
+            opposite = [[vectors[rng.choice(OPPOSITES[each])] for each in wishes[n]] for n in mirrored]
+            turned_NR = torch.zeros_like(gates_GNR[0]).index_add(0, torch.tensor(mirrored), gates_of(head, opposite))
+            gates_GNR = torch.cat([gates_GNR, turned_NR[None]])
+        margin_GN, calm = margins(head, head_VD, features, index, gates_GNR)
+        margin_N = torch.cat([margin_GN[0], *(-margin_GN[1:, mirrored])])
         scaled_N, smooth = config.beta_train * margin_N, config.label_smoothing
         loss = (-(1 - smooth) * F.logsigmoid(scaled_N) - smooth * F.logsigmoid(-scaled_N)).mean()
         (loss - settings.calm * calm).backward()
@@ -211,7 +226,25 @@ def _fit(
             _log.info("head step %d of %d: loss %.4f accuracy %.3f", step, settings.steps, mean_loss, mean_accuracy)
         if progress is not None:
             progress("head", step, settings.steps, logged)
+        if step % config.save_steps == 0:
+            state = {"step": step, "head": head.state_dict(), "optimizer": optimizer.state_dict()}
+            state |= {"rng": rng.getstate(), "torch_rng": torch.get_rng_state(), "curve": curve, "since": since}
+            _save_checkpoint(state, checkpoint)
     return curve
+
+
+def _save_checkpoint(state: dict[str, Any], path: Path) -> None:
+    """Write a checkpoint whole, or leave the one before."""
+    temporary = path.with_suffix(".tmp")
+    try:
+        torch.save(state, temporary)
+        os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk in its own way
+        temporary.unlink(missing_ok=True)
+        raise CheckpointError(
+            f"The checkpoint of step {state['step']} could not be written to {str(path)!r}: {error} The one before is "
+            "whole: make room and start the same command again."
+        ) from error
 
 
 def _embed(embedder: Embedder, pairs: Sequence[EncodedPair]) -> dict[str, torch.Tensor]:

@@ -212,6 +212,22 @@ def test_preferences_share_what_their_prompts_begin_with(
     assert saved < 0.6 * sum(widths)
 
 
+def test_forwards_keep_within_their_tokens(
+    pair: TinyPair, text_parts: tuple[Any, torch.nn.Linear], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    persrm = PersRM(text_parts[0], pair.tokenizer, value_head=text_parts[1])
+    pairs = [("why?", "because it is"), ("what is entropy?", "disorder " * 9), ("a", "b")]
+    whole = persrm.score_many(pairs, PREFERENCES)
+    monkeypatch.setattr(hidden_module, "TOKENS_AT_ONCE_CPU", 100)
+    sizes: list[tuple[int, int]] = []
+    hook = text_parts[0].model.embed_tokens.register_forward_hook(lambda _, args, out: sizes.append(args[0].shape))
+    parted = persrm.score_many(pairs, PREFERENCES)
+    hook.remove()
+    assert parted == pytest.approx(whole, abs=1e-3)
+    assert len(sizes) > 6
+    assert all(rows == 1 or rows * width <= 100 for rows, width in sizes)
+
+
 def test_the_hub_gets_what_save_pretrained_writes(pair: TinyPair, monkeypatch: pytest.MonkeyPatch) -> None:
     import huggingface_hub
 

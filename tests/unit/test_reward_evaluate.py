@@ -17,12 +17,20 @@ from pad_langchain.errors import InvalidRequestError
 from pad_langchain.reward.config import from_dict
 from pad_langchain.reward.evaluate import EvaluateConfig, _best, _Run, evaluate
 from pad_langchain.reward.generation import Answer, Kept, Setting
-from pad_langchain.reward.judges import Case, DemoJudge, LLMJudge, RewardModelJudge, RuleJudge, make_judge
+from pad_langchain.reward.judges import (
+    Case,
+    DemoFactsJudge,
+    DemoJudge,
+    LLMJudge,
+    RewardModelJudge,
+    RuleJudge,
+    make_judge,
+)
 from pad_langchain.reward.statistics import distinct, interval, pareto_front
 from pad_langchain.testing import HashEmbedder, tiny_model, tiny_pair, tiny_tokenizer
 
 CASE = Case(({"role": "user", "content": "what is tea?"},), "length:concise", "be concise")
-PREFERENCES = {"short": ("be brief", "keep it short"), "wordy": ("write a lot", "ramble on")}
+PREFERENCES = {"short": ("be brief", "keep it short"), "wordy": ("write a lot; use many words", "ramble on")}
 RULES = {"kind": "rules", "rules": {"short": {"max_words": 12}, "wordy": {"min_words": 13}}}
 
 
@@ -35,7 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     pairs = [
         {"prompt": "tea?", "preference": "be brief", "chosen": "yes", "rejected": "yes it is"},
-        {"prompt": "tea?", "preference": "write a lot", "chosen": "yes it is", "rejected": "yes"},
+        {"prompt": "tea?", "preference": "write a lot; use many words", "chosen": "yes it is", "rejected": "yes"},
     ]
     (folder / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in pairs))
     return folder
@@ -50,7 +58,9 @@ def config_of(folder: Path, output: Path, **changes: Any) -> EvaluateConfig:
         "pairs": str(folder / "pairs.jsonl"),
         "preferences": PREFERENCES,
         "judges": (RULES,),
-        "betas": (1.0, 3.0),
+        "labels": ("plain",),
+        "unseen": ("wordy",),
+        "betas": (0.0, 1.0, 3.0),
         "ks": (10, 4),
         "pareto": ("short", "wordy"),
         "again": 3,
@@ -83,16 +93,26 @@ def test_an_evaluation_reports_everything_and_goes_on_where_it_was(folder: Path,
     text, found = path.read_text(), json.loads((tmp_path / "report.json").read_text())
     assert set(found["test"]) == {"base", "prompted", "head", "pad+prompt", "self"}  # there is no text PersRM
     assert found["cases"]["validation"] + found["cases"]["test"] == 12
-    assert [(row["beta"], row["top_k"]) for row in found["sweep"] if row["method"] == "head"][:2] == [(1, 10), (3, 10)]
+    swept = [(row["beta"], row["top_k"]) for row in found["sweep"] if row["method"] == "head"]
+    assert swept[:3] == [(0, 10), (1, 10), (3, 10)]
+    unguided = next(row for row in found["sweep"] if row["method"] == "head" and row["beta"] == 0)
+    assert {**unguided, "method": "base"} == found["sweep"][0]
     head = found["test"]["head"]
+    groups = head["by_preference"]
+    assert set(groups) == {"seen", "unseen", "short", "wordy"}
+    assert groups["unseen"] == groups["wordy"]
+    assert groups["short"][3] + groups["wordy"][3] == found["cases"]["test"]
+    assert head["memory_gib"] > 0
+    assert set(found["paraphrases"]["head"]) == {"plain", "wording 2"}
     assert head["against base"]["rules"]["judged"] == found["cases"]["test"]
-    assert head["perplexity"] != found["test"]["base"]["perplexity"]
+    strong = next(row for row in found["sweep"] if row["method"] == "head" and row["beta"] == 3)
+    assert strong["perplexity"] != unguided["perplexity"]
     assert 0 < head["tokens"] <= 12
     assert found["failed_verdicts"]["picky"] == picky.asked // 3 > 0
     judged = [each["against base"]["picky"]["judged"] for name, each in found["test"].items() if name != "base"]
     assert min(judged) < found["cases"]["test"]
     assert f"'picky': {picky.asked // 3}" in text
-    assert {"report.md", "report.json", "beta.png", "pareto.png"} <= {file.name for file in tmp_path.iterdir()}
+    assert {"report.md", "report.json", "beta.png", "k.png", "pareto.png"} <= {file.name for file in tmp_path.iterdir()}
     assert [point["weight"] for point in found["pareto"]["points"] if point["method"] == "head"] == [
         0,
         0.25,
@@ -100,10 +120,12 @@ def test_an_evaluation_reports_everything_and_goes_on_where_it_was(folder: Path,
         0.75,
         1,
     ]
-    assert set(found["accuracy"]["head"]["by_preference"]) == {"be brief", "write a lot"}
+    assert set(found["accuracy"]["head"]["by_preference"]) == {"be brief", "write a lot; use many words"}
     assert found["accuracy"]["head"]["by_preference"]["be brief"]["paraphrased"][1] == 1
-    for heading in ("Pairwise accuracy", "Test", "In other words", "Two preferences at once", "Validation"):
-        assert f"## {heading}\n" in text
+    for heading in ("In short", "Pairwise accuracy", "Test", "In other words", "Two preferences at once", "Validation"):
+        assert f"\n## {heading}" in text
+    for method in found["test"]:
+        assert f"\n- **{method}** " in text
 
     # again: nothing is decoded twice, and a pairwise judge is asked for what it failed on alone
     lines, asked = (tmp_path / "answers.jsonl").read_text(), picky.asked
@@ -128,6 +150,7 @@ def test_perplexity_is_the_plain_bases(folder: Path, tmp_path: Path) -> None:
     summed = sum(float(logprobs_TV[len(ids) + n - 1, token]) for n, token in enumerate(said))
     with _Run(config_of(folder, tmp_path), None, HashEmbedder(), None) as run:
         found = run.perplexity([CASE, CASE], [Answer(text, 3, True, 1.0), Answer("", 0, True, 1.0)])
+        assert np.isnan(run.perplexity([CASE], [Answer("", 0, True, 1.0)]))
     assert found == pytest.approx(np.exp(-summed / len(said)), rel=1e-3)
 
 
@@ -166,6 +189,15 @@ def test_rules_and_the_demos_rules_read_the_text_alone() -> None:
     assert (DemoJudge().score(CASE, "Tea is a drink."), DemoJudge().score(CASE, long)) == (1.0, 0.0)
     with pytest.raises(InvalidRequestError, match="no rule for 'tone'"):
         judge.score(Case(CASE.messages, "tone", "x"), "a")
+
+
+def test_the_demos_judges_read_several_wishes_and_the_facts_of_what_was_asked() -> None:
+    both = Case(({"role": "user", "content": "Tell me about France."},), "length:concise+emoji:emoji", "x; y")
+    assert [DemoJudge().score(both, text) for text in ("It is nice. 😀", "It is nice.")] == [1.0, 0.5]
+    facts = DemoFactsJudge()
+    assert facts.score(both, "France is a country in Europe. France is a country in Asia.") == 0.5
+    with pytest.raises(InvalidRequestError, match="names nothing"):
+        facts.score(CASE, "Tea is a drink.")
 
 
 class Model:
@@ -223,7 +255,8 @@ def test_settings_are_checked(folder: Path, tmp_path: Path) -> None:
         ({"methods": ("base", "magic")}, "methods have to be of"),
         ({"validation": 0.0}, r"\(0, 1\)"),
         ({"pareto": ("short",)}, "two preferences"),
-        ({"pareto": ("short", "tall")}, "'tall'"),
+        ({"pareto": ("short", "tall")}, "pareto names .*'tall'"),
+        ({"unseen": ("tall",)}, "unseen names .*'tall'"),
     ]:
         with pytest.raises(InvalidRequestError, match=message):
             config_of(folder, tmp_path, **changes)

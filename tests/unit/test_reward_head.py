@@ -13,8 +13,9 @@ import torch
 from pad_langchain.engine.backbone import Backbone
 from pad_langchain.engine.engine import Engine
 from pad_langchain.engine.types import Request, WeightedPreference
-from pad_langchain.errors import InvalidRequestError
+from pad_langchain.errors import CheckpointError, InvalidRequestError
 from pad_langchain.reward import features as features_module
+from pad_langchain.reward import train_head as train_head_module
 from pad_langchain.reward.config import HeadSettings, TrainConfig
 from pad_langchain.reward.data import read_pairs
 from pad_langchain.reward.encoding import EncodedPair, encode_pairs
@@ -102,7 +103,10 @@ def test_margins_are_the_scores_where_the_candidates_are_the_vocabulary(
     found = compute_features(Backbone(model), encoded[:4], tmp_path, candidates=10_000, **ALL)
     vector = torch.from_numpy(embedder.embed(["be terse"])[0])
     with torch.no_grad():
-        margin_N, calm = margins(head, model.lm_head.weight, found, range(4), gates_of(head, [[vector]] * 4))
+        gates_NR = gates_of(head, [[vector]] * 4)
+        both_GN, calm = margins(head, model.lm_head.weight, found, range(4), torch.stack([-gates_NR, gates_NR]))
+    turned_N, margin_N = both_GN
+    assert not torch.allclose(turned_N, margin_N, atol=0.1)
     persrm = PersRM(model, tiny_tokenizer(), head=head, embedder=embedder)
     for pair, margin in zip(encoded, margin_N.tolist(), strict=False):
         source = pair.source
@@ -143,6 +147,63 @@ def test_a_trained_head_tells_the_sides_apart_and_guides(folder: Path, tmp_path:
     )
     with Engine.from_pretrained(str(folder / "base"), tmp_path, device="cpu", embedder=embedder) as engine:
         assert engine.submit(request).result(60).token_ids
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt(), OSError(28, "No space left on device")])
+def test_a_stopped_head_goes_on_to_the_same_weights(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException
+) -> None:
+    embedder = HashEmbedder(16)
+    config = config_of(folder, tmp_path, save_steps=40, log_steps=30)
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    result = train_head(config, whole, embedder=embedder)
+    saved: list[int] = []
+    replace = train_head_module.os.replace
+
+    def stops(source: Path, target: Path) -> None:
+        if target.name == "checkpoint.pt":
+            saved.append(torch.load(source, weights_only=True)["step"])
+            if len(saved) == 3:
+                raise failure
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train_head_module.os, "replace", stops)
+        with pytest.raises(CheckpointError if isinstance(failure, OSError) else KeyboardInterrupt):
+            train_head(config, cut, embedder=embedder)
+    assert saved == [40, 80, 120]
+    steps: list[int] = []
+    again = train_head(
+        config, cut, lambda stage, done, of, logged: steps.append(done) if stage == "head" else None, embedder
+    )
+    assert steps[0] == 81
+    assert again == result
+    ours, theirs = (VectorHead.from_pretrained(path).state_dict() for path in (cut, whole))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_a_full_disk_keeps_the_features_before(
+    encoded: list[EncodedPair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = Backbone(tiny_model())
+    keep = features_module._keep_state
+
+    def full(folder: Path, state: dict[str, Any]) -> None:
+        if state["pairs"] > 16:
+            raise OSError(28, "No space left on device")
+        keep(folder, state)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(features_module, "_keep_state", full)
+        with pytest.raises(CheckpointError, match=r"pair 17 and on .* No space left"):
+            compute_features(backbone, encoded[:30], tmp_path / "cut", **ALL)
+    seen: list[int] = []
+    again = compute_features(
+        backbone, encoded[:30], tmp_path / "cut", progress=lambda done, _: seen.append(done), **ALL
+    )
+    assert seen == [24, 30]
+    whole = compute_features(backbone, encoded[:30], tmp_path / "whole", **ALL)
+    assert all(np.array_equal(value, getattr(again, name)) for name, value in vars(whole).items())
 
 
 def test_a_head_needs_preferences(folder: Path, tmp_path: Path) -> None:
