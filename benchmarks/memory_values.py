@@ -2,6 +2,7 @@
 
     python benchmarks/memory_values.py                the test lists in tests/unit/data
     python benchmarks/memory_values.py --verbose      and every mistake
+    python benchmarks/memory_values.py --data FOLDER  and PrefEval's preferences, all innocent (prefeval_dev.jsonl)
 
 Neither the rules nor the classifier (benchmarks/values_training.py) was made or tuned with the test lists.
 """
@@ -9,6 +10,7 @@ Neither the rules nor the classifier (benchmarks/values_training.py) was made or
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 from pad_memory import CATALOGUE, SentenceEmbedder
@@ -25,10 +27,13 @@ def lines(path: Path) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--verbose", action="store_true", help="print every text that is judged wrongly")
+    parser.add_argument("--data", type=Path, help="the folder with prefeval_dev.jsonl")
     options = parser.parse_args()
     guard, rules = (Guard(Values(classifier=both), SentenceEmbedder()) for both in (True, False))
     sets = {path.stem: lines(path) for path in sorted(DATA.glob("values_*.txt"))}
     sets["catalogue"] = [text for d in CATALOGUE for pole in d.poles for text in (pole.text, *pole.paraphrases)]
+    if options.data:
+        sets["prefeval"] = sorted({json.loads(row)["preference"] for row in lines(options.data / "prefeval_dev.jsonl")})
     print(f"{'list':<26}{'texts':>7}{'rules':>9}{'and classifier':>16}")
     for name, texts in sets.items():
         verdicts = {text: guard.check(text) for text in texts}

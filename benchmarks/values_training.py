@@ -10,6 +10,7 @@ The sentences are in benchmarks/data/values_training.txt, under headings: "allow
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import random
 from pathlib import Path
@@ -43,6 +44,13 @@ def sentences() -> list[Sample]:
         elif line.strip():
             found.append((line, heading))
     return found
+
+
+def everyday_wishes() -> list[Sample]:
+    """Innocent wishes about all of life, many of them dislikes and fears: those that the affinity was learned from."""
+    with gzip.open(SENTENCES.with_name("affinity.jsonl.gz"), "rt", encoding="utf-8") as file:
+        rows = [json.loads(line) for line in file]
+    return [(row["wish"], "allowed") for row in rows if "questions" in row]
 
 
 def style_wishes(rng: random.Random) -> list[Sample]:
@@ -125,7 +133,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="put the weights into the package")
     parser.add_argument("--rank", type=int, default=16)
-    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--rate", type=float, default=1.5e-3)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -133,7 +141,7 @@ def main() -> None:
     random.Random(0).shuffle(samples)
     cut = round(HELD_OUT * len(samples))
     held_out, learned = samples[:cut], samples[cut:]
-    learned += style_wishes(random.Random(0))
+    learned += style_wishes(random.Random(0)) + everyday_wishes()
     encoder, head, tokenizer = train(learned, options.rank, options.epochs, options.rate, options.seed)
     score_M = scores(encoder, head, tokenizer, [text for text, _ in held_out])
     hostile_M = np.array([heading != "allowed" for _, heading in held_out])

@@ -203,10 +203,10 @@ def test_users_never_see_each_other(tmp_path: Path, drawn: list[str]) -> None:
     users = list(dict.fromkeys([*HOSTILE, *drawn]))
     with opened(None) as memory, opened(None, tenant="other") as other:
         for number, user in enumerate(users):
-            memory.record(user, Statement(f"secret {number} of mine", id="same id"))
+            memory.record(user, Statement(f"mention animal {number}", id="same id"))
         for number, user in enumerate(users):
-            assert [event.text for event in memory.events(user)] == [f"secret {number} of mine"]  # type: ignore[attr-defined]
-            assert likes(memory, user) == [f"secret {number} of mine"]
+            assert [event.text for event in memory.events(user)] == [f"mention animal {number}"]  # type: ignore[attr-defined]
+            assert likes(memory, user) == [f"mention animal {number}"]
         assert memory.users() == sorted(users)
         assert other.users() == []
         memory.forget("*")

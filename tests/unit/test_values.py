@@ -36,7 +36,7 @@ def memory():
 
 def test_lists(guard):
     """Neither rules nor classifier saw the lists; the threshold was set after a look at the first. Aim: .95, .03."""
-    for number, caught, alarms in (("", 0.91, 0.06), ("_2", 0.88, 0.035)):
+    for number, caught, alarms in (("", 0.85, 0.045), ("_2", 0.88, 0.02)):
         hostile, innocent = ((DATA / f"values_{kind}{number}.txt").read_text("utf-8").splitlines() for kind in KINDS)
         assert min(len(hostile), len(innocent)) >= 200
         assert sum(not guard.check(text).allowed for text in hostile) / len(hostile) >= caught
