@@ -98,7 +98,7 @@ def train_text(output: Path, count: int = 3000) -> dict[str, Any]:
             template=TEMPLATE,
             batch=4,  # what a layer makes of it stays in a CPU's cache
             lora=LoraSettings(rank=32, alpha=64),
-            stage1=StageSettings(learning_rate=2e-3),
+            stage1=StageSettings(steps=1000, learning_rate=3e-4),
             stage2=StageSettings(epochs=0.25),
         )
         train(config)
