@@ -2,7 +2,7 @@
 
     python benchmarks/persrm_report.py                                  # benchmarks/demo_report, from nothing
     python benchmarks/persrm_report.py --text FOLDER                    # with a text PersRM that is trained already
-    python benchmarks/persrm_report.py --timing --output /tmp/timing    # 200 prompts × each method once: seconds
+    python benchmarks/persrm_report.py --timing --output FOLDER         # 200 prompts × each method once: seconds
     python benchmarks/persrm_report.py --prompts FILE --output FOLDER   # other prompts, not judged by the demo's facts
 
 The settings are those of benchmarks/demo_report/evaluation.yaml. A stopped report goes on when it is started again.
