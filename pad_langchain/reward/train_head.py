@@ -132,8 +132,10 @@ def margins(
     # Only the candidates' rows of the lm_head are needed, each once.
     used_K, place_MC = candidates_MC.unique(return_inverse=True)
     features_KR = head_VD[used_K] @ head.V_DR
-    steer_MRG = (hidden_MD @ head.U_RD.T)[:, :, None] * gates_GNR.permute(1, 2, 0)[row_M // 2]
-    steered_MCG = logits_MC[:, :, None] + features_KR[place_MC] @ steer_MRG
+    # index_select and embedding sum their gradients in one order; plain indexing, on several threads, in any.
+    gates_MRG = gates_GNR.permute(1, 2, 0).index_select(0, row_M // 2)
+    steer_MRG = (hidden_MD @ head.U_RD.T)[:, :, None] * gates_MRG
+    steered_MCG = logits_MC[:, :, None] + F.embedding(place_MC, features_KR) @ steer_MRG
     reward_MG = steered_MCG.log_softmax(1)[:, 0] - logits_MC.log_softmax(-1)[:, :1]
     calm = reward_MG[settled_M].mean() if bool(settled_M.any()) else reward_MG.new_zeros(())
     counted_MG = reward_MG.masked_fill(settled_M[:, None], 0.0)
@@ -209,7 +211,7 @@ def fit(
             turned_NR = torch.zeros_like(gates_GNR[0]).index_add(0, torch.tensor(mirrored), gates_of(head, opposite))
             gates_GNR = torch.cat([gates_GNR, turned_NR[None]])
         margin_GN, calm = margins(head, head_VD, features, index, gates_GNR)
-        margin_N = torch.cat([margin_GN[0], *(-margin_GN[1:, mirrored])])
+        margin_N = torch.cat([margin_GN[0], *(-margin_GN[1:].index_select(1, torch.tensor(mirrored).long()))])
         scaled_N, smooth = config.beta_train * margin_N, config.label_smoothing
         loss = (-(1 - smooth) * F.logsigmoid(scaled_N) - smooth * F.logsigmoid(-scaled_N)).mean()
         (loss - settings.calm * calm).backward()
