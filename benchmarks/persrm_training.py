@@ -5,9 +5,9 @@
     python benchmarks/persrm_training.py --text FOLDER --counts --ranks                   # the text PersRM alone
 
 A text PersRM is trained into FOLDER, or only measured if it is there; a stopped training goes on. Both kinds learn from
-pairs of single wishes in the catalogue's canonical words, each with its mirror: the opposite wish, the sides swapped.
-Accuracy: share of pairs on topics of neither's training whose chosen answer has the larger reward, with its bootstrap
-interval; chance is 0.5.
+pairs of single wishes, each with its mirror: the opposite wish, the sides swapped. Accuracy: share of pairs on topics
+of neither's training whose chosen answer has the larger reward, with its bootstrap interval, the wish in the
+catalogue's canonical words and in its other ones (a head has learned from those, a text PersRM not); chance is 0.5.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import random
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from rich.table import Table
 
 from pad_langchain.demo import WEIGHTS, world
 from pad_langchain.demo.pairs import TEST_TOPICS, TRAIN_TOPICS
+from pad_langchain.demo.vocabulary import framed
 from pad_langchain.demo.world import Topic
 from pad_langchain.engine.backbone import Backbone
 from pad_langchain.engine.loading import load_causal_lm
@@ -40,15 +42,20 @@ from pad_langchain.reward.persrm import PersRM
 from pad_langchain.reward.statistics import interval
 from pad_langchain.reward.train import train
 from pad_langchain.reward.train_head import train_head
-from pad_memory.catalogue import CATALOGUE
+from pad_memory.catalogue import CATALOGUE, Dimension, Pole
 from pad_memory.embedding import SentenceEmbedder
 
 TEMPLATE = "{text} {preference}."  # short, and what comes before the wish is shared when many are scored
 TEST_PAIRS = 200
+REWORDED = 0.6  # of a text PersRM's wishes in other words than the catalogue's
 
 
-def demo_pairs(count: int, topics: Sequence[Topic] = TRAIN_TOPICS, seed: int = 0) -> list[Pair]:
-    """Pairs of answers that differ in one wish alone, each followed by its mirror."""
+def demo_pairs(count: int, topics: Sequence[Topic] = TRAIN_TOPICS, seed: int = 0, reworded: float = 0.0) -> list[Pair]:
+    """Pairs of answers that differ in one wish alone, each followed by its mirror; some wishes in the demo's words."""
+
+    def worded(dimension: Dimension, pole: Pole) -> str:
+        return framed(f"{dimension.name}:{pole.name}", rng) if rng.random() < reworded else pole.text
+
     rng, pairs = random.Random(seed), list[Pair]()
     while len(pairs) < count:
         dimension, side, topic = rng.choice(CATALOGUE), rng.randrange(2), rng.choice(topics)
@@ -58,9 +65,15 @@ def demo_pairs(count: int, topics: Sequence[Topic] = TRAIN_TOPICS, seed: int = 0
             world.answer(topic, {**style, dimension.name: pole}, random.Random(said)) for pole in (side, 1 - side)
         )
         asked = ({"role": "user", "content": world.question(topic, rng)},)
-        pairs.append(Pair(asked, dimension.poles[side].text, chosen, rejected))
-        pairs.append(Pair(asked, dimension.poles[1 - side].text, rejected, chosen))
+        pairs.append(Pair(asked, worded(dimension, dimension.poles[side]), chosen, rejected))
+        pairs.append(Pair(asked, worded(dimension, dimension.poles[1 - side]), rejected, chosen))
     return pairs
+
+
+def in_other_words(pairs: Sequence[Pair]) -> list[Pair]:
+    """The same pairs with one of the catalogue's other wordings of each wish."""
+    rng, named = random.Random(2), {pole.text: pole for dimension in CATALOGUE for pole in dimension.poles}
+    return [replace(pair, preference=rng.choice(named[pair.preference].paraphrases)) for pair in pairs]
 
 
 def head_of(folder: Path, count: int, rank: int, steps: int, embedder: SentenceEmbedder) -> Path:
@@ -84,11 +97,11 @@ def head_of(folder: Path, count: int, rank: int, steps: int, embedder: SentenceE
     return output
 
 
-def train_text(output: Path, count: int = 3000) -> dict[str, Any]:
+def train_text(output: Path, count: int = 6000) -> dict[str, Any]:
     """A text PersRM in two stages; a stopped training goes on, a finished one is only read."""
     if not (output / "pairs.jsonl").exists():
         output.mkdir(parents=True, exist_ok=True)
-        write_pairs(demo_pairs(count), output / "pairs.jsonl")
+        write_pairs(demo_pairs(count, reworded=REWORDED), output / "pairs.jsonl")
     if not (output / "training.json").exists():
         config = TrainConfig(
             base="pad-demo",
@@ -98,8 +111,8 @@ def train_text(output: Path, count: int = 3000) -> dict[str, Any]:
             template=TEMPLATE,
             batch=4,  # what a layer makes of it stays in a CPU's cache
             lora=LoraSettings(rank=32, alpha=64),
-            stage1=StageSettings(steps=1000, learning_rate=3e-4),
-            stage2=StageSettings(epochs=0.25),
+            stage1=StageSettings(steps=2400, learning_rate=3e-4),
+            stage2=StageSettings(steps=400, learning_rate=3e-4),
         )
         train(config)
     found: dict[str, Any] = json.loads((output / "training.json").read_text())
@@ -135,7 +148,7 @@ def main() -> None:
     parser.add_argument("--ranks", type=int, nargs="*", default=[4, 16, 64], help="with the most pairs")
     parser.add_argument("--steps", type=int, default=600, help="of a head")
     parser.add_argument("--text", type=Path, help="folder of a text PersRM, trained there if it is not")
-    parser.add_argument("--text-pairs", type=int, default=3000)
+    parser.add_argument("--text-pairs", type=int, default=6000)
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[RichHandler(show_path=False)])
@@ -146,14 +159,16 @@ def main() -> None:
     model, tokenizer = load_causal_lm(str(WEIGHTS / "base"), device="cpu")
     base = Backbone(model)
     rows: list[tuple[str, int, int, Sequence[float]]] = []
-    table = Table("PersRM", "pairs", "rank", "accuracy", "CPU seconds")
+    table = Table("PersRM", "pairs", "rank", "accuracy", "in other words", "CPU seconds")
     found: dict[str, np.ndarray] = {}
+    test += in_other_words(test)
 
     def measure(kind: str, count: int, rank: int, margin_N: np.ndarray, started: float) -> None:
-        rows.append((kind, count, rank, interval((margin_N > 0).astype(float).tolist())))
-        mean, low, high = rows[-1][3]
+        worded = [interval((half > 0).astype(float).tolist()) for half in np.split(margin_N, 2)]
+        rows.append((kind, count, rank, worded[0]))
         spent = f"{time.process_time() - started:.0f}" if started else ""
-        table.add_row(kind, str(count), str(rank), f"{mean:.3f} [{low:.3f}, {high:.3f}]", spent)
+        cells = (f"{mean:.3f} [{low:.3f}, {high:.3f}]" for mean, low, high in worded)
+        table.add_row(kind, str(count), str(rank), *cells, spent)
 
     with tempfile.TemporaryDirectory() as folder:
         runs = [(count, options.ranks[-1]) for count in options.counts if options.ranks]

@@ -66,7 +66,7 @@ def main() -> None:
         data=str(output / "pairs.jsonl"),
         output=str(output / "persrm"),
         kind=options.kind,
-        stage1=StageSettings(steps=options.steps, learning_rate=2e-3),
+        stage1=StageSettings(steps=options.steps, learning_rate=3e-4),
         stage2=StageSettings(steps=options.steps // 5, learning_rate=5e-4),
         head=HeadSettings(steps=options.steps * 2, rank=32),
         beta=1.0,

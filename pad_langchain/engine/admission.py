@@ -65,9 +65,7 @@ class Admission:
             raise InvalidRequestError(
                 f"top_k has to be from 1 to the vocabulary's {self.base.vocab_size} tokens, but is {request.top_k!r}."
             )
-        prompt = self.prompt(request)
-        plan = self._plan(request)
-        limit = self._limit(request, prompt, plan)
+        prompt, plan, limit = self._place(request)
         stream = Stream(request, len(prompt))
         streams = [stream] if request.best_of == 1 else BestOf(stream, request.best_of).samples
         rows = [
@@ -92,6 +90,10 @@ class Admission:
             )
         return stream, rows
 
+    def room(self, request: Request) -> int:
+        """New tokens that the request wants and every context leaves room for."""
+        return self._place(request)[2]
+
     def candidate(self, weighed: Weighed) -> Candidate:
         """A candidate with its text."""
         text = self.backend.decode([weighed.token_id], skip_special_tokens=False)
@@ -113,9 +115,9 @@ class Admission:
             )
         return self.guide.plan(request)
 
-    def _limit(self, request: Request, prompt: Sequence[int], plan: Plan | None) -> int:
-        """New tokens that the request wants and every context leaves room for."""
-        limit = request.max_tokens
+    def _place(self, request: Request) -> tuple[list[int], Plan | None, int]:
+        """The prompt, the guide's plan, and how many new tokens there is room for."""
+        prompt, plan, limit = self.prompt(request), self._plan(request), request.max_tokens
         if self.base.context is not None:
             limit = min(limit, self.base.context - len(prompt))
             if limit < 1:
@@ -124,7 +126,7 @@ class Admission:
                     f"be left to write: at most {self.base.context - 1} are allowed. Drop older messages or shorten "
                     "the prompt."
                 )
-        return limit if plan is None or plan.room is None else min(limit, plan.room)
+        return prompt, plan, limit if plan is None or plan.room is None else min(limit, plan.room)
 
 
 def _generators(seed: int | None, count: int) -> list[torch.Generator]:

@@ -215,6 +215,10 @@ class Engine:
         """Tokens of the request's prompt for the base."""
         return len(self._admission.prompt(request))
 
+    def room(self, request: Request) -> int:
+        """New tokens that every context has room for, at most max_tokens; raises what `submit` would."""
+        return self._admission.room(request)
+
     def close(self, timeout: float | None = 10.0) -> None:
         """Stop: requests in flight and in the queue end with EngineClosedError. Closing twice is fine.
 

@@ -9,6 +9,7 @@ Answers and an LLM judge's verdicts are kept as they come, so a stopped evaluati
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import logging
 import random
@@ -25,11 +26,11 @@ from pad_langchain.engine.backbone import Backbone
 from pad_langchain.engine.engine import Engine
 from pad_langchain.engine.guides import Embedder
 from pad_langchain.engine.loading import load_causal_lm
-from pad_langchain.errors import InvalidRequestError
+from pad_langchain.errors import ContextLengthError, InvalidRequestError
 from pad_langchain.reward.accuracy import pair_accuracy
 from pad_langchain.reward.data import load_pairs
 from pad_langchain.reward.evaluate_config import EvaluateConfig
-from pad_langchain.reward.generation import GUIDED, Answer, Kept, Setting, answer_all, key_of
+from pad_langchain.reward.generation import GUIDED, Answer, Kept, Setting, answer_all, key_of, request_of
 from pad_langchain.reward.hidden import answers
 from pad_langchain.reward.judges import Case, Judge, make_judge, names_of
 from pad_langchain.reward.persrm import PersRM, guide_for
@@ -74,6 +75,7 @@ def evaluate(
             }
         validation, test = run.cases()
         found["cases"] = {"validation": len(validation), "test": len(test)}
+        found["left_out"] = run.left_out
         found["sweep"], chosen = run.sweep(validation)
         found["chosen"] = {method: asdict(setting) for method, setting in chosen.items()}
         found["test"] = run.test(test, chosen)
@@ -119,6 +121,7 @@ class _Run:
             self.vectors = dict(zip(texts, embed_wishes(embedder, texts), strict=True))
         self.methods = [method for method in config.methods if self._guide_of(method) is not False]
         self._engines: dict[str, Engine] = {}
+        self.left_out: list[tuple[int, str]] = []
 
     def __enter__(self) -> _Run:
         return self
@@ -188,14 +191,34 @@ class _Run:
             name = row.get("preference") or names[n % len(names)]
             if name not in named:
                 raise InvalidRequestError(f"{self.config.prompts}:{n + 1} has the preference {name!r}, not in {names}.")
+            if reason := self._too_long(messages, name):
+                self.left_out.append((n + 1, reason))
+                _log.warning("%s:%d is left out: %s", self.config.prompts, n + 1, reason)
+                continue
             mark = hashlib.sha256(f"{self.config.seed}{json.dumps(messages)}".encode()).digest()[0] / 256
             sides[mark >= self.config.validation].append(Case(messages, name, named[name][0]))
         if not sides[0] or not sides[1]:
             raise InvalidRequestError(
-                f"{len(rows)} prompts leave {len(sides[0])} for validation and {len(sides[1])} for the test. Bring "
-                "more, or change validation."
+                f"{len(rows)} prompts, {len(self.left_out)} of them too long, leave {len(sides[0])} for validation and "
+                f"{len(sides[1])} for the test. Bring more, or change validation."
             )
         return sides
+
+    def _too_long(self, messages: Sequence[Mapping[str, Any]], name: str) -> str | None:
+        """Why a prompt leaves no room for an answer with some method and wording; None where all have it."""
+        worded = [[(wish, 1.0) for wish in wishes_of(text)] for text in self.config.wordings[name]]
+        if self.config.pareto:
+            worded.append([(self.config.wordings[each][0], 1.0) for each in self.config.pareto])
+        most = self.config.max_tokens
+        for method, wishes in itertools.product(self.methods, worded):
+            case = Case(tuple(messages), name, "")
+            try:
+                room = self.engine(method).room(request_of(case, wishes, Setting(method, 1.0), self.vectors, most))
+            except ContextLengthError as error:
+                return str(error)
+            if room < most:
+                return f"its prompt leaves {room} tokens for an answer, but max_tokens is {most}"
+        return None
 
     def sweep(self, cases: Sequence[Case]) -> tuple[list[dict[str, Any]], dict[str, Setting]]:
         """Every method × β × k on the validation prompts, and what is chosen for each method."""

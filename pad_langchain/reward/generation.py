@@ -19,7 +19,7 @@ from pad_langchain.reward.judges import Case
 from pad_langchain.reward.peak import peak_memory
 from pad_langchain.reward.train_head import wishes_of
 
-__all__ = ["GUIDED", "METHODS", "Answer", "Kept", "Setting", "answer_all"]
+__all__ = ["GUIDED", "METHODS", "Answer", "Kept", "Setting", "answer_all", "request_of"]
 
 METHODS = ("base", "prompted", "head", "text", "pad+prompt", "self")
 GUIDED = ("head", "text", "pad+prompt", "self")
@@ -124,7 +124,7 @@ def answer_all(
         runner = engine(setting.method)
         started = time.perf_counter()
         with peak_memory() as memory:
-            streams = [runner.submit(_request(cases[n], wished[n], setting, vectors, max_tokens)) for n in part]
+            streams = [runner.submit(request_of(cases[n], wished[n], setting, vectors, max_tokens)) for n in part]
             done = [stream.result() for stream in streams]
         spent = (time.perf_counter() - started) / max(1, sum(each.completion_tokens for each in done))
         for n, each in zip(part, done, strict=True):
@@ -135,13 +135,14 @@ def answer_all(
     return [Answer(*kept.get(key)) for key in keys]
 
 
-def _request(
+def request_of(
     case: Case,
     wishes: Sequence[tuple[str, float]],
     setting: Setting,
     vectors: Mapping[str, np.ndarray],
     max_tokens: int,
 ) -> Request:
+    """What the engine is asked for a case with these (text, weight) preferences."""
     messages: list[dict[str, Any]] = [dict(message) for message in case.messages]
     if setting.method in ("prompted", "pad+prompt"):
         messages = with_preferences(messages, list(wishes))

@@ -42,6 +42,8 @@ def write_report(found: Mapping[str, Any], folder: Path) -> Path:
         f"{Path(config['prompts']).name}, {counts['validation']} prompts to choose β and k, {counts['test']} others to "
         f"test; greedy, α = {config['alpha']:g}, at most {config['max_tokens']} tokens.",
         "",
+        *(f"Left out, line {line}: {reason.rstrip('.')}." for line, reason in found["left_out"]),
+        *[""] * bool(found["left_out"]),
         *(_in_short(test, judge) if judge is not None else []),
         "## How to read it",
         "",

@@ -139,6 +139,19 @@ def test_an_evaluation_reports_everything_and_goes_on_where_it_was(folder: Path,
     assert picky.asked - asked < answered
 
 
+def test_a_prompt_longer_than_the_context_is_left_out_and_reported(folder: Path, tmp_path: Path) -> None:
+    rows = (folder / "prompts.jsonl").read_text().splitlines()
+    rows[5] = json.dumps({"prompt": "what is tea? " * 500})
+    fits = json.dumps({"prompt": "tea? " * 3})
+    (tmp_path / "prompts.jsonl").write_text("\n".join([*rows, fits]))
+    changes = {"prompts": str(tmp_path / "prompts.jsonl"), "pairs": (), "betas": (1.0,), "ks": (10,), "pareto": ()}
+    path = evaluate(config_of(folder, tmp_path, **changes), embedder=HashEmbedder())
+    found = json.loads((tmp_path / "report.json").read_text())
+    assert [line for line, _ in found["left_out"]] == [6]
+    assert sum(found["cases"].values()) == 12
+    assert "\nLeft out, line 6: The prompt has " in path.read_text()
+
+
 def test_perplexity_is_the_plain_bases(folder: Path, tmp_path: Path) -> None:
     model, tokenizer, text = tiny_model(), tiny_tokenizer(), "a hot drink"
     ids = tokenizer.encode(
