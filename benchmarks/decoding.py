@@ -176,7 +176,8 @@ class Overhead:
     """Watches an engine's worker: thread CPU seconds of its decode steps, and those inside models and heads."""
 
     def __init__(self, engine: Engine) -> None:
-        self.steps = self.models = 0.0
+        self._steps: list[tuple[float, float]] = []
+        self._models = 0.0
         self._engine, self._step, self._depth = engine, engine._step, 0
         engine._step = self._timed_step  # type: ignore[method-assign]
         for backbone in engine._models:
@@ -184,12 +185,10 @@ class Overhead:
                 setattr(backbone, name, self._timed(getattr(backbone, name)))
 
     def _timed_step(self) -> None:
-        prefill, models, started = bool(self._engine._waiting), self.models, time.thread_time()
+        prefill, self._models, started = bool(self._engine._waiting), 0.0, time.thread_time()
         self._step()
-        if prefill:
-            self.models = models
-        else:
-            self.steps += time.thread_time() - started
+        if not prefill:
+            self._steps.append((time.thread_time() - started, self._models))
 
     def _timed(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def timed(*args: Any, **kwargs: Any) -> Any:
@@ -200,15 +199,15 @@ class Overhead:
             finally:
                 self._depth -= 1
                 if not self._depth:
-                    self.models += time.thread_time() - started
+                    self._models += time.thread_time() - started
 
         return timed
 
     def take(self) -> float:
-        """What steps cost beyond the models, ÷ the models, since the last call."""
-        share = (self.steps - self.models) / self.models if self.models else float("nan")
-        self.steps = self.models = 0.0
-        return share
+        """What a step costs beyond the models, ÷ the models: the median of the steps since the last call."""
+        taken, self._steps = self._steps, []
+        shares = [step / models - 1 for step, models in taken if models]
+        return statistics.median(shares) if shares else float("nan")
 
 
 def measure(runs: dict[str, Callable[[int], float]], rows: int, rounds: int) -> dict[str, list[float]]:

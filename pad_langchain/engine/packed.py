@@ -2,7 +2,7 @@
 
 The usual product of two rows costs twice that of one row (it reads the weights twice); with the blocked layout a second
 row is nearly free, which is what base rows and reward rows in one forward need. One row alone is faster with the plain
-weights, so both are kept.
+weights on one thread, and slower on several.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pad_langchain.errors import InvalidRequestError
 
 __all__ = ["pack"]
 
-LEAST = 2**20  # weights of a layer; smaller ones gain nothing
+LEAST = 2**18  # weights of a layer; smaller ones gain nothing
 ROWS = 16  # what the layout is made for; it serves any number
 
 # Not in the modules: a copy of a model, which may be changed, must not find them.
@@ -29,7 +29,8 @@ class PackedLinear(nn.Linear):
     """An `nn.Linear` in all but speed; state dict, gradients and copies are the plain one's."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        if input.numel() == self.in_features or torch.is_grad_enabled() or torch.compiler.is_compiling():
+        alone = input.numel() == self.in_features and torch.get_num_threads() == 1
+        if alone or torch.is_grad_enabled() or torch.compiler.is_compiling():
             return super().forward(input)
         weight, version, blocked = _packed.get(self, (None, 0, None))
         # Weights that were replaced, moved or trained since are not those that were packed.

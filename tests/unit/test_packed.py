@@ -76,7 +76,16 @@ def test_the_tokens_are_those_of_the_plain_weights(
     assert not calls
     assert tokens(engine(pack_weights=True), 20) == plain
     assert calls
-    assert all(shape.numel() > shape[-1] for shape in calls)  # one row alone keeps the plain product
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_one_row_alone_keeps_the_plain_weights_on_one_thread(
+    pair: TinyPair, calls: list[torch.Size], monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    tokens(Engine(pair.model, pair.tokenizer, pair.guide(), max_batch=1, pack_weights=True), 3)
+    assert any(shape.numel() > shape[-1] for shape in calls)
+    assert any(shape.numel() == shape[-1] for shape in calls) == (threads > 1)
 
 
 def test_a_packed_model_saves_copies_and_trains_as_before(
