@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 __all__ = ["MemoryPath", "default_memory_path", "one_line_errors", "open_memory"]
 
 MemoryPath = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--memory",
         envvar="PAD_MEMORY",
-        help="Folder of the preference memory. [default: ~/.local/share/pad-langchain/memory]",
+        help="Folder of the preference memory, or http:// address of a Chroma server. "
+        "[default: ~/.local/share/pad-langchain/memory]",
         show_default=False,
     ),
 ]
@@ -59,9 +60,10 @@ def _validation_line(detail: Any) -> str:
 
 
 @contextmanager
-def open_memory(path: Path | None) -> Iterator[PreferenceMemory]:
-    """Open the memory in `path` or in the user's data folder, and close it again."""
+def open_memory(place: str | None) -> Iterator[PreferenceMemory]:
+    """Open the memory in a folder, on a server or in the user's data folder, and close it again."""
     from pad_memory import PreferenceMemory
 
-    with PreferenceMemory(path or default_memory_path()) as memory:
+    server = place is not None and place.startswith(("http://", "https://"))
+    with PreferenceMemory(None if server else place or default_memory_path(), url=place if server else None) as memory:
         yield memory

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import socket
@@ -14,7 +15,9 @@ from pathlib import Path
 
 import pytest
 from chromadb.errors import InternalError
+from typer.testing import CliRunner
 
+from pad_langchain.cli import app
 from pad_memory import PreferenceMemory, Statement, chroma
 from pad_memory.errors import StoreError
 
@@ -90,6 +93,23 @@ def test_two_processes_write_to_one_user(server: Server) -> None:
         assert one.events("ada") == ()
         with pytest.raises(StoreError, match="only its operator can repair it"):
             one.repair()
+
+
+def test_the_commands_take_a_servers_address(server: Server, tmp_path: Path) -> None:
+    with PreferenceMemory(embedder=WordEmbedder()) as memory:
+        memory.record("ada", Statement("no jokes, please"))
+        (tmp_path / "ada.json").write_text(json.dumps(memory.export("ada")))
+
+    def run(*arguments: str) -> str:
+        result = CliRunner().invoke(app, ["memory", *arguments, "--memory", server.url])
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    assert run("import", str(tmp_path / "ada.json")) == "added 1 of 'ada'\n"
+    assert run("list") == "ada\n"
+    assert "no jokes" in run("show", "ada", "--events")
+    assert run("forget", "ada", "--yes") == "forgot 1 events of 'ada'\n"
+    assert run("list") == ""
 
 
 def test_a_server_that_restarts_amid_a_call_is_waited_for(server: Server) -> None:
