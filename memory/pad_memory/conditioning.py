@@ -34,6 +34,8 @@ def condition_of(
     if query and query.strip():
         check_text("query", query)
     owner = memory._owner(user)
+    with memory._mutex:
+        memory._ledger.state(owner, vectors=True)  # one reading where the user is not in memory
     profile = memory._profile(owner)
     with memory._mutex:
         cleared = memory._ledger.state(owner).cleared

@@ -87,12 +87,15 @@ class Ledger:
         self._canonical_vectors: dict[str, np.ndarray] = {}
         self._states: OrderedDict[str, State] = OrderedDict()
 
-    def state(self, owner: str) -> State:
-        """Load a user's records, or take them from memory."""
+    def state(self, owner: str, *, vectors: bool = False) -> State:
+        """Load a user's records, or take them from memory; where they are loaded, with `vectors` those in one go."""
         if self.store.shared or owner not in self._states:
-            rows = [(read_record(json.loads(row["record"])), row) for row in self.store.read(owner, "event")]
+            together = vectors and not self.store.shared
+            found, known = self.store.read_with_vectors(owner) if together else (self.store.read(owner, "event"), {})
+            rows = [(read_record(json.loads(row["record"])), row) for row in found]
             self._states[owner] = State(
                 sorted((record for record, _ in rows), key=lambda record: record.sequence),
+                vectors=known,
                 cleared=frozenset(
                     reading.text
                     for record, row in rows

@@ -116,6 +116,25 @@ class Store:
         rows |= {id: metadata for id, (_, metadata, _) in self._waiting(owner).items()}
         return [metadata for metadata in rows.values() if metadata["kind"] == kind]
 
+    def read_with_vectors(self, owner: str) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
+        """Return the metadata of an owner's events, and the embeddings of their wordings by text, in one reading.
+
+        Where the embeddings cannot be read there are none: `vectors` makes them anew.
+        """
+        shard, rows = self._shard(owner), dict[str, tuple[dict[str, Any], np.ndarray | None]]()
+        if shard is not None:
+            try:
+                found = self._chroma.call(
+                    "read", shard.get, where={"owner": owner}, include=["metadatas", "embeddings"]
+                )
+            except StoreError:
+                return self.read(owner, "event"), {}
+            vectors_NE = np.asarray(found["embeddings"], dtype=np.float32)
+            rows = dict(zip(found["ids"], zip(found["metadatas"], vectors_NE, strict=True), strict=True))
+        rows |= {id: (metadata, vector_E) for id, metadata, vector_E in self._waiting(owner).values()}
+        vectors = {m["text"]: v for m, v in rows.values() if m["kind"] == "wording" and v is not None}
+        return [metadata for metadata, _ in rows.values() if metadata["kind"] == "event"], vectors
+
     def write(self, owner: str, rows: Sequence[Row]) -> None:
         """Add an owner's rows, or replace those whose id is there; all or none, on a server each batch of 2,000."""
         name = _shard_of(owner)
