@@ -18,7 +18,7 @@ from pad_langchain.errors import InvalidRequestError
 
 __all__ = ["pack"]
 
-LEAST = 2**18  # weights of a layer; smaller ones gain nothing
+LEAST = 2**19  # weights of a layer; smaller ones gain nothing
 ROWS = 16  # what the layout is made for; it serves any number
 
 # Not in the modules: a copy of a model, which may be changed, must not find them.
