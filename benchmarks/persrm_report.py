@@ -76,7 +76,7 @@ def settings_of(options: argparse.Namespace) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--text", type=Path, help="folder of a text PersRM; without it one is trained")
-    parser.add_argument("--train-pairs", type=int, default=6000, help="pairs that one learns from")
+    parser.add_argument("--train-pairs", type=int, default=3000, help="pairs that one learns from")
     parser.add_argument("--output", type=Path, default=FOLDER)
     parser.add_argument("--prompts", type=Path, help="JSONL of {prompt} to answer instead of the demo's")
     parser.add_argument("--timing", action="store_true")

@@ -5,9 +5,10 @@
     python benchmarks/persrm_training.py --text FOLDER --counts --ranks                   # the text PersRM alone
 
 A text PersRM is trained into FOLDER, or only measured if it is there; a stopped training goes on. Both kinds learn from
-pairs of single wishes, each with its mirror: the opposite wish, the sides swapped. Accuracy: share of pairs on topics
-of neither's training whose chosen answer has the larger reward, with its bootstrap interval, the wish in the
-catalogue's canonical words and in its other ones (a head has learned from those, a text PersRM not); chance is 0.5.
+pairs of single wishes in the catalogue's canonical words, each with its mirror: the opposite wish, the sides swapped.
+Accuracy: share of pairs on topics of neither's training whose chosen answer has the larger reward, with its bootstrap
+interval, the wish in canonical words and in the catalogue's other ones (a head has learned from those, too, a text
+PersRM not); chance is 0.5.
 """
 
 from __future__ import annotations
@@ -31,7 +32,6 @@ from rich.table import Table
 
 from pad_langchain.demo import WEIGHTS, world
 from pad_langchain.demo.pairs import TEST_TOPICS, TRAIN_TOPICS
-from pad_langchain.demo.vocabulary import framed
 from pad_langchain.demo.world import Topic
 from pad_langchain.engine.backbone import Backbone
 from pad_langchain.engine.loading import load_causal_lm
@@ -42,20 +42,15 @@ from pad_langchain.reward.persrm import PersRM
 from pad_langchain.reward.statistics import interval
 from pad_langchain.reward.train import train
 from pad_langchain.reward.train_head import train_head
-from pad_memory.catalogue import CATALOGUE, Dimension, Pole
+from pad_memory.catalogue import CATALOGUE
 from pad_memory.embedding import SentenceEmbedder
 
 TEMPLATE = "{text} {preference}."  # short, and what comes before the wish is shared when many are scored
 TEST_PAIRS = 200
-REWORDED = 0.6  # of a text PersRM's wishes in other words than the catalogue's
 
 
-def demo_pairs(count: int, topics: Sequence[Topic] = TRAIN_TOPICS, seed: int = 0, reworded: float = 0.0) -> list[Pair]:
-    """Pairs of answers that differ in one wish alone, each followed by its mirror; some wishes in the demo's words."""
-
-    def worded(dimension: Dimension, pole: Pole) -> str:
-        return framed(f"{dimension.name}:{pole.name}", rng) if rng.random() < reworded else pole.text
-
+def demo_pairs(count: int, topics: Sequence[Topic] = TRAIN_TOPICS, seed: int = 0) -> list[Pair]:
+    """Pairs of answers that differ in one wish alone, each followed by its mirror."""
     rng, pairs = random.Random(seed), list[Pair]()
     while len(pairs) < count:
         dimension, side, topic = rng.choice(CATALOGUE), rng.randrange(2), rng.choice(topics)
@@ -65,8 +60,8 @@ def demo_pairs(count: int, topics: Sequence[Topic] = TRAIN_TOPICS, seed: int = 0
             world.answer(topic, {**style, dimension.name: pole}, random.Random(said)) for pole in (side, 1 - side)
         )
         asked = ({"role": "user", "content": world.question(topic, rng)},)
-        pairs.append(Pair(asked, worded(dimension, dimension.poles[side]), chosen, rejected))
-        pairs.append(Pair(asked, worded(dimension, dimension.poles[1 - side]), rejected, chosen))
+        pairs.append(Pair(asked, dimension.poles[side].text, chosen, rejected))
+        pairs.append(Pair(asked, dimension.poles[1 - side].text, rejected, chosen))
     return pairs
 
 
@@ -97,11 +92,11 @@ def head_of(folder: Path, count: int, rank: int, steps: int, embedder: SentenceE
     return output
 
 
-def train_text(output: Path, count: int = 6000) -> dict[str, Any]:
+def train_text(output: Path, count: int = 3000) -> dict[str, Any]:
     """A text PersRM in two stages; a stopped training goes on, a finished one is only read."""
     if not (output / "pairs.jsonl").exists():
         output.mkdir(parents=True, exist_ok=True)
-        write_pairs(demo_pairs(count, reworded=REWORDED), output / "pairs.jsonl")
+        write_pairs(demo_pairs(count), output / "pairs.jsonl")
     if not (output / "training.json").exists():
         config = TrainConfig(
             base="pad-demo",
@@ -111,7 +106,7 @@ def train_text(output: Path, count: int = 6000) -> dict[str, Any]:
             template=TEMPLATE,
             batch=4,  # what a layer makes of it stays in a CPU's cache
             lora=LoraSettings(rank=32, alpha=64),
-            stage1=StageSettings(steps=2400, learning_rate=3e-4),
+            stage1=StageSettings(steps=1000, learning_rate=3e-4),
             stage2=StageSettings(steps=400, learning_rate=3e-4),
         )
         train(config)
@@ -148,7 +143,7 @@ def main() -> None:
     parser.add_argument("--ranks", type=int, nargs="*", default=[4, 16, 64], help="with the most pairs")
     parser.add_argument("--steps", type=int, default=600, help="of a head")
     parser.add_argument("--text", type=Path, help="folder of a text PersRM, trained there if it is not")
-    parser.add_argument("--text-pairs", type=int, default=6000)
+    parser.add_argument("--text-pairs", type=int, default=3000)
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[RichHandler(show_path=False)])
