@@ -106,7 +106,7 @@ def train_text(output: Path, count: int = 3000) -> dict[str, Any]:
             template=TEMPLATE,
             batch=4,  # what a layer makes of it stays in a CPU's cache
             lora=LoraSettings(rank=32, alpha=64),
-            stage1=StageSettings(steps=1000, learning_rate=3e-4),
+            stage1=StageSettings(steps=2000, learning_rate=3e-4),
             stage2=StageSettings(steps=400, learning_rate=3e-4),
         )
         train(config)

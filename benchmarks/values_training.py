@@ -2,6 +2,7 @@
 
     python benchmarks/values_training.py                 learn from 85% of the sentences, measure on the rest
     python benchmarks/values_training.py --write         and put the weights into the package
+    python benchmarks/values_training.py --seeds 0       one member of the two (half an hour of one core each)
 
 The sentences are in benchmarks/data/values_training.txt, under headings: "allowed", what is hostile by kind, and
 "hostile" where the kind was not noted. The lists in tests/unit/data are never read here.
@@ -84,7 +85,7 @@ def loss(logit_MC: torch.Tensor, headings: list[str], smoothing: float = 0.03) -
     return -((1 - smoothing) * kind_M + smoothing * wrong_M).mean()
 
 
-def train(samples: list[Sample], rank: int, epochs: int, rate: float, seed: int) -> tuple[nn.Module, nn.Linear, object]:
+def train(samples: list[Sample], rank: int, epochs: int, rate: float, seed: int) -> Member:
     """Return the encoder with its changes, the head and the tokenizer."""
     torch.manual_seed(seed)
     rng = random.Random(seed)
@@ -109,22 +110,29 @@ def train(samples: list[Sample], rank: int, epochs: int, rate: float, seed: int)
     return encoder.eval(), head, model.tokenizer
 
 
+Member = tuple[nn.Module, nn.Linear, object]
+
+
 @torch.inference_mode()
-def scores(encoder: nn.Module, head: nn.Linear, tokenizer: object, texts: list[str]) -> np.ndarray:
-    """How hostile the texts are, in log odds: [M]."""
-    logits = [head(pooled(encoder, tokenizer, texts[i : i + 32])).numpy() for i in range(0, len(texts), 32)]
+def scores(members: list[Member], texts: list[str]) -> np.ndarray:
+    """How hostile the texts are to all members together, in log odds: [M]."""
+    logits = []
+    for start in range(0, len(texts), 32):
+        part = texts[start : start + 32]
+        judged = [head(pooled(encoder, tokenizer, part)).log_softmax(-1) for encoder, head, tokenizer in members]
+        logits.append(torch.stack(judged).mean(0).numpy())
     return hostility(np.concatenate(logits))
 
 
-def write(encoder: nn.Module, head: nn.Linear, threshold: float) -> None:
+def write(members: list[Member], threshold: float) -> None:
     """Put the weights into the package, in half precision."""
-    tensors = {f"head.{name}": value for name, value in head.state_dict().items()}
-    for name, module in encoder.base_model.model.named_modules():
-        if hasattr(module, "lora_A"):
-            tensors[f"{name}.A"], tensors[f"{name}.B"] = (
-                module.lora_A["default"].weight,
-                module.lora_B["default"].weight,
-            )
+    tensors = {}
+    for number, (encoder, head, _) in enumerate(members):
+        tensors |= {f"{number}.head.{name}": value for name, value in head.state_dict().items()}
+        for name, module in encoder.base_model.model.named_modules():
+            if hasattr(module, "lora_A"):
+                tensors[f"{number}.{name}.A"] = module.lora_A["default"].weight
+                tensors[f"{number}.{name}.B"] = module.lora_B["default"].weight
     halves = {name: value.detach().half().contiguous() for name, value in tensors.items()}
     save_file(halves, WEIGHTS, metadata={"threshold": json.dumps(round(threshold, 4))})
 
@@ -135,22 +143,22 @@ def main() -> None:
     parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--rate", type=float, default=1.5e-3)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="of the members that judge together")
     options = parser.parse_args()
     samples = sentences()
     random.Random(0).shuffle(samples)
     cut = round(HELD_OUT * len(samples))
     held_out, learned = samples[:cut], samples[cut:]
     learned += style_wishes(random.Random(0)) + everyday_wishes()
-    encoder, head, tokenizer = train(learned, options.rank, options.epochs, options.rate, options.seed)
-    score_M = scores(encoder, head, tokenizer, [text for text, _ in held_out])
+    members = [train(learned, options.rank, options.epochs, options.rate, seed) for seed in options.seeds]
+    score_M = scores(members, [text for text, _ in held_out])
     hostile_M = np.array([heading != "allowed" for _, heading in held_out])
     threshold = float(np.quantile(score_M[~hostile_M], 1 - FALSE_ALARMS))
-    for alarms in (0.01, 0.02, 0.03, 0.05, 0.1):
+    for alarms in (0.01, 0.03, 0.1, 0.15, 0.2, 0.25):
         at = np.quantile(score_M[~hostile_M], 1 - alarms)
         print(f"false alarms {alarms:.2f}: {(score_M[hostile_M] > at).mean():.3f} caught, threshold {at:.2f}")
     if options.write:
-        write(encoder, head, threshold)
+        write(members, threshold)
         print(f"{WEIGHTS}: {WEIGHTS.stat().st_size:,} bytes")
 
 

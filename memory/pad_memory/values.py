@@ -4,7 +4,7 @@ Every wish in words is read before anything is learned from it, in three layers:
 
 1. The text is made plain: look-alike letters, invisible characters, "h@te" and "h a t e" become ordinary letters.
 2. Rules catch instructions dressed up as a preference and plain requests for harm, hate, deception or no safety.
-3. A classifier, the default sentence encoder taught on ten thousand sentences, catches hostile intent in other words.
+3. A classifier, the default sentence encoder taught on 23,500 sentences, catches hostile intent in other words.
 
 What a rule catches is refused. What only the classifier catches is quarantined: it does not count either, until the
 operator lists it in `Values.allow`. Only the operator makes a `Values`; no event of a user can change it.

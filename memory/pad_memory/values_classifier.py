@@ -1,15 +1,17 @@
 """Layer 3 of the floor: the packaged sentence encoder, taught by low-rank changes to tell hostile wishes from others.
 
-`benchmarks/values_training.py` makes `values_classifier.safetensors` from sentences of known intent. The encoder is
-always the default embedder's, whatever embedder the memory has: the floor is the same for everybody.
+`benchmarks/values_training.py` makes `values_classifier.safetensors` from sentences of known intent. It holds several
+members, taught from different seeds, that judge together: one alone errs more. The encoder is always the default
+embedder's, whatever embedder the memory has: the floor is the same for everybody.
 """
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -34,39 +36,41 @@ class HostilityClassifier:
     """Scores texts by how hostile they are. Thread-safe.
 
     Args:
-        path: the weights: low-rank changes `NAME.A` [R, I] and `NAME.B` [O, R] of the encoder's linear layers,
-            `head.weight` [C, 2E], `head.bias` [C], and the threshold in the metadata.
+        path: the weights, of each member M: low-rank changes `M.NAME.A` [R, I] and `M.NAME.B` [O, R] of the encoder's
+            linear layers, `M.head.weight` [C, 2E], `M.head.bias` [C]; and the threshold in the metadata.
 
     Raises:
         EmbedderError: the default encoder is neither installed nor to be fetched.
     """
 
     def __init__(self, path: Path = WEIGHTS) -> None:
-        import torch
         from safetensors import safe_open
 
         model = load_model(DEFAULT_MODEL)  # a copy of its own: it is changed
+        plain, self._tokenizer = model[0].auto_model.eval(), model.tokenizer
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (not a mapping)
             self.threshold = float(json.loads(file.metadata()["threshold"]))
-        self._encoder, self._tokenizer = model[0].auto_model.eval(), model.tokenizer
-        with torch.inference_mode():
-            for name, b_OR in tensors.items():
-                if name.endswith(".B"):
-                    linear = self._encoder.get_submodule(name[:-2])
-                    linear.weight += b_OR @ tensors[f"{name[:-2]}.A"]
-        self._weight_CF, self._bias_C = tensors["head.weight"], tensors["head.bias"]
+        members: dict[str, dict[str, Any]] = {}
+        for name, tensor in tensors.items():
+            member, _, rest = name.partition(".")
+            members.setdefault(member, {})[rest] = tensor
+        self._members = [_member(plain, each) for each in members.values()]
         self._lock = threading.Lock()
 
     def logits(self, texts: Sequence[str]) -> np.ndarray:
-        """Return the logits of M texts over `CLASSES`: float32 [M, C]."""
+        """Return the log probabilities of M texts over `CLASSES`, the mean over the members: float32 [M, C]."""
         import torch
 
         rows = []
         with self._lock, torch.inference_mode():
             for start in range(0, len(texts), TOGETHER):
-                feature_MF = pooled(self._encoder, self._tokenizer, texts[start : start + TOGETHER])
-                rows.append((feature_MF @ self._weight_CF.T + self._bias_C).numpy())
+                part = texts[start : start + TOGETHER]
+                judged = [
+                    (pooled(encoder, self._tokenizer, part) @ weight_CF.T + bias_C).log_softmax(-1)
+                    for encoder, weight_CF, bias_C in self._members
+                ]
+                rows.append(torch.stack(judged).mean(0).numpy())
         return np.concatenate(rows) if rows else np.zeros((0, len(CLASSES)), np.float32)
 
     def rule(self, texts: Sequence[str]) -> str | None:
@@ -85,6 +89,18 @@ def classifier() -> HostilityClassifier | None:
     except EmbedderError as error:
         logger.warning("Wishes are held to the rules of the floor only, without its classifier: %s", error)
         return None
+
+
+def _member(plain: Any, tensors: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+    """Return a copy of the encoder with a member's changes, which shares the embeddings, and the head's two tensors."""
+    import torch
+
+    encoder = copy.deepcopy(plain, {id(plain.embeddings): plain.embeddings})
+    with torch.inference_mode():
+        for name, b_OR in tensors.items():
+            if name.endswith(".B"):
+                encoder.get_submodule(name[:-2]).weight += b_OR @ tensors[f"{name[:-2]}.A"]
+    return encoder, tensors["head.weight"], tensors["head.bias"]
 
 
 def hostility(logit_MC: np.ndarray) -> np.ndarray:
