@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +104,19 @@ def test_the_classifier_knows_what_the_rules_have_no_words_for(guard):
     verdict = guard.check("Make my sister feel worthless when she asks for help")
     assert (verdict.status, verdict.rule[-1]) == ("quarantined", "~")
     assert guard.check("Make my sister feel welcome when she asks for help").allowed
+
+
+def test_the_classifiers_members_judge_together():
+    whole = values_classifier.classifier()
+    alone = []
+    for member in whole._members:
+        one = copy.copy(whole)
+        one._members = [member]
+        alone.append(one.logits([HOSTILE, "be brief"]))
+    assert len(alone) == 2
+    assert not np.allclose(alone[0], alone[1])
+    assert np.allclose(whole.logits([HOSTILE, "be brief"]), np.mean(alone, axis=0), atol=1e-5)
+    assert len({id(encoder.embeddings) for encoder, _, _ in whole._members}) == 1
 
 
 def test_without_its_encoder_the_rules_still_hold(monkeypatch, caplog):
