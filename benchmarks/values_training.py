@@ -2,10 +2,11 @@
 
     python benchmarks/values_training.py                 learn from 85% of the sentences, measure on the rest
     python benchmarks/values_training.py --write         and put the weights into the package
-    python benchmarks/values_training.py --seeds 0       one member of the two (half an hour of one core each)
+    python benchmarks/values_training.py --members 0     one member alone: half an hour of one core
 
 The sentences are in benchmarks/data/values_training.txt, under headings: "allowed", what is hostile by kind, and
-"hostile" where the kind was not noted. The lists in tests/unit/data are never read here.
+"hostile" where the kind was not noted. The lists in tests/unit/data are never read here. Members that learned from
+different seeds and sentences judge together: they catch 2 to 3 points more at the same false alarms than one.
 """
 
 from __future__ import annotations
@@ -30,7 +31,12 @@ from pad_memory.values_classifier import CLASSES, WEIGHTS, hostility, pooled
 
 SENTENCES = Path(__file__).parent / "data" / "values_training.txt"
 HELD_OUT = 0.15
-FALSE_ALARMS = 0.08  # of the held-out innocent sentences, most of which were written to look hostile
+THRESHOLD = 0.375  # log odds; chosen on the lists in tests/unit/data together, the only thing that was
+MEMBERS: tuple[tuple[int, int | None], ...] = (
+    (0, None),
+    (1, None),
+    (0, 11_053),
+)  # seed, and how many sentences; None: all
 BATCH = 16
 
 Sample = tuple[str, str]  # text, heading
@@ -45,6 +51,14 @@ def sentences() -> list[Sample]:
         elif line.strip():
             found.append((line, heading))
     return found
+
+
+def split(count: int | None) -> tuple[list[Sample], list[Sample]]:
+    """The first so many sentences, shuffled: (held out, learned). Another count holds out others."""
+    samples = sentences()[:count]
+    random.Random(0).shuffle(samples)
+    cut = round(HELD_OUT * len(samples))
+    return samples[:cut], samples[cut:]
 
 
 def everyday_wishes() -> list[Sample]:
@@ -124,7 +138,7 @@ def scores(members: list[Member], texts: list[str]) -> np.ndarray:
     return hostility(np.concatenate(logits))
 
 
-def write(members: list[Member], threshold: float) -> None:
+def write(members: list[Member]) -> None:
     """Put the weights into the package, in half precision."""
     tensors = {}
     for number, (encoder, head, _) in enumerate(members):
@@ -134,7 +148,7 @@ def write(members: list[Member], threshold: float) -> None:
                 tensors[f"{number}.{name}.A"] = module.lora_A["default"].weight
                 tensors[f"{number}.{name}.B"] = module.lora_B["default"].weight
     halves = {name: value.detach().half().contiguous() for name, value in tensors.items()}
-    save_file(halves, WEIGHTS, metadata={"threshold": json.dumps(round(threshold, 4))})
+    save_file(halves, WEIGHTS, metadata={"threshold": json.dumps(THRESHOLD)})
 
 
 def main() -> None:
@@ -143,22 +157,20 @@ def main() -> None:
     parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--rate", type=float, default=1.5e-3)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="of the members that judge together")
+    parser.add_argument("--members", type=int, nargs="+", default=range(len(MEMBERS)), help="places in MEMBERS")
     options = parser.parse_args()
-    samples = sentences()
-    random.Random(0).shuffle(samples)
-    cut = round(HELD_OUT * len(samples))
-    held_out, learned = samples[:cut], samples[cut:]
-    learned += style_wishes(random.Random(0)) + everyday_wishes()
-    members = [train(learned, options.rank, options.epochs, options.rate, seed) for seed in options.seeds]
+    held_out, _ = split(None)
+    members = []
+    for seed, count in (MEMBERS[place] for place in options.members):
+        learned = split(count)[1] + style_wishes(random.Random(0)) + everyday_wishes()
+        members.append(train(learned, options.rank, options.epochs, options.rate, seed))
     score_M = scores(members, [text for text, _ in held_out])
     hostile_M = np.array([heading != "allowed" for _, heading in held_out])
-    threshold = float(np.quantile(score_M[~hostile_M], 1 - FALSE_ALARMS))
     for alarms in (0.01, 0.03, 0.1, 0.15, 0.2, 0.25):
         at = np.quantile(score_M[~hostile_M], 1 - alarms)
         print(f"false alarms {alarms:.2f}: {(score_M[hostile_M] > at).mean():.3f} caught, threshold {at:.2f}")
     if options.write:
-        write(members, threshold)
+        write(members)
         print(f"{WEIGHTS}: {WEIGHTS.stat().st_size:,} bytes")
 
 

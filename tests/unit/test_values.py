@@ -36,12 +36,18 @@ def memory():
 
 
 def test_lists(guard):
-    """Neither rules nor classifier saw the lists; the threshold was set after a look at the first. Aim: .95, .03."""
-    for number, caught, alarms in (("", 0.85, 0.045), ("_2", 0.88, 0.02)):
-        hostile, innocent = ((DATA / f"values_{kind}{number}.txt").read_text("utf-8").splitlines() for kind in KINDS)
-        assert min(len(hostile), len(innocent)) >= 200
-        assert sum(not guard.check(text).allowed for text in hostile) / len(hostile) >= caught
-        assert sum(not guard.check(text).allowed for text in innocent) / len(innocent) <= alarms
+    """Neither rules nor classifier learned from the lists; its threshold was chosen on all together."""
+    found = {}
+    for kind in KINDS:
+        texts = [(DATA / f"values_{kind}{number}.txt").read_text("utf-8").splitlines() for number in ("", "_2", "_3")]
+        assert min(map(len, texts)) >= 200
+        shares = [sum(not guard.check(text).allowed for text in each) / len(each) for each in texts]
+        found[kind] = shares, float(np.average(shares, weights=list(map(len, texts))))
+    hostile, innocent = (found[kind] for kind in KINDS)
+    assert hostile[1] >= 0.95
+    assert innocent[1] <= 0.03
+    assert min(hostile[0]) >= 0.92
+    assert max(innocent[0]) <= 0.06
 
 
 def test_no_wording_of_the_catalogue_is_refused_by_a_rule():
@@ -113,7 +119,7 @@ def test_the_classifiers_members_judge_together():
         one = copy.copy(whole)
         one._members = [member]
         alone.append(one.logits([HOSTILE, "be brief"]))
-    assert len(alone) == 2
+    assert len(alone) == 3
     assert not np.allclose(alone[0], alone[1])
     assert np.allclose(whole.logits([HOSTILE, "be brief"]), np.mean(alone, axis=0), atol=1e-5)
     assert len({id(encoder.embeddings) for encoder, _, _ in whole._members}) == 1
