@@ -24,7 +24,13 @@ from pad_memory.errors import EmbedderError, StoreError, StoreLockedError
 __all__ = ["BATCH", "Collections", "Row", "text_of"]
 
 BATCH = 2000  # rows a call; Chroma takes 5,461 at most
-LAYOUT = {"hnsw:space": "l2", "hnsw:sync_threshold": 100, "hnsw:batch_size": 50}
+LAYOUT = {
+    "hnsw:space": "l2",
+    "hnsw:sync_threshold": 100,
+    "hnsw:batch_size": 50,
+    "hnsw:construction_ef": 16,  # rows are read by id alone; links cost time at each write and nobody follows them
+    "hnsw:M": 8,
+}
 PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6)  # seconds before each new try, where a server does not answer
 
 Row = tuple[str, dict[str, Any], np.ndarray | None]  # (id, metadata, embedding [E]; None: a row without a vector)

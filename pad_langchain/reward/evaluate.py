@@ -34,6 +34,7 @@ from pad_langchain.reward.generation import GUIDED, Answer, Kept, Setting, answe
 from pad_langchain.reward.hidden import answers
 from pad_langchain.reward.judges import Case, Judge, make_judge, names_of
 from pad_langchain.reward.persrm import PersRM, guide_for
+from pad_langchain.reward.scoring import log_probabilities
 from pad_langchain.reward.statistics import distinct, interval, pareto_front
 from pad_langchain.reward.train_head import wishes_of
 from pad_langchain.runtime import model_folder, reward_folder
@@ -333,14 +334,9 @@ class _Run:
             for case, each in zip(cases, said, strict=True)
             if (ids := prompts.encode(each.text))
         ]
-        total, count = 0.0, 0
-        for answer in answers(self.base, rows):
-            for hidden_TD, tokens_T1 in answer.blocks(max(1, 2**23 // self.base.vocab_size)):
-                with torch.inference_mode():
-                    logits_TV = self.base.logits(hidden_TD)
-                    total -= float((logits_TV.gather(-1, tokens_T1)[:, 0] - logits_TV.logsumexp(-1)).double().sum())
-                count += len(tokens_T1)
-        return float(np.exp(total / count)) if count else float("nan")
+        with torch.inference_mode():
+            found = [row_T for group in answers(self.base, rows) for row_T in log_probabilities(self.base, group)]
+        return float(np.exp(-np.concatenate(found).mean())) if found else float("nan")
 
     def scores(self, judge: Any, cases: Sequence[Case], said: Sequence[Answer]) -> list[float]:
         """A scoring judge's scores; rows on which it fails are left out and counted."""

@@ -19,7 +19,7 @@ import torch
 from pad_langchain.engine.backbone import Backbone
 from pad_langchain.errors import CheckpointError
 from pad_langchain.reward.encoding import EncodedPair
-from pad_langchain.reward.hidden import Answer, answers
+from pad_langchain.reward.hidden import Answer, answers, blocks
 
 __all__ = ["Features", "compute_features"]
 
@@ -98,7 +98,7 @@ def compute_features(
     for start in range(done["pairs"], len(pairs), PAIRS_AT_ONCE):
         part = pairs[start : start + PAIRS_AT_ONCE]
         both = [(pair.prompt, side) for pair in part for side in (pair.chosen, pair.rejected)]
-        found = {answer.index: answer for answer in answers(backbone, both)}
+        found = {answer.index: answer for group in answers(backbone, both) for answer in group}
         try:
             for index in range(len(both)):
                 generator = torch.Generator().manual_seed(seed * 1_000_003 + 2 * start + index)
@@ -128,7 +128,7 @@ def _read_answer(
 ) -> dict[str, np.ndarray]:
     """The columns of one answer's kept tokens."""
     found: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
-    for hidden_TD, tokens_T1 in answer.blocks(max(1, LOGITS_AT_ONCE // backbone.vocab_size)):
+    for hidden_TD, tokens_T1 in blocks([answer], max(1, LOGITS_AT_ONCE // backbone.vocab_size)):
         with torch.inference_mode():
             logits_TV = backbone.logits(hidden_TD)
             sure_T = (logits_TV.max(-1).values - logits_TV.logsumexp(-1)).exp() > 1 - uncertain

@@ -14,10 +14,10 @@ from pad_langchain.engine.adapter import Adapter
 from pad_langchain.engine.backbone import Backbone
 from pad_langchain.errors import ContextLengthError
 
-__all__ = ["Answer", "answers"]
+__all__ = ["Answer", "answers", "blocks"]
 
 TOKENS_AT_ONCE = 8192  # of a forward
-TOKENS_AT_ONCE_CPU = 512  # what a layer makes of them stays in the cache
+TOKENS_AT_ONCE_CPU = 512  # a thread; what a layer makes of them stays in the cache
 WORTH_SHARING = 12  # tokens; a shorter common beginning costs more to share than to run again
 
 
@@ -29,9 +29,12 @@ class Answer:
     tokens_T: torch.Tensor
     hidden_TD: torch.Tensor
 
-    def blocks(self, size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Pieces of `size` tokens: (hidden [T', D], tokens [T', 1])."""
-        return zip(self.hidden_TD.split(size), self.tokens_T[:, None].split(size), strict=True)
+
+def blocks(answers: Sequence[Answer], size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Pieces of `size` tokens of the answers, one answer after the other: (hidden [T', D], tokens [T', 1])."""
+    hidden_TD = torch.cat([answer.hidden_TD for answer in answers])
+    tokens_T1 = torch.cat([answer.tokens_T for answer in answers])[:, None]
+    return zip(hidden_TD.split(size), tokens_T1.split(size), strict=True)
 
 
 def answers(
@@ -40,8 +43,8 @@ def answers(
     *,
     adapter: Adapter | None = None,
     share: int = 1,
-) -> Iterator[Answer]:
-    """Hidden states of answers, in any order.
+) -> Iterator[list[Answer]]:
+    """Hidden states of answers, those of one forward at a time, in any order.
 
     Args:
         pairs: token ids of (prompt, answer).
@@ -68,7 +71,7 @@ def answers(
         for rows in _portions([(index, *pairs[index]) for index in group], len(common), backbone.device):
             with torch.inference_mode(), adapter.on() if adapter is not None else nullcontext():
                 found = list(_run(backbone, rows, len(common), begun))
-            yield from found
+            yield found
 
 
 def _common(prompts: Sequence[list[int]]) -> list[int]:
@@ -91,7 +94,9 @@ def _portions(
     rows: Sequence[tuple[int, list[int], list[int]]], skipped: int, device: torch.device
 ) -> Iterator[list[tuple[int, list[int], list[int]]]]:
     """Rows of a forward each: as many as leave it within its tokens, padding included, and at least one."""
-    limit = TOKENS_AT_ONCE_CPU if device.type == "cpu" else TOKENS_AT_ONCE
+    limit = TOKENS_AT_ONCE
+    if device.type == "cpu":
+        limit = min(limit, TOKENS_AT_ONCE_CPU * torch.get_num_threads())
     part: list[tuple[int, list[int], list[int]]] = []
     width = 0
     for row in rows:
@@ -112,13 +117,11 @@ def _run(
     texts = [(prompt + answer)[skipped:] for _, prompt, answer in rows]
     width = max(map(len, texts))
     ids_BT = torch.tensor([text + [0] * (width - len(text)) for text in texts], device=device)
-    lengths_B1 = torch.tensor([[skipped + len(text)] for text in texts], device=device)
-    mask_BT = torch.arange(skipped + width, device=device) < lengths_B1
-    mask = None if bool(mask_BT.all()) else mask_BT
     cache = copy.deepcopy(begun)
     if cache is not None:
         cache.batch_repeat_interleave(len(rows))
-    output = backbone.decoder(input_ids=ids_BT, attention_mask=mask, past_key_values=cache, use_cache=cache is not None)
+    # Without a mask: padding comes last, and no token reads what is behind it.
+    output = backbone.decoder(input_ids=ids_BT, past_key_values=cache, use_cache=cache is not None)
     for (index, prompt, answer), ids_T, hidden_TD in zip(rows, ids_BT, output.last_hidden_state, strict=True):
         first = len(prompt) - skipped
         place = hidden_TD.device

@@ -37,7 +37,7 @@ from pad_langchain.reward.files import (
     write_value_head,
 )
 from pad_langchain.reward.head import CONFIG_NAME, VectorHead
-from pad_langchain.reward.hidden import answers
+from pad_langchain.reward.hidden import Answer, answers
 from pad_langchain.reward.scoring import head_rewards, log_probabilities
 from pad_langchain.runtime import model_folder
 from pad_memory.embedding import SentenceEmbedder
@@ -316,29 +316,31 @@ class PersRM:
     def _score_head(self, pairs: Sequence[tuple[Prompt, str]], gates_PR: torch.Tensor) -> list[np.ndarray]:
         assert self.head is not None
         found: list[np.ndarray] = [np.zeros(0)] * len(pairs)
-        for answer in answers(self.backbone, [self._ids(*pair) for pair in pairs]):
-            found[answer.index] = head_rewards(self.backbone, answer, self.head, self._features_VR, gates_PR)
+        for group in answers(self.backbone, [self._ids(*pair) for pair in pairs]):
+            for answer in group:
+                found[answer.index] = head_rewards(self.backbone, answer, self.head, self._features_VR, gates_PR)
         return found
 
     def _score_text(self, pairs: Sequence[tuple[Prompt, str]], preferences: Sequence[str]) -> list[np.ndarray]:
         told = [self._ids(*pair, preference) for pair in pairs for preference in preferences]
         same_states = self.reference is None and self.adapter is None
+        P = len(preferences)
         guide_M: list[np.ndarray] = [np.zeros(0)] * len(told)
         own_M: list[np.ndarray] = [np.zeros(0)] * len(told)
-        for answer in answers(self.backbone, told, adapter=self.adapter, share=len(preferences)):
-            guide_M[answer.index] = log_probabilities(self.backbone, answer, self.value_head)
+        for group in answers(self.backbone, told, adapter=self.adapter, share=P):
+            _put(guide_M, group, log_probabilities(self.backbone, group, self.value_head))
             if same_states:
-                own_M[answer.index] = log_probabilities(self.backbone, answer)
+                _put(own_M, group, log_probabilities(self.backbone, group))
         if self.reference is None and self.adapter is not None:
-            for answer in answers(self.backbone, told, share=len(preferences)):
-                own_M[answer.index] = log_probabilities(self.backbone, answer)
+            for group in answers(self.backbone, told, share=P):
+                _put(own_M, group, log_probabilities(self.backbone, group))
         elif self.reference is not None:
-            for answer in answers(self.reference, [self._ids(*pair) for pair in pairs]):
-                logprobs_T = log_probabilities(self.reference, answer)
-                for p in range(len(preferences)):
-                    own_M[answer.index * len(preferences) + p] = logprobs_T
+            untold_N: list[np.ndarray] = [np.zeros(0)] * len(pairs)
+            for group in answers(self.reference, [self._ids(*pair) for pair in pairs]):
+                _put(untold_N, group, log_probabilities(self.reference, group))
+            own_M = [untold_T for untold_T in untold_N for _ in preferences]
         rewards = [guide_T - own_T for guide_T, own_T in zip(guide_M, own_M, strict=True)]
-        return [np.stack(rewards[n : n + len(preferences)]) for n in range(0, len(rewards), len(preferences))]
+        return [np.stack(rewards[n : n + P]) for n in range(0, len(rewards), P)]
 
     def _ids(self, prompt: Prompt, response: str, preference: str | None = None) -> tuple[list[int], list[int]]:
         """Token ids of the prompt and of the response with its end of turn."""
@@ -347,6 +349,12 @@ class PersRM:
             messages = with_preference(messages, preference, self.config.template)
         end = [] if self.tokenizer.eos_token_id is None else [self.tokenizer.eos_token_id]
         return self.prompts.render(messages), self.prompts.encode(response) + end
+
+
+def _put(rows: list[np.ndarray], answers: Sequence[Answer], found: Sequence[np.ndarray]) -> None:
+    """Lay what was found for answers in their places."""
+    for answer, row_T in zip(answers, found, strict=True):
+        rows[answer.index] = row_T
 
 
 def merge_value_head(

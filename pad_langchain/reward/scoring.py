@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
 from pad_langchain.engine.backbone import Backbone
 from pad_langchain.reward.head import VectorHead
-from pad_langchain.reward.hidden import Answer
+from pad_langchain.reward.hidden import Answer, blocks
 
 __all__ = ["head_rewards", "log_probabilities"]
 
@@ -16,14 +18,16 @@ FOLLOWED = 1024  # tokens whose probability is followed exactly
 REACH = 0.5  # how far a gate typically moves a logit, as a share of the most it could
 
 
-def log_probabilities(backbone: Backbone, answer: Answer, value_head: torch.nn.Linear | None = None) -> np.ndarray:
-    """log p of an answer's tokens, W and b applied: [T] float64 nats."""
+def log_probabilities(
+    backbone: Backbone, answers: Sequence[Answer], value_head: torch.nn.Linear | None = None
+) -> list[np.ndarray]:
+    """log p of the tokens of each answer, W and b applied: [T] float64 nats each."""
     parts = []
-    for hidden_TD, tokens_T1 in answer.blocks(max(1, LOGITS_AT_ONCE // backbone.vocab_size)):
+    for hidden_TD, tokens_T1 in blocks(answers, max(1, LOGITS_AT_ONCE // backbone.vocab_size)):
         steered_TD = hidden_TD if value_head is None else value_head(hidden_TD.float())
         logits_TV = backbone.logits(steered_TD)
         parts.append((logits_TV.gather(-1, tokens_T1)[:, 0] - logits_TV.logsumexp(-1)).double().cpu())
-    return torch.cat(parts).numpy()
+    return [part_T.numpy() for part_T in torch.cat(parts).split([len(answer.tokens_T) for answer in answers])]
 
 
 def head_rewards(
@@ -41,7 +45,7 @@ def head_rewards(
     parts = []
     # The most a token's logit moves for a state of norm 1 under a typical gate; the same whatever is scored together.
     moved_V = features_VR.norm(dim=-1) * head.G_QR.detach().square().mean().sqrt()
-    for hidden_TD, tokens_T1 in answer.blocks(max(1, LOGITS_AT_ONCE // backbone.vocab_size)):
+    for hidden_TD, tokens_T1 in blocks([answer], max(1, LOGITS_AT_ONCE // backbone.vocab_size)):
         raw_TV = backbone.head(hidden_TD).float()
         p_TV = backbone.finish(raw_TV).softmax(-1)
         features_TR = hidden_TD.to(head.U_RD.dtype) @ head.U_RD.T

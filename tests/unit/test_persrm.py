@@ -218,7 +218,7 @@ def test_forwards_keep_within_their_tokens(
     persrm = PersRM(text_parts[0], pair.tokenizer, value_head=text_parts[1])
     pairs = [("why?", "because it is"), ("what is entropy?", "disorder " * 9), ("a", "b")]
     whole = persrm.score_many(pairs, PREFERENCES)
-    monkeypatch.setattr(hidden_module, "TOKENS_AT_ONCE_CPU", 100)
+    monkeypatch.setattr(hidden_module, "TOKENS_AT_ONCE_CPU", 100 / torch.get_num_threads())
     sizes: list[tuple[int, int]] = []
     hook = text_parts[0].model.embed_tokens.register_forward_hook(lambda _, args, out: sizes.append(args[0].shape))
     parted = persrm.score_many(pairs, PREFERENCES)
