@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from pad_langchain.engine.backbone import Backbone
 from pad_langchain.engine.engine import Engine
@@ -31,7 +30,6 @@ from pad_langchain.reward.accuracy import pair_accuracy
 from pad_langchain.reward.data import load_pairs
 from pad_langchain.reward.evaluate_config import EvaluateConfig
 from pad_langchain.reward.generation import GUIDED, Answer, Kept, Setting, answer_all, key_of, request_of
-from pad_langchain.reward.hidden import answers
 from pad_langchain.reward.judges import Case, Judge, make_judge, names_of
 from pad_langchain.reward.persrm import PersRM, guide_for
 from pad_langchain.reward.scoring import log_probabilities
@@ -334,8 +332,7 @@ class _Run:
             for case, each in zip(cases, said, strict=True)
             if (ids := prompts.encode(each.text))
         ]
-        with torch.inference_mode():
-            found = [row_T for group in answers(self.base, rows) for row_T in log_probabilities(self.base, group)]
+        (found,) = log_probabilities(self.base, rows)
         return float(np.exp(-np.concatenate(found).mean())) if found else float("nan")
 
     def scores(self, judge: Any, cases: Sequence[Case], said: Sequence[Answer]) -> list[float]:

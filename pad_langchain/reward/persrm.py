@@ -37,7 +37,7 @@ from pad_langchain.reward.files import (
     write_value_head,
 )
 from pad_langchain.reward.head import CONFIG_NAME, VectorHead
-from pad_langchain.reward.hidden import Answer, answers
+from pad_langchain.reward.hidden import answers
 from pad_langchain.reward.scoring import head_rewards, log_probabilities
 from pad_langchain.runtime import model_folder
 from pad_memory.embedding import SentenceEmbedder
@@ -323,21 +323,14 @@ class PersRM:
 
     def _score_text(self, pairs: Sequence[tuple[Prompt, str]], preferences: Sequence[str]) -> list[np.ndarray]:
         told = [self._ids(*pair, preference) for pair in pairs for preference in preferences]
-        same_states = self.reference is None and self.adapter is None
         P = len(preferences)
-        guide_M: list[np.ndarray] = [np.zeros(0)] * len(told)
-        own_M: list[np.ndarray] = [np.zeros(0)] * len(told)
-        for group in answers(self.backbone, told, adapter=self.adapter, share=P):
-            _put(guide_M, group, log_probabilities(self.backbone, group, self.value_head))
-            if same_states:
-                _put(own_M, group, log_probabilities(self.backbone, group))
-        if self.reference is None and self.adapter is not None:
-            for group in answers(self.backbone, told, share=P):
-                _put(own_M, group, log_probabilities(self.backbone, group))
-        elif self.reference is not None:
-            untold_N: list[np.ndarray] = [np.zeros(0)] * len(pairs)
-            for group in answers(self.reference, [self._ids(*pair) for pair in pairs]):
-                _put(untold_N, group, log_probabilities(self.reference, group))
+        same_states = self.reference is None and self.adapter is None
+        heads = [self.value_head, None] if same_states else [self.value_head]
+        guide_M, *more = log_probabilities(self.backbone, told, heads, adapter=self.adapter, share=P)
+        if self.reference is None:
+            own_M = (more or log_probabilities(self.backbone, told, share=P))[0]
+        else:
+            untold_N = log_probabilities(self.reference, [self._ids(*pair) for pair in pairs])[0]
             own_M = [untold_T for untold_T in untold_N for _ in preferences]
         rewards = [guide_T - own_T for guide_T, own_T in zip(guide_M, own_M, strict=True)]
         return [np.stack(rewards[n : n + P]) for n in range(0, len(rewards), P)]
@@ -349,12 +342,6 @@ class PersRM:
             messages = with_preference(messages, preference, self.config.template)
         end = [] if self.tokenizer.eos_token_id is None else [self.tokenizer.eos_token_id]
         return self.prompts.render(messages), self.prompts.encode(response) + end
-
-
-def _put(rows: list[np.ndarray], answers: Sequence[Answer], found: Sequence[np.ndarray]) -> None:
-    """Lay what was found for answers in their places."""
-    for answer, row_T in zip(answers, found, strict=True):
-        rows[answer.index] = row_T
 
 
 def merge_value_head(

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from pad_langchain.engine.adapter import Adapter
 from pad_langchain.engine.backbone import Backbone
 from pad_langchain.reward.head import VectorHead
-from pad_langchain.reward.hidden import Answer, blocks
+from pad_langchain.reward.hidden import Answer, answers, blocks
 
 __all__ = ["head_rewards", "log_probabilities"]
 
@@ -19,15 +20,37 @@ REACH = 0.5  # how far a gate typically moves a logit, as a share of the most it
 
 
 def log_probabilities(
-    backbone: Backbone, answers: Sequence[Answer], value_head: torch.nn.Linear | None = None
-) -> list[np.ndarray]:
-    """log p of the tokens of each answer, W and b applied: [T] float64 nats each."""
-    parts = []
-    for hidden_TD, tokens_T1 in blocks(answers, max(1, LOGITS_AT_ONCE // backbone.vocab_size)):
-        steered_TD = hidden_TD if value_head is None else value_head(hidden_TD.float())
-        logits_TV = backbone.logits(steered_TD)
-        parts.append((logits_TV.gather(-1, tokens_T1)[:, 0] - logits_TV.logsumexp(-1)).double().cpu())
-    return [part_T.numpy() for part_T in torch.cat(parts).split([len(answer.tokens_T) for answer in answers])]
+    backbone: Backbone,
+    pairs: Sequence[tuple[list[int], list[int]]],
+    value_heads: Sequence[torch.nn.Linear | None] = (None,),
+    *,
+    adapter: Adapter | None = None,
+    share: int = 1,
+) -> list[list[np.ndarray]]:
+    """log p of the tokens of each answer, from one reading for all value heads.
+
+    Args:
+        pairs: token ids of (prompt, answer).
+        value_heads: W and b to apply before the LM head; None: neither.
+        adapter, share: see `hidden.answers`.
+
+    Returns:
+        for each value head, for each pair [T] float64 nats.
+    """
+    found: list[list[np.ndarray]] = [[np.zeros(0)] * len(pairs) for _ in value_heads]
+    for group in answers(backbone, pairs, adapter=adapter, share=share):
+        for rows, value_head in zip(found, value_heads, strict=True):
+            parts = []
+            with torch.inference_mode():
+                for hidden_TD, tokens_T1 in blocks(group, max(1, LOGITS_AT_ONCE // backbone.vocab_size)):
+                    steered_TD = hidden_TD if value_head is None else value_head(hidden_TD.float())
+                    logits_TV = backbone.logits(steered_TD)
+                    logprob_T = logits_TV.gather(-1, tokens_T1)[:, 0] - logits_TV.logsumexp(-1)
+                    parts.append(logprob_T.double().cpu())
+            split = torch.cat(parts).split([len(answer.tokens_T) for answer in group])
+            for answer, logprob_T in zip(group, split, strict=True):
+                rows[answer.index] = logprob_T.numpy()
+    return found
 
 
 def head_rewards(
