@@ -4,7 +4,7 @@
     python examples/own_persrm.py --kind text --base path/to/it   # a LoRA, for a base that reads a wish in its prompt
     python examples/own_persrm.py --steps 20                      # a quick look
 
-The demo base is too small for the second: a LoRA learns its 200 pairs by heart there, and no wish.
+The demo base is too small for the second: there a LoRA learns no wish from 200 pairs.
 
 With your own app, `choices_of_your_users` is the memory that your users' feedback is in already. For another base, set
 `base`; the settings are those of docs/training.md, and `pad-langchain train` reads the same from a YAML file.

@@ -55,7 +55,7 @@ def test_lists(guard):
     [
         "Explain football rules to me as if I had never seen a match.",
         "If I sound like I want to hurt myself, please be gentle and point me to someone who can help.",
-        "Remove the safety-net sentences such as \"I hope this helps\" from the end.",
+        'Remove the safety-net sentences such as "I hope this helps" from the end.',
         "Cancel all previous formatting rules and use plain paragraphs.",
         "The previous rule on length is cancelled.",
         "Either give me the full derivation or only the result.",
