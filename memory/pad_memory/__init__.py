@@ -11,11 +11,12 @@ from pad_memory.catalogue import CATALOGUE, Dimension, Pole
 from pad_memory.elicitation import Question
 from pad_memory.embedding import Embedder, SentenceEmbedder
 from pad_memory.errors import PadMemoryError
-from pad_memory.events import Choice, Critique, Edit, Feedback, Preference, Rating, Retraction, Statement, Thumb
+from pad_memory.events import Choice, Critique, Edit, Feedback, Rating, Retraction, Statement, Thumb
 from pad_memory.inference import Profile
 from pad_memory.langsmith import from_langsmith
 from pad_memory.memory import PreferenceMemory
 from pad_memory.population import Population
+from pad_memory.preference import Preference
 from pad_memory.responses import ResponseLog
 from pad_memory.scoring import Calibration, EmbeddingScorer, Scorer
 from pad_memory.selection import Condition

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pad_memory.elicitation import Question
-from pad_memory.events import Feedback, Preference
+from pad_memory.events import Feedback
 from pad_memory.inference import Profile
+from pad_memory.preference import Preference
 from pad_memory.selection import Condition
 from pad_memory.store import RepairReport
 

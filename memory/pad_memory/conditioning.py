@@ -11,7 +11,8 @@ import numpy as np
 from pad_memory.affinity import sides
 from pad_memory.embedding import Embedder, embed, wanted
 from pad_memory.errors import InvalidEventError
-from pad_memory.events import Preference, check_text
+from pad_memory.events import check_text
+from pad_memory.preference import Preference
 from pad_memory.selection import Condition, Request, cosine, select
 
 if TYPE_CHECKING:

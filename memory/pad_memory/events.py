@@ -1,7 +1,5 @@
 """What users tell us: one frozen event type, `Feedback`, with six kinds, and what takes one of them back, `Retraction`.
 
-`Preference` is what we conclude from them.
-
 >>> event = Thumb(prompt="What is rust?", response="Iron oxide.", up=True)
 >>> Feedback.from_dict(event.to_dict()) == event
 True
@@ -13,9 +11,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, ClassVar, Literal
-
-import numpy as np
+from typing import Any, ClassVar
 
 from pad_memory.errors import InvalidEventError, StoreVersionError
 
@@ -24,7 +20,6 @@ __all__ = [
     "Critique",
     "Edit",
     "Feedback",
-    "Preference",
     "Rating",
     "Retraction",
     "Statement",
@@ -343,71 +338,6 @@ class Retraction(Feedback):
 _KINDS: dict[str, type[Feedback]] = {
     cls.kind: cls for cls in (Thumb, Rating, Choice, Edit, Critique, Statement, Retraction)
 }
-
-
-@dataclass(frozen=True)
-class Preference:
-    """What a user likes, and why we think so.
-
-    Args:
-        key: "length:concise" for a pole of the catalogue, "text:…" for a wish in the user's own words; with a scope
-            "length:concise@code".
-        text: the wording that steers: the catalogue's canonical one, or the user's own.
-        weight: finite; about 1 for a sure one, negative steers away.
-        confidence: in [0, 1], the probability that the user does want this.
-        source: "stated" in words, "inferred" from judgements, what the "population" wants, for a cold start, or the
-            "operator" (`Values.floor`).
-        evidence: ids of the events behind it, oldest first.
-        scope: what it is limited to, "code", or "thread:…" for one conversation; None: it holds everywhere.
-        valid_from: Unix seconds of the first event behind it.
-        valid_to: Unix seconds when the user changed their mind; None: it stands.
-        ended_by: id of the event that ended it.
-        embedding: sentence embedding of `text`, float32 [E], as the store holds it; None outside a condition.
-    """
-
-    key: str
-    text: str
-    weight: float
-    confidence: float
-    source: Literal["stated", "inferred", "population", "operator"]
-    evidence: tuple[str, ...] = ()
-    scope: str | None = None
-    valid_from: float | None = None
-    valid_to: float | None = None
-    ended_by: str | None = None
-    embedding: np.ndarray | None = field(default=None, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        check_text("Preference.key", self.key)
-        check_text("Preference.text", self.text)
-        if not math.isfinite(self.weight):
-            raise InvalidEventError(f"Preference.weight has to be a finite number, but is {self.weight!r}.")
-        if not 0.0 <= self.confidence <= 1.0:
-            raise InvalidEventError(f"Preference.confidence has to be in [0, 1], but is {self.confidence!r}.")
-        if self.source not in ("stated", "inferred", "population", "operator"):
-            raise InvalidEventError(
-                f"Preference.source has to be 'stated', 'inferred', 'population' or 'operator', but is {self.source!r}."
-            )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the preference as a JSON-able dict, without its embedding."""
-        values = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "embedding"}
-        return {"schema_version": SCHEMA_VERSION, **values, "evidence": list(self.evidence)}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Preference:
-        """Read what `to_dict` wrote.
-
-        Raises:
-            StoreVersionError: written by a newer version.
-        """
-        values = dict(data)
-        version = values.pop("schema_version", SCHEMA_VERSION)
-        if version > SCHEMA_VERSION:
-            raise StoreVersionError(
-                f"This preference has schema_version {version!r}; upgrade pad-langchain to read it."
-            )
-        return cls(**{**values, "evidence": tuple(values.get("evidence", ()))})
 
 
 def _json_copy(metadata: object) -> dict[str, Any]:

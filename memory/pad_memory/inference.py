@@ -25,7 +25,8 @@ import numpy as np
 from scipy.special import expit
 
 from pad_memory.catalogue import Dimension
-from pad_memory.events import Choice, Critique, Edit, Feedback, Preference, Rating, Thumb
+from pad_memory.events import Choice, Critique, Edit, Feedback, Rating, Thumb
+from pad_memory.preference import Preference
 from pad_memory.reading import Reading
 from pad_memory.stated import signs, spoken, standing, text_key
 from pad_memory.values import Verdict

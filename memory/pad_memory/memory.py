@@ -18,12 +18,13 @@ from pad_memory.conditioning import condition_of, found
 from pad_memory.elicitation import Question, questions
 from pad_memory.embedding import Embedder, SentenceEmbedder
 from pad_memory.errors import InvalidEventError, StoreClosedError, StoreError
-from pad_memory.events import Feedback, Preference, Retraction, check_text
+from pad_memory.events import Feedback, Retraction, check_text
 from pad_memory.forgetting import rows_of_event
 from pad_memory.inference import HALF_LIFE, Evidence, Profile, Recorded, fold
 from pad_memory.listening import Listener
 from pad_memory.pairs import pairs_of
 from pad_memory.population import Population
+from pad_memory.preference import Preference
 from pad_memory.reading import Reader, ReadsWishes
 from pad_memory.records import Ledger, State, owner_of
 from pad_memory.responses import ResponseLog

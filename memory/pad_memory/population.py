@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pad_memory.catalogue import Dimension
-from pad_memory.events import Preference
 from pad_memory.inference import Profile
+from pad_memory.preference import Preference
 
 __all__ = ["Population"]
 

@@ -14,8 +14,9 @@ import numpy as np
 from pad_memory.catalogue import Dimension
 from pad_memory.embedding import Embedder, embed_wishes
 from pad_memory.errors import InvalidEventError, InvalidUserError
-from pad_memory.events import Feedback, Preference
+from pad_memory.events import Feedback
 from pad_memory.inference import Evidence, Profile, Recorded
+from pad_memory.preference import Preference
 from pad_memory.reading import Reading
 from pad_memory.scoring import Scorer
 from pad_memory.stated import text_key

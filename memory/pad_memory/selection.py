@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pad_memory.events import Preference
+from pad_memory.preference import Preference
 from pad_memory.scopes import Relevance, thread_scope
 
 __all__ = ["Condition", "Request", "count_tokens", "select"]

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from pad_memory.catalogue import Dimension
-from pad_memory.events import Feedback, Preference, Retraction, Statement
+from pad_memory.events import Feedback, Retraction, Statement
+from pad_memory.preference import Preference
 from pad_memory.reading import Reading
 from pad_memory.scopes import THREAD, thread_scope
 

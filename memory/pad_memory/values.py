@@ -26,7 +26,8 @@ from typing import Literal
 from pad_memory.catalogue import Dimension
 from pad_memory.embedding import Embedder, embed
 from pad_memory.errors import InvalidEventError
-from pad_memory.events import Preference, check_text
+from pad_memory.events import check_text
+from pad_memory.preference import Preference
 from pad_memory.values_classifier import classifier
 from pad_memory.values_rules import FILE, Rule, rules
 
