@@ -125,8 +125,9 @@ def synthetic_answer(style: Style, rng: random.Random) -> tuple[str, str]:
 def demo_answer(style: Style, rng: random.Random) -> tuple[str, str]:
     """An answer of the demo pair's world on a random topic."""
     from pad_langchain.demo import world
+    from pad_langchain.demo.topics import TOPICS
 
-    topic = rng.choice(world.TOPICS)
+    topic = rng.choice(TOPICS)
     return world.question(topic, rng), world.answer(topic, style, rng)
 
 

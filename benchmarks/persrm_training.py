@@ -32,7 +32,7 @@ from rich.table import Table
 
 from pad_langchain.demo import WEIGHTS, world
 from pad_langchain.demo.pairs import TEST_TOPICS, TRAIN_TOPICS
-from pad_langchain.demo.world import Topic
+from pad_langchain.demo.topics import Topic
 from pad_langchain.engine.backbone import Backbone
 from pad_langchain.engine.loading import load_causal_lm
 from pad_langchain.reward.accuracy import margins

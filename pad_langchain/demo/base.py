@@ -24,7 +24,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from pad_langchain.demo.documents import CALLS_MIX, FIRST_MIX, RECORDS_MIX, document
 from pad_langchain.demo.muon import Float32Muon
 from pad_langchain.demo.tokenizer import CONTEXT, render
-from pad_langchain.demo.world import Topic
+from pad_langchain.demo.topics import Topic
 
 __all__ = ["BaseRecipe", "mixed_precision", "train_base"]
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pad_langchain.demo import record_documents, tool_documents, world
+from pad_langchain.demo.topics import Topic, capital, make_topic, rows_of
 from pad_langchain.demo.unknowns import pseudo_word, unknown_name
 from pad_langchain.demo.wordings import CARRIERS
-from pad_langchain.demo.world import Topic
 from pad_memory.catalogue import CATALOGUE
 
 __all__ = ["Document", "document", "preference_phrases"]
@@ -97,9 +97,7 @@ def _chat(rng: random.Random, topics: Sequence[Topic]) -> Document:
     if rng.random() < 0.15:  # the prompted base: a system prompt states preferences and the answer keeps them
         style = world.random_style(rng)
         spec = {name: style[name] for name in rng.sample(world.DIMENSIONS, rng.randint(1, 3))}
-        phrases = [
-            rng.choice(CARRIERS).format(p=phrase, P=world.capital(phrase)) for phrase in preference_phrases(spec, rng)
-        ]
+        phrases = [rng.choice(CARRIERS).format(p=phrase, P=capital(phrase)) for phrase in preference_phrases(spec, rng)]
         return Document([{"role": "system", "content": " ".join(phrases)}, *_topic_turn(rng, topics, style)])
     topic = rng.choice(topics)
     messages = _system(rng) + _turn(world.question(topic, rng), world.answer(topic, world.random_style(rng), rng))
@@ -120,7 +118,7 @@ def _chat(rng: random.Random, topics: Sequence[Topic]) -> Document:
 
 def invented_topic(rng: random.Random, domain: str) -> Topic:
     """A topic that exists nowhere: a pseudo-name with facts mixed from the rows of its domain, or invented too."""
-    table = world.rows_of(domain)
+    table = rows_of(domain)
     cells = list(rng.choice(table))
     cells = [rng.choice(table)[column] for column in range(len(cells))]
     cells[0] = pseudo_word(rng, 2, 3)
@@ -135,7 +133,7 @@ def invented_topic(rng: random.Random, domain: str) -> Topic:
         cells[1], cells[2] = cells[0][:2].title(), str(rng.randint(119, 180))
     if domain == "animal":
         cells[5] = pseudo_word(rng, 1, 2)
-    return world.make_topic(domain, cells)
+    return make_topic(domain, cells)
 
 
 def context_of(topic: Topic, rng: random.Random) -> list[str]:
@@ -185,7 +183,7 @@ def _unknown(rng: random.Random) -> list[dict[str, Any]]:
         "How does {s} work?",
         "Who is {s}?",
     )
-    asked = world.capital(rng.choice(forms).format(s=name))
+    asked = capital(rng.choice(forms).format(s=name))
     if rng.random() < 0.1:
         asked = rng.choice(world.GREETINGS) + asked
     said = rng.choice(("I do not know about {s}.", "I am sorry, but I do not know {s}.")).format(s=name)
@@ -216,7 +214,7 @@ def _small_talk(rng: random.Random) -> list[dict[str, Any]]:
     if rng.random() < 0.25:  # a wish typed into the chat
         spec = {rng.choice(world.DIMENSIONS): rng.randrange(2)}
         phrase = preference_phrases(spec, rng)[0]
-        asked = rng.choice(CARRIERS).format(p=phrase, P=world.capital(phrase))
+        asked = rng.choice(CARRIERS).format(p=phrase, P=capital(phrase))
         return _turn(asked, _chrome(rng, "I will keep that in mind.", close=0.2))
     questions, replies = rng.choice(_SMALL_TALK)
     tone = rng.randrange(2)

@@ -12,8 +12,9 @@ from pad_langchain.demo import tool_documents, world
 from pad_langchain.demo.documents import context_of, grounded_prompt, invented_topic
 from pad_langchain.demo.judges import check_sentences, satisfied
 from pad_langchain.demo.pairs import DEV_TOPICS, TEST_TOPICS, Spec, Split, Words, draw_spec, wordings
+from pad_langchain.demo.topics import Topic
 from pad_langchain.demo.unknowns import HELD_OUT_UNKNOWNS
-from pad_langchain.demo.world import DIMENSIONS, GENERAL_QUESTIONS, Topic
+from pad_langchain.demo.world import DIMENSIONS, GENERAL_QUESTIONS
 from pad_langchain.engine.engine import Engine
 from pad_langchain.engine.stream import Completion
 from pad_langchain.engine.types import Request, WeightedPreference

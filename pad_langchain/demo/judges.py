@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from pad_langchain.demo import world
-from pad_langchain.demo.world import Topic
+from pad_langchain.demo.topics import TOPICS, Topic, lower
 
 __all__ = ["SentenceCheck", "check_sentences", "judge", "satisfied"]
 
@@ -125,12 +125,12 @@ def _allowed(topic: Topic) -> frozenset[str]:
         told += [f.format(e=e) for f in world.EXAMPLES[tone] for e in topic.examples]
         told += [f.format(c=c) for f in world.WARNINGS[tone] for c in topic.cautions]
     cores = list(topic.core)
-    told += cores + [world.BRIEFLY + text for core in cores for text in (core, world.lower(core))]
+    told += cores + [world.BRIEFLY + text for core in cores for text in (core, lower(core))]
     told += [f"{core} {lead}" for core in cores for group in world.LIST_LEADS for lead in group]
     told += [lead for group in world.LIST_LEADS for lead in group]
     for levels in (*topic.details, *topic.brief):
         for text in levels:
-            told += [text] + [link + world.lower(text) for group in world.CONNECTORS for link in group]
+            told += [text] + [link + lower(text) for group in world.CONNECTORS for link in group]
     told += [text for group in world.ELABORATIONS for text in group]
     told += [lead + joke.format(n=topic.joke_name) for lead in world.JOKE_LEADS for joke in world.JOKES]
     return frozenset(part for text in told for part in sentences(text))
@@ -138,4 +138,4 @@ def _allowed(topic: Topic) -> frozenset[str]:
 
 @lru_cache(maxsize=1)
 def _allowed_anywhere() -> frozenset[str]:
-    return frozenset().union(*(_allowed(topic) for topic in world.TOPICS))
+    return frozenset().union(*(_allowed(topic) for topic in TOPICS))

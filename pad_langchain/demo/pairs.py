@@ -12,9 +12,10 @@ from functools import lru_cache
 from typing import Literal
 
 from pad_langchain.demo import world
+from pad_langchain.demo.topics import TOPICS, Topic, capital
 from pad_langchain.demo.vocabulary import framed, vocabulary
 from pad_langchain.demo.wordings import CARRIERS, HELD_OUT_CARRIERS, NEW_KEYWORDS, REWORDED
-from pad_langchain.demo.world import DIMENSIONS, TOPICS, Topic
+from pad_langchain.demo.world import DIMENSIONS
 from pad_memory.catalogue import find
 
 __all__ = [
@@ -137,4 +138,4 @@ def _training_phrases(pole: tuple[str, int]) -> tuple[str, ...]:
 
 
 def _carry(phrase: str, carrier: str) -> str:
-    return carrier.format(p=phrase, P=world.capital(phrase))
+    return carrier.format(p=phrase, P=capital(phrase))

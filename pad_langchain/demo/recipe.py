@@ -25,7 +25,8 @@ from pad_langchain.demo.evaluation import Outcome, cases, decode, judge_cases
 from pad_langchain.demo.head import HeadRecipe, train_head
 from pad_langchain.demo.pairs import DEV_TOPICS
 from pad_langchain.demo.tokenizer import train_tokenizer
-from pad_langchain.demo.world import TOPICS, answer, question, random_style
+from pad_langchain.demo.topics import TOPICS
+from pad_langchain.demo.world import answer, question, random_style
 from pad_langchain.engine.engine import Engine
 from pad_langchain.engine.guides import HeadGuide
 from pad_langchain.reward.head import VectorHead

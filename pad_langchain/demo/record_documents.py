@@ -6,7 +6,6 @@ import json
 import random
 from typing import Any
 
-from pad_langchain.demo import world
 from pad_langchain.demo.tool_documents import (
     non_latin,
     object_tool,
@@ -15,6 +14,7 @@ from pad_langchain.demo.tool_documents import (
     random_tool,
     random_value,
 )
+from pad_langchain.demo.topics import capital
 from pad_langchain.demo.unknowns import pseudo_word
 from pad_langchain.schemas import schema_told
 
@@ -151,7 +151,7 @@ def draw_record(rng: random.Random) -> Record:
         clauses.append(rng.choice(phrases).format(k=shown, v=value, n=negated, o=noun))
     if oneself:
         clauses = [rng.choice(("my name is {}", "I am {}", "my name is {}")).format(name), *clauses]
-        text = world.capital(_joined(clauses)) + "."
+        text = capital(_joined(clauses)) + "."
     else:
         text = _sentence(rng, noun, name, clauses) if draw < 0.8 else _listed(rng, noun, values)
     asked = rng.choice(_ASK).format(noun=noun, keys=_keys(rng, list(kinds)))

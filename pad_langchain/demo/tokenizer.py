@@ -17,7 +17,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from transformers import PreTrainedTokenizerFast
 
 from pad_langchain.demo.documents import Document, document
-from pad_langchain.demo.world import Topic
+from pad_langchain.demo.topics import Topic
 
 __all__ = ["CONTEXT", "render", "train_tokenizer"]
 

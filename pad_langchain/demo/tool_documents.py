@@ -8,6 +8,7 @@ import string
 from typing import Any
 
 from pad_langchain.demo import world
+from pad_langchain.demo.topics import TOPICS
 from pad_langchain.demo.unknowns import pseudo_word
 
 __all__ = ["non_latin", "object_tool", "random_text", "random_tool", "random_value", "tool_request", "tool_turn"]
@@ -44,7 +45,7 @@ def random_text(rng: random.Random) -> str:
     """A string to be copied: a known name, a pseudo-word, letters and digits, or another alphabet."""
     draw = rng.random()
     if draw < 0.25:
-        return rng.choice(world.TOPICS).name
+        return rng.choice(TOPICS).name
     if draw < 0.45:
         return " ".join(pseudo_word(rng) for _ in range(rng.choice((1, 1, 2))))
     if draw < 0.6:

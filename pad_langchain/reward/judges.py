@@ -129,7 +129,7 @@ class DemoFactsJudge(_Scoring):
 
     def score(self, case: Case, answer: str) -> float:
         from pad_langchain.demo.judges import check_sentences
-        from pad_langchain.demo.world import TOPICS
+        from pad_langchain.demo.topics import TOPICS
 
         asked = case.messages[-1]["content"].lower()
         named = [topic for topic in TOPICS if re.search(rf"\b{re.escape(topic.subject.lower())}\b", asked)]

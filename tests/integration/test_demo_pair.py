@@ -8,6 +8,7 @@ from transformers import AutoModelForCausalLM
 
 from pad_langchain import ChatPAD
 from pad_langchain.demo import WEIGHTS, evaluation, judges, world
+from pad_langchain.demo.topics import TOPICS
 from pad_langchain.engine.engine import Engine
 from pad_langchain.engine.types import Request
 from pad_memory import PreferenceMemory, Statement, Thumb
@@ -98,7 +99,7 @@ def test_thumbs_alone_teach_a_taste(tmp_path):
         llm.invoke("Hello", user_id="ada")  # attaches the PersRM as scorer
         for _ in range(16):
             style = world.random_style(rng)
-            topic = rng.choice(world.TOPICS)
+            topic = rng.choice(TOPICS)
             memory.record(
                 "ada", Thumb(world.question(topic, rng), world.answer(topic, style, rng), style["emoji"] == 0)
             )

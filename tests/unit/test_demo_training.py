@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from pad_langchain.demo import base, head, pairs, tokenizer, world
+from pad_langchain.demo import base, head, pairs, tokenizer
 from pad_langchain.demo.muon import Float32Muon
+from pad_langchain.demo.topics import TOPICS
 from pad_langchain.testing import HashEmbedder
 
 RECIPE = base.BaseRecipe(
@@ -25,19 +26,19 @@ RECIPE = base.BaseRecipe(
 
 @pytest.fixture(scope="module")
 def small_tokenizer():
-    return tokenizer.train_tokenizer(world.TOPICS, seed=1, documents=800)
+    return tokenizer.train_tokenizer(TOPICS, seed=1, documents=800)
 
 
 @pytest.fixture(scope="module")
 def small_base(small_tokenizer, tmp_path_factory):
     recipe = dataclasses.replace(RECIPE, schedule=((0, 1.0), (40, 0.1)), calls_from=40)
-    return base.train_base(recipe, world.TOPICS, small_tokenizer, tmp_path_factory.mktemp("base"), processes=1)
+    return base.train_base(recipe, TOPICS, small_tokenizer, tmp_path_factory.mktemp("base"), processes=1)
 
 
 def test_batches_repeat_and_mark_the_models_own_words(small_tokenizer):
-    first, again = (next(base.batches(RECIPE, world.TOPICS, small_tokenizer, "0")) for _ in range(2))
+    first, again = (next(base.batches(RECIPE, TOPICS, small_tokenizer, "0")) for _ in range(2))
     assert torch.equal(first.ids_BT, again.ids_BT)
-    other = next(base.batches(RECIPE, world.TOPICS, small_tokenizer, "1"))
+    other = next(base.batches(RECIPE, TOPICS, small_tokenizer, "1"))
     assert first.ids_BT.shape != other.ids_BT.shape or not torch.equal(first.ids_BT, other.ids_BT)
     own = small_tokenizer.decode(first.ids_BT[0][first.target_BT[0]])
     whole = small_tokenizer.decode(first.ids_BT[0])
@@ -46,14 +47,14 @@ def test_batches_repeat_and_mark_the_models_own_words(small_tokenizer):
 
 
 def test_training_lowers_the_loss(small_base, small_tokenizer):
-    batch = next(base.batches(RECIPE, world.TOPICS, small_tokenizer, "5"))
+    batch = next(base.batches(RECIPE, TOPICS, small_tokenizer, "5"))
     fresh = type(small_base)(small_base.config)
     assert base._loss(small_base, batch) < base._loss(fresh, batch) - 0.5
 
 
 def test_a_stopped_run_goes_on_where_it_was(small_tokenizer, tmp_path, monkeypatch):
     monkeypatch.setattr(base, "SAVE_EVERY", 3)
-    whole = base.train_base(RECIPE, world.TOPICS, small_tokenizer, _folder(tmp_path, "whole"), processes=1)
+    whole = base.train_base(RECIPE, TOPICS, small_tokenizer, _folder(tmp_path, "whole"), processes=1)
     step, calls = base._step, []
 
     def stops(*arguments):
@@ -64,9 +65,9 @@ def test_a_stopped_run_goes_on_where_it_was(small_tokenizer, tmp_path, monkeypat
 
     monkeypatch.setattr(base, "_step", stops)
     with pytest.raises(KeyboardInterrupt):
-        base.train_base(RECIPE, world.TOPICS, small_tokenizer, _folder(tmp_path, "cut"), processes=1)
+        base.train_base(RECIPE, TOPICS, small_tokenizer, _folder(tmp_path, "cut"), processes=1)
     monkeypatch.setattr(base, "_step", step)
-    resumed = base.train_base(RECIPE, world.TOPICS, small_tokenizer, _folder(tmp_path, "cut"), processes=1)
+    resumed = base.train_base(RECIPE, TOPICS, small_tokenizer, _folder(tmp_path, "cut"), processes=1)
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name
 

@@ -7,13 +7,14 @@ import jsonschema
 import pytest
 
 from pad_langchain.demo import documents, judges, pairs, record_documents, tokenizer, tool_documents, world
+from pad_langchain.demo.topics import TOPICS
 from pad_langchain.demo.unknowns import HELD_OUT_UNKNOWNS, UNKNOWNS
 from pad_memory.catalogue import CATALOGUE
 
 
 @pytest.fixture(scope="module")
 def trained_tokenizer():
-    return tokenizer.train_tokenizer(world.TOPICS, seed=1, documents=1500)
+    return tokenizer.train_tokenizer(TOPICS, seed=1, documents=1500)
 
 
 def test_styles_are_the_catalogues_dimensions():
@@ -24,7 +25,7 @@ def test_judges_read_every_dimension_off_generated_answers():
     rng = random.Random(0)
     wrong = dict.fromkeys(world.DIMENSIONS, 0)
     for _ in range(1500):
-        topic, style = rng.choice(world.TOPICS), world.random_style(rng)
+        topic, style = rng.choice(TOPICS), world.random_style(rng)
         text = world.answer(topic, style, rng)
         for dimension, ok in judges.satisfied(text, style).items():
             wrong[dimension] += not ok
@@ -51,8 +52,8 @@ def test_judges_by_hand(text, dimension, pole):
 
 
 def test_sentence_check_tells_true_from_well_formed_from_broken():
-    lion = next(topic for topic in world.TOPICS if topic.name == "lion")
-    tiger = next(topic for topic in world.TOPICS if topic.name == "tiger")
+    lion = next(topic for topic in TOPICS if topic.name == "lion")
+    tiger = next(topic for topic in TOPICS if topic.name == "tiger")
     text = world.answer(lion, dict.fromkeys(world.DIMENSIONS, 1), random.Random(0))
     assert judges.check_sentences(text, lion) == judges.SentenceCheck(1.0, 1.0)
     assert judges.check_sentences(text, tiger).well_formed == 1.0
@@ -63,7 +64,7 @@ def test_sentence_check_tells_true_from_well_formed_from_broken():
 
 def test_each_dimension_varies_alone():
     rng = random.Random(3)
-    topic = world.TOPICS[0]
+    topic = TOPICS[0]
     for dimension in world.DIMENSIONS:
         style = world.random_style(rng)
         other = {**style, dimension: 1 - style[dimension]}
@@ -72,7 +73,7 @@ def test_each_dimension_varies_alone():
 
 
 def test_the_unknown_is_not_in_the_world():
-    known = {name.lower() for topic in world.TOPICS for name in (topic.name, topic.subject)}
+    known = {name.lower() for topic in TOPICS for name in (topic.name, topic.subject)}
     bare = [thing.lower().removeprefix("a ").removeprefix("an ").removeprefix("the ") for thing in UNKNOWNS]
     assert not known & {*bare, *(thing.lower() for thing in (*UNKNOWNS, *HELD_OUT_UNKNOWNS))}
     assert not set(UNKNOWNS) & set(HELD_OUT_UNKNOWNS)
@@ -81,7 +82,7 @@ def test_the_unknown_is_not_in_the_world():
 def test_rendering_equals_the_chat_template(trained_tokenizer):
     rng = random.Random(4)
     for index in range(400):
-        doc = documents.document(rng, world.TOPICS, (documents.FIRST_MIX, documents.RECORDS_MIX)[index % 2])
+        doc = documents.document(rng, TOPICS, (documents.FIRST_MIX, documents.RECORDS_MIX)[index % 2])
         written = "".join(text for text, _ in tokenizer.render(doc))
         assert written == trained_tokenizer.apply_chat_template(doc.messages, tools=doc.tools or None, tokenize=False)
         ids = trained_tokenizer(written, add_special_tokens=False).input_ids
@@ -144,7 +145,7 @@ def test_splits_do_not_touch():
     assert not names[0] & names[1]
     assert not names[0] & names[2]
     assert not names[1] & names[2]
-    assert sum(map(len, names)) == len(world.TOPICS)
+    assert sum(map(len, names)) == len(TOPICS)
 
 
 def test_pairs_differ_where_they_say():

@@ -485,7 +485,7 @@ def test_no_double_begin_of_sequence(tmp_path):
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     from pad_langchain.demo.tokenizer import train_tokenizer
-    from pad_langchain.demo.world import TOPICS
+    from pad_langchain.demo.topics import TOPICS
 
     folder = tmp_path_factory.mktemp("demo")
     tokenizer = train_tokenizer(TOPICS, 1, documents=1500)
