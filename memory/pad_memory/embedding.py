@@ -15,6 +15,7 @@ import numpy as np
 
 from pad_memory.errors import EmbedderError
 from pad_memory.negation import turned_away
+from pad_memory.threads import dismiss_helpers
 
 __all__ = ["DEFAULT_MODEL", "Embedder", "SentenceEmbedder", "core", "embed", "embed_wishes", "load_model", "wanted"]
 
@@ -147,6 +148,7 @@ class SentenceEmbedder:
         vectors = self._model.encode(
             texts, batch_size=32, normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=False
         )
+        dismiss_helpers()
         return np.asarray(vectors, dtype=np.float32)
 
 

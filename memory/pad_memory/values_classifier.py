@@ -20,6 +20,7 @@ import numpy as np
 
 from pad_memory.embedding import DEFAULT_MODEL, load_model
 from pad_memory.errors import EmbedderError
+from pad_memory.threads import dismiss_helpers
 
 __all__ = ["CLASSES", "WEIGHTS", "HostilityClassifier", "classifier", "hostility", "pooled"]
 
@@ -71,6 +72,7 @@ class HostilityClassifier:
                     for encoder, weight_CF, bias_C in self._members
                 ]
                 rows.append(torch.stack(judged).mean(0).numpy())
+        dismiss_helpers()
         return np.concatenate(rows) if rows else np.zeros((0, len(CLASSES)), np.float32)
 
     def rule(self, texts: Sequence[str]) -> str | None:

@@ -33,6 +33,7 @@ from pad_langchain.engine.step import Batch, Choice, Row
 from pad_langchain.engine.stream import Stream
 from pad_langchain.engine.types import EngineStats, FinishReason, Request, TokenEvent
 from pad_langchain.errors import EngineBusyError, EngineClosedError, PadError
+from pad_memory.threads import dismiss_helpers
 
 __all__ = ["Engine"]
 
@@ -177,6 +178,7 @@ class Engine:
                 # A thread inside torch while the interpreter shuts down aborts the process.
                 atexit.register(self.close)
             self._changed.notify_all()
+        dismiss_helpers()  # this thread may have loaded the model; two teams slow each other down
         return stream
 
     @torch.inference_mode()
@@ -259,6 +261,8 @@ class Engine:
     def _wait(self) -> bool:
         """Sleep until there is something to do; False when closed."""
         with self._changed:
+            if not self._waiting and self._batch is None:
+                dismiss_helpers()
             self._changed.wait_for(lambda: self._closed or self._waiting or self._batch is not None)
             return not self._closed
 

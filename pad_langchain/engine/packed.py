@@ -7,37 +7,58 @@ weights on one thread, and slower on several.
 
 from __future__ import annotations
 
-import weakref
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from pad_langchain.errors import InvalidRequestError
 
 __all__ = ["pack"]
 
-LEAST = 2**19  # weights of a layer; smaller ones gain nothing
+LEAST = 2**18  # weights of a layer; smaller ones gain nothing
+LEAST_ALONE = 2**19  # the same for one row on several threads
 ROWS = 16  # what the layout is made for; it serves any number
+CPU = torch.device("cpu")
 
-# Not in the modules: a copy of a model, which may be changed, must not find them.
-_packed: weakref.WeakKeyDictionary[nn.Module, tuple[nn.Parameter, int, torch.Tensor]] = weakref.WeakKeyDictionary()
+# By weight, not in the modules: a copy of a model, which may be changed, must not find them.
+_packed: WeakTensorKeyDictionary = WeakTensorKeyDictionary()  # weight → its version then, blocked weight
+
+_library = torch.library.Library("pad_langchain", "DEF")
+_library.define("packed_linear(Tensor input, Tensor weight, Tensor? bias) -> Tensor")
 
 
 class PackedLinear(nn.Linear):
     """An `nn.Linear` in all but speed; state dict, gradients and copies are the plain one's."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        alone = input.numel() == self.in_features and torch.get_num_threads() == 1
-        if alone or torch.is_grad_enabled() or torch.compiler.is_compiling():
+        if torch.is_grad_enabled():
             return super().forward(input)
-        weight, version, blocked = _packed.get(self, (None, 0, None))
-        # Weights that were replaced, moved or trained since are not those that were packed.
-        if blocked is None or weight is not self.weight or weight._version != version or input.dtype != weight.dtype:
-            return super().forward(input)
-        made: torch.Tensor = torch.ops.mkldnn._linear_pointwise(input, blocked, self.bias, "none", [], "")
-        return made
+        if torch.compiler.is_compiling():  # the blocked weight is nothing a graph can hold
+            made: torch.Tensor = torch.ops.pad_langchain.packed_linear(input, self.weight, self.bias)
+            return made
+        return _linear(input, self.weight, self.bias)
+
+
+def _linear(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    """`nn.functional.linear` by the blocked weight, where there is one and it is faster."""
+    version, blocked = _packed.get(weight, (0, None))
+    alone = input.numel() == weight.shape[1] and (torch.get_num_threads() == 1 or weight.numel() < LEAST_ALONE)
+    # A weight that was moved or trained since is not the one that was packed.
+    if alone or blocked is None or weight._version != version or (input.dtype, input.device) != (weight.dtype, CPU):
+        return nn.functional.linear(input, weight, bias)
+    made: torch.Tensor = torch.ops.mkldnn._linear_pointwise(input, blocked, bias, "none", [], "")
+    return made
+
+
+_library.impl("packed_linear", _linear, "CompositeExplicitAutograd")
+
+
+@torch.library.register_fake("pad_langchain::packed_linear", lib=_library)
+def _shape_of_linear(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    return input.new_empty((*input.shape[:-1], weight.shape[0]))
 
 
 def pack(model: nn.Module, *, spare: bool = False) -> int:
@@ -63,7 +84,7 @@ def pack(model: nn.Module, *, spare: bool = False) -> int:
         return 0
     for module, weight in layers.items():
         blocked = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), ROWS)
-        _packed[module] = (weight, weight._version, blocked)
+        _packed[weight] = (weight._version, blocked)
         module.__class__ = PackedLinear
     return len(layers)
 

@@ -16,6 +16,7 @@ import pytest
 import torch
 from naive_reference import NaiveHead, NaiveText, naive_decode
 
+from pad_langchain.engine import engine as engine_module
 from pad_langchain.engine.backbone import Backbone
 from pad_langchain.engine.engine import Engine
 from pad_langchain.engine.guides import ModelGuide
@@ -392,6 +393,22 @@ def test_a_program_may_end_without_closing() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_threads_that_are_done_with_torch_dismiss_their_helpers(
+    pair: TinyPair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the worker's steps share the cores with sleeping teams: two threads were no faster than one."""
+    done: list[str] = []
+    monkeypatch.setattr(engine_module, "dismiss_helpers", lambda: done.append(threading.current_thread().name))
+    with engine_of(pair) as engine:
+        engine.submit(ask(max_tokens=4)).result(60)
+        until_idle(engine)
+        deadline = time.monotonic() + 10
+        while "pad-engine" not in done:
+            assert time.monotonic() < deadline, "the worker sleeps with its helpers"
+            time.sleep(0.001)
+    assert done.count(threading.current_thread().name) == 1
 
 
 def test_a_full_queue_refuses(pair: TinyPair) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from pad_langchain.engine import packed
+from pad_langchain.engine import compiled, packed
 from pad_langchain.engine.engine import Engine
 from pad_langchain.engine.packed import pack
 from pad_langchain.engine.types import Request, WeightedPreference
@@ -22,6 +22,7 @@ from pad_langchain.testing import TinyPair, tiny_pair
 def pair(monkeypatch: pytest.MonkeyPatch) -> TinyPair:
     """Its layers are tiny, so every size counts as large."""
     monkeypatch.setattr(packed, "LEAST", 1)
+    monkeypatch.setattr(packed, "LEAST_ALONE", 1)
     return tiny_pair()
 
 
@@ -88,6 +89,31 @@ def test_one_row_alone_keeps_the_plain_weights_on_one_thread(
     assert any(shape.numel() == shape[-1] for shape in calls) == (threads > 1)
 
 
+@pytest.mark.parametrize("size", [512, 1024])
+def test_one_row_alone_meets_the_packed_weights_of_larger_layers_only(
+    calls: list[torch.Size], monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    layer = nn.Linear(size, size)
+    assert pack(layer) == 1
+    with torch.inference_mode():
+        layer(torch.randn(1, size))
+        assert len(calls) == (size == 1024)
+        layer(torch.randn(2, size))
+    assert len(calls) == 1 + (size == 1024)
+
+
+def test_compiled_steps_use_them(pair: TinyPair, calls: list[torch.Size], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "BACKEND", "eager")
+    torch._dynamo.reset()
+    plain = tokens(Engine(pair.model, pair.tokenizer, pair.guide()), 12)
+    engine = Engine(pair.model, pair.tokenizer, pair.guide(), compile=True, pack_weights=True)
+    engine.warm_up(rows=(1, 2), columns=(100,))
+    assert sum(shape.numel() > shape[-1] for shape in calls) == 14  # of two rows; the head is no part of the graph
+    assert tokens(engine, 12) == plain
+    torch._dynamo.reset()
+
+
 def test_a_packed_model_saves_copies_and_trains_as_before(
     pair: TinyPair, calls: list[torch.Size], tmp_path: Path
 ) -> None:
@@ -131,7 +157,7 @@ def test_weights_changed_in_place_are_not_decoded_with_the_old_ones(calls: list[
 
 
 def test_small_layers_other_dtypes_and_full_memory_stay_plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert pack(nn.Linear(512, 512)) == 0
+    assert pack(nn.Linear(256, 512)) == 0
     assert pack(nn.Linear(1024, 1024).bfloat16()) == 0
     layer = nn.Linear(1024, 1024)
     monkeypatch.setattr(packed, "_free_memory", lambda: 6.0 * 2**20)
