@@ -18,7 +18,8 @@ import itertools
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -30,6 +31,7 @@ from rich.table import Table
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from pad_langchain.demo import WEIGHTS
+from pad_langchain.engine import engine as engine_module
 from pad_langchain.engine import packed
 from pad_langchain.engine.adapter import Adapter
 from pad_langchain.engine.backbone import Backbone
@@ -61,6 +63,7 @@ class Run:
     name: str
     engine: Engine
     wishes: int
+    crowded: bool = False  # threads keep their helpers, and the one that submits has some
 
 
 def random_model(size: str, tokenizer: Any, device: torch.device, dtype: torch.dtype) -> LlamaForCausalLM:
@@ -150,14 +153,17 @@ def decode(run: Run, rows: int, tokens: int, clock: Clock, context: int = 0) -> 
     preferences = [WeightedPreference(text) for text in WISHES[: run.wishes]]
     messages = question(run.engine, context)
     request = Request(messages=messages, preferences=preferences, max_tokens=tokens, alpha=0.02)
-    readers = [iter(run.engine.submit(request)) for _ in range(rows)]
-    for reader in readers:
-        next(reader)
-    started = clock()
-    for reader in readers:
-        for _ in reader:
-            pass
-    return clock() - started
+    with mock.patch.object(engine_module, "dismiss_helpers") if run.crowded else nullcontext():
+        if run.crowded:
+            torch.ones(512, 512) @ torch.ones(512, 512)
+        readers = [iter(run.engine.submit(request)) for _ in range(rows)]
+        for reader in readers:
+            next(reader)
+        started = clock()
+        for reader in readers:
+            for _ in reader:
+                pass
+        return clock() - started
 
 
 def generate(engine: Engine, rows: int, tokens: int, clock: Clock, context: int = 0) -> float:
@@ -253,6 +259,7 @@ def main() -> None:
     parser.add_argument("--contexts", type=int, nargs="+", default=[0], help="tokens of prompt at least")
     parser.add_argument("--runs", nargs="+", help="only runs whose name begins so, base alone besides")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--helpers", action="store_true", help="also as if threads kept their helper threads")
     parser.add_argument("--cpu-time", action="store_true", help="CPU seconds, not wall time: for a busy machine")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="bfloat16", help="of random weights; the demo pair is float32")
@@ -271,6 +278,8 @@ def main() -> None:
     if options.runs:
         wanted = ("base alone", *options.runs)
         lines = [line for line in lines if line.name.startswith(wanted)]
+    if options.helpers:
+        lines += [replace(line, name=f"{line.name}, helpers kept", crowded=True) for line in lines]
     engines = list(dict.fromkeys(line.engine for line in lines))
     # No end of sequence: every run makes exactly as many tokens.
     for engine in engines:

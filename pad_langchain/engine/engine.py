@@ -29,7 +29,7 @@ from pad_langchain.engine.memory import explain_memory, out_of_memory
 from pad_langchain.engine.packed import pack
 from pad_langchain.engine.prompts import Prompts
 from pad_langchain.engine.settings import EngineSettings, split_settings
-from pad_langchain.engine.step import Batch, Choice, Row
+from pad_langchain.engine.step import Batch, Row
 from pad_langchain.engine.stream import Stream
 from pad_langchain.engine.types import EngineStats, FinishReason, Request, TokenEvent
 from pad_langchain.errors import EngineBusyError, EngineClosedError, PadError
@@ -281,7 +281,7 @@ class Engine:
             if isinstance(choice, PadError):
                 row.stream.fail(choice)
                 leaving.append(row)
-            elif self._emit(row, choice):
+            elif row.emit(choice, self._eos, tuple(map(self._admission.candidate, choice.weighed))):
                 finished.append(index)
                 leaving.append(row)
         for index in finished:
@@ -372,33 +372,6 @@ class Engine:
     def _explained(self, error: BaseException) -> BaseException:
         """The error a caller gets for it."""
         return explain_memory(error, self.running, self.settings.max_batch, self.settings.max_batch_tokens)
-
-    def _emit(self, row: Row, choice: Choice) -> bool:
-        """Turn a choice into the row's next event; True when it was the last."""
-        reason: FinishReason | None = None
-        if choice.token_id in self._eos:
-            text, reason = row.text.flush(), "stop"
-        else:
-            text, stopped = row.text.push(choice.token_id)
-            if row.grammar is not None:
-                try:
-                    row.grammar.accept(choice.token_id)
-                except PadError as error:
-                    row.stream.fail(error)
-                    return True
-            if stopped:
-                reason = "stop"
-            elif row.grammar is not None and row.grammar.finished:
-                text, reason = text + row.text.flush(), "stop"
-            elif row.index + 1 >= row.limit:
-                text, reason = text + row.text.flush(), "length"
-        candidates = tuple(map(self._admission.candidate, choice.weighed))
-        event = TokenEvent(
-            row.index, choice.token_id, text, choice.logprob, choice.reward, reason, candidates, choice.skipped
-        )
-        row.tokens.append(choice.token_id)
-        row.stream.put(event)
-        return reason is not None
 
     def _fail_batch(self, error: BaseException) -> None:
         explained = self._explained(error)

@@ -2,7 +2,7 @@
 
 The usual product of two rows costs twice that of one row (it reads the weights twice); with the blocked layout a second
 row is nearly free, which is what base rows and reward rows in one forward need. One row alone is faster with the plain
-weights on one thread, and slower on several.
+weights on one thread, and slower on several where the layer is large.
 """
 
 from __future__ import annotations
@@ -44,10 +44,11 @@ class PackedLinear(nn.Linear):
 
 def _linear(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     """`nn.functional.linear` by the blocked weight, where there is one and it is faster."""
+    if input.numel() == weight.shape[1] and (torch.get_num_threads() == 1 or weight.numel() < LEAST_ALONE):
+        return nn.functional.linear(input, weight, bias)
     version, blocked = _packed.get(weight, (0, None))
-    alone = input.numel() == weight.shape[1] and (torch.get_num_threads() == 1 or weight.numel() < LEAST_ALONE)
     # A weight that was moved or trained since is not the one that was packed.
-    if alone or blocked is None or weight._version != version or (input.dtype, input.device) != (weight.dtype, CPU):
+    if blocked is None or weight._version != version or (input.dtype, input.device) != (weight.dtype, CPU):
         return nn.functional.linear(input, weight, bias)
     made: torch.Tensor = torch.ops.mkldnn._linear_pointwise(input, blocked, bias, "none", [], "")
     return made

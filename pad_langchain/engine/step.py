@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +23,7 @@ from pad_langchain.engine.scoring import (
 )
 from pad_langchain.engine.stream import Stream
 from pad_langchain.engine.text import TextStream
-from pad_langchain.engine.types import Request
+from pad_langchain.engine.types import Candidate, FinishReason, Request, TokenEvent
 from pad_langchain.errors import GuideError, PadError
 
 __all__ = ["Batch", "Choice", "Row", "Weighed"]
@@ -83,6 +83,37 @@ class Row:
             number = torch.rand((), generator=self.generator, dtype=torch.float64)
             self._uniform = (self.index, float(number))
         return self._uniform[1]
+
+    def emit(self, choice: Choice, ends: Collection[int], candidates: tuple[Candidate, ...]) -> bool:
+        """Put the token chosen into the stream, as its next event; True when it was the last.
+
+        Args:
+            ends: token ids that end the answer and are no text.
+            candidates: what the event tells of the others.
+        """
+        reason: FinishReason | None = None
+        if choice.token_id in ends:
+            text, reason = self.text.flush(), "stop"
+        else:
+            text, stopped = self.text.push(choice.token_id)
+            if self.grammar is not None:
+                try:
+                    self.grammar.accept(choice.token_id)
+                except PadError as error:
+                    self.stream.fail(error)
+                    return True
+            if stopped:
+                reason = "stop"
+            elif self.grammar is not None and self.grammar.finished:
+                text, reason = text + self.text.flush(), "stop"
+            elif self.index + 1 >= self.limit:
+                text, reason = text + self.text.flush(), "length"
+        event = TokenEvent(
+            self.index, choice.token_id, text, choice.logprob, choice.reward, reason, candidates, choice.skipped
+        )
+        self.tokens.append(choice.token_id)
+        self.stream.put(event)
+        return reason is not None
 
     @property
     def kv_rows(self) -> int:

@@ -42,6 +42,7 @@ from pad_langchain.reward.scoring import head_rewards, log_probabilities
 from pad_langchain.runtime import model_folder
 from pad_memory.embedding import SentenceEmbedder
 from pad_memory.scoring import Calibration
+from pad_memory.threads import dismiss_helpers
 
 __all__ = ["PersRM", "TokenRewards", "guide_for", "merge_value_head"]
 
@@ -296,10 +297,13 @@ class PersRM:
     ) -> list[np.ndarray]:
         """[P, T] for each pair."""
         if self.head is not None:
-            return self._score_head(pairs, self._gates(self.head, preferences))
-        if isinstance(preferences, np.ndarray) and preferences.dtype.kind == "f":
+            rewards = self._score_head(pairs, self._gates(self.head, preferences))
+        elif isinstance(preferences, np.ndarray) and preferences.dtype.kind == "f":
             raise InvalidRequestError("A text PersRM reads preferences as words, but got embeddings. Pass the texts.")
-        return self._score_text(pairs, [str(preference) for preference in preferences])
+        else:
+            rewards = self._score_text(pairs, [str(preference) for preference in preferences])
+        dismiss_helpers()
+        return rewards
 
     def _gates(self, head: VectorHead, preferences: Sequence[str] | np.ndarray) -> torch.Tensor:
         """Preferences → gates [P, R]."""
