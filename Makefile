@@ -43,10 +43,10 @@ bench: $(STAMP)
 demo-model: export MALLOC_MMAP_THRESHOLD_ := 4294967296
 demo-model: export MALLOC_TRIM_THRESHOLD_ := 17179869184
 demo-model: $(STAMP)
-	$(BIN)/python -m pad_langchain.demo.recipe $(ARGS)
+	$(BIN)/python -m recipes.demo_world.recipe $(ARGS)
 
 demo-report: $(STAMP)
-	$(BIN)/python -m pad_langchain.demo.report $(ARGS)
+	$(BIN)/python -m recipes.demo_world.report $(ARGS)
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks

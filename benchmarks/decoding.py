@@ -30,17 +30,17 @@ from rich.progress import track
 from rich.table import Table
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from pad_langchain.demo import WEIGHTS
-from pad_langchain.engine import engine as engine_module
-from pad_langchain.engine import packed
-from pad_langchain.engine.adapter import Adapter
-from pad_langchain.engine.backbone import Backbone
-from pad_langchain.engine.engine import Engine
-from pad_langchain.engine.guides import Guide, HeadGuide, ModelGuide
-from pad_langchain.engine.loading import load_tokenizer, pick_device, pick_dtype
-from pad_langchain.engine.prompts import SELF_TEMPLATE, Prompts
+from pad_langchain.defaults import WEIGHTS
+from pad_langchain.engine.torch import engine as engine_module
+from pad_langchain.engine.torch.engine import Engine
 from pad_langchain.engine.types import Request, WeightedPreference
-from pad_langchain.reward.head import HeadConfig, VectorHead
+from pad_langchain.models import packed
+from pad_langchain.models.adapter import Adapter
+from pad_langchain.models.backbone import Backbone
+from pad_langchain.models.loading import load_tokenizer, pick_device, pick_dtype
+from pad_langchain.models.prompts import SELF_TEMPLATE, Prompts
+from pad_langchain.persrm.guides.guides import Guide, HeadGuide, ModelGuide
+from pad_langchain.persrm.head import HeadConfig, VectorHead
 from pad_langchain.testing import HashEmbedder
 
 WISHES = ("be concise", "be formal", "no emojis", "use bullet points")

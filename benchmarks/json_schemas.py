@@ -19,10 +19,10 @@ import jsonschema
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from pad_langchain.engine.engine import Engine
+from pad_langchain.chat.tools.schemas import closed
 from pad_langchain.engine.grammar import GrammarCompiler
+from pad_langchain.engine.torch.engine import Engine
 from pad_langchain.engine.types import Request
-from pad_langchain.schemas import closed
 from pad_langchain.testing import tiny_model, tiny_tokenizer
 
 _WORDS = "name city age price tags owner items state x y rate note size color unit day code".split()

@@ -29,10 +29,10 @@ import chromadb  # noqa: F401  imported before the forks
 import numpy as np
 
 from pad_memory import PreferenceMemory, Statement, Values
-from pad_memory.inference import text_key
-from pad_memory.reading import Reading
-from pad_memory.store import row_id
-from pad_memory.values_rules import rules
+from pad_memory.language.reader import Reading
+from pad_memory.profile.posterior import text_key
+from pad_memory.store.shards import row_id
+from pad_memory.values.rules import rules
 
 USERS = 2  # few, so that their shards are saved often
 PATIENCE = 300.0  # seconds until an opening counts as hung

@@ -30,7 +30,7 @@ from memory_users import (
 )
 
 from pad_memory import Choice, PreferenceMemory, Scorer
-from pad_memory.elicitation import Question
+from pad_memory.profile.elicitation import Question
 
 
 def ask(

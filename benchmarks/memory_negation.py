@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pad_memory import CATALOGUE, SentenceEmbedder
-from pad_memory.reading import Reader
+from pad_memory.language.reader import Reader
 
 # Things that are there or not: pole with them, pole without, names of the thing.
 THINGS = {

@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 
 from pad_memory import EmbeddingScorer, SentenceEmbedder
-from pad_memory.affinity import sides
 from pad_memory.embedding import DEFAULT_MODEL, wanted
-from pad_memory.scoring import embed_answers
+from pad_memory.evidence.affinity import sides
+from pad_memory.evidence.scorer import embed_answers
 
 TASTES = {  # in words about the taste and in its voice
     "academy": """research; academic study; scientific evidence; scholars and universities; theory and methodology;

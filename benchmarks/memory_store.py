@@ -23,9 +23,9 @@ from pathlib import Path
 import numpy as np
 
 from pad_memory import PreferenceMemory, Statement, Values
-from pad_memory.inference import Evidence, Recorded
-from pad_memory.reading import Reading
-from pad_memory.store import Row
+from pad_memory.language.reader import Reading
+from pad_memory.profile.posterior import Evidence, Recorded
+from pad_memory.store.shards import Row
 
 ROWS_A_USER = 10
 FORGOTTEN = "the one who leaves"

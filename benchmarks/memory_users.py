@@ -124,8 +124,8 @@ def synthetic_answer(style: Style, rng: random.Random) -> tuple[str, str]:
 
 def demo_answer(style: Style, rng: random.Random) -> tuple[str, str]:
     """An answer of the demo pair's world on a random topic."""
-    from pad_langchain.demo import world
-    from pad_langchain.demo.topics import TOPICS
+    from recipes.demo_world import world
+    from recipes.demo_world.topics import TOPICS
 
     topic = rng.choice(TOPICS)
     return world.question(topic, rng), world.answer(topic, style, rng)
@@ -133,14 +133,14 @@ def demo_answer(style: Style, rng: random.Random) -> tuple[str, str]:
 
 def demo_scorer() -> Scorer:
     """The demo pair's PersRM with the calibration it is shipped with."""
-    from pad_langchain import PersRM, demo
+    from pad_langchain import PersRM
+    from pad_langchain.defaults import WEIGHTS as weights
 
-    weights = Path(demo.__file__).parent / "weights"
     return PersRM.from_pretrained(weights / "persrm", base=weights / "base")
 
 
 def main() -> None:
-    from pad_langchain.demo.wordings import REWORDED
+    from recipes.demo_world.wordings import REWORDED
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scorer", choices=["demo", "synthetic"], default="demo")

@@ -4,7 +4,7 @@
     python benchmarks/memory_values.py --verbose      and every mistake
     python benchmarks/memory_values.py --data FOLDER  and PrefEval's preferences, all innocent (prefeval_dev.jsonl)
 
-The classifier (benchmarks/values_training.py) did not learn from the test lists, but its members were picked on the
+The classifier (recipes/values_classifier) did not learn from the test lists, but its members were picked on the
 first two and its threshold on the first three, and some rules were narrowed for innocents of the last two: what is
 printed is no blind result. The fourth was judged blind once: .937 caught, .047 false alarms.
 """
@@ -16,7 +16,7 @@ import json
 from pathlib import Path
 
 from pad_memory import CATALOGUE, SentenceEmbedder
-from pad_memory.values import Guard, Values
+from pad_memory.values.policy import Guard, Values
 
 DATA = Path(__file__).parent.parent / "tests" / "unit" / "data"
 

@@ -19,12 +19,12 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from pad_langchain.reward.config import HeadSettings, Source, TrainConfig
-from pad_langchain.reward.encoding import EncodedPair
-from pad_langchain.reward.features import Features
-from pad_langchain.reward.head import HeadConfig, VectorHead
-from pad_langchain.reward.layouts import Pair
-from pad_langchain.reward.train_head import OPPOSITES, SAME, fit
+from pad_langchain.persrm.head import HeadConfig, VectorHead
+from pad_langchain.training.config import HeadSettings, Source, TrainConfig
+from pad_langchain.training.encoding import EncodedPair
+from pad_langchain.training.features import Features
+from pad_langchain.training.head import OPPOSITES, SAME, fit
+from pad_langchain.training.layouts import Pair
 
 PAIRS, TOKENS, HIDDEN, VOCABULARY, CANDIDATES = 2000, 200, 1024, 150_000, 32
 

@@ -21,12 +21,12 @@ import torch
 from persrm_training import train_text
 from rich.console import Console
 
-from pad_langchain.demo import world
-from pad_langchain.demo.pairs import TEST_TOPICS, draw_pair
-from pad_langchain.reward.config import from_dict, load_yaml
-from pad_langchain.reward.data import Pair, write_pairs
-from pad_langchain.reward.evaluate import EvaluateConfig, evaluate
+from pad_langchain.evaluation.run import EvaluateConfig, evaluate
+from pad_langchain.training.config import from_dict, load_yaml
+from pad_langchain.training.data import Pair, write_pairs
 from pad_memory.catalogue import find
+from recipes.demo_world import world
+from recipes.demo_world.pairs import TEST_TOPICS, draw_pair
 
 FOLDER = Path(os.path.relpath(Path(__file__).parent / "demo_report"))
 PROMPTS, PAIRS_A_POLE = 200, 6

@@ -22,13 +22,13 @@ from rich.console import Console
 from rich.table import Table
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from pad_langchain.demo import WEIGHTS
-from pad_langchain.engine.backbone import Backbone
-from pad_langchain.engine.loading import load_causal_lm
-from pad_langchain.engine.prompts import PERSRM_TEMPLATE
-from pad_langchain.reward.files import TextConfig
-from pad_langchain.reward.head import HeadConfig, VectorHead
-from pad_langchain.reward.persrm import PersRM
+from pad_langchain.defaults import WEIGHTS
+from pad_langchain.models.backbone import Backbone
+from pad_langchain.models.loading import load_causal_lm
+from pad_langchain.models.prompts import PERSRM_TEMPLATE
+from pad_langchain.persrm.files import TextConfig
+from pad_langchain.persrm.head import HeadConfig, VectorHead
+from pad_langchain.persrm.persrm import PersRM
 from pad_memory.catalogue import CATALOGUE
 from pad_memory.embedding import SentenceEmbedder
 

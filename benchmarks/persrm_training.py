@@ -30,20 +30,21 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.table import Table
 
-from pad_langchain.demo import WEIGHTS, world
-from pad_langchain.demo.pairs import TEST_TOPICS, TRAIN_TOPICS
-from pad_langchain.demo.topics import Topic
-from pad_langchain.engine.backbone import Backbone
-from pad_langchain.engine.loading import load_causal_lm
-from pad_langchain.reward.accuracy import margins
-from pad_langchain.reward.config import HeadSettings, LoraSettings, Source, StageSettings, TrainConfig
-from pad_langchain.reward.data import Pair, write_pairs
-from pad_langchain.reward.persrm import PersRM
-from pad_langchain.reward.statistics import interval
-from pad_langchain.reward.train import train
-from pad_langchain.reward.train_head import train_head
+from pad_langchain.defaults import WEIGHTS
+from pad_langchain.evaluation.accuracy import margins
+from pad_langchain.evaluation.statistics import interval
+from pad_langchain.models.backbone import Backbone
+from pad_langchain.models.loading import load_causal_lm
+from pad_langchain.persrm.persrm import PersRM
+from pad_langchain.training.config import HeadSettings, LoraSettings, Source, StageSettings, TrainConfig
+from pad_langchain.training.data import Pair, write_pairs
+from pad_langchain.training.head import train_head
+from pad_langchain.training.run import train
 from pad_memory.catalogue import CATALOGUE
 from pad_memory.embedding import SentenceEmbedder
+from recipes.demo_world import world
+from recipes.demo_world.pairs import TEST_TOPICS, TRAIN_TOPICS
+from recipes.demo_world.topics import Topic
 
 TEMPLATE = "{text} {preference}."  # short, and what comes before the wish is shared when many are scored
 TEST_PAIRS = 200

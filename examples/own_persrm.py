@@ -17,11 +17,11 @@ import tempfile
 from pathlib import Path
 
 from pad_langchain import ChatPAD
-from pad_langchain.demo.pairs import DEV_TOPICS, draw_pair
-from pad_langchain.reward.config import HeadSettings, StageSettings, TrainConfig
-from pad_langchain.reward.data import read_pairs, write_pairs
-from pad_langchain.reward.train import train
+from pad_langchain.training.config import HeadSettings, StageSettings, TrainConfig
+from pad_langchain.training.data import read_pairs, write_pairs
+from pad_langchain.training.run import train
 from pad_memory import Choice, PreferenceMemory, Statement
+from recipes.demo_world.pairs import DEV_TOPICS, draw_pair
 
 WISHES = {
     "ada": ("be concise and brief", {"length": 0}),

@@ -23,12 +23,12 @@ from pad_langchain.errors import (
 )
 
 if TYPE_CHECKING:
-    from pad_langchain.chat_model import ChatPAD
-    from pad_langchain.engine.model import PADForCausalLM
+    from pad_langchain.hf.model import PADForCausalLM
+    from pad_langchain.langchain.chat_model import ChatPAD
+    from pad_langchain.langchain.middleware import PreferenceMiddleware as PreferenceMiddleware
+    from pad_langchain.langchain.store import PreferenceStore as PreferenceStore
     from pad_langchain.llama_index import PADLLM as PADLLM
-    from pad_langchain.middleware import PreferenceMiddleware as PreferenceMiddleware
-    from pad_langchain.reward.persrm import PersRM
-    from pad_langchain.store import PreferenceStore as PreferenceStore
+    from pad_langchain.persrm.persrm import PersRM
 
 # PADLLM, PreferenceMiddleware and PreferenceStore need an extra, so `import *` leaves them out.
 __all__ = [
@@ -51,12 +51,12 @@ __version__ = "0.1.0"
 
 # LangChain and torch take seconds to import: they come with the first use of a name, not with the package.
 _LAZY = {
-    "ChatPAD": "pad_langchain.chat_model",
-    "PADForCausalLM": "pad_langchain.engine.model",
+    "ChatPAD": "pad_langchain.langchain.chat_model",
+    "PADForCausalLM": "pad_langchain.hf.model",
     "PADLLM": "pad_langchain.llama_index",
-    "PersRM": "pad_langchain.reward.persrm",
-    "PreferenceMiddleware": "pad_langchain.middleware",
-    "PreferenceStore": "pad_langchain.store",
+    "PersRM": "pad_langchain.persrm.persrm",
+    "PreferenceMiddleware": "pad_langchain.langchain.middleware",
+    "PreferenceStore": "pad_langchain.langchain.store",
 }
 
 

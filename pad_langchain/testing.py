@@ -23,8 +23,8 @@ import numpy as np
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-    from pad_langchain.engine.guides import HeadGuide
-    from pad_langchain.reward.head import VectorHead
+    from pad_langchain.persrm.guides.guides import HeadGuide
+    from pad_langchain.persrm.head import VectorHead
 
 __all__ = ["HashEmbedder", "TinyPair", "tiny_head", "tiny_model", "tiny_pair", "tiny_tokenizer"]
 
@@ -64,7 +64,7 @@ class TinyPair:
 
     def guide(self) -> HeadGuide:
         """The head as a guide, ready for `Engine(model, tokenizer, guide)`."""
-        from pad_langchain.engine.guides import HeadGuide
+        from pad_langchain.persrm.guides.guides import HeadGuide
 
         return HeadGuide(self.head, self.embedder)
 
@@ -160,7 +160,7 @@ def tiny_head(model: LlamaForCausalLM, seed: int = 0, *, embedder: HashEmbedder 
     """A PersRM head with random, non-zero weights for `model`, strong enough that a preference changes the text."""
     import torch
 
-    from pad_langchain.reward.head import HeadConfig, VectorHead
+    from pad_langchain.persrm.head import HeadConfig, VectorHead
 
     embedder = embedder or HashEmbedder()
     config = HeadConfig(

@@ -8,19 +8,19 @@ with PreferenceMemory("./memory") as memory:
 """
 
 from pad_memory.catalogue import CATALOGUE, Dimension, Pole
-from pad_memory.elicitation import Question
+from pad_memory.condition.select import Condition
 from pad_memory.embedding import Embedder, SentenceEmbedder
 from pad_memory.errors import PadMemoryError
 from pad_memory.events import Choice, Critique, Edit, Feedback, Rating, Retraction, Statement, Thumb
-from pad_memory.inference import Profile
-from pad_memory.langsmith import from_langsmith
+from pad_memory.evidence.scorer import Calibration, EmbeddingScorer, Scorer
 from pad_memory.memory import PreferenceMemory
-from pad_memory.population import Population
-from pad_memory.preference import Preference
-from pad_memory.responses import ResponseLog
-from pad_memory.scoring import Calibration, EmbeddingScorer, Scorer
-from pad_memory.selection import Condition
-from pad_memory.values import Values
+from pad_memory.profile.elicitation import Question
+from pad_memory.profile.population import Population
+from pad_memory.profile.posterior import Profile
+from pad_memory.profile.preference import Preference
+from pad_memory.sources.langsmith import from_langsmith
+from pad_memory.sources.responses import ResponseLog
+from pad_memory.values.policy import Values
 
 __all__ = [
     "CATALOGUE",

@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pad_memory.elicitation import Question
+from pad_memory.condition.select import Condition
 from pad_memory.events import Feedback
-from pad_memory.inference import Profile
-from pad_memory.preference import Preference
-from pad_memory.selection import Condition
-from pad_memory.store import RepairReport
+from pad_memory.profile.elicitation import Question
+from pad_memory.profile.posterior import Profile
+from pad_memory.profile.preference import Preference
+from pad_memory.store.shards import RepairReport
 
 if TYPE_CHECKING:
     from pad_memory.memory import PreferenceMemory

@@ -14,8 +14,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from pad_memory.errors import EmbedderError
-from pad_memory.negation import turned_away
-from pad_memory.threads import dismiss_helpers
+from pad_memory.language.polarity import turned_away
+from pad_memory.openmp import dismiss_helpers
 
 __all__ = ["DEFAULT_MODEL", "Embedder", "SentenceEmbedder", "core", "embed", "embed_wishes", "load_model", "wanted"]
 

@@ -14,27 +14,27 @@ from typing import Any
 
 from pad_memory.aio import AsyncMemory
 from pad_memory.catalogue import CATALOGUE, Dimension
-from pad_memory.conditioning import condition_of, found
-from pad_memory.elicitation import Question, questions
+from pad_memory.condition.condition import condition_of, found
+from pad_memory.condition.select import Condition
 from pad_memory.embedding import Embedder, SentenceEmbedder
 from pad_memory.errors import InvalidEventError, StoreClosedError, StoreError
 from pad_memory.events import Feedback, Retraction, check_text
-from pad_memory.forgetting import rows_of_event
-from pad_memory.inference import HALF_LIFE, Evidence, Profile, Recorded, fold
-from pad_memory.listening import Listener
-from pad_memory.pairs import pairs_of
-from pad_memory.population import Population
-from pad_memory.preference import Preference
-from pad_memory.reading import Reader, ReadsWishes
-from pad_memory.records import Ledger, State, owner_of
-from pad_memory.responses import ResponseLog
-from pad_memory.scopes import Relevance
-from pad_memory.scoring import Scorer
-from pad_memory.selection import Condition
-from pad_memory.stated import retracted, standing
-from pad_memory.store import RepairReport, Store
-from pad_memory.transfer import export_user, import_user
-from pad_memory.values import Guard, Values
+from pad_memory.evidence.compute import Listener
+from pad_memory.evidence.scorer import Scorer
+from pad_memory.language.reader import Reader, ReadsWishes
+from pad_memory.language.scopes import Relevance
+from pad_memory.profile.elicitation import Question, questions
+from pad_memory.profile.population import Population
+from pad_memory.profile.posterior import HALF_LIFE, Evidence, Profile, Recorded, fold
+from pad_memory.profile.preference import Preference
+from pad_memory.profile.wishes import retracted, standing
+from pad_memory.sources.responses import ResponseLog
+from pad_memory.store.forgetting import rows_of_event
+from pad_memory.store.ledger import Ledger, State, owner_of
+from pad_memory.store.shards import RepairReport, Store
+from pad_memory.store.training_pairs import pairs_of
+from pad_memory.store.transfer import export_user, import_user
+from pad_memory.values.policy import Guard, Values
 
 __all__ = ["PreferenceMemory"]
 

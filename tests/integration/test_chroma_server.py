@@ -17,9 +17,10 @@ import pytest
 from chromadb.errors import InternalError
 from typer.testing import CliRunner
 
-from pad_langchain.cli import app
-from pad_memory import PreferenceMemory, Statement, chroma
+from pad_langchain.cli.main import app
+from pad_memory import PreferenceMemory, Statement
 from pad_memory.errors import StoreError
+from pad_memory.store import chroma
 
 UNIT = Path(__file__).parents[1] / "unit"
 sys.path.insert(0, str(UNIT))
@@ -29,7 +30,8 @@ WRITER = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from memory_fakes import WordEmbedder
-from pad_memory import PreferenceMemory, Statement, chroma
+from pad_memory import PreferenceMemory, Statement
+from pad_memory.store import chroma
 with PreferenceMemory(url=sys.argv[2], embedder=WordEmbedder()) as memory:
     for number in range(15):
         memory.record("ada", Statement(f"mention {sys.argv[3]} {number}", id=f"{sys.argv[3]} {number}"))

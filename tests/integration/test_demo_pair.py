@@ -7,12 +7,13 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from pad_langchain import ChatPAD
-from pad_langchain.demo import WEIGHTS, evaluation, judges, world
-from pad_langchain.demo.topics import TOPICS
-from pad_langchain.engine.engine import Engine
+from pad_langchain.defaults import WEIGHTS
+from pad_langchain.engine.torch.engine import Engine
 from pad_langchain.engine.types import Request
 from pad_memory import PreferenceMemory, Statement, Thumb
 from pad_memory.embedding import SentenceEmbedder
+from recipes.demo_world import evaluation, judges, world
+from recipes.demo_world.topics import TOPICS
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pad_langchain.demo.judges import satisfied
 from pad_langchain.testing import tiny_pair
+from recipes.demo_world.judges import satisfied
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

@@ -17,7 +17,7 @@ import pad_langchain
 from pad_langchain import ChatPAD
 from pad_langchain.testing import HashEmbedder, tiny_model, tiny_pair
 
-DEMO_WEIGHTS = Path(pad_langchain.__file__).parent / "demo" / "weights"
+DEMO_WEIGHTS = Path(pad_langchain.__file__).parent / "defaults" / "pad_demo"
 DEMO_FILES = (DEMO_WEIGHTS / "base" / "model.safetensors", DEMO_WEIGHTS / "persrm" / "persrm_head.json")
 
 # One call a turn, written as bare JSON with "parameters", tool results under a role of their own.

@@ -15,12 +15,12 @@ from naive_reference import NaiveText, naive_decode
 from safetensors.torch import load_file, save_file
 
 from pad_langchain import ChatPAD
-from pad_langchain.engine.adapter import Adapter
-from pad_langchain.engine.backbone import Backbone, Rows
-from pad_langchain.engine.engine import Engine
+from pad_langchain.engine.torch.engine import Engine
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import IncompatibleModelError, InvalidRequestError, ModelLoadError
-from pad_langchain.reward.persrm import PersRM
+from pad_langchain.models.adapter import Adapter
+from pad_langchain.models.backbone import Backbone, Rows
+from pad_langchain.persrm.persrm import PersRM
 from pad_langchain.testing import TinyPair, tiny_model, tiny_pair
 
 peft = pytest.importorskip("peft", reason="needs the extra [train]")

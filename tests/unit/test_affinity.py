@@ -7,8 +7,8 @@ import pytest
 from memory_fakes import WordEmbedder
 
 from pad_memory import PreferenceMemory, SentenceEmbedder, Statement
-from pad_memory.affinity import WEIGHTS, bent, sides
-from pad_memory.scoring import EmbeddingScorer, embed_answers
+from pad_memory.evidence.affinity import WEIGHTS, bent, sides
+from pad_memory.evidence.scorer import EmbeddingScorer, embed_answers
 
 
 @pytest.fixture(scope="module")

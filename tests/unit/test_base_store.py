@@ -15,7 +15,7 @@ from langgraph.store.base import GetOp, Item, ListNamespacesOp, MatchCondition, 
 from memory_fakes import WordEmbedder
 
 from pad_langchain import InvalidRequestError
-from pad_langchain.store import PreferenceStore
+from pad_langchain.langchain.store import PreferenceStore
 from pad_memory import PreferenceMemory, Statement
 from pad_memory.errors import InvalidEventError, InvalidUserError
 

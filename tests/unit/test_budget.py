@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import torch
 
-from pad_langchain.engine.backbone import Backbone
-from pad_langchain.engine.engine import Engine
-from pad_langchain.engine.guides import ModelGuide
-from pad_langchain.engine.prompts import Prompts
+from pad_langchain.engine.torch.engine import Engine
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import EngineMemoryError, InvalidRequestError
+from pad_langchain.models.backbone import Backbone
+from pad_langchain.models.prompts import Prompts
+from pad_langchain.persrm.guides.guides import ModelGuide
 from pad_langchain.testing import TinyPair, tiny_model, tiny_pair
 
 

@@ -8,10 +8,10 @@ import re
 
 import pytest
 
-from pad_langchain.demo import vocabulary as vocabulary_module
-from pad_langchain.demo.vocabulary import KINDS, Words, framed, vocabulary
-from pad_langchain.demo.wordings import CARRIERS, HELD_OUT_CARRIERS, NEW_KEYWORDS, REWORDED
 from pad_memory.catalogue import CATALOGUE, Dimension, Pole, find
+from recipes.demo_world import vocabulary as vocabulary_module
+from recipes.demo_world.vocabulary import KINDS, Words, framed, vocabulary
+from recipes.demo_world.wordings import CARRIERS, HELD_OUT_CARRIERS, NEW_KEYWORDS, REWORDED
 
 KEYS = [f"{dimension.name}:{pole.name}" for dimension in CATALOGUE for pole in dimension.poles]
 

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from together import together
 
 from pad_langchain import ChatPAD, ContextLengthError, IncompatibleModelError, InvalidRequestError, ModelLoadError
-from pad_langchain.runtime import shared_engine
+from pad_langchain.chat.engines import shared_engine
 from pad_langchain.testing import HashEmbedder, tiny_pair
 from pad_memory import PreferenceMemory, Statement
 

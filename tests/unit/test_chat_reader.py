@@ -8,7 +8,7 @@ import pytest
 from langchain_core.runnables import RunnableLambda
 from memory_fakes import WordEmbedder
 
-from pad_langchain.chat_reader import ChatReader
+from pad_langchain.langchain.reader import ChatReader
 from pad_memory import PreferenceMemory, Statement
 
 

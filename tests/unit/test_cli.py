@@ -12,9 +12,9 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from pad_langchain import ChatPAD, InvalidRequestError
-from pad_langchain.cli import app
-from pad_langchain.cli_chat import ChatSession
-from pad_langchain.cli_chat import _printable as printable
+from pad_langchain.cli.chat import ChatSession
+from pad_langchain.cli.chat import _printable as printable
+from pad_langchain.cli.main import app
 from pad_langchain.testing import HashEmbedder, tiny_head, tiny_pair
 from pad_memory import Choice, Critique, Edit, PreferenceMemory, Rating, Statement, Thumb
 
@@ -213,7 +213,7 @@ def test_echo_makes_a_transcript(talk):
 
 def command(*arguments, stdin="", memory):
     return subprocess.run(
-        [sys.executable, "-c", "from pad_langchain.cli import app; app()", *arguments, "--memory", str(memory)],
+        [sys.executable, "-c", "from pad_langchain.cli.main import app; app()", *arguments, "--memory", str(memory)],
         input=stdin,
         capture_output=True,
         text=True,

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from pad_langchain.cli import app
-from pad_langchain.cli_memory import _draw, _save, over_time
+from pad_langchain.cli.main import app
+from pad_langchain.cli.memory import _draw, _save, over_time
 from pad_langchain.testing import HashEmbedder
 from pad_memory import PreferenceMemory, Statement
 
@@ -135,7 +135,7 @@ def test_plot_without_matplotlib_says_how_to_install_it(
 
 
 def test_plot_takes_a_share_of_many_moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pad_langchain.cli_memory.MOMENTS", 3)
+    monkeypatch.setattr("pad_langchain.cli.memory.MOMENTS", 3)
     with PreferenceMemory(tmp_path, embedder=MiniLM()) as memory:
         for number in range(7):
             memory.record("ada", Statement(f"mention animal {number}", time=START + number * DAY))

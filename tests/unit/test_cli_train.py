@@ -11,10 +11,10 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from pad_langchain.cli import app
-from pad_langchain.reward.config import TrainConfig, from_dict
-from pad_langchain.reward.evaluate_config import EvaluateConfig
+from pad_langchain.cli.main import app
+from pad_langchain.evaluation.config import EvaluateConfig
 from pad_langchain.testing import tiny_pair
+from pad_langchain.training.config import TrainConfig, from_dict
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
 DOCS = Path(__file__).parents[2] / "docs" / "training.md"

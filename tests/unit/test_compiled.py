@@ -14,14 +14,14 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 
-from pad_langchain.engine import compiled
-from pad_langchain.engine.adapter import Adapter
-from pad_langchain.engine.backbone import Backbone
-from pad_langchain.engine.engine import Engine
-from pad_langchain.engine.guides import ModelGuide
-from pad_langchain.engine.prompts import Prompts
+from pad_langchain.engine.torch.engine import Engine
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import EngineBusyError, IncompatibleModelError
+from pad_langchain.models import compiled
+from pad_langchain.models.adapter import Adapter
+from pad_langchain.models.backbone import Backbone
+from pad_langchain.models.prompts import Prompts
+from pad_langchain.persrm.guides.guides import ModelGuide
 from pad_langchain.testing import TinyPair, tiny_model, tiny_pair
 
 

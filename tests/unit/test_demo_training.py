@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from pad_langchain.demo import base, head, pairs, tokenizer
-from pad_langchain.demo.muon import Float32Muon
-from pad_langchain.demo.topics import TOPICS
 from pad_langchain.testing import HashEmbedder
+from recipes.demo_world import base, head, pairs, tokenizer
+from recipes.demo_world.muon import Float32Muon
+from recipes.demo_world.topics import TOPICS
 
 RECIPE = base.BaseRecipe(
     hidden_size=32,

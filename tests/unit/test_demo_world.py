@@ -6,10 +6,10 @@ import random
 import jsonschema
 import pytest
 
-from pad_langchain.demo import documents, judges, pairs, record_documents, tokenizer, tool_documents, world
-from pad_langchain.demo.topics import TOPICS
-from pad_langchain.demo.unknowns import HELD_OUT_UNKNOWNS, UNKNOWNS
 from pad_memory.catalogue import CATALOGUE
+from recipes.demo_world import documents, judges, pairs, record_documents, tokenizer, tool_documents, world
+from recipes.demo_world.topics import TOPICS
+from recipes.demo_world.unknowns import HELD_OUT_UNKNOWNS, UNKNOWNS
 
 
 @pytest.fixture(scope="module")

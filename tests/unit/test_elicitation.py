@@ -12,7 +12,7 @@ from memory_fakes import PoleScorer, WordEmbedder
 from pad_memory import CATALOGUE, PreferenceMemory, Statement
 from pad_memory.errors import InvalidEventError
 from pad_memory.events import Feedback
-from pad_memory.inference import answer_chances
+from pad_memory.profile.posterior import answer_chances
 
 KEYS = {pole.text: f"{dimension.name}:{pole.name}" for dimension in CATALOGUE for pole in dimension.poles}
 

@@ -9,7 +9,7 @@ from memory_fakes import WordEmbedder
 from pad_memory import Choice, PreferenceMemory
 from pad_memory.catalogue import Dimension, Pole
 from pad_memory.errors import ScorerError
-from pad_memory.scoring import EmbeddingScorer
+from pad_memory.evidence.scorer import EmbeddingScorer
 
 TASTE = Dimension(
     "taste", (Pole("sea", "ships and sails", ("harbour and waves",)), Pole("hill", "rocks and peaks", ()))

@@ -16,11 +16,8 @@ import pytest
 import torch
 from naive_reference import NaiveHead, NaiveText, naive_decode
 
-from pad_langchain.engine import engine as engine_module
-from pad_langchain.engine.backbone import Backbone
-from pad_langchain.engine.engine import Engine
-from pad_langchain.engine.guides import ModelGuide
-from pad_langchain.engine.prompts import Prompts
+from pad_langchain.engine.torch import engine as engine_module
+from pad_langchain.engine.torch.engine import Engine
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import (
     ContextLengthError,
@@ -30,6 +27,9 @@ from pad_langchain.errors import (
     GuideError,
     InvalidRequestError,
 )
+from pad_langchain.models.backbone import Backbone
+from pad_langchain.models.prompts import Prompts
+from pad_langchain.persrm.guides.guides import ModelGuide
 from pad_langchain.testing import TinyPair, tiny_model, tiny_pair
 
 CONDITIONS = (
@@ -384,7 +384,7 @@ def test_closing_ends_what_is_in_flight(pair: TinyPair) -> None:
 def test_a_program_may_end_without_closing() -> None:
     """A request in flight and an idle engine both let the interpreter exit cleanly."""
     program = (
-        "from pad_langchain.testing import tiny_pair; from pad_langchain.engine.engine import Engine\n"
+        "from pad_langchain.testing import tiny_pair; from pad_langchain.engine.torch.engine import Engine\n"
         "from pad_langchain.engine.types import Request\n"
         "pair = tiny_pair()\n"
         "idle, busy = (Engine(pair.model, pair.tokenizer) for _ in range(2))\n"

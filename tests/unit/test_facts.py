@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pad_langchain.demo import facts
+from recipes.demo_world import facts
 
 DOMAINS = {name: getattr(facts, name) for name in facts.__all__ if name.isupper()}
 COLUMNS = {

@@ -13,11 +13,11 @@ from langchain_core.utils.json import parse_partial_json
 from tokenizers import AddedToken
 
 from pad_langchain import ChatPAD, InvalidRequestError
-from pad_langchain.constraints import constrain
-from pad_langchain.engine.engine import Engine
-from pad_langchain.messages import to_chat_dicts
+from pad_langchain.chat.messages import to_chat_dicts
+from pad_langchain.chat.tools.constraint import constrain
+from pad_langchain.chat.tools.tool_format import tool_format
+from pad_langchain.engine.torch.engine import Engine
 from pad_langchain.testing import HashEmbedder, tiny_model, tiny_tokenizer
-from pad_langchain.tool_calls import tool_format
 from pad_memory import PreferenceMemory
 
 TOKENS = {

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from pad_langchain.engine.engine import Engine
 from pad_langchain.engine.grammar import GrammarCompiler
+from pad_langchain.engine.torch.engine import Engine
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import InvalidRequestError
 from pad_langchain.testing import TinyPair, tiny_pair

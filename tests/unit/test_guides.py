@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from pad_langchain.engine.backbone import Backbone, Rows
-from pad_langchain.engine.engine import Engine
-from pad_langchain.engine.guides import HeadGuide, ModelGuide
-from pad_langchain.engine.prompts import SELF_TEMPLATE, Prompts, with_preference
+from pad_langchain.engine.torch.engine import Engine
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import IncompatibleModelError, InvalidRequestError, ModelLoadError
+from pad_langchain.models.backbone import Backbone, Rows
+from pad_langchain.models.prompts import SELF_TEMPLATE, Prompts, with_preference
+from pad_langchain.persrm.guides.guides import HeadGuide, ModelGuide
 from pad_langchain.testing import HashEmbedder, TinyPair, tiny_head, tiny_model, tiny_pair, tiny_tokenizer
 
 MESSAGES = [{"role": "user", "content": "explain entropy"}]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
@@ -12,7 +12,7 @@ from memory_fakes import PoleScorer, WordEmbedder
 
 from pad_memory import Critique, Edit, PreferenceMemory, Rating, Thumb
 from pad_memory.errors import InvalidEventError
-from pad_memory.langsmith import from_langsmith
+from pad_memory.sources.langsmith import from_langsmith
 
 TEXTS = {"prompt": "q", "response": "a"}
 
@@ -75,7 +75,7 @@ def test_provenance_and_idempotency():
     thumb, edit = from_langsmith(feedback, **TEXTS)
     assert thumb.id == f"langsmith:{UUID(int=7)}:thumb"
     assert edit.id == f"langsmith:{UUID(int=7)}:edit"
-    assert thumb.time == datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc).timestamp()
+    assert thumb.time == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC).timestamp()
     assert thumb.metadata["run_id"] == str(UUID(int=8))
     with PreferenceMemory(embedder=WordEmbedder(), scorer=PoleScorer()) as memory:
         for _ in range(2):
@@ -105,7 +105,7 @@ def test_what_langsmith_itself_exports():
     )
     (event,) = from_langsmith(exported.model_dump(), **TEXTS)
     assert plain(event) == (Thumb, True)
-    assert event.time == datetime(2026, 1, 1, tzinfo=timezone.utc).timestamp()
+    assert event.time == datetime(2026, 1, 1, tzinfo=UTC).timestamp()
 
 
 def test_a_model_judges_verdict_is_not_the_users():

@@ -13,14 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from naive_reference import NaiveText, naive_decode
 
-from pad_langchain.engine.backbone import Backbone
-from pad_langchain.engine.engine import Engine
-from pad_langchain.engine.guides import ModelGuide
-from pad_langchain.engine.prompts import Prompts
-from pad_langchain.engine.scoring import clip_rewards, guided_scores, settled
+from pad_langchain.arithmetic.scoring import clip_rewards, guided_scores, settled
 from pad_langchain.engine.stream import Completion
+from pad_langchain.engine.torch.engine import Engine
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import InvalidRequestError
+from pad_langchain.models.backbone import Backbone
+from pad_langchain.models.prompts import Prompts
+from pad_langchain.persrm.guides.guides import ModelGuide
 from pad_langchain.testing import TinyPair, tiny_model, tiny_pair
 
 logits = st.lists(st.floats(-8, 8, width=32), min_size=4, max_size=4)

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from together import together
 
 from pad_langchain import PADLLM, ChatPAD, InvalidRequestError
-from pad_langchain.runtime import shared_engine
+from pad_langchain.chat.engines import shared_engine
 from pad_langchain.testing import HashEmbedder
 from pad_memory import PreferenceMemory, Statement
 

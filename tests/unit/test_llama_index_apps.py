@@ -14,8 +14,8 @@ from llama_index_parts import ADD, QUESTION, WEATHER, WISHES, pair_settings
 from pydantic import Field
 
 from pad_langchain import PADLLM
+from pad_langchain.chat.engines import shared_engine
 from pad_langchain.llama_index import PADEmbedding
-from pad_langchain.runtime import shared_engine
 from pad_langchain.testing import HashEmbedder
 from pad_memory import PreferenceMemory, Statement
 

@@ -16,7 +16,7 @@ from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.tools import FunctionTool
 
 from pad_langchain import InvalidRequestError
-from pad_langchain.llama_index_messages import arguments, to_langchain, to_response, to_schema
+from pad_langchain.llama_index.messages import arguments, to_langchain, to_response, to_schema
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 OBJECTS = st.dictionaries(

@@ -11,10 +11,10 @@ import torch
 import transformers
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-from pad_langchain.engine import loading
-from pad_langchain.engine.engine import Engine
+from pad_langchain.engine.torch.engine import Engine
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import InvalidRequestError, MissingDependencyError, ModelLoadError
+from pad_langchain.models import loading
 from pad_langchain.testing import TinyPair, tiny_pair
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pad_memory import CATALOGUE, SentenceEmbedder
-from pad_memory.reading import Reader, polarity
+from pad_memory.language.reader import Reader, polarity
 
 POLES = {pole.name: f"{dimension.name}:{pole.name}" for dimension in CATALOGUE for pole in dimension.poles}
 WISHES = """

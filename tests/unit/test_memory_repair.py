@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 from memory_fakes import WordEmbedder
 
-from pad_memory import Choice, Edit, PreferenceMemory, Statement, files, store
+from pad_memory import Choice, Edit, PreferenceMemory, Statement
 from pad_memory.embedding import embed
 from pad_memory.errors import InvalidEventError, StoreError, StoreVersionError
+from pad_memory.store import index_files as files
+from pad_memory.store import shards as store
 
 
 def opened(path: Path | None, **options) -> PreferenceMemory:  # type: ignore[no-untyped-def]

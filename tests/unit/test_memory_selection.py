@@ -10,13 +10,13 @@ import pytest
 from memory_fakes import PoleScorer, WordEmbedder
 
 from pad_memory import CATALOGUE, Choice, Feedback, Preference, PreferenceMemory, Retraction, Statement, Thumb
+from pad_memory.condition.select import Request, count_tokens, select
 from pad_memory.embedding import embed
 from pad_memory.errors import InvalidEventError
-from pad_memory.inference import Evidence, Recorded, fold, infer
-from pad_memory.population import Population
-from pad_memory.reading import KEPT, Reader
-from pad_memory.selection import Request, count_tokens, select
-from pad_memory.stated import standing
+from pad_memory.language.reader import KEPT, Reader
+from pad_memory.profile.population import Population
+from pad_memory.profile.posterior import Evidence, Recorded, fold, infer
+from pad_memory.profile.wishes import standing
 
 DAY = 86_400.0
 

@@ -16,7 +16,7 @@ from langgraph.graph import START, MessagesState, StateGraph
 from pydantic import BaseModel
 
 from pad_langchain import ChatPAD, InvalidRequestError
-from pad_langchain.middleware import PreferenceMiddleware
+from pad_langchain.langchain.middleware import PreferenceMiddleware
 from pad_langchain.testing import HashEmbedder, tiny_pair
 from pad_memory import PreferenceMemory, Statement
 

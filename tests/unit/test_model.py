@@ -25,11 +25,11 @@ from transformers import (
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 import pad_langchain
-from pad_langchain.engine.engine import Engine
-from pad_langchain.engine.model import PADConfig, PADForCausalLM
+from pad_langchain.engine.torch.engine import Engine
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import GuideError, IncompatibleModelError, InvalidRequestError
-from pad_langchain.reward.persrm import PersRM
+from pad_langchain.hf.model import PADConfig, PADForCausalLM
+from pad_langchain.persrm.persrm import PersRM
 from pad_langchain.testing import TinyPair, tiny_model, tiny_pair, tiny_tokenizer
 
 USERS = ("why is the sky blue?", "hi", "explain entropy to me, please, and then make tea", "who are you?")

@@ -10,8 +10,8 @@ from types import ModuleType
 import pytest
 
 from pad_memory import CATALOGUE, SentenceEmbedder
-from pad_memory.negation import polarity, taken_back
-from pad_memory.reading import Reader
+from pad_memory.language.polarity import polarity, taken_back
+from pad_memory.language.reader import Reader
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "memory_negation.py"
 

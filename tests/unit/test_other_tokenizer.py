@@ -15,16 +15,16 @@ from hypothesis import strategies as st
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, AutoTokenizer, MistralConfig, MistralForCausalLM, PreTrainedTokenizerFast
 
-from pad_langchain.engine.backbone import Backbone
-from pad_langchain.engine.byte_vocabulary import ByteVocabulary
-from pad_langchain.engine.engine import Engine
-from pad_langchain.engine.guides import ModelGuide, Plan
-from pad_langchain.engine.other_tokenizer import OtherTokenizerGuide, fitting_guide
-from pad_langchain.engine.prompts import Prompts
-from pad_langchain.engine.slots import SlotRows
+from pad_langchain.engine.torch.engine import Engine
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import GuideError, IncompatibleModelError
-from pad_langchain.reward.persrm import PersRM
+from pad_langchain.models.backbone import Backbone
+from pad_langchain.models.byte_vocabulary import ByteVocabulary
+from pad_langchain.models.kv.slot_cache import SlotRows
+from pad_langchain.models.prompts import Prompts
+from pad_langchain.persrm.guides.byte_level import OtherTokenizerGuide, fitting_guide
+from pad_langchain.persrm.guides.guides import ModelGuide, Plan
+from pad_langchain.persrm.persrm import PersRM
 from pad_langchain.testing import CHAT_TEMPLATE, TinyPair, tiny_model, tiny_pair, tiny_tokenizer
 
 PATTERNS = {
@@ -41,7 +41,7 @@ TEXTS = (
     "It is clear that the reader's question, like this one, wants a short answer. Zürich, naïve, 東京です。 🙂🙂",
     "HelloWorld isn't camelCase; they're CAPS'LL 2024-01-31 ... \r\n\ttab",
 )
-DEMO = Path(__file__).parents[2] / "pad_langchain" / "demo" / "weights" / "base"
+DEMO = Path(__file__).parents[2] / "pad_langchain" / "defaults" / "pad_demo" / "base"
 MESSAGES = [{"role": "user", "content": "explain entropy"}]
 
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import nn
 
-from pad_langchain.engine import compiled, packed
-from pad_langchain.engine.engine import Engine
-from pad_langchain.engine.packed import pack
+from pad_langchain.engine.torch.engine import Engine
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import InvalidRequestError
+from pad_langchain.models import compiled, packed
+from pad_langchain.models.packed import pack
 from pad_langchain.testing import TinyPair, tiny_pair
 
 

@@ -11,13 +11,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from pad_langchain.engine.engine import Engine
+from pad_langchain.engine.torch.engine import Engine
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import ContextLengthError, IncompatibleModelError, InvalidRequestError, ModelLoadError
-from pad_langchain.reward import hidden as hidden_module
-from pad_langchain.reward import scoring as scoring_module
-from pad_langchain.reward.files import TextConfig
-from pad_langchain.reward.persrm import PersRM, merge_value_head
+from pad_langchain.persrm import hidden as hidden_module
+from pad_langchain.persrm import token_rewards as scoring_module
+from pad_langchain.persrm.files import TextConfig
+from pad_langchain.persrm.persrm import PersRM, merge_value_head
 from pad_langchain.testing import TinyPair, tiny_model, tiny_pair
 
 PAIRS = [

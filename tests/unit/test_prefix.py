@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from pad_langchain import ChatPAD
-from pad_langchain.engine.backbone import Backbone, Rows
-from pad_langchain.engine.cache import RowCache
-from pad_langchain.engine.engine import Engine
-from pad_langchain.engine.guides import ModelGuide
-from pad_langchain.engine.prefix import BLOCK, PrefixStore
-from pad_langchain.engine.prompts import Prompts
+from pad_langchain.engine.torch.engine import Engine
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import InvalidRequestError
+from pad_langchain.models.backbone import Backbone, Rows
+from pad_langchain.models.kv.prefixes import BLOCK, PrefixStore
+from pad_langchain.models.kv.row_cache import RowCache
+from pad_langchain.models.prompts import Prompts
+from pad_langchain.persrm.guides.guides import ModelGuide
 from pad_langchain.testing import HashEmbedder, TinyPair, tiny_model, tiny_pair
 from pad_memory import PreferenceMemory, Statement
 

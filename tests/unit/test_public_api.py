@@ -59,7 +59,7 @@ def test_unknown_name_says_so():
         ("from pad_langchain import ChatPAD; ChatPAD()", ["torch", "sentence_transformers"]),
         ("from pad_langchain import PADLLM; PADLLM()", ["torch", "sentence_transformers"]),
         ("import pad_memory", ["torch", "transformers", "sentence_transformers", "langchain_core", "pad_langchain"]),
-        ("import pad_langchain.cli", ["torch", "transformers", "sentence_transformers", "chromadb"]),
+        ("import pad_langchain.cli.main", ["torch", "transformers", "sentence_transformers", "chromadb"]),
     ],
 )
 def test_nothing_heavy_is_imported(statement, forbidden):

@@ -13,7 +13,7 @@ from memory_fakes import PoleScorer, WordEmbedder
 
 from pad_memory import Choice, Critique, Edit, Feedback, PreferenceMemory, Rating, Thumb
 from pad_memory.errors import InvalidEventError, UnknownResponseError
-from pad_memory.responses import ResponseLog
+from pad_memory.sources.responses import ResponseLog
 
 
 class Clock:

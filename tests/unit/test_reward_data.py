@@ -8,8 +8,8 @@ import logging
 import pytest
 
 from pad_langchain.errors import InvalidRequestError
-from pad_langchain.reward.data import Pair, load_pairs, read_pairs, split_pairs, write_pairs
 from pad_langchain.testing import HashEmbedder
+from pad_langchain.training.data import Pair, load_pairs, read_pairs, split_pairs, write_pairs
 from pad_memory import Choice, PreferenceMemory, Statement
 
 GOOD = {"prompt": "what is tea?", "preference": "be brief", "chosen": "A drink.", "rejected": "Tea is, well, a drink."}

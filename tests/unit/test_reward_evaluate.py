@@ -14,10 +14,8 @@ import torch
 from langchain_core.language_models import FakeListChatModel
 
 from pad_langchain.errors import InvalidRequestError
-from pad_langchain.reward.config import from_dict
-from pad_langchain.reward.evaluate import EvaluateConfig, _best, _Run, evaluate
-from pad_langchain.reward.generation import Answer, Kept, Setting
-from pad_langchain.reward.judges import (
+from pad_langchain.evaluation.answers import Answer, Kept, Setting
+from pad_langchain.evaluation.judges import (
     Case,
     DemoFactsJudge,
     DemoJudge,
@@ -26,8 +24,10 @@ from pad_langchain.reward.judges import (
     RuleJudge,
     make_judge,
 )
-from pad_langchain.reward.statistics import distinct, interval, pareto_front
+from pad_langchain.evaluation.run import EvaluateConfig, _best, _Run, evaluate
+from pad_langchain.evaluation.statistics import distinct, interval, pareto_front
 from pad_langchain.testing import HashEmbedder, tiny_model, tiny_pair, tiny_tokenizer
+from pad_langchain.training.config import from_dict
 
 CASE = Case(({"role": "user", "content": "what is tea?"},), "length:concise", "be concise")
 PREFERENCES = {"short": ("be brief", "keep it short"), "wordy": ("write a lot; use many words", "ramble on")}

@@ -10,20 +10,20 @@ import numpy as np
 import pytest
 import torch
 
-from pad_langchain.engine.backbone import Backbone
-from pad_langchain.engine.engine import Engine
+from pad_langchain.engine.torch.engine import Engine
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import CheckpointError, InvalidRequestError
-from pad_langchain.reward import features as features_module
-from pad_langchain.reward import train_head as train_head_module
-from pad_langchain.reward.config import HeadSettings, TrainConfig
-from pad_langchain.reward.data import read_pairs
-from pad_langchain.reward.encoding import EncodedPair, encode_pairs
-from pad_langchain.reward.features import compute_features
-from pad_langchain.reward.head import VectorHead
-from pad_langchain.reward.persrm import PersRM
-from pad_langchain.reward.train_head import OPPOSITES, SAME, gates_of, margins, train_head, wishes_of
+from pad_langchain.models.backbone import Backbone
+from pad_langchain.persrm.head import VectorHead
+from pad_langchain.persrm.persrm import PersRM
 from pad_langchain.testing import HashEmbedder, tiny_head, tiny_model, tiny_pair, tiny_tokenizer
+from pad_langchain.training import features as features_module
+from pad_langchain.training import head as train_head_module
+from pad_langchain.training.config import HeadSettings, TrainConfig
+from pad_langchain.training.data import read_pairs
+from pad_langchain.training.encoding import EncodedPair, encode_pairs
+from pad_langchain.training.features import compute_features
+from pad_langchain.training.head import OPPOSITES, SAME, gates_of, margins, train_head, wishes_of
 
 SHORT, LONG = "yes", "yes, it is a list of examples and a warning"
 ALL: dict[str, Any] = {"uncertain": 0.0, "settled": 1.0}

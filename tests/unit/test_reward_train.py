@@ -17,13 +17,13 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from safetensors.torch import load_file
 
-from pad_langchain.engine.prompts import PERSRM_TEMPLATE
 from pad_langchain.errors import CheckpointError, InvalidRequestError
-from pad_langchain.reward.config import LoraSettings, Source, StageSettings, TrainConfig, from_dict
-from pad_langchain.reward.data import read_pairs
-from pad_langchain.reward.encoding import encode_pairs
-from pad_langchain.reward.persrm import PersRM
+from pad_langchain.models.prompts import PERSRM_TEMPLATE
+from pad_langchain.persrm.persrm import PersRM
 from pad_langchain.testing import tiny_model, tiny_pair, tiny_tokenizer
+from pad_langchain.training.config import LoraSettings, Source, StageSettings, TrainConfig, from_dict
+from pad_langchain.training.data import read_pairs
+from pad_langchain.training.encoding import encode_pairs
 
 pytest.importorskip("trl")
 pytestmark = [
@@ -67,7 +67,7 @@ def config_of(folder: Path, output: Path, **changes: Any) -> TrainConfig:
 
 @pytest.fixture(scope="module")
 def trained(folder: Path) -> tuple[Path, dict[str, Any]]:
-    from pad_langchain.reward.train import train
+    from pad_langchain.training.run import train
 
     output = folder / "whole"
     return output, train(config_of(folder, output))
@@ -109,8 +109,8 @@ def trainer_of(folder: Path, output: Path, parts: tuple[Any, Any], **changes: An
     """A stage 1 trainer with an adapter that is not the identity."""
     import peft
 
-    from pad_langchain.reward.train import _datasets, _trainer
-    from pad_langchain.reward.trainer import PairTrainer
+    from pad_langchain.training.run import _datasets, _trainer
+    from pad_langchain.training.text import PairTrainer
 
     config = config_of(folder, output, **changes)
     output.mkdir()
@@ -212,7 +212,7 @@ def checksums(model: Any) -> dict[str, str]:
 
 
 def test_stage_2_changes_nothing_but_w_and_b(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pad_langchain.reward import train as train_module
+    from pad_langchain.training import run as train_module
 
     seen: list[tuple[dict[str, str], dict[str, str]]] = []
     run = train_module._run
@@ -250,7 +250,7 @@ class StopError(Exception):
 def test_a_stopped_run_goes_on_to_the_same_weights(
     folder: Path, tmp_path: Path, trained: tuple[Path, Any], stage: str, step: int
 ) -> None:
-    from pad_langchain.reward.train import train
+    from pad_langchain.training.run import train
 
     def stop(name: str, at: int, steps: int, logged: dict[str, float]) -> None:
         if (name, at) == (stage, step):
@@ -271,7 +271,8 @@ def test_a_killed_process_goes_on_to_the_same_weights(folder: Path, trained: tup
     output = folder / "killed"
     config_of(folder, output).save(folder / "killed.yaml")
     code = (
-        "import sys; from pad_langchain.reward.config import TrainConfig; from pad_langchain.reward.train import train;"
+        "import sys; from pad_langchain.training.config import TrainConfig;"
+        "from pad_langchain.training.run import train;"
         "train(TrainConfig.load(sys.argv[1]), lambda *a: print(*a[:2], flush=True))"
     )
     command = [sys.executable, "-c", code, str(folder / "killed.yaml")]
@@ -290,8 +291,8 @@ def test_a_killed_process_goes_on_to_the_same_weights(folder: Path, trained: tup
 def test_a_full_disk_leaves_the_checkpoint_before(
     folder: Path, tmp_path: Path, trained: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pad_langchain.reward.train import train
-    from pad_langchain.reward.trainer import PairTrainer, last_checkpoint
+    from pad_langchain.training.run import train
+    from pad_langchain.training.text import PairTrainer, last_checkpoint
 
     config = config_of(folder, tmp_path / "full")
     save = PairTrainer._save_optimizer_and_scheduler

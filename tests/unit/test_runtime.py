@@ -7,7 +7,7 @@ import json
 import pytest
 
 from pad_langchain import PADLLM, ChatPAD
-from pad_langchain.runtime import context_size
+from pad_langchain.chat.engines import context_size
 
 
 @pytest.fixture

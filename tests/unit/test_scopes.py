@@ -6,8 +6,8 @@ import pytest
 
 from pad_memory import CATALOGUE, SentenceEmbedder
 from pad_memory.embedding import embed
-from pad_memory.reading import Reader
-from pad_memory.scopes import THREAD, Relevance, scoped_parts
+from pad_memory.language.reader import Reader
+from pad_memory.language.scopes import THREAD, Relevance, scoped_parts
 
 LIMITED = {
     "For code, be terse": "code",

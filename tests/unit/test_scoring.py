@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pad_langchain.engine.scoring import (
+from pad_langchain.arithmetic.scoring import (
     candidate_rewards,
     combine_rewards,
     draw,

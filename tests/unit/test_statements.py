@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pad_memory import CATALOGUE, SentenceEmbedder
-from pad_memory.reading import Reader
-from pad_memory.statements import explicit_statements
+from pad_memory.language.chat_wishes import explicit_statements
+from pad_memory.language.reader import Reader
 
 SAID = """
 Never use emojis. | I prefer short answers. | From now on, answer with bullet points. | be more formal

@@ -18,8 +18,8 @@ from pydantic.v1 import Field as FieldV1
 from typing_extensions import TypedDict
 
 from pad_langchain import ChatPAD, InvalidRequestError
-from pad_langchain.runtime import shared_engine
-from pad_langchain.schemas import closed
+from pad_langchain.chat.engines import shared_engine
+from pad_langchain.chat.tools.schemas import closed
 from pad_langchain.testing import tiny_model, tiny_pair
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "json_schemas.py"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pad_langchain.engine.text import TextStream
+from pad_langchain.engine.detokenize import TextStream
 from pad_langchain.testing import tiny_tokenizer
 
 TOKENIZER = tiny_tokenizer()

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from pad_memory.threads import _pauses
+from pad_memory.openmp import _pauses
 
 PROGRAM = """
 import os, threading
 import torch
-from pad_memory.threads import dismiss_helpers
+from pad_memory.openmp import dismiss_helpers
 
 torch.set_num_threads(3)
 dismiss_helpers()  # what it imports must not be counted

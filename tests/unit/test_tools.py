@@ -15,11 +15,11 @@ from pydantic import BaseModel, Field
 from together import together
 
 from pad_langchain import ChatPAD, InvalidRequestError
-from pad_langchain.answer_parser import spoiler
-from pad_langchain.engine.engine import Engine
-from pad_langchain.runtime import shared_engine
+from pad_langchain.chat.engines import shared_engine
+from pad_langchain.chat.tools.answer_parser import spoiler
+from pad_langchain.chat.tools.tool_format import check_tools, tool_choice_of, tool_format
+from pad_langchain.engine.torch.engine import Engine
 from pad_langchain.testing import HashEmbedder, tiny_model, tiny_pair, tiny_tokenizer
-from pad_langchain.tool_calls import check_tools, tool_choice_of, tool_format
 
 
 class Weather(BaseModel):
@@ -484,8 +484,8 @@ def test_no_double_begin_of_sequence(tmp_path):
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    from pad_langchain.demo.tokenizer import train_tokenizer
-    from pad_langchain.demo.topics import TOPICS
+    from recipes.demo_world.tokenizer import train_tokenizer
+    from recipes.demo_world.topics import TOPICS
 
     folder = tmp_path_factory.mktemp("demo")
     tokenizer = train_tokenizer(TOPICS, 1, documents=1500)

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from memory_fakes import WordEmbedder
 
-from pad_memory import CATALOGUE, Critique, PreferenceMemory, SentenceEmbedder, Statement, values, values_classifier
+from pad_memory import CATALOGUE, Critique, PreferenceMemory, SentenceEmbedder, Statement
 from pad_memory.errors import EmbedderError, InvalidEventError
-from pad_memory.values import Guard, Values, plain
+from pad_memory.values import classifier as values_classifier
+from pad_memory.values import policy as values
+from pad_memory.values.policy import Guard, Values, plain
 
 DATA = Path(__file__).parent / "data"
 KINDS = ("hostile", "innocent")

@@ -8,9 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pad_langchain.demo.wordings import CARRIERS, HELD_OUT_CARRIERS
 from pad_langchain.testing import HashEmbedder, tiny_pair
 from pad_memory.embedding import core, embed_wishes, wanted
+from recipes.demo_world.wordings import CARRIERS, HELD_OUT_CARRIERS
 
 
 @pytest.mark.parametrize("carrier", CARRIERS + HELD_OUT_CARRIERS)

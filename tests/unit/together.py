@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pad_langchain.engine.engine import Engine
+from pad_langchain.engine.torch.engine import Engine
 
 
 @contextmanager

@@ -1,0 +1,168 @@
+"""From a profile to the few weighted preferences the next generation is conditioned on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pad_memory.language.scopes import Relevance, thread_scope
+from pad_memory.profile.preference import Preference
+
+__all__ = ["Condition", "Request", "count_tokens", "select"]
+
+SURE = 0.65  # an inferred preference steers from this confidence on
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What one generation is conditioned on: iterate over it for its preferences, each with its stored embedding.
+
+    Args:
+        user: whose condition this is.
+        items: the preferences that steer, with `embedding` float32 [E] as the store holds it; empty: the plain base
+            model.
+        left_out: preferences of the profile that do not steer, each with the reason.
+    """
+
+    user: str
+    items: tuple[Preference, ...] = ()
+    left_out: tuple[tuple[Preference, str], ...] = ()
+
+    def __iter__(self) -> Iterator[Preference]:
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def explain(self) -> str:
+        """Say in lines of plain text what steers, what was left out, and why."""
+        lines = [f"{item.weight:+.2f} {item.text} ({_grounds(item)})" for item in self.items]
+        lines += [f"left out: {item.text} ({reason})" for item, reason in self.left_out]
+        return "\n".join(lines) or "Nothing is known about this user yet: the plain base model answers."
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is known of the next generation.
+
+    Args:
+        budget: preferences at most.
+        max_tokens: tokens of all their texts at most; None: any number.
+        thread: the conversation it belongs to.
+        similarity: key of a wish in the user's own words → how much it bears on the query, a cosine.
+        relevance: scope → how near the query is to it; None: there is no query.
+    """
+
+    budget: int = 5
+    max_tokens: int | None = None
+    thread: str | None = None
+    similarity: Mapping[str, float] = field(default_factory=dict)
+    relevance: Mapping[str, float] | None = None
+
+
+Left = tuple[Preference, str]
+
+
+def select(preferences: Iterable[Preference], request: Request) -> tuple[tuple[Preference, ...], tuple[Left, ...]]:
+    """Choose what steers: (those that do, those left out with the reason).
+
+    A wish for one matter or conversation acts there only, and wins there over what holds everywhere. Stated wishes come
+    before inferred ones and those before the population's; wishes of the user's own wording, which may be about one
+    matter only, come after those of the catalogue, and the most similar to the query first.
+    """
+    acting, left_out = _in_scope(preferences, request)
+
+    def rank(item: Preference) -> tuple[int, bool, float]:
+        own = item.key.startswith("text:")
+        return (_SOURCES.index(item.source), own, -request.similarity.get(item.key, 0.0))
+
+    chosen: list[Preference] = []
+    tokens = 0
+    for item in sorted(acting, key=rank):
+        size = count_tokens(item.text)
+        if item.source == "inferred" and item.confidence < SURE:
+            left_out.append((item, f"confidence {item.confidence:.2f} is below {SURE}"))
+        elif len(chosen) == request.budget:
+            left_out.append((item, f"only {request.budget} steer at once"))
+        elif request.max_tokens is not None and tokens + size > request.max_tokens:
+            left_out.append((item, f"its {size} tokens do not fit the {request.max_tokens - tokens} that are left"))
+        else:
+            chosen.append(item)
+            tokens += size
+    return tuple(chosen), tuple(left_out)
+
+
+_SOURCES = ("stated", "inferred", "population")
+
+
+def _in_scope(preferences: Iterable[Preference], request: Request) -> tuple[list[Preference], list[Left]]:
+    everywhere, scoped, left_out = [], [], []
+    for item in preferences:
+        reason = _out_of_scope(item, request)
+        if reason:
+            left_out.append((item, reason))
+        elif item.scope is None:
+            everywhere.append(item)
+        else:
+            scoped.append(item)
+
+    def nearest(item: Preference) -> float:
+        return -float("inf") if item.scope == thread_scope(request.thread) else -_near(item, request)
+
+    acting: dict[str, Preference] = {}
+    for item in [*sorted(scoped, key=nearest), *everywhere]:
+        place = _place(item)
+        if place not in acting:
+            acting[place] = item
+        else:
+            winner = acting[place]
+            left_out.append((item, f"for {_spoken(winner.scope)} “{winner.text}” holds"))
+    return list(acting.values()), left_out
+
+
+def _out_of_scope(item: Preference, request: Request) -> str | None:
+    """Why a scoped preference does not act here; None: it does."""
+    if item.scope is None:
+        return None
+    if item.scope.startswith("thread:"):
+        here = request.thread is not None and item.scope == thread_scope(request.thread)
+        return None if here else "only for another conversation"
+    if request.relevance is None:
+        return f"only for {item.scope}, and there is no query"
+    return None if _near(item, request) >= Relevance.NEAR else f"only for {item.scope}, and the query is not about it"
+
+
+def _near(item: Preference, request: Request) -> float:
+    return (request.relevance or {}).get(item.scope or "", -1.0)
+
+
+def _place(item: Preference) -> str:
+    """What excludes each other: a dimension, or one matter of the user's own."""
+    key = item.key.partition("@")[0]
+    return key if key.startswith("text:") else key.partition(":")[0]
+
+
+def _spoken(scope: str | None) -> str:
+    return "this conversation" if scope is None or scope.startswith("thread:") else scope
+
+
+def _grounds(item: Preference) -> str:
+    if item.source == "population":
+        return f"what {item.confidence:.0%} of the others want; nothing is known of this user"
+    events = f"{len(item.evidence)} {'event' if len(item.evidence) == 1 else 'events'}"
+    scope = "" if item.scope is None else f", for {_spoken(item.scope)}"
+    return f"{item.source}, confidence {item.confidence:.2f}, {events}{scope}"
+
+
+def count_tokens(text: str) -> int:
+    """Estimate the tokens of a text from above: four for every three words and signs."""
+    return -(-len(re.findall(r"\w+|[^\w\s]", text)) * 4 // 3)
+
+
+def cosine(one_E: np.ndarray, other_E: np.ndarray) -> float:
+    """Cosine of two vectors, 0 where one is zero."""
+    length = float(np.linalg.norm(one_E) * np.linalg.norm(other_E))
+    return float(one_E @ other_E) / length if length else 0.0

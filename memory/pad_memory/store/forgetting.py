@@ -1,0 +1,34 @@
+"""Which rows go when one event is forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pad_memory.errors import InvalidEventError
+from pad_memory.events import Retraction
+from pad_memory.profile.posterior import Recorded
+from pad_memory.profile.wishes import text_key
+from pad_memory.store.shards import row_id
+
+__all__ = ["rows_of_event"]
+
+
+def rows_of_event(owner: str, records: Sequence[Recorded], event_id: str) -> list[str]:
+    """Return the ids of the rows that exist because of one event: it, what took it back, and wordings only it has.
+
+    Raises:
+        InvalidEventError: the user has no event with this id.
+    """
+    if all(record.id != event_id for record in records):
+        raise InvalidEventError(f"This user has no event {event_id!r} to forget. Pass an id from events().")
+    gone = {event_id}
+    for record in sorted(records, key=lambda record: record.sequence):
+        if isinstance(record.event, Retraction) and record.event.target in gone:
+            gone.add(record.id)
+    kept = {key for record in records if record.id not in gone for key in _wordings(record)}
+    only = {key for record in records if record.id in gone for key in _wordings(record)} - kept
+    return [row_id(owner, "event", id) for id in gone] + [row_id(owner, "wording", key) for key in only]
+
+
+def _wordings(record: Recorded) -> set[str]:
+    return {text_key(reading.text) for reading in record.evidence.readings}

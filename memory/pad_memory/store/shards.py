@@ -1,0 +1,323 @@
+"""Rows in Chroma: 64 hashed shards, append-only events, and the vectors that steer. Nothing is inferred here.
+
+A shard is a collection. Its rows are events (JSON in the metadata, a zero vector: they are read by owner, never
+searched), the user's own wordings (their text with the sentence embedding that steers) and items. One small collection
+more, shared by all, holds the schema version, the embedder's name and the vectors of the catalogue's texts.
+
+In a folder, rows go to a journal first and from there to their shard, many at a time. What is read is both together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pad_memory.embedding import Embedder
+from pad_memory.errors import EmbedderError, StoreError, StoreVersionError
+from pad_memory.store import index_files as files
+from pad_memory.store.chroma import BATCH, Collections, Row
+from pad_memory.store.journal import Journal
+
+__all__ = ["RepairReport", "Row", "Store", "row_id"]
+
+SCHEMA_VERSION = 1
+SHARDS = 64
+SHARED = "pad-memory"
+WAITING = 64  # rows of a shard that go to Chroma together
+
+logger = logging.getLogger(__name__)
+
+
+def row_id(owner: str, kind: str, name: str) -> str:
+    """A row's id: fixed-size and safe whatever the user called themselves or the event."""
+    return hashlib.sha256(json.dumps([owner, kind, name]).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class RepairReport:
+    """What `repair` found.
+
+    Args:
+        collections: how many were looked through.
+        rows: how many they hold.
+        rebuilt: names of those whose vectors could not all be read and were made anew.
+        embedded: texts embedded for that.
+    """
+
+    collections: int
+    rows: int
+    rebuilt: tuple[str, ...]
+    embedded: int
+
+
+class Store:
+    """One open Chroma store. Not thread-safe: `PreferenceMemory` serialises the calls.
+
+    A write that returned survives the end of the process at any moment. After a power failure the rows are whole, but
+    index files may be torn without a mark that says so. Rows that a killed process left in the journal are there for
+    the next `Store`; `chroma run` on the folder would not see them, so open and close it once before.
+
+    Args:
+        path: a folder; None: a private temporary folder that is deleted by `close`.
+        url: a Chroma server instead, "http://host:8000". Where it does not answer, each call is tried again for about
+            3 seconds; all calls may be repeated without harm.
+        embedder: makes vectors anew where they are lost; a store made with another one is refused.
+
+    Raises:
+        StoreLockedError: another `PreferenceMemory`, here or in another process, has the folder open.
+        StoreVersionError: written by a newer version.
+        StoreError: the path is not a writable folder, or the server does not answer.
+        EmbedderError: the store was made with another embedder.
+    """
+
+    def __init__(self, path: str | Path | None, url: str | None, embedder: Embedder) -> None:
+        self._chroma = Collections(path, url, embedder)
+        self._embedding_size = 0
+        self._journal: Journal | None = None
+        try:
+            if self._chroma.path is not None:
+                with self._chroma.reporting("opened"):
+                    self._journal = Journal(self._chroma.path / files.JOURNAL)
+            self._check_version(embedder.name)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Bring what waits to Chroma, close the store and release its lock. More calls do nothing."""
+        try:
+            for name in () if self._chroma.temporary else self._names():
+                self._try_to_settle(name)
+        finally:
+            self._journal = None
+            self._chroma.close()
+
+    @property
+    def shared(self) -> bool:
+        """Whether there may be other writers."""
+        return self._chroma.path is None
+
+    # --- rows ---
+
+    def read(self, owner: str, kind: str) -> list[dict[str, Any]]:
+        """Return the metadata of an owner's rows of one kind, in no order."""
+        shard, rows = self._shard(owner), {}
+        if shard is not None:
+            # Chroma would look up a second condition among all users' rows, so the kind is left to us.
+            found = self._chroma.call("read", shard.get, where={"owner": owner}, include=["metadatas"])
+            rows = dict(zip(found["ids"], found["metadatas"], strict=True))
+        rows |= {id: metadata for id, (_, metadata, _) in self._waiting(owner).items()}
+        return [metadata for metadata in rows.values() if metadata["kind"] == kind]
+
+    def read_with_vectors(self, owner: str) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
+        """Return the metadata of an owner's events, and the embeddings of their wordings by text, in one reading.
+
+        Where the embeddings cannot be read there are none: `vectors` makes them anew.
+        """
+        shard, rows = self._shard(owner), dict[str, tuple[dict[str, Any], np.ndarray | None]]()
+        if shard is not None:
+            try:
+                found = self._chroma.call(
+                    "read", shard.get, where={"owner": owner}, include=["metadatas", "embeddings"]
+                )
+            except StoreError:
+                return self.read(owner, "event"), {}
+            vectors_NE = np.asarray(found["embeddings"], dtype=np.float32)
+            rows = dict(zip(found["ids"], zip(found["metadatas"], vectors_NE, strict=True), strict=True))
+        rows |= {id: (metadata, vector_E) for id, metadata, vector_E in self._waiting(owner).values()}
+        vectors = {m["text"]: v for m, v in rows.values() if m["kind"] == "wording" and v is not None}
+        return [metadata for metadata, _ in rows.values() if metadata["kind"] == "event"], vectors
+
+    def write(self, owner: str, rows: Sequence[Row]) -> None:
+        """Add an owner's rows, or replace those whose id is there; all or none, on a server each batch of 2,000."""
+        name = _shard_of(owner)
+        if self._journal is None:
+            return self._upsert(name, rows)
+        with self._chroma.reporting("written"):
+            self._journal.append(name, rows)
+        if len(self._rows(name)) >= WAITING:
+            self._try_to_settle(name)
+        return None
+
+    def get(self, owner: str, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Return the metadata of an owner's rows, by id; ids that are not there are missing."""
+        waiting = self._waiting(owner)
+        found = {id: waiting[id][1] for id in ids if id in waiting}
+        shard, rest = self._shard(owner), [id for id in ids if id not in waiting]
+        if shard is not None and rest:
+            stored = self._chroma.call("read", shard.get, ids=rest, include=["metadatas"])
+            found |= dict(zip(stored["ids"], stored["metadatas"], strict=True))
+        return found
+
+    def delete(self, owner: str, ids: Sequence[str]) -> None:
+        """Remove some of an owner's rows. Their bytes stay in free pages until `erase`."""
+        self._settle(_shard_of(owner))
+        if self._shard(owner) is not None:
+            self._chroma.delete(_shard_of(owner), ids)
+
+    def vectors(self, owner: str, ids: Sequence[str]) -> dict[str, np.ndarray]:
+        """Return the stored embeddings of an owner's rows, id → float32 [E]; those without one are missing."""
+        waiting = {id: row[2] for id, row in self._waiting(owner).items()}
+        found = {id: vector_E for id in ids if (vector_E := waiting.get(id)) is not None}
+        rest = [id for id in ids if id not in waiting]
+        return found | ({} if self._shard(owner) is None else self._chroma.vectors(_shard_of(owner), rest))
+
+    def catalogue_vectors(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
+        """Return the stored embeddings of catalogue texts, text → float32 [E]; texts not yet stored are missing."""
+        found = self._chroma.vectors(SHARED, [_text_id(text) for text in texts])
+        return {text: found[_text_id(text)] for text in texts if _text_id(text) in found}
+
+    def add_catalogue_vectors(self, texts: Sequence[str], vectors_NE: np.ndarray) -> None:
+        """Store embeddings of catalogue texts, which belong to no user."""
+        rows = [(_text_id(text), {"text": text}, vector_E) for text, vector_E in zip(texts, vectors_NE, strict=True)]
+        self._chroma.upsert(SHARED, rows, vectors_NE.shape[1])
+
+    @property
+    def embedding_size(self) -> int:
+        """E, known once a catalogue text is stored; 0 before."""
+        if not self._embedding_size:
+            shared = self._chroma.open(SHARED)
+            peek = self._chroma.call("read", shared.get, limit=1, include=["embeddings"])["embeddings"]
+            self._embedding_size = len(peek[0]) if len(peek) else 0
+        return self._embedding_size
+
+    def users(self, tenant: str) -> list[str]:
+        """Return the user ids of a tenant, sorted."""
+        rows: list[dict[str, Any]] = []
+        for name in self._shards():
+            shard = self._chroma.open(name)
+            rows += self._chroma.call("read", shard.get, where={"tenant": tenant}, include=["metadatas"])["metadatas"]
+        for name in self._names():
+            rows += [row for _, row, _ in self._rows(name).values() if row["tenant"] == tenant]
+        return sorted({row["user"] for row in rows if row["kind"] in ("event", "item")})
+
+    # --- forgetting and repairing ---
+
+    def erase(self, owner: str, ids: Sequence[str] | None = None) -> int:
+        """Remove rows of an owner so that no byte of them stays in a file; return how many there were.
+
+        On a server, which others use at the same time, the rows are only deleted, and its operator vacuums
+        (`chroma vacuum`).
+
+        Args:
+            owner: whose rows.
+            ids: only these; None: all.
+        """
+        name = _shard_of(owner)
+        self._settle(name)
+        shard = self._shard(owner)
+        if shard is None:
+            return 0
+        found = self._chroma.call("read", shard.get, where={"owner": owner}, include=[])["ids"]
+        gone = sorted(set(found) if ids is None else set(found) & set(ids))
+        if self.shared:
+            self._chroma.delete(name, gone)
+        else:
+            self._chroma.erase(name, gone, SHARED)
+        return len(gone)
+
+    def repair(self) -> RepairReport:
+        """Look through the database and all vectors, and make those anew that cannot be read.
+
+        Raises:
+            StoreError: the database itself is damaged, or the store is on a server, which its operator repairs.
+        """
+        path = self._chroma.path
+        if path is None:
+            raise StoreError(f"The store in {self._chroma.where!r} is on a server: only its operator can repair it.")
+        self._chroma.disconnect()
+        try:
+            files.check(path)
+        finally:
+            self._chroma.connect()
+        names = [SHARED, *self._shards()]
+        damaged = [name for name in names if self._chroma.unreadable(name)]
+        embedded = self._chroma.renew(damaged) if damaged else 0
+        for name in self._names():
+            self._settle(name)
+        rows = sum(self._chroma.open(name).count() for name in names)
+        return RepairReport(len(names), rows, tuple(damaged), embedded)
+
+    # --- inside ---
+
+    def _names(self) -> list[str]:
+        """The shards that rows wait for."""
+        return [] if self._journal is None else self._journal.names()
+
+    def _rows(self, name: str) -> Mapping[str, Row]:
+        """The rows that wait for a shard, by id."""
+        return {} if self._journal is None else self._journal.rows(name)
+
+    def _waiting(self, owner: str) -> dict[str, Row]:
+        """The rows of an owner that wait for their shard, by id."""
+        return {id: row for id, row in self._rows(_shard_of(owner)).items() if row[1]["owner"] == owner}
+
+    def _settle(self, name: str) -> None:
+        """Bring what waits for a shard to Chroma, and drop it from the journal; after a crash it is done again."""
+        if self._journal is not None and self._rows(name):
+            self._upsert(name, list(self._rows(name).values()))
+            with self._chroma.reporting("written"):
+                self._journal.clear(name)
+
+    def _try_to_settle(self, name: str) -> None:
+        try:
+            self._settle(name)
+        except StoreError:
+            rows = len(self._rows(name))
+            logger.warning("%d rows of %s stay in the journal, which is as safe.", rows, name, exc_info=True)
+
+    def _upsert(self, name: str, rows: Sequence[Row]) -> None:
+        for start in range(0, len(rows), BATCH):
+            self._chroma.upsert(name, rows[start : start + BATCH], self.embedding_size)
+
+    def _check_version(self, embedder: str) -> None:
+        """Bring the store to this schema version, or refuse it."""
+        shared = self._chroma.open(SHARED, schema_version=SCHEMA_VERSION, embedder=embedder)
+        found = dict(shared.metadata or {})
+        version = found.get("schema_version")
+        if not isinstance(version, int) or version > SCHEMA_VERSION:
+            raise StoreVersionError(
+                f"The store in {self._chroma.where!r} has schema version {version!r}, written by a newer version; this "
+                f"one reads up to {SCHEMA_VERSION}. Upgrade pad-langchain."
+            )
+        if found.get("embedder") != embedder:
+            raise EmbedderError(
+                f"The store in {self._chroma.where!r} holds embeddings of {found.get('embedder')!r}, but the embedder "
+                f"is {embedder!r}. Open it with the same one, or export it and import it into a new store."
+            )
+        about = {key: value for key, value in found.items() if not key.startswith("hnsw:")}  # those cannot change
+        for step in range(version, SCHEMA_VERSION):
+            MIGRATIONS[step](self)
+            self._chroma.call("migrated", shared.modify, metadata={**about, "schema_version": step + 1})
+
+    def _shards(self) -> list[str]:
+        return [name for name in self._chroma.names() if name.startswith(f"{SHARED}-")]
+
+    def _shard(self, owner: str) -> Any:
+        """The collection with an owner's rows; None where there is none yet."""
+        from chromadb.errors import NotFoundError
+
+        try:
+            return self._chroma.open(_shard_of(owner), create=False)
+        except NotFoundError:
+            return None
+
+
+# From a schema version to the next: version → function of the open store; after a crash it runs again.
+MIGRATIONS: dict[int, Callable[[Store], None]] = {}
+
+
+def _shard_of(owner: str) -> str:
+    """Name of the collection that holds an owner's rows."""
+    return f"{SHARED}-{int(owner[:8], 16) % SHARDS:02d}"
+
+
+def _text_id(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

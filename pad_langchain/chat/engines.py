@@ -1,0 +1,101 @@
+"""Weights loaded once in a process: faces with the same models share one engine, so their callers share batches."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pad_langchain.errors import IncompatibleModelError, InvalidRequestError
+
+if TYPE_CHECKING:
+    from pad_langchain.engine.torch.engine import Engine
+
+__all__ = ["DEMO_MODEL", "context_size", "model_folder", "reward_folder", "shared_engine"]
+
+DEMO_MODEL = "pad-demo"
+_DEMO_WEIGHTS = Path(__file__).parent.parent / "defaults" / "pad_demo"
+
+_engines: dict[tuple[str, ...], Engine] = {}
+_lock = threading.Lock()
+
+
+def model_folder(model: str) -> str:
+    """Return where `model` is: the folder of the embedded base for `pad-demo`, else the name itself."""
+    return str(_DEMO_WEIGHTS / "base") if model == DEMO_MODEL else model
+
+
+def reward_folder(model: str, reward_model: str | None) -> str | None:
+    """Return where the PersRM is. `auto` is the embedded head for the embedded base, and nothing for any other base."""
+    if reward_model != "auto":
+        return reward_model
+    return str(_DEMO_WEIGHTS / "persrm") if model == DEMO_MODEL else None
+
+
+def context_size(model: str) -> int | None:
+    """Return the context of a model in tokens without loading it: from its folder, or from the hub's local cache.
+
+    Returns:
+        None where it is not known, such as for a hub id that was never downloaded.
+    """
+    config = Path(model_folder(model)) / "config.json"
+    if not config.is_file():
+        from huggingface_hub import try_to_load_from_cache
+
+        try:
+            cached = try_to_load_from_cache(model, "config.json")
+        except ValueError:  # not a hub id
+            return None
+        if not isinstance(cached, str):
+            return None
+        config = Path(cached)
+    settings = json.loads(config.read_text())
+    # Models that read images, too, keep their language model's settings apart.
+    size = settings.get("max_position_embeddings", settings.get("text_config", {}).get("max_position_embeddings"))
+    return size if isinstance(size, int) else None
+
+
+def shared_engine(
+    model: str,
+    reward_model: str | None = "auto",
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    embedder: Any | None = None,
+    **settings: Any,
+) -> Engine:
+    """Load base and PersRM, or return the engine this process has on them already. Blocks for seconds; thread-safe.
+
+    Args:
+        model: a folder, a hub id or `pad-demo`.
+        reward_model: a folder, a hub id, "auto" (the demo's for the demo) or None.
+        device, dtype: as `Engine.from_pretrained` takes them.
+        embedder: embeds preferences that come without a vector; a head refuses any but the one it was trained with.
+        settings: the keywords of `Engine.from_pretrained` (`max_batch_tokens`, `device_map`, …). Engines with other
+            settings are other engines, with weights of their own.
+
+    Raises:
+        ModelLoadError: a model was not found or could not be read.
+        IncompatibleModelError: base, PersRM and embedder do not fit each other.
+    """
+    if not isinstance(model, str) or not model:
+        raise InvalidRequestError(f"model has to be a folder, a hub id or {DEMO_MODEL!r}, but is {model!r}.")
+    reward = reward_folder(model, reward_model)
+    key = (model, str(reward), device, dtype, *(f"{name}={settings[name]!r}" for name in sorted(settings)))
+    with _lock:
+        engine = _engines.get(key)
+        if engine is None:
+            from pad_langchain.engine.torch.engine import Engine
+
+            engine = Engine.from_pretrained(
+                model_folder(model), reward, device=device, dtype=dtype, embedder=embedder, **settings
+            )
+            _engines[key] = engine
+    head = getattr(engine.persrm, "head", None)
+    if head is not None and embedder is not None and embedder.name != head.config.embedder:
+        raise IncompatibleModelError(
+            f"The PersRM in {reward!r} reads sentence embeddings of {head.config.embedder!r}, but the embedder is "
+            f"{embedder.name!r}. Make the memory with the PersRM's embedder."
+        )
+    return engine

@@ -1,0 +1,100 @@
+"""What a call binds an answer to: tools it may or must call, a JSON schema, and how its text is read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from pad_langchain.chat.messages import ChatDict, fit_template, with_system
+from pad_langchain.chat.tools.answer_parser import AnswerParser
+from pad_langchain.chat.tools.schemas import answer_schema, schema_told
+from pad_langchain.chat.tools.tool_format import ToolFormat, check_tools, tool_choice_of, tool_format
+from pad_langchain.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from pad_langchain.engine.grammar import Grammar
+    from pad_langchain.engine.torch.engine import Engine
+
+__all__ = ["Constraint", "constrain"]
+
+
+@dataclass(frozen=True, eq=False)
+class Constraint:
+    """How one answer is bound.
+
+    Args:
+        tools: what the model may call; empty: nothing.
+        grammar: masks illegal tokens; None: free text.
+        told: what the model is told in the system turn; "": nothing.
+        format: how the model's chat template writes calls and reasoning.
+        parsed: whether the answer's text is split into text, reasoning and calls; else all of it is text.
+    """
+
+    tools: list[dict[str, Any]]
+    grammar: Grammar | None
+    told: str
+    format: ToolFormat
+    parsed: bool
+
+    @property
+    def shown(self) -> list[dict[str, Any]]:
+        """The tools for the chat template; where it shows none, they are in `told`."""
+        return self.tools if self.format.facts.shows_tools else []
+
+    def render(self, messages: Sequence[ChatDict]) -> tuple[list[ChatDict], list[int]]:
+        """The conversation in the form the model's chat template takes, and the prompt's token ids.
+
+        Raises:
+            InvalidRequestError: the template refuses the conversation.
+        """
+        told = with_system(self.format.retell(messages), self.told)
+        return fit_template(self.format.engine.prompts, told, self.shown)
+
+    def parser(self, prompt_ids: Sequence[int]) -> AnswerParser | None:
+        """A parser for the answer to this prompt; None where nothing has to be parsed."""
+        return self.format.parser(prompt_ids, self.tools, calls=bool(self.tools)) if self.parsed else None
+
+
+def constrain(
+    engine: Engine,
+    *,
+    tools: Sequence[Mapping[str, Any]] | None = None,
+    tool_choice: Any = None,
+    parallel_tool_calls: bool | None = None,
+    response_format: Mapping[str, Any] | None = None,
+    response_template: Mapping[str, Any] | str | None = None,
+) -> Constraint:
+    """Turn OpenAI-style call settings into a constraint for one engine.
+
+    Args:
+        tools: function tools, see `check_tools`.
+        tool_choice: see `tool_choice_of`; "none" hides the tools.
+        parallel_tool_calls: whether several calls may follow each other; None: only where no call is forced.
+        response_format: JSON instead of text, see `answer_schema`; next to tools it binds answers that call none.
+        response_template: how answers are parsed, see `tool_format`.
+
+    Raises:
+        InvalidRequestError: a setting is out of range or a schema cannot be compiled.
+    """
+    shown = check_tools(tools or ())
+    names = [tool["function"]["name"] for tool in shown]
+    choice = tool_choice_of(tool_choice, names)
+    if choice == "required" and not shown:
+        raise InvalidRequestError(f"tool_choice is {tool_choice!r}, but there are no tools. Pass some to bind_tools.")
+    schema = answer_schema(response_format)
+    told = schema_told(response_format)
+    how = tool_format(engine, response_template)
+    if shown and choice != "none":
+        grammar = how.grammar(shown, choice, parallel_tool_calls, schema)
+        return Constraint(shown, grammar, "\n\n".join(filter(None, (how.told(shown), told))), how, parsed=True)
+    if schema is not None:
+        return Constraint([], _compiled(engine.grammars, json.dumps(schema)), told, how, parsed=False)
+    return Constraint([], None, told, how, parsed=bool(how.template or how.facts.thought))
+
+
+@lru_cache(maxsize=128)
+def _compiled(grammars: Any, schema: str) -> Grammar:
+    return grammars.json_schema(json.loads(schema))

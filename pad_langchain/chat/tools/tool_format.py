@@ -1,0 +1,265 @@
+"""What callers say about tools, and how one model's chat template writes calls of them.
+
+    tool_format(engine) → ToolFormat ── grammar(…) → Request.grammar
+                                     └─ parser(…)  → AnswerParser: push(text) → Piece(text, reasoning, calls)
+
+No LangChain here: every face shares it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from pad_langchain.chat.tools.answer_parser import AnswerParser, call_head
+from pad_langchain.chat.tools.schemas import closed
+from pad_langchain.chat.tools.template_inspection import FAMILIES, Affixes, TemplateFacts, study
+from pad_langchain.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from pad_langchain.engine.grammar import Grammar
+    from pad_langchain.engine.torch.engine import Engine
+
+__all__ = ["ToolFormat", "check_tools", "tool_choice_of", "tool_format"]
+
+
+# ---- what callers ask for
+
+
+def check_tools(tools: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Check OpenAI-style function tools and return them as dicts.
+
+    Raises:
+        InvalidRequestError: a tool is not a function with a name, or two share a name.
+    """
+    names: list[str] = []
+    for tool in tools:
+        function = tool.get("function") if isinstance(tool, Mapping) else None
+        if not isinstance(function, Mapping) or not isinstance(function.get("name"), str) or not function["name"]:
+            raise InvalidRequestError(
+                'A tool has to be {"type": "function", "function": {"name": …, "parameters": …}}, but is '
+                f"{tool!r}. Tools that a provider runs, like web search, do not exist on a local model."
+            )
+        names.append(function["name"])
+    if double := sorted({name for name in names if names.count(name) > 1}):
+        raise InvalidRequestError(f"Tools need different names, but {double!r} occur more than once. Rename one.")
+    return [dict(tool) for tool in tools]
+
+
+def tool_choice_of(choice: Any, names: Sequence[str]) -> str:
+    """Read any of LangChain's and OpenAI's forms of `tool_choice`.
+
+    Returns:
+        "auto", "required", "none" or one of `names`.
+
+    Raises:
+        InvalidRequestError: none of these.
+
+    >>> tool_choice_of({"type": "function", "function": {"name": "add"}}, ["add"])
+    'add'
+    """
+    asked = choice
+    if isinstance(choice, Mapping):
+        inner = choice.get("function", choice)
+        asked = inner.get("name") or inner.get("type")
+    if asked is None or asked is False:
+        return "auto"
+    if asked is True:
+        return "required"
+    if isinstance(asked, str):
+        asked = {"any": "required"}.get(asked, asked) if asked not in names else asked
+        if asked in ("auto", "required", "none") or asked in names:
+            return asked
+    raise InvalidRequestError(
+        f"tool_choice has to be 'auto', 'any', 'required', 'none' or the name of a tool ({list(names)!r}), but is "
+        f"{choice!r}."
+    )
+
+
+# ---- how this model writes calls
+
+
+@dataclass(frozen=True, eq=False)
+class ToolFormat:
+    """How one model writes tool calls and reasoning.
+
+    Args:
+        engine: whose tokenizer parses and compiles.
+        facts: what the chat template shows.
+        affixes: how a call is written; None where the calls are not JSON with a name.
+        template: transformers' response template that the tokenizer or the caller brought; None: one made from `facts`.
+    """
+
+    engine: Engine
+    facts: TemplateFacts
+    affixes: Affixes | None
+    template: Mapping[str, Any] | None
+
+    def told(self, tools: Sequence[Mapping[str, Any]]) -> str:
+        """The tools in words for the model's system turn; "" where the chat template shows them."""
+        if self.affixes is None or self.facts.shows_tools:
+            return ""
+        functions = json.dumps([tool["function"] for tool in tools], ensure_ascii=False)
+        return (
+            f"You can call these functions: {functions}\nTo call one, write nothing but "
+            f"{self.affixes.example('function name', '{argument name: value}')}"
+        )
+
+    def retell(self, messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """The conversation with calls and results as text where the chat template knows none, else as it is."""
+        if self.affixes is None or self.facts.shows_tools or self.facts.affixes is not None:
+            return [dict(message) for message in messages]
+        told: list[dict[str, Any]] = []
+        names: dict[str, str] = {}
+        for message in messages:
+            calls = message.get("tool_calls") or ()
+            names |= {call["id"]: call["function"]["name"] for call in calls}
+            if calls:
+                written = (self.affixes.example(**call["function"]) for call in calls)
+                text = "\n".join((*filter(None, [message["content"]]), *written))
+                told.append({"role": "assistant", "content": text})
+            elif message["role"] == "tool":
+                text = f"{names.get(message['tool_call_id'], 'The function')} returned: {message['content']}"
+                told.append({"role": "user", "content": text})
+            else:
+                told.append(dict(message))
+        return told
+
+    def grammar(
+        self,
+        tools: Sequence[Mapping[str, Any]],
+        choice: str = "auto",
+        parallel: bool | None = None,
+        answer_schema: Mapping[str, Any] | None = None,
+    ) -> Grammar | None:
+        """The grammar for an answer that may, or must, call `tools`; None where only parsing is possible.
+
+        Args:
+            choice: "auto", "required" or a tool's name. Reasoning may come before the model's own choice.
+            parallel: whether several calls may follow each other; None: yes for "auto", no for a forced call.
+            answer_schema: with "auto", an answer that is not a call is JSON of this schema instead of text.
+
+        Raises:
+            InvalidRequestError: a schema cannot be compiled, or the model's format cannot be enforced.
+        """
+        if self.affixes is None:
+            if self.template is None:
+                raise InvalidRequestError(
+                    "The model's chat template writes tool calls in a form that is not JSON. Say how to read them with "
+                    f"response_template= (transformers' response template, or one of {sorted(FAMILIES)!r})."
+                )
+            if choice != "auto" or answer_schema is not None:
+                raise InvalidRequestError(
+                    "This model does not write tool calls as JSON with a name, so a call cannot be forced "
+                    f"(tool_choice {choice!r}). Use tool_choice='auto' or method='json_schema'."
+                )
+            return None
+        if choice not in ("auto", "required"):
+            tools, choice = [tool for tool in tools if tool["function"]["name"] == choice], "required"
+        several = choice == "auto" if parallel is None else parallel
+        thought = self.facts.thought
+        if thought is not None:
+            thought = ("", thought[1]) if self.facts.thinking else thought if choice == "auto" else None
+        return _compiled(
+            self.engine.grammars,
+            self.affixes,
+            json.dumps([_closed_tool(tool) for tool in tools]),
+            choice,
+            several,
+            None if answer_schema is None else json.dumps(answer_schema),
+            thought,
+        )
+
+    def parser(
+        self, prompt_ids: Sequence[int], tools: Sequence[Mapping[str, Any]] = (), *, calls: bool = True
+    ) -> AnswerParser:
+        """A parser for one answer to this prompt; without `calls` it reads none, only reasoning and text."""
+        prefix = self.engine.tokenizer.decode(list(prompt_ids))
+        if self.template is None:
+            affixes = self.affixes if calls else None
+            template, head = self.facts.template(affixes), affixes.head if affixes else None
+        else:
+            template, head = _bare_bodies(self.template)
+        parser = self.engine.tokenizer.get_response_parser(template, prefix=prefix, tools=list(tools) or None)
+        return AnswerParser(parser, head)
+
+
+@lru_cache(maxsize=128)
+def _compiled(
+    grammars: Any,
+    affixes: Affixes,
+    tools: str,
+    choice: str,
+    parallel: bool,
+    answer_schema: str | None,
+    thought: tuple[str, str] | None,
+) -> Grammar:
+    """Agents ask with the same tools again and again."""
+    return grammars.tool_calls(
+        json.loads(tools),
+        choice=choice,
+        parallel=parallel and affixes.separator is not None,
+        begin=affixes.begin,
+        end=affixes.end,
+        separator=affixes.separator or "",
+        name_key=affixes.name_key,
+        arguments_key=affixes.arguments_key,
+        between=affixes.between,
+        thought=thought,
+        otherwise=None if answer_schema is None else json.loads(answer_schema),
+    )
+
+
+def _closed_tool(tool: Mapping[str, Any]) -> dict[str, Any]:
+    function = tool["function"]
+    # Further arguments, which JSON Schema allows unless told, are noise that no function takes.
+    parameters = function.get("parameters") or {}
+    return {
+        "function": {**function, "parameters": parameters if function.get("strict") is False else closed(parameters)}
+    }
+
+
+def tool_format(engine: Engine, response_template: Mapping[str, Any] | str | None = None) -> ToolFormat:
+    """Find out how the engine's model writes tool calls. Costs some milliseconds once for a tokenizer.
+
+    Args:
+        response_template: transformers' response template for parsing, or the name of a family that writes calls as the
+            model does; None: the tokenizer's own, else what the chat template shows. A chat template without tools gets
+            them in words, and calls are bare JSON objects.
+
+    Raises:
+        InvalidRequestError: an unknown name.
+    """
+    facts: TemplateFacts | None = engine.__dict__.get("_template_facts")
+    if facts is None:
+        facts = engine.__dict__["_template_facts"] = study(engine)
+    if isinstance(response_template, str):
+        if response_template not in FAMILIES:
+            raise InvalidRequestError(
+                f"response_template has to be a dict or one of {sorted(FAMILIES)!r}, but is {response_template!r}."
+            )
+        return ToolFormat(engine, facts, FAMILIES[response_template], None)
+    template = response_template or getattr(engine.tokenizer, "response_template", None)
+    affixes = facts.affixes
+    if affixes is None and template is None and not facts.shows_tools:
+        affixes = FAMILIES["gemma"]
+    return ToolFormat(engine, facts, affixes, template)
+
+
+def _bare_bodies(template: Mapping[str, Any]) -> tuple[dict[str, Any], re.Pattern[str] | None]:
+    """The template with the calls' JSON objects left as text and their head's pattern, where they are such objects.
+
+    transformers parses them when they end and raises on half a call; read here, they stream.
+    """
+    fields = dict(template.get("fields", {}))
+    calls = dict(fields.get("tool_calls", {}))
+    plain = calls.get("transform") == {"type": "function", "function": "{content}"}
+    if calls.get("content") != "json" or not plain or calls.get("content_args"):
+        return dict(template), None
+    fields["tool_calls"] = {**calls, "content": "text"}
+    del fields["tool_calls"]["transform"]
+    return {**template, "fields": fields}, call_head("name", "arguments")

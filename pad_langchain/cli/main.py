@@ -1,0 +1,133 @@
+"""The command line: `pad-langchain chat | feedback | memory | train | evaluate`; heavy parts are imported late."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from pad_langchain.chat.engines import DEMO_MODEL
+from pad_langchain.cli.memory import memory_app
+from pad_langchain.cli.options import MemoryPath, one_line_errors, open_memory
+from pad_langchain.cli.train import evaluate, train
+
+if TYPE_CHECKING:
+    from pad_memory import Feedback
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="pad-langchain",
+    help="A chat model that learns how each user likes its answers. Everything stays on this machine.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(memory_app, name="memory")
+app.command()(train)
+app.command()(evaluate)
+
+
+def quiet_libraries() -> None:
+    """Keep the progress bars and notices of the model libraries out of a conversation; the user's own settings win."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+
+
+@app.command()
+def chat(
+    model: Annotated[str, typer.Option(help="Folder or hub id of the base model.")] = DEMO_MODEL,
+    reward_model: Annotated[
+        str, typer.Option(help="Folder or hub id of the PersRM; 'auto' is the demo's, 'none' is without one.")
+    ] = "auto",
+    memory: MemoryPath = None,
+    user: Annotated[str, typer.Option(help="Who is talking.")] = "me",
+    beta: Annotated[
+        float | None, typer.Option(help="Guidance strength; 0 is the base model. [default: the PersRM's]")
+    ] = None,
+    temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0,
+    max_tokens: Annotated[int, typer.Option(help="New tokens an answer at most.")] = 256,
+    seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
+    echo: Annotated[bool, typer.Option("--echo", help="Repeat each line that is read, for transcripts.")] = False,
+) -> None:
+    """Talk, say what you like, and watch the answers change. Reads a script from a pipe as well."""
+    from pad_langchain.cli.chat import ChatSession
+    from pad_langchain.langchain.chat_model import ChatPAD
+
+    with one_line_errors():
+        llm = ChatPAD(
+            model=model,
+            reward_model=None if reward_model.lower() == "none" else reward_model,
+            beta=beta,
+            temperature=temperature,
+            max_tokens=max_tokens,
+            seed=seed,
+        )
+        quiet_libraries()
+        with open_memory(memory) as store:
+            store.events(user)  # refuses a bad id before the conversation begins
+            llm.memory = store
+            interactive = sys.stdin.isatty() and sys.stdout.isatty()
+            console = Console(highlight=False)
+            ChatSession(llm, store, user, console, interactive=interactive, echo=echo).run(sys.stdin)
+
+
+@app.command()
+def feedback(
+    user: Annotated[str, typer.Argument(help="Whose feedback.")],
+    prefer: Annotated[str | None, typer.Option(help="A preference in words.")] = None,
+    prompt: Annotated[str | None, typer.Option(help="The question that was answered.")] = None,
+    response: Annotated[str | None, typer.Option(help="The answer that is judged.")] = None,
+    like: Annotated[bool | None, typer.Option("--like/--dislike", help="Thumb up or down for the answer.")] = None,
+    rate: Annotated[float | None, typer.Option(help="1 (worst) to 5 (best) for the answer.")] = None,
+    edit: Annotated[str | None, typer.Option(help="The answer as it should have been.")] = None,
+    critique: Annotated[str | None, typer.Option(help="What is wrong with the answer.")] = None,
+    chosen: Annotated[str | None, typer.Option(help="The better of two answers.")] = None,
+    rejected: Annotated[str | None, typer.Option(help="The worse of two answers.")] = None,
+    memory: MemoryPath = None,
+) -> None:
+    """Record one piece of feedback; the next chat with a PersRM weighs it."""
+    with one_line_errors():
+        event = _event(prefer, prompt, response, like, rate, edit, critique, chosen, rejected)
+        with open_memory(memory) as store:
+            typer.echo(f"recorded {store.record(user, event)}")
+
+
+def _event(
+    prefer: str | None,
+    prompt: str | None,
+    response: str | None,
+    like: bool | None,
+    rate: float | None,
+    edit: str | None,
+    critique: str | None,
+    chosen: str | None,
+    rejected: str | None,
+) -> Feedback:
+    from pad_memory import Choice, Critique, Edit, Rating, Statement, Thumb
+
+    said = [value for value in (prefer, like, rate, edit, critique, chosen) if value is not None]
+    if len(said) != 1:
+        raise typer.BadParameter(
+            f"one kind of feedback is needed, but got {len(said)}. Use one of --prefer, --like, --dislike, --rate, "
+            "--edit, --critique, or --chosen with --rejected."
+        )
+    if prefer is not None:
+        return Statement(prefer)
+    question: Any = prompt  # the events refuse a missing text themselves and name the field
+    answer: Any = response
+    if chosen is not None:
+        return Choice(prompt=question, chosen=chosen, rejected=rejected or "")
+    if like is not None:
+        return Thumb(prompt=question, response=answer, up=like)
+    if rate is not None:
+        return Rating(prompt=question, response=answer, rating=rate)
+    if edit is not None:
+        return Edit(prompt=question, response=answer, edited=edit)
+    return Critique(prompt=question, response=answer, text=critique or "")

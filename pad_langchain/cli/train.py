@@ -1,0 +1,85 @@
+"""`pad-langchain train` and `evaluate`: settings from YAML, progress on the console."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+from pad_langchain.cli.options import one_line_errors
+
+__all__ = ["evaluate", "train"]
+
+
+def train(
+    config: Annotated[Path, typer.Argument(help="YAML file of settings; see docs/training.md.")],
+    output: Annotated[Path | None, typer.Option(help="Folder of the result, instead of the file's.")] = None,
+) -> None:
+    """Train a PersRM from preference pairs. Started again after a stop, it goes on where it was.
+
+    For several GPUs: accelerate launch $(which pad-langchain) train CONFIG.yaml
+    """
+    with one_line_errors():
+        from pad_langchain.training.config import TrainConfig, from_dict, load_yaml
+
+        settings = load_yaml(config) | ({} if output is None else {"output": str(output)})
+        run: TrainConfig = from_dict(TrainConfig, settings)
+        from pad_langchain.training.run import is_main_process
+        from pad_langchain.training.run import train as train_persrm
+
+        with _progress() as tick:
+            result = train_persrm(run, tick)
+        if not is_main_process():
+            return
+        for stage in ("stage1", "stage2", "head"):
+            if (accuracy := result.get(stage, {}).get("held_out_accuracy")) is not None:
+                typer.echo(f"{stage}: accuracy {accuracy:.3f} on {result['held_out']} held-out pairs")
+        typer.echo(f"the PersRM is in {run.output}: pad-langchain chat --model {run.base} --reward-model {run.output}")
+
+
+def evaluate(
+    config: Annotated[Path, typer.Argument(help="YAML file of settings; see docs/training.md.")],
+    output: Annotated[Path | None, typer.Option(help="Folder of the report, instead of the file's.")] = None,
+) -> None:
+    """Judge a PersRM: a Markdown report with plots, and a JSON beside it. Finished answers are kept."""
+    with one_line_errors():
+        from pad_langchain.evaluation.run import EvaluateConfig
+        from pad_langchain.evaluation.run import evaluate as evaluate_persrm
+        from pad_langchain.training.config import from_dict, load_yaml
+
+        settings = load_yaml(config) | ({} if output is None else {"output": str(output)})
+        with _progress() as tick:
+            report = evaluate_persrm(from_dict(EvaluateConfig, settings), progress=tick)
+        typer.echo(f"the report is in {report}")
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int, dict[str, float]], None]]:
+    """Bars on a terminal, one a stage; log lines everywhere."""
+    from pad_langchain.cli.main import quiet_libraries
+
+    quiet_libraries()
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    console = Console(stderr=True)
+    handler = RichHandler(console=console, show_path=False)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
+    logging.getLogger("pad_langchain").setLevel(logging.INFO)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    tasks: dict[str, TaskID] = {}
+    with Bars(*columns, console=console, disable=not console.is_terminal) as bars:
+
+        def tick(stage: str, done: int, of: int, logged: dict[str, float]) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=of)
+            bars.update(tasks[stage], completed=done, total=of)
+
+        yield tick

@@ -1,0 +1,85 @@
+"""What an evaluation depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pad_langchain.errors import InvalidRequestError
+from pad_langchain.evaluation.answers import METHODS
+from pad_langchain.training.config import Source, sources
+from pad_memory.catalogue import CATALOGUE
+
+__all__ = ["EvaluateConfig"]
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """An evaluation.
+
+    Args:
+        base: folder or hub id. head, text: PersRM folders; a method without its PersRM is left out. head "auto" is the
+            embedded one of `pad-demo`.
+        output: folder of report.md, report.json, plots and what is kept.
+        prompts: JSONL of {prompt | messages}, maybe with `preference`, a name of `preferences`.
+        preferences: name → wordings, the first for choosing and testing, the others for paraphrase robustness; None:
+            the catalogue. Wishes parted by ";" act together.
+        labels: names of the wordings' places in the report, such as ("plain", "reworded").
+        unseen: names of preferences that the PersRM was not trained on; the report tells of them apart.
+        pairs: sources of preference pairs for pairwise accuracy.
+        judges: settings of `make_judge`; the first one that scores chooses β.
+        methods: of METHODS. betas, ks: the grids; the first k is used while β is chosen. β = 0 is the base.
+        validation: share of prompts that choose β and k, in (0, 1).
+        fluency: a β may be chosen if its answers' perplexity under the base is at most so many times the base's.
+        pareto: two preference names whose trade-off is drawn.
+        limit: prompts used. again: test prompts that are asked again in other words, and for the Pareto front.
+    """
+
+    base: str
+    output: str
+    prompts: str
+    head: str | None = None
+    text: str | None = None
+    preferences: Mapping[str, tuple[str, ...]] | None = None
+    labels: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = ()
+    pairs: tuple[Source, ...] = ()
+    judges: tuple[Mapping[str, Any], ...] = ({"kind": "demo"},)
+    methods: tuple[str, ...] = METHODS
+    betas: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 4.0)
+    ks: tuple[int, ...] = (10,)
+    alpha: float = 0.0
+    validation: float = 0.25
+    fluency: float = 2.0
+    pareto: tuple[str, ...] = ()
+    limit: int | None = 200
+    again: int = 64
+    max_tokens: int = 200
+    seed: int = 0
+    device: str = "auto"
+    dtype: str = "auto"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "pairs", sources(self.pairs))
+        if unknown := sorted(set(self.methods) - set(METHODS)):
+            raise InvalidRequestError(f"methods have to be of {list(METHODS)}, but are {unknown!r}.")
+        if not 0 < self.validation < 1:
+            raise InvalidRequestError(f"validation has to be a share in (0, 1), but is {self.validation!r}.")
+        if len(self.pareto) not in (0, 2):
+            raise InvalidRequestError(f"pareto has to name two preferences, but is {list(self.pareto)!r}.")
+        named = self.wordings
+        for setting in ("pareto", "unseen"):
+            if unknown := sorted(set(getattr(self, setting)) - set(named)):
+                raise InvalidRequestError(f"{setting} names {unknown!r}, which are not among {sorted(named)}.")
+
+    @property
+    def wordings(self) -> dict[str, tuple[str, ...]]:
+        """Name → wordings."""
+        if self.preferences is not None:
+            return {name: (said,) if isinstance(said, str) else tuple(said) for name, said in self.preferences.items()}
+        return {
+            f"{dimension.name}:{pole.name}": (pole.text, *pole.paraphrases[:3])
+            for dimension in CATALOGUE
+            for pole in dimension.poles
+        }

@@ -1,0 +1,270 @@
+"""`PADLLM`: a LlamaIndex LLM that decodes here under each user's preferences. A thin face of the engine.
+
+It speaks through `ChatPAD`, so that a user, a preference or a tool means the same in LangChain and in LlamaIndex.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import aclosing, closing
+from typing import TYPE_CHECKING, Any, Self
+
+from langchain_core.outputs import ChatGenerationChunk
+from llama_index.core.base.llms.generic_utils import (
+    achat_to_completion_decorator,
+    astream_chat_to_completion_decorator,
+    chat_to_completion_decorator,
+    stream_chat_to_completion_decorator,
+)
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponse,
+    ChatResponseAsyncGen,
+    ChatResponseGen,
+    CompletionResponse,
+    CompletionResponseAsyncGen,
+    CompletionResponseGen,
+    LLMMetadata,
+    MessageRole,
+    ToolCallBlock,
+)
+from llama_index.core.constants import DEFAULT_CONTEXT_WINDOW
+from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
+from llama_index.core.llms.function_calling import FunctionCallingLLM
+from llama_index.core.llms.llm import ToolSelection
+from llama_index.core.program.utils import get_program_for_llm
+from pydantic import ValidationError, model_validator
+
+from pad_langchain.chat.engines import DEMO_MODEL, context_size
+from pad_langchain.chat.options import Settings
+from pad_langchain.errors import InvalidRequestError
+from pad_langchain.langchain.chat_model import ChatPAD
+from pad_langchain.llama_index.messages import arguments, to_langchain, to_response, to_schema
+
+if TYPE_CHECKING:
+    from llama_index.core.tools import BaseTool
+
+__all__ = ["PADLLM"]
+
+
+class PADLLM(Settings, FunctionCallingLLM):
+    """A LlamaIndex LLM that answers each user in their own way, while it decodes, without fine-tuning.
+
+    Without arguments it is the demo pair that comes with the package: CPU, no network. Weights load at the first call.
+    The settings are those of `pad_langchain.chat.options.Settings`; `context_window` is for a model that names none.
+
+    A call may set by keyword what `ChatPAD`'s calls may: `user_id`, `preference`, `temperature`, `seed`, … A query
+    engine or an agent passes no keywords on: give it `llm.for_user("ada")`.
+
+    Example:
+        >>> from pad_langchain import PADLLM
+        >>> PADLLM(temperature=0.5).for_user("ada").user_id
+        'ada'
+    """
+
+    model: str = DEMO_MODEL
+    context_window: int | None = None
+
+    @classmethod
+    def class_name(cls) -> str:
+        """The name in serialized settings."""
+        return "PADLLM"
+
+    @model_validator(mode="after")
+    def _check_settings(self) -> Self:
+        """Refuse a bad setting where it is written, not at the first call."""
+        try:
+            self._chat_model()
+        except ValidationError as error:
+            raise ValueError("; ".join(problem["msg"] for problem in error.errors())) from error
+        return self
+
+    def _chat_model(self) -> ChatPAD:
+        """The ChatPAD with these settings. Making one takes 0.1 ms, so none is kept that could go out of date."""
+        return ChatPAD(model=self.model, **{name: getattr(self, name) for name in Settings.model_fields})
+
+    @property
+    def metadata(self) -> LLMMetadata:
+        """Context and answer length in tokens. Loads the weights where no local config.json names the context."""
+        window = self.context_window or context_size(self.model) or self._chat_model()._engine().context
+        window = window or DEFAULT_CONTEXT_WINDOW
+        return LLMMetadata(
+            context_window=window,
+            # LlamaIndex keeps this much free; half of a small context would leave no room for retrieved text.
+            num_output=min(self.max_tokens, window // 4),
+            is_chat_model=True,
+            is_function_calling_model=True,
+            model_name=self.model,
+        )
+
+    def for_user(self, user_id: str) -> Self:
+        """Return this LLM speaking to one user. Copies share the weights and decode together.
+
+        Raises:
+            InvalidRequestError: the user id is not a string, or blank.
+        """
+        if not isinstance(user_id, str) or not user_id.strip():
+            raise InvalidRequestError(f"user_id has to be a string that is not blank, but is {user_id!r}.")
+        return self.model_copy(update={"user_id": user_id})
+
+    def get_token_ids(self, text: str) -> list[int]:
+        """Encode a text with the model's own tokenizer, e.g. for `Settings.tokenizer = llm.get_token_ids`."""
+        return self._chat_model().get_token_ids(text)
+
+    # ---- chat: all four ways read one stream
+
+    def _call(self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]) -> tuple[ChatPAD, tuple[Any, ...], Any]:
+        """What to call: the ChatPAD, its positional arguments (messages, stop) and its keywords."""
+        options = dict(kwargs)
+        tools = options.pop("tools", None)
+        wanted = {name: options.pop(name, None) for name in ("tool_choice", "parallel_tool_calls")}
+        model = self._chat_model()
+        if tools:
+            options = {**model.bind_tools(tools, **wanted).kwargs, **options}  # type: ignore[attr-defined]
+        return model, (to_langchain(messages), options.pop("stop", None)), options
+
+    def _chunks(self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]) -> Iterator[ChatGenerationChunk]:
+        model, arguments, options = self._call(messages, kwargs)
+        with closing(model._stream(*arguments, **options)) as chunks:  # type: ignore[type-var]
+            yield from chunks
+
+    async def _achunks(
+        self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        model, arguments, options = self._call(messages, kwargs)
+        async with aclosing(model._astream(*arguments, **options)) as chunks:  # type: ignore[type-var]
+            async for chunk in chunks:
+                yield chunk
+
+    def _chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        first, *rest = self._chunks(messages, kwargs)
+        return to_response(first + rest)
+
+    def _stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
+        total = None
+        with closing(self._chunks(messages, kwargs)) as chunks:  # type: ignore[type-var]
+            for chunk in chunks:
+                total = chunk if total is None else total + chunk
+                yield to_response(total, chunk.text)
+
+    async def _achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        first, *rest = [chunk async for chunk in self._achunks(messages, kwargs)]
+        return to_response(first + rest)
+
+    async def _astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
+        async def responses() -> ChatResponseAsyncGen:
+            total = None
+            async with aclosing(self._achunks(messages, kwargs)) as chunks:  # type: ignore[type-var]
+                async for chunk in chunks:
+                    total = chunk if total is None else total + chunk
+                    yield to_response(total, chunk.text)
+
+        return responses()
+
+    @llm_chat_callback()
+    def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        """Answer a conversation."""
+        return self._chat(messages, **kwargs)
+
+    @llm_chat_callback()
+    def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
+        """Answer piece by piece; leaving the stream early stops the generation."""
+        return self._stream_chat(messages, **kwargs)
+
+    @llm_chat_callback()
+    async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        """Answer without blocking the event loop; a cancelled task stops the generation."""
+        return await self._achat(messages, **kwargs)
+
+    @llm_chat_callback()
+    async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
+        """`stream_chat` for an event loop."""
+        return await self._astream_chat(messages, **kwargs)
+
+    # ---- completion: the prompt as one user message
+
+    def _worded(self, prompt: str, formatted: bool) -> str:
+        return prompt if formatted else self.completion_to_prompt(prompt)  # type: ignore[misc]
+
+    @llm_completion_callback()
+    def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+        """Answer a prompt."""
+        return chat_to_completion_decorator(self._chat)(self._worded(prompt, formatted), **kwargs)
+
+    @llm_completion_callback()
+    def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
+        """Answer a prompt piece by piece."""
+        return stream_chat_to_completion_decorator(self._stream_chat)(self._worded(prompt, formatted), **kwargs)
+
+    @llm_completion_callback()
+    async def acomplete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+        """`complete` for an event loop."""
+        return await achat_to_completion_decorator(self._achat)(self._worded(prompt, formatted), **kwargs)
+
+    @llm_completion_callback()
+    async def astream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseAsyncGen:
+        """`stream_complete` for an event loop."""
+        prompt = self._worded(prompt, formatted)
+        return await astream_chat_to_completion_decorator(self._astream_chat)(prompt, **kwargs)
+
+    # ---- tools and structured output
+
+    def _prepare_chat_with_tools(
+        self,
+        tools: Sequence[BaseTool],
+        user_msg: str | ChatMessage | None = None,
+        chat_history: list[ChatMessage] | None = None,
+        verbose: bool = False,
+        allow_parallel_tool_calls: bool = False,
+        tool_required: bool = False,
+        tool_choice: str | dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        """The keywords for `chat`: a grammar makes the call valid, and a call at all where one is required."""
+        messages = list(chat_history or [])
+        if user_msg is not None:
+            messages.append(ChatMessage(user_msg, role=MessageRole.USER) if isinstance(user_msg, str) else user_msg)
+        return {
+            "messages": messages,
+            "tools": [to_schema(tool) for tool in tools],
+            "tool_choice": tool_choice or ("required" if tool_required else "auto"),
+            "parallel_tool_calls": allow_parallel_tool_calls,
+            **kwargs,
+        }
+
+    def get_tool_calls_from_response(
+        self, response: ChatResponse, error_on_no_tool_call: bool = True, **kwargs: Any
+    ) -> list[ToolSelection]:
+        """Read the tool calls of an answer.
+
+        Raises:
+            InvalidRequestError: there is none, and `error_on_no_tool_call`.
+        """
+        calls = [block for block in response.message.blocks if isinstance(block, ToolCallBlock)]
+        if not calls and error_on_no_tool_call:
+            invalid = response.message.additional_kwargs.get("invalid_tool_calls")
+            found = f"one that was cut off: {invalid[0]['arguments']!r}" if invalid else f"{response.message.content!r}"
+            raise InvalidRequestError(
+                f"The answer has to call a tool, but is {found}. Raise max_tokens (now {self.max_tokens}) if it was "
+                "cut off, or force a call with tool_required=True."
+            )
+        return [
+            ToolSelection(tool_id=call.tool_call_id or "", tool_name=call.tool_name, tool_kwargs=arguments(call))
+            for call in calls
+        ]
+
+    def _structured_stream_call(
+        self, output_cls: Any, prompt: Any, llm_kwargs: dict[str, Any] | None = None, **prompt_args: Any
+    ) -> Any:
+        return self._program(output_cls, prompt).stream_call(llm_kwargs=llm_kwargs, **prompt_args)
+
+    async def _structured_astream_call(
+        self, output_cls: Any, prompt: Any, llm_kwargs: dict[str, Any] | None = None, **prompt_args: Any
+    ) -> Any:
+        return await self._program(output_cls, prompt).astream_call(llm_kwargs=llm_kwargs, **prompt_args)
+
+    def _program(self, output_cls: Any, prompt: Any) -> Any:
+        # While it streams, LlamaIndex lets the model choose between text and a call; text would have no fields.
+        return get_program_for_llm(
+            output_cls, prompt, self, pydantic_program_mode=self.pydantic_program_mode, tool_choice="required"
+        )

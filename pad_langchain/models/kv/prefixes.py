@@ -1,0 +1,95 @@
+"""Keys and values of prompt prefixes, kept for whoever starts with the same tokens: other users and later turns.
+
+A sequence is cut into blocks of a few tokens; a block is found by what comes before it and its own tokens, so that
+sequences share their common beginning. The least recently used blocks go first.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from pad_langchain.models.kv.row_cache import RowCache
+    from pad_langchain.models.kv.slot_cache import SlotRows
+
+__all__ = ["PrefixStore"]
+
+BLOCK = 16  # tokens; fewer find more, but cost more look-ups
+
+_Key = tuple[int, tuple[int, ...]]  # the serial number of the block before, and the block's tokens
+
+
+class PrefixStore:
+    """A bounded store of key and value blocks for one model. Thread-safe.
+
+    Args:
+        budget: tokens it may hold; 0 keeps nothing.
+    """
+
+    def __init__(self, budget: int = 0) -> None:
+        self.budget = budget
+        self._blocks: OrderedDict[_Key, tuple[int, torch.Tensor]] = OrderedDict()
+        # Roots are 0 for the plain model and the negative serial number of an adapter.
+        self._serials = itertools.count(1)
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        """Tokens held."""
+        return len(self._blocks) * BLOCK
+
+    def find(self, tokens: Sequence[int], root: int = 0) -> list[torch.Tensor]:
+        """The blocks, [2 * layers, H, BLOCK, D] each, of the longest known prefix that leaves a token to run."""
+        with self._lock:
+            return [block for _, block in self._walk(tokens[: len(tokens) - 1], root)]
+
+    def add(self, tokens: Sequence[int], cache: RowCache | SlotRows, row: int, first: int, root: int = 0) -> None:
+        """Keep the blocks of a row that has these tokens in its columns from `first` on."""
+        if len(tokens) < BLOCK or self.budget < BLOCK or not cache.uniform:
+            return
+        with self._lock:
+            known = self._walk(tokens, root)
+            whole = min(len(tokens), self.budget) // BLOCK
+            if len(known) >= whole:
+                return
+            fresh = cache.read(row, first + len(known) * BLOCK, first + whole * BLOCK)
+            before = known[-1][0] if known else -root
+            for index, block in enumerate(fresh.split(BLOCK, dim=2), len(known)):
+                serial = next(self._serials)
+                # A copy of its own, or one block would keep all of `fresh` alive.
+                self._blocks[before, _tokens(tokens, index)] = (serial, block.clone())
+                before = serial
+            self._walk(tokens, root)
+            while len(self) > self.budget:
+                self._blocks.popitem(last=False)
+
+    def clear(self) -> None:
+        """Forget all blocks."""
+        with self._lock:
+            self._blocks.clear()
+
+    def _walk(self, tokens: Sequence[int], root: int) -> list[tuple[int, torch.Tensor]]:
+        """Known blocks from the beginning on; the nearer to it, the more recently used, so that ends go first."""
+        found: list[tuple[int, torch.Tensor]] = []
+        keys: list[_Key] = []
+        before = -root
+        for index in range(len(tokens) // BLOCK):
+            key = (before, _tokens(tokens, index))
+            entry = self._blocks.get(key)
+            if entry is None:
+                break
+            keys.append(key)
+            found.append(entry)
+            before = entry[0]
+        for key in reversed(keys):
+            self._blocks.move_to_end(key)
+        return found
+
+
+def _tokens(tokens: Sequence[int], index: int) -> tuple[int, ...]:
+    return tuple(tokens[index * BLOCK : (index + 1) * BLOCK])

@@ -1,0 +1,324 @@
+"""A text PersRM with another tokenizer than the base's: candidates are compared as bytes.
+
+The answer so far is committed to the PersRM in its own tokens up to the last boundary that no continuation can move;
+the bytes after it are pending. A candidate's score is the logarithm of
+
+    P(the PersRM writes a text that starts with pending + candidate) − P(… with a longer candidate that extends it)
+
+along the tokens this tokenizer writes that text with: at each of them, the probability of all single tokens that cover
+the rest, a range of the vocabulary sorted by bytes. All candidates of all rows are one trie and one forward, together
+with the tokens that were committed since the last; nothing is encoded or run twice.
+
+Two things differ from a PersRM with the base's tokenizer, even if both tokenizers are the same one. A candidate " w"
+there is that very token; here it is every text that starts so, " world" included, unless a candidate says so. And the
+base's choice of tokens for the text so far is not seen, only the text. With tokens that are single bytes both agree.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+
+from pad_langchain.engine.types import Request
+from pad_langchain.errors import IncompatibleModelError
+from pad_langchain.models.backbone import Backbone
+from pad_langchain.models.byte_vocabulary import ByteVocabulary
+from pad_langchain.models.kv.slot_cache import Branches, SlotRows
+from pad_langchain.models.prompts import Prompts
+from pad_langchain.persrm.guides.guides import GuideRows, ModelGuide, Plan
+
+__all__ = ["OtherTokenizerGuide", "fitting_guide"]
+
+logger = logging.getLogger(__name__)
+
+PREFILL_AT_ONCE = 512  # tokens of a prompt: what each sees is a mask in memory
+SPARE = 64  # tokens of context: what is pending and a candidate are never longer, token for byte
+NODES_AT_ONCE = 64  # full-vocabulary logits of so many trie nodes are in memory together
+RANGE = -1
+FLOOR = -60.0  # nats below the best candidate: what the PersRM cannot write at all
+
+
+class OtherTokenizerGuide(ModelGuide):
+    """A text PersRM whose tokenizer is not the base's; the arguments are those of `ModelGuide`.
+
+    Both tokenizers have to be byte-level BPEs. The reference "reference" is the PersRM's own backbone with W =
+    identity, compared in the same way.
+    """
+
+    def bind(self, base: Backbone, prompts: Prompts) -> None:
+        if getattr(self, "bound", None) is base:
+            return
+        if self.adapter is not None or self.rides(base):
+            raise IncompatibleModelError(
+                "The PersRM is the base's own model under another tokenizer. Load it with the base's tokenizer."
+            )
+        windows = getattr(self.backbone.model.config.get_text_config(), "sliding_window", None)
+        if windows is not None:
+            raise IncompatibleModelError(
+                f"The PersRM has another tokenizer and attention with a sliding window of {windows}, which a tree of "
+                "continuations does not fit. Use a PersRM with the base's tokenizer."
+            )
+        self.theirs = ByteVocabulary(prompts.tokenizer, _ends(base))
+        self.ours = ByteVocabulary(self.prompts.tokenizer, _ends(self.backbone))
+        if not self.ours.ends:
+            raise IncompatibleModelError(
+                "The PersRM's tokenizer names no token that ends an answer. Set its eos_token."
+            )
+        self.named = {text: index for index, text in self.ours.special.items()}
+        self.order_V = torch.tensor(self.ours.by_bytes, device=self.backbone.head.weight.device)
+        some = [self.theirs.tokens[token] for token in self.theirs.by_bytes[:: 1 + len(self.theirs.by_bytes) // 2000]]
+        self.bound = base
+        self.ratio = sum(len(self.ours.encode(text)) for text in some) / len(some)
+
+    def plan(self, request: Request) -> Plan:
+        """As for any text PersRM; its context is filled by its own tokens, so many a token of the base's on average."""
+        plan = super().plan(request)
+        return plan if plan.room is None else replace(plan, room=max(1, int(plan.room / self.ratio)))
+
+    def start(self, base: Backbone, plans: Sequence[Plan]) -> GuideRows:
+        return _ByteRows(self, [list(prompt) for plan in plans for prompt in plan.rows])
+
+    def means(self, token: int) -> _Meaning:
+        """What a token of the base's is to the PersRM."""
+        if token in self.theirs.tokens:
+            return _Meaning(self.theirs.tokens[token])
+        if token in self.theirs.ends:
+            return _Meaning(ends=tuple(self.ours.ends))
+        text = self.theirs.special.get(token, "")  # "" for a row of the head that no token has
+        return _Meaning(ends=(self.named[text],)) if text in self.named else _Meaning(text.encode())
+
+
+def fitting_guide(guide: ModelGuide, base: Backbone, prompts: Prompts) -> ModelGuide:
+    """The guide itself where its tokenizer is the base's, else the same PersRM compared as bytes."""
+    if guide.rides(base) or guide.prompts.vocabulary() == prompts.vocabulary():
+        return guide
+    logger.info("The PersRM has a tokenizer of its own: candidates are compared as bytes.")
+    return OtherTokenizerGuide(
+        guide.backbone,
+        guide.prompts,
+        guide.value_head,
+        adapter=guide.adapter,
+        template=guide.template,
+        beta=guide.beta,
+        alpha=guide.alpha,
+    )
+
+
+@dataclass(frozen=True)
+class _Meaning:
+    """Bytes of text; or one of some special tokens, after which the text begins anew; or neither."""
+
+    text: bytes = b""
+    ends: tuple[int, ...] = ()
+
+
+@dataclass
+class _State:
+    """One guide row: bytes without settled tokens, and tokens that are settled but not run yet."""
+
+    pending: bytes = b""
+    settled: list[int] = field(default_factory=list)
+
+
+@dataclass
+class _Event:
+    """One way to write a candidate: follow a path of the trie, then any of some tokens.
+
+    `tokens` names them, or is a range of the byte-sorted vocabulary as (begin, end, RANGE).
+    """
+
+    column: int
+    path: tuple[int, ...]
+    tokens: tuple[int, ...]
+
+
+class _ByteRows:
+    def __init__(self, guide: OtherTokenizerGuide, prompts: Sequence[list[int]]) -> None:
+        self.guide = guide
+        self.states = [_State() for _ in prompts]
+        self.rows = SlotRows(guide.backbone, len(prompts))
+        self.rows.load(prompts)
+        fresh = [prompt[length:] for prompt, length in zip(prompts, self.rows.lengths, strict=True)]
+        guide.backbone.tally.reused += sum(self.rows.lengths)
+        guide.backbone.tally.prefilled += sum(map(len, fresh))
+        roots: dict[int, torch.Tensor] = {}
+        for begin in range(0, max(map(len, fresh)), PREFILL_AT_ONCE):
+            parts = [prompt[begin : begin + PREFILL_AT_ONCE] for prompt in fresh]
+            hidden_GTD = self.rows.run([Branches(part, len(part)) for part in parts])
+            roots |= {row: hidden_GTD[row, len(part) - 1] for row, part in enumerate(parts) if part}
+        self.root_GD = torch.stack([roots[row] for row in range(len(prompts))])
+        for row, prompt in enumerate(prompts):
+            self.rows.remember(row, prompt)
+
+    @property
+    def full(self) -> list[bool]:
+        """Which rows have no room in the PersRM's context for another token and what is tried out after it."""
+        spare = min(SPARE, self.rows.last_position // 4)
+        return [self.rows.left(row) - len(state.settled) <= spare for row, state in enumerate(self.states)]
+
+    def advance(self, tokens_GT: torch.Tensor) -> None:
+        """Take in the chosen tokens; the forward they need comes with the next candidates'."""
+        ours = self.guide.ours
+        for state, tokens in zip(self.states, tokens_GT.reshape(len(self.states), -1).tolist(), strict=True):
+            for token in tokens:
+                meaning = self.guide.means(token)
+                if meaning.ends:
+                    state.settled += [*ours.encode(state.pending), meaning.ends[0]]
+                    state.pending = b""
+                state.pending += meaning.text
+            tokens, state.pending = ours.settle(state.pending)
+            state.settled += tokens
+
+    def merge(self, other: _ByteRows) -> None:
+        self.rows.merge(other.rows)
+        self.states += other.states
+        self.root_GD = torch.cat([self.root_GD, other.root_GD])
+
+    def keep(self, rows: Sequence[int]) -> None:
+        self.rows.keep(rows)
+        # A row may come twice, and its copies go their own ways.
+        self.states = [replace(self.states[row], settled=list(self.states[row].settled)) for row in rows]
+        self.root_GD = self.root_GD[torch.tensor(rows, device=self.root_GD.device)]
+
+    def logits(
+        self, hidden_GD: torch.Tensor, candidates_GK: torch.Tensor, own_reference: bool, keep_GK: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        meanings = [[self.guide.means(token) for token in row] for row in candidates_GK.tolist()]
+        kept = keep_GK.tolist()
+        events = [self._events(state, row, keep) for state, row, keep in zip(self.states, meanings, kept, strict=True)]
+        paths = [sorted({event.path[:n] for event in row for n in range(1, len(event.path) + 1)}) for row in events]
+        nodes_GM = self._run(paths)
+        with_own = own_reference and self.guide.value_head is not None
+        found = []
+        for head in (self.guide.value_head, None) if with_own else (self.guide.value_head,):
+            masses = self._masses(nodes_GM, paths, events, head)
+            scores = [_exclusive(row, keep, mass) for row, keep, mass in zip(meanings, kept, masses, strict=True)]
+            found.append(torch.tensor(scores, dtype=torch.float32, device=candidates_GK.device))
+        return found[0], found[1] if with_own else None
+
+    def _events(self, state: _State, meanings: Sequence[_Meaning], kept: Sequence[bool]) -> list[_Event]:
+        """Every way to write each kept candidate after what is pending."""
+        ours, events = self.guide.ours, []
+        for column, (meaning, keep) in enumerate(zip(meanings, kept, strict=True)):
+            if keep and meaning.ends:
+                events.append(_Event(column, ours.encode(state.pending), meaning.ends))
+            elif keep and meaning.text:
+                rest = state.pending + meaning.text
+                tokens = ours.encode(rest)
+                for n, token in enumerate(tokens):
+                    span = ours.starting_with(rest)
+                    if span[0] < span[1]:
+                        events.append(_Event(column, tokens[:n], (*span, RANGE)))
+                    rest = rest[len(ours.tokens[token]) :]
+        return events
+
+    def _run(self, paths: Sequence[Sequence[tuple[int, ...]]]) -> list[torch.Tensor]:
+        """One forward over what was settled and the trie; the hidden states of each row's root and nodes, [M, D]."""
+        new = []
+        for state, own in zip(self.states, paths, strict=True):
+            kept = len(state.settled)
+            place = {path: kept + n for n, path in enumerate(own)}  # sorted: a parent comes before its children
+            parents = [place.get(path[:-1], -1) for path in own]
+            new.append(Branches([*state.settled, *(path[-1] for path in own)], kept, parents))
+        if not any(one.tokens for one in new):
+            return [root_D[None] for root_D in self.root_GD]
+        hidden_GTD = self.rows.run(new)
+        nodes = []
+        for row, (state, one) in enumerate(zip(self.states, new, strict=True)):
+            if one.kept:
+                self.root_GD[row] = hidden_GTD[row, one.kept - 1]
+            state.settled = []
+            nodes.append(torch.cat([self.root_GD[row : row + 1], hidden_GTD[row, one.kept : len(one.tokens)]]))
+        return nodes
+
+    def _masses(
+        self,
+        nodes_GM: Sequence[torch.Tensor],
+        paths: Sequence[Sequence[tuple[int, ...]]],
+        events: Sequence[Sequence[_Event]],
+        value_head: torch.nn.Linear | None,
+    ) -> list[dict[int, float]]:
+        """For each row, column → log P(the PersRM writes pending + candidate)."""
+        hidden_MD = torch.cat(list(nodes_GM))
+        first = [0]
+        for nodes in nodes_GM:
+            first.append(first[-1] + len(nodes))
+        wanted: dict[int, list[tuple[int, ...]]] = {}  # at each node, the tokens asked for
+        places = []
+        for row, start in enumerate(first[:-1]):
+            place = {(): start} | {path: start + 1 + n for n, path in enumerate(paths[row])}
+            places.append(place)
+            for path in paths[row]:
+                wanted.setdefault(place[path[:-1]], []).append((path[-1],))
+            for event in events[row]:
+                wanted.setdefault(place[event.path], []).append(event.tokens)
+        logprobs = self._logprobs(hidden_MD, wanted, value_head)
+        masses = []
+        for row, place in enumerate(places):
+            reached: dict[tuple[int, ...], float] = {(): 0.0}
+            for path in paths[row]:  # sorted: parents first
+                reached[path] = reached[path[:-1]] + logprobs[place[path[:-1]], (path[-1],)]
+            ways: dict[int, list[float]] = {}
+            for event in events[row]:
+                logprob = reached[event.path] + logprobs[place[event.path], event.tokens]
+                ways.setdefault(event.column, []).append(logprob)
+            masses.append({column: _logsumexp(values) for column, values in ways.items()})
+        return masses
+
+    def _logprobs(
+        self,
+        hidden_MD: torch.Tensor,
+        wanted: dict[int, list[tuple[int, ...]]],
+        value_head: torch.nn.Linear | None,
+    ) -> dict[tuple[int, tuple[int, ...]], float]:
+        """log P of a set of tokens at a node: one token, several, or a range of the sorted ones."""
+        backbone, order_V = self.guide.backbone, self.guide.order_V
+        keys: list[tuple[int, tuple[int, ...]]] = []
+        parts: list[torch.Tensor] = []
+        for begin in range(0, len(hidden_MD), NODES_AT_ONCE):
+            own_MD = hidden_MD[begin : begin + NODES_AT_ONCE]
+            steered_MD = own_MD if value_head is None else value_head(own_MD.to(value_head.weight.dtype))
+            logits_MV = backbone.logits(steered_MD)
+            total_M = logits_MV.logsumexp(-1)
+            for node in range(begin, begin + len(own_MD)):
+                logits_V, total = logits_MV[node - begin], total_M[node - begin]
+                for key in dict.fromkeys(wanted.get(node, ())):
+                    tokens = order_V[key[0] : key[1]] if key[-1] == RANGE else torch.tensor(key, device=order_V.device)
+                    keys.append((node, key))
+                    parts.append(logits_V[tokens].logsumexp(-1) - total)
+        return dict(zip(keys, torch.stack(parts).tolist(), strict=True)) if parts else {}
+
+
+def _exclusive(meanings: Sequence[_Meaning], kept: Sequence[bool], masses: dict[int, float]) -> list[float]:
+    """Take from each candidate what longer candidates that extend it say: log scores, one a column.
+
+    The best is 0 and none is below FLOOR, so that rewards stay finite; columns that are not kept are 0.
+    """
+    if any(math.isnan(mass) for mass in masses.values()):
+        return [math.nan] * len(kept)
+    texts = {meanings[column].text: mass for column, mass in masses.items() if meanings[column].text}
+    scores = dict(masses)
+    for column in masses:
+        text = meanings[column].text
+        longer = [other for other in texts if text and other != text and other.startswith(text)]
+        nearest = [one for one in longer if not any(one != other and one.startswith(other) for other in longer)]
+        if nearest:
+            rest = 1.0 - math.exp(min(0.0, _logsumexp([texts[one] for one in nearest]) - masses[column]))
+            scores[column] = masses[column] + (math.log(rest) if rest > 0.0 else -math.inf)
+    best = max(scores.values(), default=0.0)
+    return [max(scores.get(column, -math.inf) - best, FLOOR) if keep else 0.0 for column, keep in enumerate(kept)]
+
+
+def _logsumexp(values: Sequence[float]) -> float:
+    top = max(values)
+    return top + math.log(sum(math.exp(value - top) for value in values)) if top > -math.inf else top
+
+
+def _ends(backbone: Backbone) -> list[int]:
+    """The tokens that end an answer by the model's generation config."""
+    configured = getattr(getattr(backbone.model, "generation_config", None), "eos_token_id", None)
+    return [configured] if isinstance(configured, int) else list(configured or [])

@@ -1,0 +1,393 @@
+"""The personalised reward model, PersRM: load, save, score, and become a guide.
+
+Two kinds under one class. A *head* reads the base's own hidden states. A *text* PersRM is a causal LM that is told the
+preference in its prompt and whose last hidden state goes through W and b before its lm_head; the authors' checkpoint
+layout is read: merged weights with `v_head.summary.{weight,bias}` beside or inside them.
+"""
+
+from __future__ import annotations
+
+import copy
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from pad_langchain.chat.engines import model_folder
+from pad_langchain.errors import IncompatibleModelError, InvalidRequestError, ModelLoadError
+from pad_langchain.models.adapter import Adapter
+from pad_langchain.models.backbone import Backbone
+from pad_langchain.models.loading import load_causal_lm, load_tokenizer
+from pad_langchain.models.prompts import SELF_TEMPLATE, Prompts, with_preference
+from pad_langchain.persrm.files import (
+    ADAPTER_CONFIG,
+    ADAPTER_WEIGHTS,
+    VALUE_HEAD_FILES,
+    VALUE_HEAD_KEYS,
+    TextConfig,
+    local_folder,
+    read_value_head,
+    write_value_head,
+)
+from pad_langchain.persrm.guides.byte_level import fitting_guide
+from pad_langchain.persrm.guides.guides import Embedder, Guide, HeadGuide, ModelGuide
+from pad_langchain.persrm.head import CONFIG_NAME, VectorHead
+from pad_langchain.persrm.hidden import answers
+from pad_langchain.persrm.token_rewards import head_rewards, log_probabilities
+from pad_memory.embedding import SentenceEmbedder
+from pad_memory.evidence.scorer import Calibration
+from pad_memory.openmp import dismiss_helpers
+
+__all__ = ["PersRM", "TokenRewards", "guide_for", "merge_value_head"]
+
+Prompt = str | Sequence[dict[str, Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class TokenRewards:
+    """A score token by token.
+
+    Args:
+        tokens: T texts of the response's tokens; the last is the end of the turn.
+        rewards_PT: log softmax_V(q) − log softmax_V(ref) of each under each of P preferences, float64 nats [P, T].
+    """
+
+    tokens: tuple[str, ...]
+    rewards_PT: np.ndarray
+
+
+class PersRM:
+    """A personalised reward model with the tokenizer and models it needs.
+
+    Make one with `PersRM.from_pretrained`. It is a memory's scorer: `persrm(prompt, response, preferences) → [P]` in
+    nats. Scoring only reads the weights, so it may run in any thread while an engine decodes with the same model.
+
+    Args:
+        model: the causal LM (or its `Backbone`): the base for a head, the PersRM's own for a text PersRM.
+        tokenizer: the model's.
+        head: makes it a head PersRM.
+        value_head: W and b of a text PersRM, a linear map [D, D]; None is the identity.
+        adapter: a LoRA on `model` that makes it the text PersRM; the model itself stays the base.
+        reference: the model that a text PersRM is compared with, not told the preference; None compares with the
+            PersRM's own backbone without adapter and with W = identity, told the preference, as in training.
+        embedder: embeds preferences for a head; None loads the sentence embedder the head names, when first needed.
+        config: how a text PersRM is told a preference, and the beta and alpha it recommends.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        head: VectorHead | None = None,
+        value_head: torch.nn.Linear | None = None,
+        adapter: Adapter | None = None,
+        reference: Backbone | None = None,
+        embedder: Embedder | None = None,
+        config: TextConfig | None = None,
+    ) -> None:
+        self.backbone = model if isinstance(model, Backbone) else Backbone(model)
+        self.tokenizer, self.prompts = tokenizer, Prompts(tokenizer)
+        self.head, self.value_head, self.adapter, self.reference = head, value_head, adapter, reference
+        self.config = config or TextConfig()
+        self._adapter_folder: Path | None = None
+        self.kind: Literal["head", "text"] = "text" if head is None else "head"
+        # What a preference memory should make of this PersRM's margins; None: its defaults.
+        self.calibration: Calibration | None = None
+        device = self.backbone.head.weight.device
+        self._guide: HeadGuide | ModelGuide
+        if head is not None:
+            self._guide = HeadGuide(head, embedder or SentenceEmbedder(head.config.embedder))
+            self._guide.bind(self.backbone, self.prompts)
+            if head.config.calibration is not None:
+                self.calibration = Calibration.from_dict(head.config.calibration)
+        else:
+            if value_head is not None:
+                if value_head.weight.shape != (self.backbone.hidden_size,) * 2:
+                    raise IncompatibleModelError(
+                        f"The value head has shape {tuple(value_head.weight.shape)}, but the model's hidden size is "
+                        f"{self.backbone.hidden_size}. Both must come from one checkpoint."
+                    )
+                value_head.to(device=device, dtype=torch.float32).eval()
+            self._guide = ModelGuide(
+                self.backbone,
+                self.prompts,
+                value_head,
+                adapter=adapter,
+                template=self.config.template,
+                beta=self.config.beta,
+                alpha=self.config.alpha,
+            )
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path: str | Path,
+        *,
+        base: Any | None = None,
+        tokenizer: Any | None = None,
+        embedder: Embedder | None = None,
+        device: str = "auto",
+        dtype: Any = "auto",
+    ) -> PersRM:
+        """Load a PersRM; which kind it is, its files tell (see `files`).
+
+        Args:
+            path: a folder with a head, with an adapter, or with a causal LM and its `v_head`; or a hub id.
+            base: hub id, folder, loaded model or `Backbone`. A head needs it; an adapter is put on it (None: on the
+                base it was trained for). It becomes the reference of a text PersRM's scores.
+            tokenizer: for a base that is already loaded; a text PersRM brings its own.
+
+        Raises:
+            ModelLoadError: a file is missing or not readable.
+            IncompatibleModelError: the parts do not fit each other.
+        """
+        folder = local_folder(path)
+
+        def loaded(model: Any) -> tuple[Backbone, Any]:
+            if isinstance(model, Backbone):
+                return model, tokenizer
+            made, made_tokenizer = load_causal_lm(model, tokenizer, device=device, dtype=dtype)
+            return Backbone(made), made_tokenizer
+
+        if (folder / CONFIG_NAME).exists():
+            head = VectorHead.from_pretrained(folder)
+            if base is None:
+                raise InvalidRequestError(
+                    f"{str(path)!r} is a PersRM head and reads its base's hidden states: pass base= (hub id, folder "
+                    f"or loaded model)."
+                )
+            backbone, tokenizer = loaded(base)
+            return cls(backbone, tokenizer, head=head, embedder=embedder)
+        value_head, config = read_value_head(folder), TextConfig.load(folder)
+        if (folder / ADAPTER_CONFIG).exists():
+            if base is None and not config.base:
+                raise InvalidRequestError(f"{str(path)!r} is an adapter: pass base= (hub id, folder or loaded model).")
+            backbone, tokenizer = loaded(base or model_folder(config.base))
+            adapter = Adapter.from_pretrained(folder, backbone.model)
+            persrm = cls(backbone, tokenizer, value_head=value_head, adapter=adapter, reference=backbone, config=config)
+            persrm._adapter_folder = folder
+            return persrm
+        if value_head is None:
+            raise ModelLoadError(
+                f"No PersRM in {str(folder)!r}: there is no {CONFIG_NAME} (a head), no {ADAPTER_CONFIG} (an adapter), "
+                f"and no {' and '.join(VALUE_HEAD_KEYS)} in {', '.join(VALUE_HEAD_FILES)} or the model's shards."
+            )
+        model, own_tokenizer = load_causal_lm(folder, load_tokenizer(folder), device=device, dtype=dtype)
+        reference = None
+        if base is not None:
+            reference, tokenizer = loaded(base)
+        persrm = cls(model, own_tokenizer, value_head=value_head, reference=reference, config=config)
+        if reference is not None and isinstance(persrm._guide, ModelGuide):
+            theirs = Prompts(tokenizer)
+            guide = fitting_guide(persrm._guide, reference, theirs)
+            guide.bind(reference, theirs)
+            if guide is not persrm._guide:  # what two tokenizers say does not subtract token by token
+                persrm._guide, persrm.reference = guide, None
+        return persrm
+
+    def save_pretrained(self, folder: str | Path, **kwargs: Any) -> None:
+        """Write what `from_pretrained` reads. A head or adapter is saved alone; its base stays where it is.
+
+        Args:
+            kwargs: passed to transformers for a merged text PersRM (`max_shard_size`, …).
+        """
+        folder = Path(folder)
+        if self.head is not None:
+            self.head.save_pretrained(folder)
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        if self.adapter is not None:
+            if self._adapter_folder is None:
+                raise InvalidRequestError("The adapter was not loaded from a folder. Save it with PEFT, or merge() it.")
+            for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
+                shutil.copyfile(self._adapter_folder / name, folder / name)
+        else:
+            self.backbone.model.save_pretrained(folder, **kwargs)
+        self.tokenizer.save_pretrained(folder)
+        self.config.save(folder)
+        if self.value_head is not None:
+            write_value_head(self.value_head, folder)
+        elif self.adapter is None:
+            identity = torch.nn.Linear(self.backbone.hidden_size, self.backbone.hidden_size)
+            torch.nn.init.eye_(identity.weight)
+            torch.nn.init.zeros_(identity.bias)
+            write_value_head(identity, folder)
+
+    def push_to_hub(self, repo_id: str, *, private: bool = True, token: str | None = None) -> str:
+        """Upload what `save_pretrained` writes; returns the address. Private unless asked otherwise."""
+        from huggingface_hub import HfApi
+
+        api = HfApi(token=token)
+        address = str(api.create_repo(repo_id, private=private, exist_ok=True))
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            api.upload_folder(repo_id=repo_id, folder_path=folder)
+        return address
+
+    def merge(self) -> PersRM:
+        """The same text PersRM without an adapter: the LoRA is added to a copy of its backbone, W and b stay apart.
+
+        Raises:
+            InvalidRequestError: this PersRM has no adapter.
+        """
+        if self.adapter is None:
+            raise InvalidRequestError(f"There is no adapter to merge in this {self.kind} PersRM.")
+        model = copy.deepcopy(self.backbone.model)
+        for name, module in self.backbone.model.named_modules():
+            if (added_OI := self.adapter.added(module)) is not None:
+                weight_OI = model.get_submodule(name).weight
+                weight_OI.data = (weight_OI.float() + added_OI).to(weight_OI.dtype)
+        value_head = copy.deepcopy(self.value_head)
+        return PersRM(model, self.tokenizer, value_head=value_head, reference=self.backbone, config=self.config)
+
+    @cached_property
+    def _features_VR(self) -> torch.Tensor:
+        """What each feature adds to the logits: those of a steered state are the plain one's + this @ (U h ⊙ g)."""
+        assert self.head is not None
+        rows = self.backbone.head.weight.detach().split(16384)
+        return torch.cat([rows_VD.float() @ self.head.V_DR.detach() for rows_VD in rows])
+
+    def as_guide(self) -> Guide:
+        """The same PersRM as a guide for `Engine(base, tokenizer, guide)`."""
+        return self._guide
+
+    def score(self, prompt: Prompt, response: str, preferences: Sequence[str] | np.ndarray) -> np.ndarray:
+        """Reward of a response under each preference: Σ_t [log softmax_V(q) − log softmax_V(ref)], the end of the turn
+        included. A head's is exact up to a vocabulary of 1,024, and within about 0.1 nats above (see `reward.scoring`).
+
+        Args:
+            prompt: one user message, or a conversation as chat-template dicts.
+            response: the answer to it.
+            preferences: P texts, or for a head their embeddings [P, E].
+
+        Returns:
+            [P] float64 nats.
+
+        Raises:
+            ContextLengthError: prompt and response are longer than the model's context.
+        """
+        return self.score_many([(prompt, response)], preferences)[0]
+
+    __call__ = score
+
+    def score_many(self, pairs: Sequence[tuple[Prompt, str]], preferences: Sequence[str] | np.ndarray) -> np.ndarray:
+        """`score` for N (prompt, response) pairs, batched: [N, P] float64 nats."""
+        if len(pairs) == 0 or len(preferences) == 0:
+            return np.zeros((len(pairs), len(preferences)))
+        return np.stack([rewards_PT.sum(-1) for rewards_PT in self._token_rewards(pairs, preferences)])
+
+    def score_tokens(self, prompt: Prompt, response: str, preferences: Sequence[str] | np.ndarray) -> TokenRewards:
+        """`score`, token by token: which words please a preference and which do not."""
+        ids = self._ids(prompt, response)[1]
+        texts = tuple(self.tokenizer.decode([token]) for token in ids)
+        if len(preferences) == 0:
+            return TokenRewards(texts, np.zeros((0, len(ids))))
+        return TokenRewards(texts, self._token_rewards([(prompt, response)], preferences)[0])
+
+    @torch.inference_mode()
+    def _token_rewards(
+        self, pairs: Sequence[tuple[Prompt, str]], preferences: Sequence[str] | np.ndarray
+    ) -> list[np.ndarray]:
+        """[P, T] for each pair."""
+        if self.head is not None:
+            rewards = self._score_head(pairs, self._gates(self.head, preferences))
+        elif isinstance(preferences, np.ndarray) and preferences.dtype.kind == "f":
+            raise InvalidRequestError("A text PersRM reads preferences as words, but got embeddings. Pass the texts.")
+        else:
+            rewards = self._score_text(pairs, [str(preference) for preference in preferences])
+        dismiss_helpers()
+        return rewards
+
+    def _gates(self, head: VectorHead, preferences: Sequence[str] | np.ndarray) -> torch.Tensor:
+        """Preferences → gates [P, R]."""
+        assert isinstance(self._guide, HeadGuide)
+        if not (isinstance(preferences, np.ndarray) and preferences.dtype.kind == "f"):
+            preferences = self._guide.embed([str(preference) for preference in preferences])
+        vectors_PE = np.asarray(preferences, dtype=np.float32)
+        if vectors_PE.ndim != 2 or vectors_PE.shape[1] != head.config.embedding_size:
+            raise InvalidRequestError(
+                f"Preference embeddings have to be [P, {head.config.embedding_size}], but are {list(vectors_PE.shape)}."
+            )
+        return head.gates(torch.from_numpy(vectors_PE).to(head.U_RD.device))
+
+    def _score_head(self, pairs: Sequence[tuple[Prompt, str]], gates_PR: torch.Tensor) -> list[np.ndarray]:
+        assert self.head is not None
+        found: list[np.ndarray] = [np.zeros(0)] * len(pairs)
+        for group in answers(self.backbone, [self._ids(*pair) for pair in pairs]):
+            for answer in group:
+                found[answer.index] = head_rewards(self.backbone, answer, self.head, self._features_VR, gates_PR)
+        return found
+
+    def _score_text(self, pairs: Sequence[tuple[Prompt, str]], preferences: Sequence[str]) -> list[np.ndarray]:
+        told = [self._ids(*pair, preference) for pair in pairs for preference in preferences]
+        P = len(preferences)
+        same_states = self.reference is None and self.adapter is None
+        heads = [self.value_head, None] if same_states else [self.value_head]
+        guide_M, *more = log_probabilities(self.backbone, told, heads, adapter=self.adapter, share=P)
+        if self.reference is None:
+            own_M = (more or log_probabilities(self.backbone, told, share=P))[0]
+        else:
+            untold_N = log_probabilities(self.reference, [self._ids(*pair) for pair in pairs])[0]
+            own_M = [untold_T for untold_T in untold_N for _ in preferences]
+        rewards = [guide_T - own_T for guide_T, own_T in zip(guide_M, own_M, strict=True)]
+        return [np.stack(rewards[n : n + P]) for n in range(0, len(rewards), P)]
+
+    def _ids(self, prompt: Prompt, response: str, preference: str | None = None) -> tuple[list[int], list[int]]:
+        """Token ids of the prompt and of the response with its end of turn."""
+        messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
+        if preference is not None:
+            messages = with_preference(messages, preference, self.config.template)
+        end = [] if self.tokenizer.eos_token_id is None else [self.tokenizer.eos_token_id]
+        return self.prompts.render(messages), self.prompts.encode(response) + end
+
+
+def merge_value_head(
+    lm_head_VD: torch.Tensor, weight_DD: torch.Tensor, bias_D: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Fold W and b into the head: a plain causal LM then gives q.
+
+    Returns:
+        lm_head' = lm_head @ W, [V, D], and the constant logits lm_head @ b, [V]; both float32.
+    """
+    lm_head_VD = lm_head_VD.float()
+    return lm_head_VD @ weight_DD.float(), lm_head_VD @ bias_D.float()
+
+
+def guide_for(
+    reward_model: Any | None,
+    base: Backbone,
+    tokenizer: Any,
+    *,
+    device: str = "auto",
+    dtype: Any = "auto",
+    embedder: Embedder | None = None,
+) -> tuple[PersRM | None, Guide | None]:
+    """PersRM and guide for a base from whatever may be passed as `reward_model` (see `Engine.from_pretrained`)."""
+    if reward_model is None:
+        return None, None
+    if isinstance(reward_model, str) and reward_model == "self":
+        persrm = PersRM(base, tokenizer, reference=base, config=TextConfig(template=SELF_TEMPLATE))
+    elif isinstance(reward_model, PersRM):
+        persrm = reward_model
+    elif isinstance(reward_model, VectorHead):
+        persrm = PersRM(base, tokenizer, head=reward_model, embedder=embedder)
+    elif isinstance(reward_model, str | Path):
+        persrm = PersRM.from_pretrained(
+            reward_model, base=base, tokenizer=tokenizer, embedder=embedder, device=device, dtype=dtype
+        )
+    else:
+        raise InvalidRequestError(
+            f"reward_model has to be a folder or hub id, 'self', a PersRM, a VectorHead or None, but is "
+            f"{reward_model!r}."
+        )
+    guide = persrm.as_guide()
+    if isinstance(guide, ModelGuide):
+        guide = fitting_guide(guide, base, Prompts(tokenizer))
+    return persrm, guide
