@@ -31,15 +31,18 @@ from rich.table import Table
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from pad_langchain.defaults import WEIGHTS
+from pad_langchain.engine.protocol import Guide
 from pad_langchain.engine.torch import engine as engine_module
-from pad_langchain.engine.torch.engine import Engine
+from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.models import packed
 from pad_langchain.models.adapter import Adapter
 from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.loading import load_tokenizer, pick_device, pick_dtype
 from pad_langchain.models.prompts import SELF_TEMPLATE, Prompts
-from pad_langchain.persrm.guides.guides import Guide, HeadGuide, ModelGuide
+from pad_langchain.persrm.build import load_engine
+from pad_langchain.persrm.guides.head import HeadGuide
+from pad_langchain.persrm.guides.text import ModelGuide
 from pad_langchain.persrm.head import HeadConfig, VectorHead
 from pad_langchain.testing import HashEmbedder
 
@@ -61,7 +64,7 @@ class Run:
     """One line of the table: an engine, and how many preferences its requests have."""
 
     name: str
-    engine: Engine
+    engine: TorchEngine
     wishes: int
     crowded: bool = False  # threads keep their helpers, and the one that submits has some
 
@@ -105,7 +108,7 @@ def random_adapter(model: LlamaForCausalLM) -> Adapter:
 def demo_runs(**settings: Any) -> list[Run]:
     from pad_memory.embedding import SentenceEmbedder
 
-    engine = Engine.from_pretrained(WEIGHTS / "base", WEIGHTS / "persrm", embedder=SentenceEmbedder(), **settings)
+    engine = load_engine(WEIGHTS / "base", WEIGHTS / "persrm", embedder=SentenceEmbedder(), **settings)
     return [Run("base alone", engine, 0), *(Run("head", engine, wishes) for wishes in (1, 2, 4))]
 
 
@@ -118,12 +121,12 @@ def random_runs(size: str, device: torch.device, dtype: torch.dtype, two: bool =
         model.config.hidden_size, model.config.vocab_size, embedding_size=embedder.size, embedder=embedder.name
     )
 
-    def on_base(**kwargs: Any) -> Engine:
+    def on_base(**kwargs: Any) -> TorchEngine:
         base = Backbone(model)
-        return Engine(base, tokenizer, ModelGuide(base, prompts, **kwargs), **settings)
+        return TorchEngine(base, tokenizer, ModelGuide(base, prompts, **kwargs), **settings)
 
-    def with_guide(guide: Guide | None) -> Engine:
-        return Engine(model, tokenizer, guide, **settings)
+    def with_guide(guide: Guide | None) -> TorchEngine:
+        return TorchEngine(model, tokenizer, guide, **settings)
 
     adapter = on_base(adapter=random_adapter(model))
     head = with_guide(HeadGuide(VectorHead(config), embedder))
@@ -138,7 +141,7 @@ def random_runs(size: str, device: torch.device, dtype: torch.dtype, two: bool =
     return lines
 
 
-def question(engine: Engine, context: int) -> list[dict[str, Any]]:
+def question(engine: TorchEngine, context: int) -> list[dict[str, Any]]:
     """The question, padded with words until the prompt has at least so many tokens."""
     plain = QUESTION[0]["content"]
     per = len(engine.prompts.encode(plain))
@@ -166,7 +169,7 @@ def decode(run: Run, rows: int, tokens: int, clock: Clock, context: int = 0) -> 
         return clock() - started
 
 
-def generate(engine: Engine, rows: int, tokens: int, clock: Clock, context: int = 0) -> float:
+def generate(engine: TorchEngine, rows: int, tokens: int, clock: Clock, context: int = 0) -> float:
     """The same of transformers, which has no packed weights: what is beyond the first token."""
     ids_BT = torch.tensor([engine.prompts.render(question(engine, context))] * rows, device=engine.base.device)
     settings: dict[str, Any] = {"do_sample": False, "pad_token_id": 0, "attention_mask": torch.ones_like(ids_BT)}
@@ -181,7 +184,7 @@ def generate(engine: Engine, rows: int, tokens: int, clock: Clock, context: int 
 class Overhead:
     """Watches an engine's worker: thread CPU seconds of its decode steps, and those inside models and heads."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: TorchEngine) -> None:
         self._steps: list[tuple[float, float]] = []
         self._models = 0.0
         self._engine, self._step, self._depth = engine, engine._step, 0

@@ -21,7 +21,7 @@ from transformers import PreTrainedTokenizerFast
 
 from pad_langchain.chat.tools.schemas import closed
 from pad_langchain.engine.grammar import GrammarCompiler
-from pad_langchain.engine.torch.engine import Engine
+from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.engine.types import Request
 from pad_langchain.testing import tiny_model, tiny_tokenizer
 
@@ -87,7 +87,7 @@ def why_invalid(schema: dict[str, Any], text: str, finish_reason: str) -> str | 
     return None
 
 
-def run(engine: Engine, schemas: list[dict[str, Any]], temperature: float, max_tokens: int) -> list[str | None]:
+def run(engine: TorchEngine, schemas: list[dict[str, Any]], temperature: float, max_tokens: int) -> list[str | None]:
     """Answer every schema, all in the engine's batches; the reasons why answers are invalid."""
     streams = [
         engine.submit(
@@ -140,9 +140,9 @@ def wide_tokenizer(size: int) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<end>")
 
 
-def random_engine() -> Engine:
+def random_engine() -> TorchEngine:
     """Random weights with room for long answers."""
-    return Engine(tiny_model(max_position_embeddings=8192), tiny_tokenizer())
+    return TorchEngine(tiny_model(max_position_embeddings=8192), tiny_tokenizer())
 
 
 def main() -> None:

@@ -15,7 +15,6 @@ import argparse
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -134,9 +133,9 @@ def demo_answer(style: Style, rng: random.Random) -> tuple[str, str]:
 def demo_scorer() -> Scorer:
     """The demo pair's PersRM with the calibration it is shipped with."""
     from pad_langchain import PersRM
-    from pad_langchain.defaults import WEIGHTS as weights
+    from pad_langchain.defaults import WEIGHTS
 
-    return PersRM.from_pretrained(weights / "persrm", base=weights / "base")
+    return PersRM.from_pretrained(WEIGHTS / "persrm", base=WEIGHTS / "base")
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ import numpy as np
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-    from pad_langchain.persrm.guides.guides import HeadGuide
+    from pad_langchain.persrm.guides.head import HeadGuide
     from pad_langchain.persrm.head import VectorHead
 
 __all__ = ["HashEmbedder", "TinyPair", "tiny_head", "tiny_model", "tiny_pair", "tiny_tokenizer"]
@@ -64,7 +64,7 @@ class TinyPair:
 
     def guide(self) -> HeadGuide:
         """The head as a guide, ready for `Engine(model, tokenizer, guide)`."""
-        from pad_langchain.persrm.guides.guides import HeadGuide
+        from pad_langchain.persrm.guides.head import HeadGuide
 
         return HeadGuide(self.head, self.embedder)
 

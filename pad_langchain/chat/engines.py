@@ -1,4 +1,4 @@
-"""Weights loaded once in a process: faces with the same models share one engine, so their callers share batches."""
+"""Weights loaded once in a process: faces with the same models share one pair, so their callers share batches."""
 
 from __future__ import annotations
 
@@ -7,30 +7,16 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pad_langchain.defaults import DEMO_MODEL, model_folder, reward_folder
 from pad_langchain.errors import IncompatibleModelError, InvalidRequestError
 
 if TYPE_CHECKING:
-    from pad_langchain.engine.torch.engine import Engine
+    from pad_langchain.persrm.build import Pair
 
-__all__ = ["DEMO_MODEL", "context_size", "model_folder", "reward_folder", "shared_engine"]
+__all__ = ["context_size", "shared_pair"]
 
-DEMO_MODEL = "pad-demo"
-_DEMO_WEIGHTS = Path(__file__).parent.parent / "defaults" / "pad_demo"
-
-_engines: dict[tuple[str, ...], Engine] = {}
+_pairs: dict[tuple[str, ...], Pair] = {}
 _lock = threading.Lock()
-
-
-def model_folder(model: str) -> str:
-    """Return where `model` is: the folder of the embedded base for `pad-demo`, else the name itself."""
-    return str(_DEMO_WEIGHTS / "base") if model == DEMO_MODEL else model
-
-
-def reward_folder(model: str, reward_model: str | None) -> str | None:
-    """Return where the PersRM is. `auto` is the embedded head for the embedded base, and nothing for any other base."""
-    if reward_model != "auto":
-        return reward_model
-    return str(_DEMO_WEIGHTS / "persrm") if model == DEMO_MODEL else None
 
 
 def context_size(model: str) -> int | None:
@@ -56,7 +42,7 @@ def context_size(model: str) -> int | None:
     return size if isinstance(size, int) else None
 
 
-def shared_engine(
+def shared_pair(
     model: str,
     reward_model: str | None = "auto",
     *,
@@ -64,16 +50,16 @@ def shared_engine(
     dtype: str = "auto",
     embedder: Any | None = None,
     **settings: Any,
-) -> Engine:
-    """Load base and PersRM, or return the engine this process has on them already. Blocks for seconds; thread-safe.
+) -> Pair:
+    """Load base and PersRM, or return the pair this process has of them already. Blocks for seconds; thread-safe.
 
     Args:
         model: a folder, a hub id or `pad-demo`.
         reward_model: a folder, a hub id, "auto" (the demo's for the demo) or None.
-        device, dtype: as `Engine.from_pretrained` takes them.
+        device, dtype: as `persrm.build.load_pair` takes them.
         embedder: embeds preferences that come without a vector; a head refuses any but the one it was trained with.
-        settings: the keywords of `Engine.from_pretrained` (`max_batch_tokens`, `device_map`, …). Engines with other
-            settings are other engines, with weights of their own.
+        settings: the keywords of `load_pair` (`max_batch_tokens`, `device_map`, …). Engines with other settings are
+            other engines, with weights of their own.
 
     Raises:
         ModelLoadError: a model was not found or could not be read.
@@ -84,18 +70,16 @@ def shared_engine(
     reward = reward_folder(model, reward_model)
     key = (model, str(reward), device, dtype, *(f"{name}={settings[name]!r}" for name in sorted(settings)))
     with _lock:
-        engine = _engines.get(key)
-        if engine is None:
-            from pad_langchain.engine.torch.engine import Engine
+        pair = _pairs.get(key)
+        if pair is None:
+            from pad_langchain.persrm.build import load_pair
 
-            engine = Engine.from_pretrained(
-                model_folder(model), reward, device=device, dtype=dtype, embedder=embedder, **settings
-            )
-            _engines[key] = engine
-    head = getattr(engine.persrm, "head", None)
+            pair = load_pair(model_folder(model), reward, device=device, dtype=dtype, embedder=embedder, **settings)
+            _pairs[key] = pair
+    head = None if pair.persrm is None else pair.persrm.head
     if head is not None and embedder is not None and embedder.name != head.config.embedder:
         raise IncompatibleModelError(
             f"The PersRM in {reward!r} reads sentence embeddings of {head.config.embedder!r}, but the embedder is "
             f"{embedder.name!r}. Make the memory with the PersRM's embedder."
         )
-    return engine
+    return pair

@@ -29,7 +29,7 @@ class Settings(BaseModel):
         require_user: refuse calls without a user id.
         device: "auto", "cpu", "cuda", …
         dtype: "auto", "float32", "bfloat16", …
-        engine_settings: keywords of `Engine.from_pretrained`: `max_batch`, `max_batch_tokens`, `prefix_tokens`,
+        engine_settings: keywords of `persrm.build.load_pair`: `max_batch`, `max_batch_tokens`, `prefix_tokens`,
             `device_map`, `quantization_config`, … Models and settings that are the same share one engine.
         response_template: how answers are split into text, reasoning and tool calls: transformers' response template,
             or the family that writes calls as the model does ("llama-3", "mistral", "qwen", "gemma"); None finds it

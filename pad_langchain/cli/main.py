@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from pad_langchain.chat.engines import DEMO_MODEL
 from pad_langchain.cli.memory import memory_app
 from pad_langchain.cli.options import MemoryPath, one_line_errors, open_memory
 from pad_langchain.cli.train import evaluate, train
+from pad_langchain.defaults import DEMO_MODEL
 
 if TYPE_CHECKING:
     from pad_memory import Feedback

@@ -1,10 +1,23 @@
-"""The embedded default: a small base chat model and its PersRM head, and the recipe that made them.
+"""The models that have a name: what `model="pad-demo"` and `reward_model="auto"` stand for.
 
-`WEIGHTS / "base"` is a transformers checkpoint, `WEIGHTS / "persrm"` a head folder.
+`WEIGHTS / "base"` is a transformers checkpoint, `WEIGHTS / "persrm"` a head folder; `recipes/demo_world` made them.
 """
 
 from pathlib import Path
 
-__all__ = ["WEIGHTS"]
+__all__ = ["DEMO_MODEL", "WEIGHTS", "model_folder", "reward_folder"]
 
+DEMO_MODEL = "pad-demo"
 WEIGHTS = Path(__file__).parent / "pad_demo"
+
+
+def model_folder(model: str) -> str:
+    """Return where `model` is: the folder of the embedded base for `pad-demo`, else the name itself."""
+    return str(WEIGHTS / "base") if model == DEMO_MODEL else model
+
+
+def reward_folder(model: str, reward_model: str | None) -> str | None:
+    """Return where the PersRM is. `auto` is the embedded head for the embedded base, and nothing for any other base."""
+    if reward_model != "auto":
+        return reward_model
+    return str(WEIGHTS / "persrm") if model == DEMO_MODEL else None

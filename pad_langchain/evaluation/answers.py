@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from pad_langchain.chat.messages import with_preferences
-from pad_langchain.engine.torch.engine import Engine
+from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.evaluation.judges import Case
 from pad_langchain.evaluation.peak import peak_memory
@@ -94,7 +94,7 @@ def key_of(*parts: Any) -> str:
 
 def answer_all(
     kept: Kept,
-    engine: Callable[[str], Engine],
+    engine: Callable[[str], TorchEngine],
     mark: str,
     cases: Sequence[Case],
     setting: Setting,

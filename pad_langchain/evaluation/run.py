@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from pad_langchain.chat.engines import model_folder, reward_folder
-from pad_langchain.engine.torch.engine import Engine
+from pad_langchain.defaults import model_folder, reward_folder
+from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.errors import ContextLengthError, InvalidRequestError
 from pad_langchain.evaluation.accuracy import pair_accuracy
 from pad_langchain.evaluation.answers import GUIDED, Answer, Kept, Setting, answer_all, key_of, request_of
@@ -31,12 +31,12 @@ from pad_langchain.evaluation.judges import Case, Judge, make_judge, names_of
 from pad_langchain.evaluation.statistics import distinct, interval, pareto_front
 from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.loading import load_causal_lm
-from pad_langchain.persrm.guides.guides import Embedder
-from pad_langchain.persrm.persrm import PersRM, guide_for
+from pad_langchain.persrm.build import guide_for
+from pad_langchain.persrm.persrm import PersRM
 from pad_langchain.persrm.token_rewards import log_probabilities
 from pad_langchain.training.data import load_pairs
 from pad_langchain.training.head import wishes_of
-from pad_memory.embedding import SentenceEmbedder, embed_wishes
+from pad_memory.embedding import Embedder, SentenceEmbedder, embed_wishes
 
 __all__ = ["EvaluateConfig", "evaluate"]
 
@@ -119,7 +119,7 @@ class _Run:
             texts = sorted({wish for said in config.wordings.values() for text in said for wish in wishes_of(text)})
             self.vectors = dict(zip(texts, embed_wishes(embedder, texts), strict=True))
         self.methods = [method for method in config.methods if self._guide_of(method) is not False]
-        self._engines: dict[str, Engine] = {}
+        self._engines: dict[str, TorchEngine] = {}
         self.left_out: list[tuple[int, str]] = []
 
     def __enter__(self) -> _Run:
@@ -142,13 +142,13 @@ class _Run:
         used = ["base", method, *(("head" if "head" in self.persrms else "text",) * (method == "pad+prompt"))]
         return key_of(*(_fingerprint(self.paths[name]) for name in used if name in self.paths))
 
-    def engine(self, method: str) -> Engine:
+    def engine(self, method: str) -> TorchEngine:
         """The engine of a method; all share the base."""
         guide = self._guide_of(method)
         key = str(id(guide))
         if key not in self._engines:
             _, made = guide_for(guide, self.base, self.tokenizer)
-            self._engines[key] = Engine(self.base, self.tokenizer, made)
+            self._engines[key] = TorchEngine(self.base, self.tokenizer, made)
         return self._engines[key]
 
     def answer(self, cases: Sequence[Case], setting: Setting, stage: str, weights: Any = None) -> list[Answer]:

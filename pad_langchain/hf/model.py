@@ -23,7 +23,7 @@ from transformers.generation.configuration_utils import GenerationMode
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from pad_langchain.arithmetic.scoring import candidate_rewards, guided_scores, plausible, take_candidates
-from pad_langchain.chat.engines import DEMO_MODEL, model_folder, reward_folder
+from pad_langchain.defaults import DEMO_MODEL, model_folder, reward_folder
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import GuideError, IncompatibleModelError, InvalidRequestError
 from pad_langchain.hf.config import PADConfig
@@ -31,9 +31,11 @@ from pad_langchain.hf.generate import GuidedGeneration, Preference, joined, left
 from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.loading import load_causal_lm
 from pad_langchain.models.prompts import Prompts, with_preference
-from pad_langchain.persrm.guides.guides import Embedder, HeadGuide
+from pad_langchain.persrm.build import guide_for
+from pad_langchain.persrm.guides.head import HeadGuide
 from pad_langchain.persrm.head import HeadConfig, VectorHead
-from pad_langchain.persrm.persrm import PersRM, guide_for
+from pad_langchain.persrm.persrm import PersRM
+from pad_memory.embedding import Embedder
 
 __all__ = ["PADConfig", "PADForCausalLM"]
 
@@ -109,7 +111,7 @@ class PADForCausalLM(GuidedGeneration, PreTrainedModel, GenerationMixin):  # typ
         reference: str = "base",
         **model_kwargs: Any,
     ) -> PADForCausalLM:
-        """Put a base and a PersRM together; the arguments are those of `Engine.from_pretrained`.
+        """Put a base and a PersRM together; the arguments are those of `persrm.build.load_pair`.
 
         Args:
             model: a hub id, a folder, "pad-demo", or a loaded causal LM (then pass its `tokenizer`).

@@ -23,10 +23,11 @@ from pydantic import ConfigDict, Field, SecretStr, model_validator
 from typing_extensions import override
 
 from pad_langchain import __version__
-from pad_langchain.chat.engines import DEMO_MODEL, context_size, shared_engine
+from pad_langchain.chat.engines import context_size, shared_pair
 from pad_langchain.chat.messages import fit_template, last_user_text, to_chat_dicts, with_preferences
 from pad_langchain.chat.options import Settings
 from pad_langchain.chat.tools.constraint import Constraint, constrain
+from pad_langchain.defaults import DEMO_MODEL
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import InvalidRequestError
 from pad_langchain.langchain.chunks import Call, parse_preference
@@ -34,7 +35,8 @@ from pad_langchain.langchain.structured import structured_output
 from pad_langchain.langchain.user_id import UserChatModel
 
 if TYPE_CHECKING:
-    from pad_langchain.engine.torch.engine import Engine
+    from pad_langchain.engine.torch.engine import TorchEngine
+    from pad_langchain.persrm.build import Pair
 
 __all__ = ["ChatPAD"]
 
@@ -194,9 +196,12 @@ class ChatPAD(Settings, UserChatModel):
     def _embedder(self) -> Any | None:
         return self.embedder or getattr(self.memory, "embedder", None)
 
-    def _engine(self) -> Engine:
+    def _pair(self) -> Pair:
         place = {"device": self.device, "dtype": self.dtype, **self.engine_settings}
-        return shared_engine(self.model_name, self.reward_model, embedder=self._embedder(), **place)
+        return shared_pair(self.model_name, self.reward_model, embedder=self._embedder(), **place)
+
+    def _engine(self) -> TorchEngine:
+        return self._pair().engine
 
     def _user(self, kwargs: Mapping[str, Any]) -> str | None:
         user = kwargs.get("user_id", self.user_id)
@@ -210,13 +215,14 @@ class ChatPAD(Settings, UserChatModel):
         return user
 
     def _condition(
-        self, user: str | None, query: str, kwargs: Mapping[str, Any], engine: Engine
+        self, user: str | None, query: str, kwargs: Mapping[str, Any], engine: TorchEngine
     ) -> tuple[WeightedPreference, ...]:
         """The preferences of this call: the keyword's if given, else the memory's for this user and query."""
         if kwargs.get("preference") is not None:
             preferences = parse_preference(kwargs["preference"])
             embedder = self._embedder()
-            if not preferences or embedder is None or getattr(engine.persrm, "head", None) is None:
+            persrm = self._pair().persrm
+            if not preferences or embedder is None or persrm is None or persrm.head is None:
                 return preferences  # the guide embeds if it needs to
             from pad_memory.embedding import embed_wishes
 
@@ -226,8 +232,8 @@ class ChatPAD(Settings, UserChatModel):
             )
         if self.memory is None or user is None:
             return ()
-        if self.memory.scorer is None and engine.persrm is not None:
-            self.memory.scorer = engine.persrm
+        if self.memory.scorer is None:
+            self.memory.scorer = self._pair().persrm
         self.memory.engines.add(engine)
         condition = self.memory.condition(user, query=query)
         return tuple(WeightedPreference(item.text, item.weight, item.embedding) for item in condition)

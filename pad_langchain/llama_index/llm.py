@@ -35,8 +35,9 @@ from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.program.utils import get_program_for_llm
 from pydantic import ValidationError, model_validator
 
-from pad_langchain.chat.engines import DEMO_MODEL, context_size
+from pad_langchain.chat.engines import context_size
 from pad_langchain.chat.options import Settings
+from pad_langchain.defaults import DEMO_MODEL
 from pad_langchain.errors import InvalidRequestError
 from pad_langchain.langchain.chat_model import ChatPAD
 from pad_langchain.llama_index.messages import arguments, to_langchain, to_response, to_schema

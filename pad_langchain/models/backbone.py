@@ -1,8 +1,7 @@
-"""A causal LM as the engine uses it: hidden states, logits, and a batch of rows that share its forwards."""
+"""A causal LM as the engine uses it: hidden states, and logits from them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -13,9 +12,8 @@ from pad_langchain.errors import IncompatibleModelError
 from pad_langchain.models.adapter import Adapter
 from pad_langchain.models.compiled import DecodeGraph
 from pad_langchain.models.kv.prefixes import PrefixStore
-from pad_langchain.models.kv.row_cache import RowCache
 
-__all__ = ["Backbone", "Rows", "Tally"]
+__all__ = ["Backbone", "Tally"]
 
 
 @dataclass
@@ -105,140 +103,3 @@ class Backbone:
                 f"state "
                 f"(relative difference {error:.3g}, allowed 0.02). Guidance cannot be computed for this architecture."
             )
-
-
-class Rows:
-    """Rows that decode together on one backbone: their KV cache, lengths and newest hidden states.
-
-    A group of rows starts with one ragged prefill, may merge into another group, steps by one or more tokens, and
-    drops rows. It has sections, one below the other, so that rows of different use share each forward; an adapter acts
-    on the last section alone.
-    """
-
-    def __init__(self, backbone: Backbone, *sections: Sequence[Sequence[int]], adapter: Adapter | None = None) -> None:
-        """Prefill: one forward over all prompts (token ids, none empty), padded on the left.
-
-        What the prefix store knows of the prompts is not run again. Leaves `hidden_BD`: the hidden state each row's
-        next token is predicted from.
-        """
-        self.backbone, self.adapter, self.cache = backbone, adapter, RowCache()
-        self.sections = [len(section) for section in sections]
-        prompts = [list(prompt) for section in sections for prompt in section]
-        self.lengths = [len(prompt) for prompt in prompts]
-        # Every row runs as many tokens as the one that knows least: no holes between what is known and what is run.
-        fresh = self._load_prefixes(prompts)
-        self._place()
-        ids_BT = torch.tensor(
-            [[0] * (fresh - len(prompt)) + prompt[-fresh:] for prompt in prompts],
-            device=backbone.device,
-            dtype=torch.long,
-        )
-        self.hidden_BD = self._forward(ids_BT)
-        for row, prompt in enumerate(prompts):
-            self.remember(row, prompt)
-        ran = sum(min(fresh, length) for length in self.lengths)
-        backbone.tally.prefilled += ran
-        backbone.tally.reused += sum(self.lengths) - ran
-
-    def hidden(self, section: int) -> torch.Tensor:
-        """Newest hidden states of one section's rows, [B, D]."""
-        return self.hidden_BD[self._span(section)]
-
-    def step(self, tokens_BT: torch.Tensor) -> None:
-        """Append tokens to every row, [B] or [B, T]: one forward for all; updates `hidden_BD`.
-
-        A step that raises leaves the rows as they were.
-        """
-        tokens_BT = tokens_BT.to(self.backbone.device).reshape(len(self.lengths), -1)
-        before, width = list(self.lengths), self.cache.width
-        self.lengths = [length + tokens_BT.shape[1] for length in before]
-        try:
-            self.hidden_BD = self._forward(tokens_BT, self.backbone.graph if tokens_BT.shape[1] == 1 else None)
-        except BaseException:
-            self.lengths = before
-            self.cache.crop(width)
-            raise
-
-    def merge(self, other: Rows) -> None:
-        """Append another group's rows, section by section, below these."""
-        order = [
-            (from_other, rows._span(section))
-            for section in range(len(self.sections))
-            for from_other, rows in ((False, self), (True, other))
-        ]
-        self.cache.merge(other.cache, order)
-        sides = (self, other)
-        self.lengths = [length for side, span in order for length in sides[side].lengths[span]]
-        self.hidden_BD = torch.cat([sides[side].hidden_BD[span] for side, span in order])
-        self.sections = [mine + theirs for mine, theirs in zip(self.sections, other.sections, strict=True)]
-        self.adapter = self.adapter or other.adapter
-        self._place()
-
-    def keep(self, rows: Sequence[int]) -> None:
-        """Keep the rows of these indices (at least one), section after section; an index may come twice."""
-        spans = [self._span(section) for section in range(len(self.sections))]
-        self.sections = [sum(span.start <= row < span.stop for row in rows) for span in spans]
-        self.lengths = [self.lengths[row] for row in rows]
-        self.cache.keep(rows, max(self.lengths))
-        self.hidden_BD = self.hidden_BD[torch.tensor(rows, device=self.hidden_BD.device)]
-        self._place()
-
-    def remember(self, row: int, tokens: Sequence[int]) -> None:
-        """Keep a row's KV for whoever begins with the same tokens, which are all that the row has run."""
-        self.backbone.prefixes.add(tokens, self.cache, row, self.cache.width - len(tokens), self._root(row))
-
-    def _span(self, section: int) -> slice:
-        first = sum(self.sections[:section])
-        return slice(first, first + self.sections[section])
-
-    def _root(self, row: int) -> int:
-        """Whose KV a row has in the prefix store: an adapter's serial number, or 0."""
-        adapted = self.adapter is not None and row >= self._span(len(self.sections) - 1).start
-        return self.adapter.serial if self.adapter is not None and adapted else 0
-
-    def _place(self) -> None:
-        pads = [max(self.lengths) - length for length in self.lengths]
-        self._pad_B = torch.tensor(pads, device=self.backbone.device)
-        self._padded = any(pads)
-
-    def _load_prefixes(self, prompts: Sequence[Sequence[int]]) -> int:
-        """Fill the cache with what the store knows; returns how many tokens every row still has to run."""
-        store = self.backbone.prefixes
-        known = [store.find(prompt, self._root(row)) for row, prompt in enumerate(prompts)]
-        fresh = max(
-            len(prompt) - sum(block.shape[2] for block in blocks) for prompt, blocks in zip(prompts, known, strict=True)
-        )
-        width = max(self.lengths) - fresh
-        if width:
-            some = next(block for blocks in known for block in blocks)
-            self.cache.load(
-                [
-                    torch.cat(blocks, dim=2)[:, :, : len(prompt) - fresh] if len(prompt) > fresh else some[:, :, :0]
-                    for prompt, blocks in zip(prompts, known, strict=True)
-                ],
-                width,
-            )
-        return fresh
-
-    def _forward(self, ids_BT: torch.Tensor, graph: DecodeGraph | None = None) -> torch.Tensor:
-        """Run new tokens of every row, compiled where there is a graph; the newest hidden states [B, D]."""
-        past, steps = self.cache.width, ids_BT.shape[1]
-        start = self._span(len(self.sections) - 1).start
-        if graph is not None:
-            self.backbone.tally.forwards += 1
-            return graph.run(ids_BT[:, 0], self.cache, self._pad_B, self.adapter, start)
-        mask_BT = None
-        if self._padded:
-            mask_BT = torch.arange(past + steps, device=ids_BT.device) >= self._pad_B[:, None]
-        positions_BT = (torch.arange(past, past + steps, device=ids_BT.device) - self._pad_B[:, None]).clamp_min(0)
-        adapted = self.adapter is not None and start < len(self.lengths)
-        with self.adapter.on(start) if self.adapter is not None and adapted else nullcontext():
-            output = self.backbone.decoder(
-                input_ids=ids_BT,
-                attention_mask=mask_BT,
-                position_ids=positions_BT,
-                past_key_values=self.cache,
-                use_cache=True,
-            )
-        self.backbone.tally.forwards += 1
-        return self.backbone.at_head(output.last_hidden_state[:, -1])

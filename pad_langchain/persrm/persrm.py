@@ -19,12 +19,13 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from pad_langchain.chat.engines import model_folder
+from pad_langchain.defaults import model_folder
+from pad_langchain.engine.protocol import Guide
 from pad_langchain.errors import IncompatibleModelError, InvalidRequestError, ModelLoadError
 from pad_langchain.models.adapter import Adapter
 from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.loading import load_causal_lm, load_tokenizer
-from pad_langchain.models.prompts import SELF_TEMPLATE, Prompts, with_preference
+from pad_langchain.models.prompts import Prompts, with_preference
 from pad_langchain.persrm.files import (
     ADAPTER_CONFIG,
     ADAPTER_WEIGHTS,
@@ -36,15 +37,16 @@ from pad_langchain.persrm.files import (
     write_value_head,
 )
 from pad_langchain.persrm.guides.byte_level import fitting_guide
-from pad_langchain.persrm.guides.guides import Embedder, Guide, HeadGuide, ModelGuide
+from pad_langchain.persrm.guides.head import HeadGuide
+from pad_langchain.persrm.guides.text import ModelGuide
 from pad_langchain.persrm.head import CONFIG_NAME, VectorHead
 from pad_langchain.persrm.hidden import answers
 from pad_langchain.persrm.token_rewards import head_rewards, log_probabilities
-from pad_memory.embedding import SentenceEmbedder
+from pad_memory.embedding import Embedder, SentenceEmbedder
 from pad_memory.evidence.scorer import Calibration
 from pad_memory.openmp import dismiss_helpers
 
-__all__ = ["PersRM", "TokenRewards", "guide_for", "merge_value_head"]
+__all__ = ["PersRM", "TokenRewards", "merge_value_head"]
 
 Prompt = str | Sequence[dict[str, Any]]
 
@@ -358,36 +360,3 @@ def merge_value_head(
     """
     lm_head_VD = lm_head_VD.float()
     return lm_head_VD @ weight_DD.float(), lm_head_VD @ bias_D.float()
-
-
-def guide_for(
-    reward_model: Any | None,
-    base: Backbone,
-    tokenizer: Any,
-    *,
-    device: str = "auto",
-    dtype: Any = "auto",
-    embedder: Embedder | None = None,
-) -> tuple[PersRM | None, Guide | None]:
-    """PersRM and guide for a base from whatever may be passed as `reward_model` (see `Engine.from_pretrained`)."""
-    if reward_model is None:
-        return None, None
-    if isinstance(reward_model, str) and reward_model == "self":
-        persrm = PersRM(base, tokenizer, reference=base, config=TextConfig(template=SELF_TEMPLATE))
-    elif isinstance(reward_model, PersRM):
-        persrm = reward_model
-    elif isinstance(reward_model, VectorHead):
-        persrm = PersRM(base, tokenizer, head=reward_model, embedder=embedder)
-    elif isinstance(reward_model, str | Path):
-        persrm = PersRM.from_pretrained(
-            reward_model, base=base, tokenizer=tokenizer, embedder=embedder, device=device, dtype=dtype
-        )
-    else:
-        raise InvalidRequestError(
-            f"reward_model has to be a folder or hub id, 'self', a PersRM, a VectorHead or None, but is "
-            f"{reward_model!r}."
-        )
-    guide = persrm.as_guide()
-    if isinstance(guide, ModelGuide):
-        guide = fitting_guide(guide, base, Prompts(tokenizer))
-    return persrm, guide

@@ -103,7 +103,7 @@ class TrainConfig:
         max_length: tokens of prompt and answer at most; None is the model's context. Longer pairs are reported and
             left out, or with `truncate` cut: the oldest turns first, then the beginning of the last message.
         batch: pairs a step on each device; accumulation: forward passes a step.
-        bf16: mixed precision; "auto" is on CUDA only. dtype: of the frozen backbone, as `Engine.from_pretrained`.
+        bf16: mixed precision; "auto" is on CUDA only. dtype: of the frozen backbone, as `persrm.build.load_pair`.
         beta_train: scale of summed rewards in the loss.
         reference_free: leave log π_ref out of the training reward (GenARM).
         preference_dropout: share of pairs trained without their preference, so that one PersRM also serves users of

@@ -19,18 +19,17 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from pad_langchain.chat.engines import model_folder
+from pad_langchain.defaults import model_folder
 from pad_langchain.errors import CheckpointError, InvalidRequestError
 from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.loading import load_causal_lm
-from pad_langchain.persrm.guides.guides import Embedder
 from pad_langchain.persrm.head import HeadConfig, VectorHead
 from pad_langchain.persrm.persrm import PersRM
 from pad_langchain.training.config import TrainConfig
 from pad_langchain.training.encoding import EncodedPair
 from pad_langchain.training.features import Features, compute_features
 from pad_memory.catalogue import CATALOGUE
-from pad_memory.embedding import SentenceEmbedder, embed_wishes
+from pad_memory.embedding import Embedder, SentenceEmbedder, embed_wishes
 from pad_memory.evidence.scorer import Calibration, judge
 
 __all__ = ["fit", "gates_of", "margins", "train_head", "wishes_of"]

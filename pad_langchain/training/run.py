@@ -105,7 +105,7 @@ def _refused(bad: Sequence[BadRow]) -> dict[str, Any]:
 def _train_text(config: TrainConfig, output: Path, progress: Progress | None) -> dict[str, Any]:
     import peft
 
-    from pad_langchain.chat.engines import model_folder
+    from pad_langchain.defaults import model_folder
     from pad_langchain.models.loading import load_causal_lm, pick_device, pick_dtype
     from pad_langchain.persrm.files import TextConfig, save_adapter
     from pad_langchain.training.text import PairTrainer, ValueHeadTrainer, attach_value_head

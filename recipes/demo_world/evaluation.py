@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pad_langchain.engine.stream import Completion
-from pad_langchain.engine.torch.engine import Engine
+from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.engine.types import Request, WeightedPreference
 from recipes.demo_world import tool_documents, world
 from recipes.demo_world.documents import context_of, grounded_prompt, invented_topic
@@ -88,7 +88,12 @@ def opposite(case: Case, rng: random.Random) -> Case:
 
 
 def decode(
-    engine: Engine, given: Sequence[Case], beta: float, alpha: float, prompted: bool = False, tick: Tick = lambda: None
+    engine: TorchEngine,
+    given: Sequence[Case],
+    beta: float,
+    alpha: float,
+    prompted: bool = False,
+    tick: Tick = lambda: None,
 ) -> list[Completion]:
     """Answer all cases in one batch after another. `prompted` puts the wishes in the system prompt instead."""
     streams = []
@@ -140,7 +145,7 @@ def _mean(values: Any) -> float:
 # ---- abilities of the base
 
 
-def tool_exactness(engine: Engine, count: int, constrained: bool, tick: Tick = lambda: None) -> float:
+def tool_exactness(engine: TorchEngine, count: int, constrained: bool, tick: Tick = lambda: None) -> float:
     """Share of requests answered by exactly the call they ask for, on tools with names never seen in training."""
     rng = random.Random(f"tools/{count}")
     asked: list[tuple[Any, Any]] = []
@@ -169,7 +174,7 @@ def _parse_call(text: str) -> Any:
         return None
 
 
-def admits_unknown(engine: Engine) -> float:
+def admits_unknown(engine: TorchEngine) -> float:
     """Share of held-out things outside its world that the model says it does not know."""
     rng = random.Random(3)
     streams = [
@@ -183,7 +188,7 @@ def admits_unknown(engine: Engine) -> float:
     return _mean("not know" in stream.result().text for stream in streams)
 
 
-def grounded_factual(engine: Engine, count: int) -> float:
+def grounded_factual(engine: TorchEngine, count: int) -> float:
     """Share of sentences that are true of an invented thing the model only knows from the context it was given."""
     rng = random.Random(4)
     asked = []

@@ -20,8 +20,8 @@ from rich.logging import RichHandler
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from pad_langchain.defaults import WEIGHTS
-from pad_langchain.engine.torch.engine import Engine
-from pad_langchain.persrm.guides.guides import HeadGuide
+from pad_langchain.engine.torch.engine import TorchEngine
+from pad_langchain.persrm.guides.head import HeadGuide
 from pad_langchain.persrm.head import VectorHead
 from pad_langchain.persrm.persrm import PersRM
 from pad_memory.catalogue import CATALOGUE
@@ -64,7 +64,7 @@ def make_head(work: Path, target: Path, recipe: HeadRecipe, model: Any, tokenize
     if not (target / "persrm_head.safetensors").exists():
         embedder = SentenceEmbedder()
         head = train_head(recipe, model, tokenizer, embedder, work)
-        with Engine(model, tokenizer, HeadGuide(head, embedder)) as engine:
+        with TorchEngine(model, tokenizer, HeadGuide(head, embedder)) as engine:
             beta, alpha = choose_strength(engine)
         scorer = PersRM(model, tokenizer, head=head, embedder=embedder)
         head.save_pretrained(target, beta=beta, alpha=alpha, calibration=calibrate(scorer).to_dict())
@@ -80,7 +80,7 @@ def calibrate(scorer: PersRM, count: int = 200, seed: int = 3) -> Calibration:
     return Calibration.fit(margins)
 
 
-def choose_strength(engine: Engine, count: int = 96, seed: int = 2) -> tuple[float, float]:
+def choose_strength(engine: TorchEngine, count: int = 96, seed: int = 2) -> tuple[float, float]:
     """Pick beta and alpha on the development split: most wishes kept among those whose sentences stay sound.
 
     Sound means at least 99% as well formed and as factual as beta = 0 on the same questions; if none is, the

@@ -22,7 +22,7 @@ from rich.table import Table
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pad_langchain.defaults import WEIGHTS
-from pad_langchain.engine.torch.engine import Engine
+from pad_langchain.persrm.build import load_engine
 from pad_langchain.persrm.head import VectorHead
 from pad_memory.embedding import SentenceEmbedder
 from recipes.demo_world.evaluation import (
@@ -47,7 +47,7 @@ def measure(weights: Path, scale: float, progress: Progress) -> dict[str, Any]:
     """Run everything; `scale` shrinks the number of cases for a quick look."""
 
     embedder = SentenceEmbedder()
-    engine = Engine.from_pretrained(weights / "base", weights / "persrm", embedder=embedder)
+    engine = load_engine(weights / "base", weights / "persrm", embedder=embedder)
     beta, alpha = engine.recommended
     sizes: dict[Kind, int] = {"single": 224, "combined": 240, "new_keywords": 160}
     given = {kind: cases(kind, max(16, int(size * scale)), "test", 1) for kind, size in sizes.items()}

@@ -8,8 +8,8 @@ from transformers import AutoModelForCausalLM
 
 from pad_langchain import ChatPAD
 from pad_langchain.defaults import WEIGHTS
-from pad_langchain.engine.torch.engine import Engine
 from pad_langchain.engine.types import Request
+from pad_langchain.persrm.build import load_engine
 from pad_memory import PreferenceMemory, Statement, Thumb
 from pad_memory.embedding import SentenceEmbedder
 from recipes.demo_world import evaluation, judges, world
@@ -18,7 +18,7 @@ from recipes.demo_world.topics import TOPICS
 
 @pytest.fixture(scope="module")
 def engine():
-    with Engine.from_pretrained(WEIGHTS / "base", WEIGHTS / "persrm", embedder=SentenceEmbedder()) as loaded:
+    with load_engine(WEIGHTS / "base", WEIGHTS / "persrm", embedder=SentenceEmbedder()) as loaded:
         yield loaded
 
 

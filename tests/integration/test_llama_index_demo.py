@@ -11,7 +11,7 @@ from llama_index.core.tools import FunctionTool
 from pydantic import BaseModel
 
 from pad_langchain import PADLLM
-from pad_langchain.chat.engines import model_folder
+from pad_langchain.defaults import model_folder
 from pad_memory import PreferenceMemory, Statement
 
 pytestmark = pytest.mark.skipif(

@@ -15,11 +15,13 @@ from naive_reference import NaiveText, naive_decode
 from safetensors.torch import load_file, save_file
 
 from pad_langchain import ChatPAD
-from pad_langchain.engine.torch.engine import Engine
+from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import IncompatibleModelError, InvalidRequestError, ModelLoadError
 from pad_langchain.models.adapter import Adapter
-from pad_langchain.models.backbone import Backbone, Rows
+from pad_langchain.models.backbone import Backbone
+from pad_langchain.models.rows import Rows
+from pad_langchain.persrm.build import load_engine
 from pad_langchain.persrm.persrm import PersRM
 from pad_langchain.testing import TinyPair, tiny_model, tiny_pair
 
@@ -62,8 +64,8 @@ def make_adapter(
     return wrapped.merge_and_unload().eval(), head
 
 
-def engine_on(pair: TinyPair, folder: Path, **kwargs: Any) -> Engine:
-    return Engine.from_pretrained(pair.model, folder, tokenizer=pair.tokenizer, device="cpu", **kwargs)
+def engine_on(pair: TinyPair, folder: Path, **kwargs: Any) -> TorchEngine:
+    return load_engine(pair.model, folder, tokenizer=pair.tokenizer, device="cpu", **kwargs)
 
 
 def request_of(index: int, settings: tuple[Any, ...]) -> Request:
@@ -157,7 +159,7 @@ def test_base_and_reward_rows_share_one_forward(pair: TinyPair, tmp_path: Path) 
         forwards += 1
 
     plain = Request(messages=[{"role": "user", "content": "hi"}], max_tokens=9)
-    with Engine(pair.model, pair.tokenizer) as other:
+    with TorchEngine(pair.model, pair.tokenizer) as other:
         expected = other.submit(plain).result(60).token_ids
         with engine_on(pair, tmp_path) as engine:
             hook = pair.model.model.register_forward_hook(count)
@@ -173,7 +175,7 @@ def test_base_and_reward_rows_share_one_forward(pair: TinyPair, tmp_path: Path) 
 
 
 def test_self_guidance_rides_in_the_same_forward(pair: TinyPair) -> None:
-    with Engine.from_pretrained(pair.model, "self", tokenizer=pair.tokenizer) as engine:
+    with load_engine(pair.model, "self", tokenizer=pair.tokenizer) as engine:
         forwards = engine.base.tally.forwards
         done = engine.submit(request_of(6, (1.0, 10, 0.0, "base", CONDITIONS[1]))).result(60)
         assert engine.base.tally.forwards - forwards == len(done.token_ids) > 3
@@ -275,7 +277,7 @@ def test_a_lora_for_another_backbone(pair: TinyPair, tmp_path: Path) -> None:
     make_adapter(pair, tmp_path)
     for other, message in ((tiny_model(1, hidden_size=48), "32 → 32"), (tiny_model(1, layers=1), "with 1 layers")):
         with pytest.raises(IncompatibleModelError, match=rf"another backbone.*{message}"):
-            Engine.from_pretrained(other, tmp_path, tokenizer=pair.tokenizer)
+            load_engine(other, tmp_path, tokenizer=pair.tokenizer)
     persrm = PersRM.from_pretrained(tmp_path, base=tiny_model(2), tokenizer=pair.tokenizer, device="cpu")
     with pytest.raises(IncompatibleModelError, match="another model object"):
-        Engine(pair.model, pair.tokenizer, persrm.as_guide())
+        TorchEngine(pair.model, pair.tokenizer, persrm.as_guide())

@@ -8,13 +8,14 @@ import pytest
 import torch
 
 from pad_langchain.engine.stream import BestOf, Stream
-from pad_langchain.engine.torch.engine import Engine
+from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.engine.types import Request, TokenEvent, WeightedPreference
 from pad_langchain.errors import GuideError, InvalidRequestError
 from pad_langchain.models.adapter import Adapter
 from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.prompts import Prompts
-from pad_langchain.persrm.guides.guides import ModelGuide
+from pad_langchain.persrm.build import load_engine
+from pad_langchain.persrm.guides.text import ModelGuide
 from pad_langchain.testing import TinyPair, tiny_model, tiny_pair
 
 
@@ -34,14 +35,14 @@ def sample_seeds(seed: int, count: int) -> list[int]:
     return [seed, *(int(torch.randint(2**62, (), generator=source)) for _ in range(count - 1))]
 
 
-def engine_of(pair: TinyPair, kind: str) -> Engine:
+def engine_of(pair: TinyPair, kind: str) -> TorchEngine:
     if kind == "head":
-        return Engine(pair.model, pair.tokenizer, pair.guide())
+        return TorchEngine(pair.model, pair.tokenizer, pair.guide())
     if kind == "self":
-        return Engine.from_pretrained(pair.model, "self", tokenizer=pair.tokenizer)
+        return load_engine(pair.model, "self", tokenizer=pair.tokenizer)
     prompts = Prompts(pair.tokenizer)
     if kind == "model":
-        return Engine(pair.model, pair.tokenizer, ModelGuide(Backbone(tiny_model(7)), prompts))
+        return TorchEngine(pair.model, pair.tokenizer, ModelGuide(Backbone(tiny_model(7)), prompts))
     generator = torch.Generator().manual_seed(0)
     shapes = {"lora_A": (4, 32), "lora_B": (32, 4)}
     tensors = {
@@ -51,7 +52,7 @@ def engine_of(pair: TinyPair, kind: str) -> Engine:
     }
     base = Backbone(pair.model)
     adapter = Adapter(pair.model, tensors, {"peft_type": "LORA", "r": 4, "lora_alpha": 4})
-    return Engine(base, pair.tokenizer, ModelGuide(base, prompts, adapter=adapter))
+    return TorchEngine(base, pair.tokenizer, ModelGuide(base, prompts, adapter=adapter))
 
 
 @pytest.mark.parametrize("kind", ["head", "model", "self", "adapter"])
@@ -70,14 +71,14 @@ def test_the_sample_with_the_highest_total_reward_is_given(pair: TinyPair, kind:
 
 
 def test_the_prompt_is_prefilled_once(pair: TinyPair) -> None:
-    with Engine(pair.model, pair.tokenizer, pair.guide(), prefix_tokens=0) as engine:
+    with TorchEngine(pair.model, pair.tokenizer, pair.guide(), prefix_tokens=0) as engine:
         done = engine.submit(ask(best_of=8)).result(60)
         assert engine.stats.prefilled_tokens == done.prompt_tokens
         assert engine.stats.forwards <= 12
 
 
 def test_beta_zero_ranks_what_the_base_samples_among_its_candidates(pair: TinyPair) -> None:
-    with Engine(pair.model, pair.tokenizer, pair.guide()) as engine:
+    with TorchEngine(pair.model, pair.tokenizer, pair.guide()) as engine:
         best = engine.submit(ask(best_of=6, beta=0.0)).result(60)
         singles = [engine.submit(ask(seed=seed, beta=1e-9)).result(60) for seed in sample_seeds(5, 6)]
         totals = [sum(event.reward for event in done.events) for done in singles]
@@ -85,7 +86,7 @@ def test_beta_zero_ranks_what_the_base_samples_among_its_candidates(pair: TinyPa
 
 
 def test_a_caller_who_leaves_frees_all_samples(pair: TinyPair) -> None:
-    with Engine(pair.model, pair.tokenizer, pair.guide(), max_batch=8) as engine:
+    with TorchEngine(pair.model, pair.tokenizer, pair.guide(), max_batch=8) as engine:
         stream = engine.submit(ask(best_of=8, max_tokens=450))
         waiting = engine.submit(ask(best_of=2, max_tokens=3))
         while not engine.running:
@@ -116,6 +117,6 @@ def test_a_sample_that_fails_fails_the_request() -> None:
     ],
 )
 def test_what_best_of_refuses(pair: TinyPair, settings: dict[str, Any], message: str) -> None:
-    engine = Engine(pair.model, pair.tokenizer, pair.guide(), max_batch=4)
+    engine = TorchEngine(pair.model, pair.tokenizer, pair.guide(), max_batch=4)
     with engine, pytest.raises(InvalidRequestError, match=message):
         engine.submit(ask(**settings))

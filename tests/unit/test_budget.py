@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import torch
 
-from pad_langchain.engine.torch.engine import Engine
+from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import EngineMemoryError, InvalidRequestError
 from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.prompts import Prompts
-from pad_langchain.persrm.guides.guides import ModelGuide
+from pad_langchain.persrm.guides.text import ModelGuide
 from pad_langchain.testing import TinyPair, tiny_model, tiny_pair
 
 
@@ -28,12 +28,12 @@ def ask(user: str = "explain entropy", **kwargs: Any) -> Request:
     return Request(messages=[{"role": "user", "content": user}], **{"max_tokens": 20, **kwargs})
 
 
-def guided(pair: TinyPair, **kwargs: Any) -> Engine:
+def guided(pair: TinyPair, **kwargs: Any) -> TorchEngine:
     guide = ModelGuide(Backbone(tiny_model(7)), Prompts(pair.tokenizer))
-    return Engine(pair.model, pair.tokenizer, guide, **kwargs)
+    return TorchEngine(pair.model, pair.tokenizer, guide, **kwargs)
 
 
-def watched(engine: Engine) -> tuple[list[int], list[Request]]:
+def watched(engine: TorchEngine) -> tuple[list[int], list[Request]]:
     """Columns of KV cache in use at every step, padding included, and requests in the order they joined."""
     columns: list[int] = []
     joined: list[Request] = []
@@ -52,9 +52,9 @@ def watched(engine: Engine) -> tuple[list[int], list[Request]]:
 
 def test_the_batch_stays_within_the_budget_first_come_first_served(pair: TinyPair) -> None:
     requests = [ask("why? " * (1 + 7 * (index % 3)), max_tokens=10 + index) for index in range(9)]
-    with Engine(pair.model, pair.tokenizer) as engine:
+    with TorchEngine(pair.model, pair.tokenizer) as engine:
         expected = [engine.submit(request).result(60).token_ids for request in requests]
-    with Engine(pair.model, pair.tokenizer, max_batch_tokens=200) as engine:
+    with TorchEngine(pair.model, pair.tokenizer, max_batch_tokens=200) as engine:
         columns, joined = watched(engine)
         streams = [engine.submit(request) for request in requests]
         assert [stream.result(60).token_ids for stream in streams] == expected
@@ -71,7 +71,7 @@ def test_a_request_that_alone_exceeds_the_budget(pair: TinyPair) -> None:
         with pytest.raises(InvalidRequestError, match="1 rows of up to 417 tokens"):
             engine.submit(ask(max_tokens=400))
     with pytest.raises(InvalidRequestError, match="max_batch_tokens has to be an integer of at least 1"):
-        Engine(pair.model, pair.tokenizer, max_batch_tokens=0)
+        TorchEngine(pair.model, pair.tokenizer, max_batch_tokens=0)
 
 
 @contextmanager
@@ -119,7 +119,7 @@ def test_out_of_memory_in_mid_batch_fails_the_youngest_alone(pair: TinyPair, whe
         assert engine.submit(requests[3]).result(60).token_ids == expected[3]
 
 
-def together(engine: Engine, requests: list[Request]) -> list[Any]:
+def together(engine: TorchEngine, requests: list[Request]) -> list[Any]:
     """Submit requests so that they are prefilled at once."""
     ready, original = threading.Event(), engine._admit
 
@@ -135,7 +135,7 @@ def together(engine: Engine, requests: list[Request]) -> list[Any]:
 
 
 def test_kept_prefixes_go_before_a_request_does(pair: TinyPair) -> None:
-    with Engine(pair.model, pair.tokenizer) as engine:
+    with TorchEngine(pair.model, pair.tokenizer) as engine:
         expected = engine.submit(ask("why? " * 20)).result(60).token_ids
         assert len(engine.base.prefixes) > 0
         error = torch.OutOfMemoryError("out of memory")
@@ -177,7 +177,7 @@ def test_who_waits_is_not_lost_when_memory_runs_out_as_they_join(
 
 
 def test_another_error_in_a_step_ends_the_batch_and_not_the_worker(pair: TinyPair) -> None:
-    with Engine(pair.model, pair.tokenizer) as engine:
+    with TorchEngine(pair.model, pair.tokenizer) as engine:
         broken = failing(pair.model.model.layers[0], lambda states: states.shape[1] == 1, RuntimeError("broken"))
         with broken, pytest.raises(RuntimeError, match="broken"):
             engine.submit(ask()).result(60)

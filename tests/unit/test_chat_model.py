@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from together import together
 
 from pad_langchain import ChatPAD, ContextLengthError, IncompatibleModelError, InvalidRequestError, ModelLoadError
-from pad_langchain.chat.engines import shared_engine
+from pad_langchain.chat.engines import shared_pair
 from pad_langchain.testing import HashEmbedder, tiny_pair
 from pad_memory import PreferenceMemory, Statement
 
@@ -260,7 +260,7 @@ def test_stream_is_invoke(llm):
 
 
 def test_the_first_chunk_comes_early(llm, folders):
-    engine = shared_engine(folders[0], folders[1], embedder=HashEmbedder())
+    engine = shared_pair(folders[0], folders[1], embedder=HashEmbedder()).engine
     before = engine.steps
     stream = llm.stream(QUESTION, max_tokens=300)
     assert next(stream).text
@@ -316,7 +316,7 @@ def test_calls_may_clip_be_lazy_and_take_the_best_of_several(llm):
 
 
 def test_a_batch_rides_together(llm, folders):
-    engine = shared_engine(folders[0], folders[1], embedder=HashEmbedder())
+    engine = shared_pair(folders[0], folders[1], embedder=HashEmbedder()).engine
     users = ["ada", "bob", None, "ada"] * 4
     llm.invoke(QUESTION)
     before = engine.steps
@@ -355,7 +355,7 @@ async def test_the_event_loop_never_stalls(llm):
 
 
 async def test_cancelling_ainvoke_frees_the_row(llm, folders):
-    engine = shared_engine(folders[0], folders[1], embedder=HashEmbedder())
+    engine = shared_pair(folders[0], folders[1], embedder=HashEmbedder()).engine
     endless = llm.model_copy(update={"max_tokens": 480})
     task = asyncio.create_task(endless.ainvoke(QUESTION, user_id="ada"))
     while engine.running == 0:
@@ -371,7 +371,7 @@ async def test_cancelling_ainvoke_frees_the_row(llm, folders):
 
 
 async def test_leaving_a_stream_frees_the_row(llm, folders):
-    engine = shared_engine(folders[0], folders[1], embedder=HashEmbedder())
+    engine = shared_pair(folders[0], folders[1], embedder=HashEmbedder()).engine
     endless = llm.model_copy(update={"max_tokens": 480})
     stream = endless.astream(QUESTION)
     assert isinstance(await anext(stream), AIMessageChunk)

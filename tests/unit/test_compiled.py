@@ -14,14 +14,14 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 
-from pad_langchain.engine.torch.engine import Engine
+from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import EngineBusyError, IncompatibleModelError
 from pad_langchain.models import compiled
 from pad_langchain.models.adapter import Adapter
 from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.prompts import Prompts
-from pad_langchain.persrm.guides.guides import ModelGuide
+from pad_langchain.persrm.guides.text import ModelGuide
 from pad_langchain.testing import TinyPair, tiny_model, tiny_pair
 
 
@@ -44,14 +44,14 @@ def adapter_of(pair: TinyPair) -> Adapter:
     return Adapter(pair.model, tensors, {"peft_type": "LORA", "r": 4, "lora_alpha": 4})
 
 
-def engine_of(pair: TinyPair, kind: str, **settings: Any) -> Engine:
+def engine_of(pair: TinyPair, kind: str, **settings: Any) -> TorchEngine:
     base = Backbone(pair.model)
     guides: dict[str, Any] = {
         "head": lambda: pair.guide(),
         "adapter": lambda: ModelGuide(base, Prompts(pair.tokenizer), adapter=adapter_of(pair)),
         "model": lambda: ModelGuide(Backbone(tiny_model(7, hidden_size=48)), Prompts(pair.tokenizer)),
     }
-    return Engine(base, pair.tokenizer, guides[kind](), max_batch=5, **settings)
+    return TorchEngine(base, pair.tokenizer, guides[kind](), max_batch=5, **settings)
 
 
 def requests() -> list[Request]:
@@ -70,7 +70,7 @@ def requests() -> list[Request]:
     ]
 
 
-def run(engine: Engine) -> list[tuple[int, ...]]:
+def run(engine: TorchEngine) -> list[tuple[int, ...]]:
     engine._eos = frozenset()
     return [stream.result(120).token_ids for stream in [engine.submit(request) for request in requests()]]
 

@@ -16,7 +16,7 @@ from pad_langchain import ChatPAD, InvalidRequestError
 from pad_langchain.chat.messages import to_chat_dicts
 from pad_langchain.chat.tools.constraint import constrain
 from pad_langchain.chat.tools.tool_format import tool_format
-from pad_langchain.engine.torch.engine import Engine
+from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.testing import HashEmbedder, tiny_model, tiny_tokenizer
 from pad_memory import PreferenceMemory
 
@@ -156,7 +156,7 @@ def engine(family):
     tokenizer = tokenizer_of(family)
     model = tiny_model(vocab_size=len(tokenizer), max_position_embeddings=2048)
     model.generation_config.eos_token_id = tokenizer.eos_token_id
-    with Engine(model, tokenizer) as engine:
+    with TorchEngine(model, tokenizer) as engine:
         yield engine
 
 

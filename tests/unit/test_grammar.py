@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pad_langchain.engine.grammar import GrammarCompiler
-from pad_langchain.engine.torch.engine import Engine
+from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import InvalidRequestError
 from pad_langchain.testing import TinyPair, tiny_pair
@@ -54,17 +54,17 @@ def pair() -> TinyPair:
 
 
 @pytest.fixture(scope="module")
-def engine(pair: TinyPair) -> Iterator[Engine]:
-    with Engine(pair.model, pair.tokenizer, pair.guide()) as opened:
+def engine(pair: TinyPair) -> Iterator[TorchEngine]:
+    with TorchEngine(pair.model, pair.tokenizer, pair.guide()) as opened:
         yield opened
 
 
 @pytest.fixture(scope="module")
-def compiler(pair: TinyPair, engine: Engine) -> GrammarCompiler:
+def compiler(pair: TinyPair, engine: TorchEngine) -> GrammarCompiler:
     return GrammarCompiler(pair.tokenizer, engine.base.vocab_size, max_string=8)
 
 
-def answers(engine: Engine, grammar: Any, count: int = 6) -> list[str]:
+def answers(engine: TorchEngine, grammar: Any, count: int = 6) -> list[str]:
     """Half of them guided, all sampled so hot that any legal token is about as likely: the grammar alone rules."""
     requests = [
         Request(
@@ -88,7 +88,7 @@ def call_of(text: str) -> dict[str, Any]:
     return json.loads(text.removeprefix("<tool_call>\n").removesuffix("\n</tool_call>"))
 
 
-def test_required_calls_are_valid(engine: Engine, compiler: GrammarCompiler) -> None:
+def test_required_calls_are_valid(engine: TorchEngine, compiler: GrammarCompiler) -> None:
     calls = [call_of(text) for text in answers(engine, compiler.tool_calls([WEATHER, NOW, NESTED]), 12)]
     assert {call["name"] for call in calls} >= {"weather", "now"}
     for call in calls:
@@ -105,12 +105,12 @@ def test_required_calls_are_valid(engine: Engine, compiler: GrammarCompiler) -> 
             assert arguments == {}
 
 
-def test_a_named_choice_calls_that_tool(engine: Engine, compiler: GrammarCompiler) -> None:
+def test_a_named_choice_calls_that_tool(engine: TorchEngine, compiler: GrammarCompiler) -> None:
     for text in answers(engine, compiler.tool_calls([WEATHER, NOW], choice="now")):
         assert text == '<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>'
 
 
-def test_parallel_calls_follow_each_other(engine: Engine, compiler: GrammarCompiler) -> None:
+def test_parallel_calls_follow_each_other(engine: TorchEngine, compiler: GrammarCompiler) -> None:
     grammar = compiler.tool_calls([NOW], parallel=True)
     one = '<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>'
     state = grammar.start()
@@ -120,7 +120,7 @@ def test_parallel_calls_follow_each_other(engine: Engine, compiler: GrammarCompi
     assert state.mask()[engine.tokenizer.eos_token_id]
 
 
-def test_auto_allows_text_and_checks_calls(engine: Engine, compiler: GrammarCompiler) -> None:
+def test_auto_allows_text_and_checks_calls(engine: TorchEngine, compiler: GrammarCompiler) -> None:
     grammar = compiler.tool_calls([NOW], choice="auto")
 
     def accepts(text: str) -> bool:
@@ -140,12 +140,12 @@ def test_auto_allows_text_and_checks_calls(engine: Engine, compiler: GrammarComp
     assert not accepts(call + call)
 
 
-def test_plain_text_affixes(engine: Engine, compiler: GrammarCompiler) -> None:
+def test_plain_text_affixes(engine: TorchEngine, compiler: GrammarCompiler) -> None:
     grammar = compiler.tool_calls([NOW], begin="CALL(", end=")", name_key="tool", arguments_key="args")
     assert set(answers(engine, grammar)) == {'CALL({"tool": "now", "args": {}})'}
 
 
-def test_json_schema_and_lark(engine: Engine, compiler: GrammarCompiler) -> None:
+def test_json_schema_and_lark(engine: TorchEngine, compiler: GrammarCompiler) -> None:
     schema = {
         "type": "object",
         "properties": {"ok": {"type": "boolean"}},
@@ -156,7 +156,7 @@ def test_json_schema_and_lark(engine: Engine, compiler: GrammarCompiler) -> None
     assert set(answers(engine, compiler.lark('start: "yes" | "no"'), 12)) == {"yes", "no"}
 
 
-def test_where_one_token_is_legal_the_reward_is_zero(engine: Engine, compiler: GrammarCompiler) -> None:
+def test_where_one_token_is_legal_the_reward_is_zero(engine: TorchEngine, compiler: GrammarCompiler) -> None:
     request = Request(
         messages=[{"role": "user", "content": "hi"}],
         grammar=compiler.lark('start: "<" "x" "y"'),
@@ -168,7 +168,7 @@ def test_where_one_token_is_legal_the_reward_is_zero(engine: Engine, compiler: G
     assert [event.logprob for event in done.events] == [0.0] * len(done.events)
 
 
-def test_one_grammar_serves_many_answers(engine: Engine, compiler: GrammarCompiler) -> None:
+def test_one_grammar_serves_many_answers(engine: TorchEngine, compiler: GrammarCompiler) -> None:
     grammar = compiler.lark('start: "yes"')
     assert answers(engine, grammar, 3) == ["yes"] * 3
     assert not grammar.start().finished

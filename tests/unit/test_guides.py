@@ -7,12 +7,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from pad_langchain.engine.torch.engine import Engine
+from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import IncompatibleModelError, InvalidRequestError, ModelLoadError
-from pad_langchain.models.backbone import Backbone, Rows
+from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.prompts import SELF_TEMPLATE, Prompts, with_preference
-from pad_langchain.persrm.guides.guides import HeadGuide, ModelGuide
+from pad_langchain.models.rows import Rows
+from pad_langchain.persrm.build import load_engine, load_pair
+from pad_langchain.persrm.guides.head import HeadGuide
+from pad_langchain.persrm.guides.text import ModelGuide
 from pad_langchain.testing import HashEmbedder, TinyPair, tiny_head, tiny_model, tiny_pair, tiny_tokenizer
 
 MESSAGES = [{"role": "user", "content": "explain entropy"}]
@@ -83,7 +86,7 @@ def test_rows_join_step_and_leave_as_if_alone(pair: TinyPair) -> None:
 def test_a_head_for_another_base_is_refused(pair: TinyPair) -> None:
     other = tiny_model(1, hidden_size=48)
     with pytest.raises(IncompatibleModelError, match=r"\(32, 400\).*\(48, 400\)"):
-        Engine(other, pair.tokenizer, pair.guide())
+        TorchEngine(other, pair.tokenizer, pair.guide())
 
 
 def test_another_embedder_is_refused(pair: TinyPair) -> None:
@@ -92,13 +95,13 @@ def test_another_embedder_is_refused(pair: TinyPair) -> None:
 
 
 def test_a_preference_without_a_vector_needs_an_embedder(pair: TinyPair) -> None:
-    with Engine(pair.model, pair.tokenizer, HeadGuide(pair.head)) as engine:
+    with TorchEngine(pair.model, pair.tokenizer, HeadGuide(pair.head)) as engine:
         with pytest.raises(InvalidRequestError, match=r"embedder="):
             engine.submit(Request(messages=MESSAGES, preferences=[WeightedPreference("be kind")]))
         vector = pair.embedder.embed(["be kind"])[0]
         told = Request(messages=MESSAGES, preferences=[WeightedPreference("be kind", 1.0, vector)], max_tokens=8)
         by_vector = engine.submit(told).result(60)
-    with Engine(pair.model, pair.tokenizer, pair.guide()) as engine:
+    with TorchEngine(pair.model, pair.tokenizer, pair.guide()) as engine:
         told = Request(messages=MESSAGES, preferences=[WeightedPreference("be kind")], max_tokens=8)
         assert engine.submit(told).result(60).token_ids == by_vector.token_ids
 
@@ -107,17 +110,17 @@ def test_a_text_persrm_with_another_vocabulary_is_refused(pair: TinyPair) -> Non
     other = tiny_tokenizer(390)
     guide = ModelGuide(Backbone(tiny_model(1)), Prompts(other))
     with pytest.raises(IncompatibleModelError, match="vocabulary is not the base's"):
-        Engine(pair.model, pair.tokenizer, guide)
+        TorchEngine(pair.model, pair.tokenizer, guide)
     short = ModelGuide(Backbone(tiny_model(1, vocab_size=300)), Prompts(pair.tokenizer))
     with pytest.raises(IncompatibleModelError, match="300 logits"):
-        Engine(pair.model, pair.tokenizer, short)
+        TorchEngine(pair.model, pair.tokenizer, short)
 
 
 def test_weights_scale_and_signs_oppose(pair: TinyPair) -> None:
     """The reward of the same tokens flips when a text preference's weight does."""
     guide = ModelGuide(Backbone(tiny_model(3)), Prompts(pair.tokenizer))
     rewards = {}
-    with Engine(pair.model, pair.tokenizer, guide) as engine:
+    with TorchEngine(pair.model, pair.tokenizer, guide) as engine:
         for weight in (1.0, -1.0, 0.0):
             request = Request(
                 messages=MESSAGES,
@@ -135,7 +138,7 @@ def test_weights_scale_and_signs_oppose(pair: TinyPair) -> None:
 
 def test_self_guidance_is_told_against_not_told(pair: TinyPair) -> None:
     """ "self": r is the base's log-ratio with the preference in its prompt, on the same continuation."""
-    with Engine.from_pretrained(pair.model, "self", tokenizer=pair.tokenizer) as engine:
+    with load_engine(pair.model, "self", tokenizer=pair.tokenizer) as engine:
         request = Request(messages=MESSAGES, preferences=[WeightedPreference("be kind")], top_k=400, max_tokens=6)
         done = engine.submit(request).result(60)
         prompt = engine.prompts.render(MESSAGES)
@@ -152,12 +155,13 @@ def test_self_guidance_is_told_against_not_told(pair: TinyPair) -> None:
 def test_loading_from_folders(pair: TinyPair, tmp_path: Path) -> None:
     base, persrm = pair.save(tmp_path)
     request = Request(messages=MESSAGES, preferences=[WeightedPreference("be kind")], max_tokens=12)
-    with Engine(pair.model, pair.tokenizer, pair.guide()) as engine:
+    with TorchEngine(pair.model, pair.tokenizer, pair.guide()) as engine:
         expected = engine.submit(request).result(60)
-    with Engine.from_pretrained(str(base), persrm, device="cpu", embedder=pair.embedder) as engine:
+    loaded = load_pair(str(base), persrm, device="cpu", embedder=pair.embedder)
+    with loaded.engine as engine:
         assert engine.submit(request).result(60).token_ids == expected.token_ids
-        assert engine.persrm is not None
-        assert engine.persrm.kind == "head"
+        assert loaded.persrm is not None
+        assert loaded.persrm.kind == "head"
 
 
 @pytest.mark.parametrize(
@@ -177,12 +181,12 @@ def test_what_cannot_be_loaded(
     base, _ = pair.save(tmp_path)
     filled = {key: str(base) if value == "{base}" else value for key, value in kwargs.items()}
     with pytest.raises(error, match=message):
-        Engine.from_pretrained(**filled)  # type: ignore[arg-type]
+        load_engine(**filled)  # type: ignore[arg-type]
 
 
 def test_a_loaded_model_needs_its_tokenizer(pair: TinyPair) -> None:
     with pytest.raises(InvalidRequestError, match="tokenizer="):
-        Engine.from_pretrained(pair.model)
+        load_engine(pair.model)
 
 
 def test_a_head_is_deterministic_and_not_neutral(pair: TinyPair) -> None:

@@ -15,12 +15,12 @@ from naive_reference import NaiveText, naive_decode
 
 from pad_langchain.arithmetic.scoring import clip_rewards, guided_scores, settled
 from pad_langchain.engine.stream import Completion
-from pad_langchain.engine.torch.engine import Engine
+from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import InvalidRequestError
 from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.prompts import Prompts
-from pad_langchain.persrm.guides.guides import ModelGuide
+from pad_langchain.persrm.guides.text import ModelGuide
 from pad_langchain.testing import TinyPair, tiny_model, tiny_pair
 
 logits = st.lists(st.floats(-8, 8, width=32), min_size=4, max_size=4)
@@ -44,13 +44,13 @@ def text_parts() -> tuple[Any, torch.nn.Linear]:
 
 
 @pytest.fixture
-def engine(pair: TinyPair, text_parts: tuple[Any, torch.nn.Linear]) -> Iterator[Engine]:
+def engine(pair: TinyPair, text_parts: tuple[Any, torch.nn.Linear]) -> Iterator[TorchEngine]:
     guide = ModelGuide(Backbone(text_parts[0]), Prompts(pair.tokenizer), text_parts[1])
-    with Engine(pair.model, pair.tokenizer, guide, prefix_tokens=0) as opened:
+    with TorchEngine(pair.model, pair.tokenizer, guide, prefix_tokens=0) as opened:
         yield opened
 
 
-def guide_forwards(engine: Engine) -> int:
+def guide_forwards(engine: TorchEngine) -> int:
     assert isinstance(engine.guide, ModelGuide)
     return engine.guide.backbone.tally.forwards
 
@@ -61,7 +61,7 @@ def ask(user: str = "explain entropy", **kwargs: Any) -> Request:
 
 
 def test_lazy_guidance_is_the_clipped_rule(
-    pair: TinyPair, engine: Engine, text_parts: tuple[Any, torch.nn.Linear]
+    pair: TinyPair, engine: TorchEngine, text_parts: tuple[Any, torch.nn.Linear]
 ) -> None:
     """Against the naive clipped rule: lazy and not, over β × c × k × alpha × preferences, in a batch that shifts."""
     users = ["why is the sky " + "very " * (index % 5) + "blue?" for index in range(len(GRID))]
@@ -98,7 +98,7 @@ def test_lazy_guidance_is_the_clipped_rule(
     assert free.token_ids != tight.token_ids
 
 
-def test_skipped_steps_cost_no_forward_and_are_reported(engine: Engine) -> None:
+def test_skipped_steps_cost_no_forward_and_are_reported(engine: TorchEngine) -> None:
     def run(**kwargs: Any) -> tuple[Completion, int]:
         before = guide_forwards(engine)
         return engine.submit(ask(**kwargs)).result(60), guide_forwards(engine) - before
@@ -119,7 +119,7 @@ def test_skipped_steps_cost_no_forward_and_are_reported(engine: Engine) -> None:
         assert abs(early.reward) <= 0.15 + 1e-6
 
 
-def test_company_changes_neither_tokens_nor_what_counts_as_skipped(engine: Engine) -> None:
+def test_company_changes_neither_tokens_nor_what_counts_as_skipped(engine: TorchEngine) -> None:
     requests = [ask(f"{index}, why?", clip=0.3, lazy=True, max_tokens=10 + 3 * index) for index in range(5)]
     alone = [engine.submit(request).result(60) for request in requests]
     streams = [engine.submit(request) for request in [*requests, ask(max_tokens=30)]]

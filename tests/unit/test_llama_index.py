@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from together import together
 
 from pad_langchain import PADLLM, ChatPAD, InvalidRequestError
-from pad_langchain.chat.engines import shared_engine
+from pad_langchain.chat.engines import shared_pair
 from pad_langchain.testing import HashEmbedder
 from pad_memory import PreferenceMemory, Statement
 
@@ -42,7 +42,7 @@ def llm(settings, memory):
 
 @pytest.fixture(scope="module")
 def engine(settings):
-    return shared_engine(settings["model"], settings["reward_model"], embedder=settings["embedder"])
+    return shared_pair(settings["model"], settings["reward_model"], embedder=settings["embedder"]).engine
 
 
 @pytest.fixture(scope="module")

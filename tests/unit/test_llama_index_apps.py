@@ -14,7 +14,7 @@ from llama_index_parts import ADD, QUESTION, WEATHER, WISHES, pair_settings
 from pydantic import Field
 
 from pad_langchain import PADLLM
-from pad_langchain.chat.engines import shared_engine
+from pad_langchain.chat.engines import shared_pair
 from pad_langchain.llama_index import PADEmbedding
 from pad_langchain.testing import HashEmbedder
 from pad_memory import PreferenceMemory, Statement
@@ -40,7 +40,7 @@ def llm(settings, memory):
 
 @pytest.fixture(scope="module")
 def engine(settings):
-    return shared_engine(settings["model"], settings["reward_model"], embedder=settings["embedder"])
+    return shared_pair(settings["model"], settings["reward_model"], embedder=settings["embedder"]).engine
 
 
 @pytest.fixture

@@ -11,10 +11,11 @@ import torch
 import transformers
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-from pad_langchain.engine.torch.engine import Engine
+from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import InvalidRequestError, MissingDependencyError, ModelLoadError
 from pad_langchain.models import loading
+from pad_langchain.persrm.build import load_engine
 from pad_langchain.testing import TinyPair, tiny_pair
 
 
@@ -28,7 +29,7 @@ def folder(pair: TinyPair, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(pair.save(tmp_path_factory.mktemp("pair"))[0])
 
 
-def tokens(engine: Engine) -> tuple[int, ...]:
+def tokens(engine: TorchEngine) -> tuple[int, ...]:
     request = Request(
         messages=[{"role": "user", "content": "why is the sky blue?"}],
         preferences=[WeightedPreference("be concise")],
@@ -40,8 +41,8 @@ def tokens(engine: Engine) -> tuple[int, ...]:
 
 def test_a_device_map_places_the_model_and_changes_no_token(folder: Path) -> None:
     pytest.importorskip("accelerate")
-    placed = Engine.from_pretrained(folder, "self", device="cpu", device_map={"": "cpu"}, max_batch=2)
-    assert tokens(placed) == tokens(Engine.from_pretrained(folder, "self", device="cpu"))
+    placed = load_engine(folder, "self", device="cpu", device_map={"": "cpu"}, max_batch=2)
+    assert tokens(placed) == tokens(load_engine(folder, "self", device="cpu"))
 
 
 def test_keywords_for_transformers_reach_it_and_the_model_stays_where_they_put_it(
@@ -61,7 +62,7 @@ def test_keywords_for_transformers_reach_it_and_the_model_stays_where_they_put_i
     monkeypatch.setattr(loading, "pick_device", lambda device: torch.device("cuda"))
     monkeypatch.setattr(pair.model, "to", moved)
     more = {"device_map": "auto", "quantization_config": eight}
-    with Engine.from_pretrained(folder, prefix_tokens=0, pack_weights=False, **more) as engine:
+    with load_engine(folder, prefix_tokens=0, pack_weights=False, **more) as engine:
         assert engine.settings.prefix_tokens == 0
     (call,) = calls
     assert call["device_map"] == "auto"
@@ -72,17 +73,17 @@ def test_keywords_for_transformers_reach_it_and_the_model_stays_where_they_put_i
 @pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is not None, reason="bitsandbytes is installed")
 def test_bits_and_bytes_that_is_missing_is_named(folder: Path) -> None:
     with pytest.raises(MissingDependencyError, match=r"quantization_config.*pip install accelerate bitsandbytes"):
-        Engine.from_pretrained(folder, quantization_config=BitsAndBytesConfig(load_in_4bit=True))
+        load_engine(folder, quantization_config=BitsAndBytesConfig(load_in_4bit=True))
 
 
 def test_accelerate_that_is_missing_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transformers.integrations.accelerate, "is_accelerate_available", lambda: False)
     with pytest.raises(MissingDependencyError, match=r"device_map.*pip install accelerate"):
-        Engine.from_pretrained(folder, device_map="auto")
+        load_engine(folder, device_map="auto")
 
 
 def test_keywords_that_are_wrong_or_too_late_are_refused(pair: TinyPair, folder: Path) -> None:
     with pytest.raises(InvalidRequestError, match=r"\['device_map'\] are for loading a model, but this Llama"):
-        Engine.from_pretrained(pair.model, tokenizer=pair.tokenizer, device_map="auto")
+        load_engine(pair.model, tokenizer=pair.tokenizer, device_map="auto")
     with pytest.raises(ModelLoadError, match="does not load"):
-        Engine.from_pretrained(folder, device_map="cuda-everywhere")
+        load_engine(folder, device_map="cuda-everywhere")

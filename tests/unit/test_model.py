@@ -25,10 +25,10 @@ from transformers import (
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 import pad_langchain
-from pad_langchain.engine.torch.engine import Engine
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import GuideError, IncompatibleModelError, InvalidRequestError
 from pad_langchain.hf.model import PADConfig, PADForCausalLM
+from pad_langchain.persrm.build import load_engine
 from pad_langchain.persrm.persrm import PersRM
 from pad_langchain.testing import TinyPair, tiny_model, tiny_pair, tiny_tokenizer
 
@@ -234,7 +234,7 @@ def test_the_engine_writes_the_same(pair: TinyPair, kind: str) -> None:
     model = PADForCausalLM.compose(pair.model, reward, **arguments)
     inputs = encoded(pair, model)
     ours = answers(pair, inputs, model.generate(**inputs))
-    with Engine.from_pretrained(pair.model, reward, **arguments) as engine:
+    with load_engine(pair.model, reward, **arguments) as engine:
         streams = [
             engine.submit(
                 Request([{"role": "user", "content": user}], preferences=[WeightedPreference(wish)], max_tokens=NEW)
@@ -253,7 +253,7 @@ def test_an_adapter_is_merged(pair: TinyPair, tmp_path: Path) -> None:
     assert model.config.guide == "text"
     inputs = encoded(pair, model, 2)
     ours = answers(pair, inputs, model.generate(**inputs))
-    with Engine.from_pretrained(pair.model, tmp_path, **arguments) as engine:
+    with load_engine(pair.model, tmp_path, **arguments) as engine:
         for user, wish, tokens in zip(USERS, WISHES, ours, strict=False):
             request = Request(
                 [{"role": "user", "content": user}], preferences=[WeightedPreference(wish)], max_tokens=NEW

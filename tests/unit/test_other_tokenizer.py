@@ -15,15 +15,17 @@ from hypothesis import strategies as st
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, AutoTokenizer, MistralConfig, MistralForCausalLM, PreTrainedTokenizerFast
 
-from pad_langchain.engine.torch.engine import Engine
+from pad_langchain.engine.protocol import Plan
+from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import GuideError, IncompatibleModelError
 from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.byte_vocabulary import ByteVocabulary
 from pad_langchain.models.kv.slot_cache import SlotRows
 from pad_langchain.models.prompts import Prompts
+from pad_langchain.persrm.build import load_engine, load_pair
 from pad_langchain.persrm.guides.byte_level import OtherTokenizerGuide, fitting_guide
-from pad_langchain.persrm.guides.guides import ModelGuide, Plan
+from pad_langchain.persrm.guides.text import ModelGuide
 from pad_langchain.persrm.persrm import PersRM
 from pad_langchain.testing import CHAT_TEMPLATE, TinyPair, tiny_model, tiny_pair, tiny_tokenizer
 
@@ -314,7 +316,7 @@ def test_scores_are_close_to_the_exact_probability(pair: TinyPair, other: Any, k
 # Where the tokenizers are the same
 
 
-def run(engine: Engine, **settings: Any) -> Any:
+def run(engine: TorchEngine, **settings: Any) -> Any:
     request = Request(MESSAGES, preferences=[WeightedPreference("be kind")], candidates=5, **settings)
     return engine.submit(request).result(60)
 
@@ -329,7 +331,7 @@ def test_tokens_of_one_byte_decode_as_with_one_tokenizer() -> None:
     for reference in ("base", "reference"):
         done = []
         for kind in (ModelGuide, OtherTokenizerGuide):
-            with Engine(base, tokenizer, kind(Backbone(model), Prompts(tokenizer), value_head)) as engine:
+            with TorchEngine(base, tokenizer, kind(Backbone(model), Prompts(tokenizer), value_head)) as engine:
                 done.append(run(engine, max_tokens=60, reference=reference))
         assert done[0].token_ids == done[1].token_ids
         for one, two in zip(done[0].events, done[1].events, strict=True):
@@ -366,7 +368,7 @@ def test_batched_rows_decode_as_alone(pair: TinyPair, other: PreTrainedTokenizer
         )
         for index in range(6)
     ]
-    with Engine(pair.model, pair.tokenizer, text_guide(other), max_batch=4) as engine:
+    with TorchEngine(pair.model, pair.tokenizer, text_guide(other), max_batch=4) as engine:
         alone = [engine.submit(request).result(60) for request in requests]
         together = [stream.result(60) for stream in [engine.submit(request) for request in requests]]
         plain = engine.submit(Request(requests[0].messages, max_tokens=6)).result(60)
@@ -378,7 +380,7 @@ def test_batched_rows_decode_as_alone(pair: TinyPair, other: PreTrainedTokenizer
 
 def test_tokens_settled_without_the_guide_are_read_later(pair: TinyPair, other: PreTrainedTokenizerFast) -> None:
     """Lazy guidance feeds several tokens at once, best-of-n copies rows whose bytes are pending."""
-    with Engine(pair.model, pair.tokenizer, text_guide(other)) as engine:
+    with TorchEngine(pair.model, pair.tokenizer, text_guide(other)) as engine:
         clipped, lazy = (run(engine, max_tokens=40, clip=0.5, lazy=lazy, beta=0.6) for lazy in (False, True))
         many = {"temperature": 1.0, "seed": 3, "best_of": 3, "max_tokens": 12}
         alone = run(engine, **many)
@@ -393,19 +395,20 @@ def test_tokens_settled_without_the_guide_are_read_later(pair: TinyPair, other: 
 
 
 def test_a_folder_with_another_tokenizer_loads_and_guides(pair: TinyPair, other: Any, tmp_path: Path) -> None:
-    """Engine.from_pretrained, and so ChatPAD, choose the comparison by themselves; the scores stay the PersRM's own."""
+    """load_engine, and so ChatPAD, choose the comparison by themselves; the scores stay the PersRM's own."""
     guide = text_guide(other)
     persrm = PersRM(guide.backbone.model, other)
     persrm.save_pretrained(tmp_path)
-    with Engine(pair.model, pair.tokenizer, guide) as engine:
+    with TorchEngine(pair.model, pair.tokenizer, guide) as engine:
         expected = run(engine, max_tokens=20).token_ids
-    with Engine.from_pretrained(pair.model, tmp_path, tokenizer=pair.tokenizer, device="cpu") as engine:
+    loaded = load_pair(pair.model, tmp_path, tokenizer=pair.tokenizer, device="cpu")
+    with loaded.engine as engine:
         assert isinstance(engine.guide, OtherTokenizerGuide)
         assert run(engine, max_tokens=20).token_ids == expected
-        assert engine.persrm is not None
-        scores = engine.persrm.score("hi", "hello there", ["be kind", "be brief"])
+        assert loaded.persrm is not None
+        scores = loaded.persrm.score("hi", "hello there", ["be kind", "be brief"])
         assert scores == pytest.approx(persrm.score("hi", "hello there", ["be kind", "be brief"]), abs=1e-3)
-    with Engine.from_pretrained(pair.model, persrm, tokenizer=pair.tokenizer) as engine:
+    with load_engine(pair.model, persrm, tokenizer=pair.tokenizer) as engine:
         assert run(engine, max_tokens=20).token_ids == expected
     same = ModelGuide(Backbone(tiny_model(5)), Prompts(pair.tokenizer))
     assert fitting_guide(same, Backbone(pair.model), Prompts(pair.tokenizer)) is same
@@ -429,14 +432,14 @@ def test_a_guide_that_returns_nan_fails_its_row(pair: TinyPair, other: PreTraine
     guide = text_guide(other)
     with torch.no_grad():
         guide.backbone.head.weight[7] = math.nan
-    with Engine(pair.model, pair.tokenizer, guide) as engine:
+    with TorchEngine(pair.model, pair.tokenizer, guide) as engine:
         with pytest.raises(GuideError, match="not finite"):
             run(engine, max_tokens=3)
         assert engine.submit(Request(MESSAGES, max_tokens=3)).result(60).completion_tokens == 3
 
 
 def test_the_context_counts_the_persrms_tokens(pair: TinyPair, other: PreTrainedTokenizerFast) -> None:
-    with Engine(pair.model, pair.tokenizer, text_guide(other)) as engine:
+    with TorchEngine(pair.model, pair.tokenizer, text_guide(other)) as engine:
         engine._eos = frozenset()
         done = run(engine, max_tokens=10_000)
     assert done.finish_reason == "length"
@@ -456,7 +459,7 @@ def test_an_answer_ends_where_the_persrms_context_is_full(
         return real(self, new)
 
     monkeypatch.setattr(SlotRows, "run", run_rows)
-    with Engine(pair.model, pair.tokenizer, guide) as engine:
+    with TorchEngine(pair.model, pair.tokenizer, guide) as engine:
         engine._eos = frozenset()
         guide.ratio = 0.01
         done = run(engine, max_tokens=10_000)
@@ -475,7 +478,7 @@ def test_a_prompt_that_is_known_is_not_run_again(pair: TinyPair, other: PreTrain
 
     def answers(prefix_tokens: int) -> tuple[list[tuple[int, ...]], int]:
         guide = text_guide(other)
-        with Engine(pair.model, pair.tokenizer, guide, prefix_tokens=prefix_tokens) as engine:
+        with TorchEngine(pair.model, pair.tokenizer, guide, prefix_tokens=prefix_tokens) as engine:
             first = engine.submit(request).result(60).token_ids
             before = guide.backbone.tally.reused
             other_wish = replace(request, preferences=[WeightedPreference("be brief")])
@@ -519,13 +522,13 @@ def test_models_that_do_not_fit_are_refused(pair: TinyPair, other: PreTrainedTok
     )  # fmt: skip
     sliding = OtherTokenizerGuide(Backbone(MistralForCausalLM(config)), Prompts(other))
     with pytest.raises(IncompatibleModelError, match="sliding window of 8"):
-        Engine(pair.model, pair.tokenizer, sliding)
+        TorchEngine(pair.model, pair.tokenizer, sliding)
     endless = bpe(330)
     endless.eos_token = None
     guide = text_guide(endless)
     guide.backbone.model.generation_config.eos_token_id = None
     with pytest.raises(IncompatibleModelError, match="ends an answer"):
-        Engine(pair.model, pair.tokenizer, guide)
+        TorchEngine(pair.model, pair.tokenizer, guide)
     base = Backbone(pair.model)
     with pytest.raises(IncompatibleModelError, match="the base's own model"):
         OtherTokenizerGuide(base, Prompts(other)).bind(base, Prompts(pair.tokenizer))

@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch import nn
 
-from pad_langchain.engine.torch.engine import Engine
+from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import InvalidRequestError
 from pad_langchain.models import compiled, packed
 from pad_langchain.models.packed import pack
+from pad_langchain.persrm.build import load_engine
 from pad_langchain.testing import TinyPair, tiny_pair
 
 
@@ -56,7 +57,7 @@ def requests(count: int) -> list[Request]:
     ]
 
 
-def tokens(engine: Engine, count: int) -> list[tuple[int, ...]]:
+def tokens(engine: TorchEngine, count: int) -> list[tuple[int, ...]]:
     """More requests than rows, of different lengths: they join late and leave early."""
     with engine:
         streams = [engine.submit(request) for request in requests(count)]
@@ -68,10 +69,10 @@ def tokens(engine: Engine, count: int) -> list[tuple[int, ...]]:
 def test_the_tokens_are_those_of_the_plain_weights(
     pair: TinyPair, calls: list[torch.Size], rows: int, guide: str
 ) -> None:
-    def engine(**settings: Any) -> Engine:
+    def engine(**settings: Any) -> TorchEngine:
         if guide == "head":
-            return Engine(pair.model, pair.tokenizer, pair.guide(), max_batch=rows, **settings)
-        return Engine.from_pretrained(pair.model, "self", tokenizer=pair.tokenizer, max_batch=rows, **settings)
+            return TorchEngine(pair.model, pair.tokenizer, pair.guide(), max_batch=rows, **settings)
+        return load_engine(pair.model, "self", tokenizer=pair.tokenizer, max_batch=rows, **settings)
 
     plain = tokens(engine(), 20)
     assert not calls
@@ -84,7 +85,7 @@ def test_one_row_alone_keeps_the_plain_weights_on_one_thread(
     pair: TinyPair, calls: list[torch.Size], monkeypatch: pytest.MonkeyPatch, threads: int
 ) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    tokens(Engine(pair.model, pair.tokenizer, pair.guide(), max_batch=1, pack_weights=True), 3)
+    tokens(TorchEngine(pair.model, pair.tokenizer, pair.guide(), max_batch=1, pack_weights=True), 3)
     assert any(shape.numel() > shape[-1] for shape in calls)
     assert any(shape.numel() == shape[-1] for shape in calls) == (threads > 1)
 
@@ -106,8 +107,8 @@ def test_one_row_alone_meets_the_packed_weights_of_larger_layers_only(
 def test_compiled_steps_use_them(pair: TinyPair, calls: list[torch.Size], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiled, "BACKEND", "eager")
     torch._dynamo.reset()
-    plain = tokens(Engine(pair.model, pair.tokenizer, pair.guide()), 12)
-    engine = Engine(pair.model, pair.tokenizer, pair.guide(), compile=True, pack_weights=True)
+    plain = tokens(TorchEngine(pair.model, pair.tokenizer, pair.guide()), 12)
+    engine = TorchEngine(pair.model, pair.tokenizer, pair.guide(), compile=True, pack_weights=True)
     engine.warm_up(rows=(1, 2), columns=(100,))
     assert sum(shape.numel() > shape[-1] for shape in calls) == 14  # of two rows; the head is no part of the graph
     assert tokens(engine, 12) == plain
@@ -170,22 +171,22 @@ def test_auto_packs_what_the_engine_loaded_itself(pair: TinyPair, tmp_path: Path
     pair.model.save_pretrained(tmp_path)
     pair.tokenizer.save_pretrained(tmp_path)
 
-    def packs(engine: Engine) -> bool:
+    def packs(engine: TorchEngine) -> bool:
         with engine:
             return type(engine.base.head) is packed.PackedLinear
 
-    assert packs(Engine.from_pretrained(tmp_path))
-    assert not packs(Engine.from_pretrained(tmp_path, pack_weights=False))
-    assert not packs(Engine.from_pretrained(pair.model, tokenizer=pair.tokenizer))
-    assert packs(Engine.from_pretrained(pair.model, tokenizer=pair.tokenizer, pack_weights=True))
+    assert packs(load_engine(tmp_path))
+    assert not packs(load_engine(tmp_path, pack_weights=False))
+    assert not packs(load_engine(pair.model, tokenizer=pair.tokenizer))
+    assert packs(load_engine(pair.model, tokenizer=pair.tokenizer, pack_weights=True))
 
 
 def test_a_wrong_setting_and_a_torch_without_onednn_are_refused(
     pair: TinyPair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(InvalidRequestError, match=r"pack_weights has to be True, False or 'auto', but is 'yes'"):
-        Engine(pair.model, pair.tokenizer, pack_weights="yes")
+        TorchEngine(pair.model, pair.tokenizer, pack_weights="yes")
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
     with pytest.raises(InvalidRequestError, match="built without oneDNN"):
-        Engine(pair.model, pair.tokenizer, pack_weights=True)
+        TorchEngine(pair.model, pair.tokenizer, pack_weights=True)
     assert pack(pair.model, spare=True) == 0

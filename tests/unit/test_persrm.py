@@ -11,11 +11,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from pad_langchain.engine.torch.engine import Engine
+from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import ContextLengthError, IncompatibleModelError, InvalidRequestError, ModelLoadError
 from pad_langchain.persrm import hidden as hidden_module
 from pad_langchain.persrm import token_rewards as scoring_module
+from pad_langchain.persrm.build import load_pair
 from pad_langchain.persrm.files import TextConfig
 from pad_langchain.persrm.persrm import PersRM, merge_value_head
 from pad_langchain.testing import TinyPair, tiny_model, tiny_pair
@@ -98,7 +99,7 @@ def test_a_head_scores_log_ratios_over_the_full_vocabulary(pair: TinyPair, monke
 @pytest.mark.parametrize("against", ["own backbone", "base"])
 def test_a_text_persrm_scores_log_ratios(pair: TinyPair, text_parts: tuple[Any, torch.nn.Linear], against: str) -> None:
     model, value_head = text_parts
-    engine = Engine(pair.model, pair.tokenizer)
+    engine = TorchEngine(pair.model, pair.tokenizer)
     reference = engine.base if against == "base" else None
     persrm = PersRM(model, pair.tokenizer, value_head=value_head, reference=reference)
     expected = np.zeros((len(PAIRS), len(PREFERENCES)))
@@ -148,12 +149,13 @@ def test_the_authors_layouts_load(
     request = Request(
         messages=[{"role": "user", "content": "hi"}], preferences=[WeightedPreference("be kind")], max_tokens=8
     )
-    with Engine(pair.model, pair.tokenizer, original.as_guide()) as engine:
+    with TorchEngine(pair.model, pair.tokenizer, original.as_guide()) as engine:
         expected = engine.submit(request).result(60).token_ids
-    with Engine.from_pretrained(pair.model, tmp_path, tokenizer=pair.tokenizer, device="cpu") as engine:
+    loaded = load_pair(pair.model, tmp_path, tokenizer=pair.tokenizer, device="cpu")
+    with loaded.engine as engine:
         assert engine.submit(request).result(60).token_ids == expected
-        assert engine.persrm is not None
-        assert engine.persrm.reference is engine.base
+        assert loaded.persrm is not None
+        assert loaded.persrm.reference is engine.base
 
 
 def test_sharded_weights_load_with_the_value_head_in_any_shard(
@@ -279,13 +281,14 @@ def test_a_response_beyond_the_context_is_refused(pair: TinyPair) -> None:
 
 
 def test_scoring_while_the_engine_decodes_with_the_same_model(pair: TinyPair) -> None:
-    with Engine.from_pretrained(pair.model, pair.head, tokenizer=pair.tokenizer, embedder=pair.embedder) as engine:
-        assert engine.persrm is not None
+    loaded = load_pair(pair.model, pair.head, tokenizer=pair.tokenizer, embedder=pair.embedder)
+    with loaded.engine as engine:
+        assert loaded.persrm is not None
         request = Request(
             messages=[{"role": "user", "content": "hi"}], preferences=[WeightedPreference("be kind")], max_tokens=80
         )
-        tokens, scores = engine.submit(request).result(60).token_ids, engine.persrm.score_many(PAIRS, PREFERENCES)
+        tokens, scores = engine.submit(request).result(60).token_ids, loaded.persrm.score_many(PAIRS, PREFERENCES)
         streams = [engine.submit(request) for _ in range(4)]
         for _ in range(10):
-            assert engine.persrm.score_many(PAIRS, PREFERENCES) == pytest.approx(scores, abs=1e-4)
+            assert loaded.persrm.score_many(PAIRS, PREFERENCES) == pytest.approx(scores, abs=1e-4)
         assert all(stream.result(60).token_ids == tokens for stream in streams)

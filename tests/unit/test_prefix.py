@@ -10,14 +10,16 @@ import pytest
 import torch
 
 from pad_langchain import ChatPAD
-from pad_langchain.engine.torch.engine import Engine
+from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import InvalidRequestError
-from pad_langchain.models.backbone import Backbone, Rows
+from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.kv.prefixes import BLOCK, PrefixStore
 from pad_langchain.models.kv.row_cache import RowCache
 from pad_langchain.models.prompts import Prompts
-from pad_langchain.persrm.guides.guides import ModelGuide
+from pad_langchain.models.rows import Rows
+from pad_langchain.persrm.build import load_engine
+from pad_langchain.persrm.guides.text import ModelGuide
 from pad_langchain.testing import HashEmbedder, TinyPair, tiny_model, tiny_pair
 from pad_memory import PreferenceMemory, Statement
 
@@ -101,13 +103,13 @@ def ask(*turns: str, preference: str | None = None, **kwargs: Any) -> Request:
 
 @pytest.mark.parametrize("kind", ["head", "model", "self"])
 def test_an_engine_runs_a_common_beginning_once_and_writes_the_same(pair: TinyPair, kind: str) -> None:
-    def engine(prefix_tokens: int) -> Engine:
+    def engine(prefix_tokens: int) -> TorchEngine:
         if kind == "self":
-            return Engine.from_pretrained(pair.model, "self", tokenizer=pair.tokenizer, prefix_tokens=prefix_tokens)
+            return load_engine(pair.model, "self", tokenizer=pair.tokenizer, prefix_tokens=prefix_tokens)
         guide: Any = pair.guide()
         if kind == "model":
             guide = ModelGuide(Backbone(tiny_model(7)), Prompts(pair.tokenizer))
-        return Engine(pair.model, pair.tokenizer, guide, prefix_tokens=prefix_tokens)
+        return TorchEngine(pair.model, pair.tokenizer, guide, prefix_tokens=prefix_tokens)
 
     questions = ("what is an element?", "why is the sky blue? " * 3, "who are you?")
     requests = [ask(question, preference="be polite and formal") for question in questions]
@@ -130,9 +132,9 @@ def test_an_engine_runs_a_common_beginning_once_and_writes_the_same(pair: TinyPa
 
 def test_a_late_joiner_reuses_what_a_neighbour_is_running(pair: TinyPair) -> None:
     requests = [ask("what is an element?", "it is short", f"and {index}?") for index in range(6)]
-    with Engine(pair.model, pair.tokenizer, prefix_tokens=0) as engine:
+    with TorchEngine(pair.model, pair.tokenizer, prefix_tokens=0) as engine:
         expected = [engine.submit(request).result(60).token_ids for request in requests]
-    with Engine(pair.model, pair.tokenizer, max_batch=3) as engine:
+    with TorchEngine(pair.model, pair.tokenizer, max_batch=3) as engine:
         streams = [engine.submit(request) for request in requests]
         assert [stream.result(60).token_ids for stream in streams] == expected
         assert engine.stats.reused_tokens > 0
@@ -140,7 +142,7 @@ def test_a_late_joiner_reuses_what_a_neighbour_is_running(pair: TinyPair) -> Non
 
 def test_what_a_store_cannot_be(pair: TinyPair) -> None:
     with pytest.raises(InvalidRequestError, match="prefix_tokens has to be an integer of at least 0, but is -1"):
-        Engine(pair.model, pair.tokenizer, prefix_tokens=-1)
+        TorchEngine(pair.model, pair.tokenizer, prefix_tokens=-1)
 
 
 def test_who_is_forgotten_is_in_no_kept_prompt(tmp_path: Path) -> None:

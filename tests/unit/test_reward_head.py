@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from pad_langchain.engine.torch.engine import Engine
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import CheckpointError, InvalidRequestError
 from pad_langchain.models.backbone import Backbone
+from pad_langchain.persrm.build import load_engine
 from pad_langchain.persrm.head import VectorHead
 from pad_langchain.persrm.persrm import PersRM
 from pad_langchain.testing import HashEmbedder, tiny_head, tiny_model, tiny_pair, tiny_tokenizer
@@ -145,7 +145,7 @@ def test_a_trained_head_tells_the_sides_apart_and_guides(folder: Path, tmp_path:
         beta=2.0,
         max_tokens=8,
     )
-    with Engine.from_pretrained(str(folder / "base"), tmp_path, device="cpu", embedder=embedder) as engine:
+    with load_engine(str(folder / "base"), tmp_path, device="cpu", embedder=embedder) as engine:
         assert engine.submit(request).result(60).token_ids
 
 

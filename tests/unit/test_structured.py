@@ -18,7 +18,7 @@ from pydantic.v1 import Field as FieldV1
 from typing_extensions import TypedDict
 
 from pad_langchain import ChatPAD, InvalidRequestError
-from pad_langchain.chat.engines import shared_engine
+from pad_langchain.chat.engines import shared_pair
 from pad_langchain.chat.tools.schemas import closed
 from pad_langchain.testing import tiny_model, tiny_pair
 
@@ -170,7 +170,7 @@ def test_json_mode_without_a_schema_is_any_object(llm, folders):
     text = llm.bind(response_format={"type": "json_object"}).invoke(QUESTION, max_tokens=400).text
     assert text.startswith("{")
     assert llm.with_structured_output(None, method="json_mode") is not None
-    engine = shared_engine(folders[0], None)
+    engine = shared_pair(folders[0], None).engine
     state = engine.grammars.json_schema({"type": "object"}).start()
     for token in engine.prompts.encode('{"a": [1, null]}'):
         assert state.mask()[token]

@@ -15,10 +15,10 @@ from pydantic import BaseModel, Field
 from together import together
 
 from pad_langchain import ChatPAD, InvalidRequestError
-from pad_langchain.chat.engines import shared_engine
+from pad_langchain.chat.engines import shared_pair
 from pad_langchain.chat.tools.answer_parser import spoiler
 from pad_langchain.chat.tools.tool_format import check_tools, tool_choice_of, tool_format
-from pad_langchain.engine.torch.engine import Engine
+from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.testing import HashEmbedder, tiny_model, tiny_pair, tiny_tokenizer
 
 
@@ -119,7 +119,7 @@ def test_parallel_calls_only_where_allowed(llm):
 
 
 def test_strict_false_lets_arguments_in_that_the_schema_does_not_name(llm, folders):
-    engine = shared_engine(*folders)
+    engine = shared_pair(*folders).engine
     schema = {"name": "f", "parameters": {"type": "object", "properties": {"a": {"type": "object", "properties": {}}}}}
 
     def accepts(text, **extra):
@@ -210,7 +210,7 @@ def test_no_cut_off_json_can_be_read_after_the_spoiler(arguments, ascii_only, da
 
 @pytest.fixture(scope="module")
 def engine(folders):
-    return shared_engine(*folders)
+    return shared_pair(*folders).engine
 
 
 def parsed(format_, text, cuts, tools=()):
@@ -269,7 +269,7 @@ TEMPLATES = {
 def engine_with(template):
     tokenizer = tiny_tokenizer()
     tokenizer.chat_template = TEMPLATES[template]
-    return Engine(tiny_model(), tokenizer)
+    return TorchEngine(tiny_model(), tokenizer)
 
 
 def model_with(template, folder, **settings):
@@ -474,7 +474,7 @@ def test_no_double_begin_of_sequence(tmp_path):
         single="<|endoftext|> $A", special_tokens=[("<|endoftext|>", start)]
     )
     tokenizer.chat_template = "{{ '<|endoftext|>' }}" + tokenizer.chat_template
-    engine = Engine(tiny_model(), tokenizer)
+    engine = TorchEngine(tiny_model(), tokenizer)
     assert engine.prompts.render([{"role": "user", "content": "hi"}]).count(start) == 1
     assert start not in engine.prompts.encode("hi")
 

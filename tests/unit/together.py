@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pad_langchain.engine.torch.engine import Engine
+from pad_langchain.engine.torch.engine import TorchEngine
 
 
 @contextmanager
-def together(engine: Engine, count: int) -> Iterator[None]:
+def together(engine: TorchEngine, count: int) -> Iterator[None]:
     """Let an idle engine begin only when `count` requests wait."""
     admit = engine._admit
 

@@ -16,7 +16,7 @@ from pad_langchain.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from pad_langchain.engine.grammar import Grammar
-    from pad_langchain.engine.torch.engine import Engine
+    from pad_langchain.engine.torch.engine import TorchEngine
 
 __all__ = ["Constraint", "constrain"]
 
@@ -59,7 +59,7 @@ class Constraint:
 
 
 def constrain(
-    engine: Engine,
+    engine: TorchEngine,
     *,
     tools: Sequence[Mapping[str, Any]] | None = None,
     tool_choice: Any = None,

@@ -22,7 +22,7 @@ from pad_langchain.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from pad_langchain.engine.grammar import Grammar
-    from pad_langchain.engine.torch.engine import Engine
+    from pad_langchain.engine.torch.engine import TorchEngine
 
 __all__ = ["ToolFormat", "check_tools", "tool_choice_of", "tool_format"]
 
@@ -94,7 +94,7 @@ class ToolFormat:
         template: transformers' response template that the tokenizer or the caller brought; None: one made from `facts`.
     """
 
-    engine: Engine
+    engine: TorchEngine
     facts: TemplateFacts
     affixes: Affixes | None
     template: Mapping[str, Any] | None
@@ -223,7 +223,7 @@ def _closed_tool(tool: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def tool_format(engine: Engine, response_template: Mapping[str, Any] | str | None = None) -> ToolFormat:
+def tool_format(engine: TorchEngine, response_template: Mapping[str, Any] | str | None = None) -> ToolFormat:
     """Find out how the engine's model writes tool calls. Costs some milliseconds once for a tokenizer.
 
     Args:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from pad_langchain.engine.detokenize import TextStream
+from pad_langchain.engine.protocol import Guide, Plan
 from pad_langchain.engine.settings import EngineSettings
 from pad_langchain.engine.stream import BestOf, Stream
 from pad_langchain.engine.torch.batch import Row, Weighed
@@ -16,7 +17,6 @@ from pad_langchain.engine.types import Candidate, Request
 from pad_langchain.errors import ContextLengthError, InvalidRequestError
 from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.prompts import Prompts
-from pad_langchain.persrm.guides.guides import Guide, Plan
 
 __all__ = ["Admission"]
 

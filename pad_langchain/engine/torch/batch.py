@@ -20,11 +20,12 @@ from pad_langchain.arithmetic.scoring import (
     take_candidates,
 )
 from pad_langchain.engine.detokenize import TextStream
+from pad_langchain.engine.protocol import Guide, GuideRows, Plan
 from pad_langchain.engine.stream import Stream
 from pad_langchain.engine.types import Candidate, FinishReason, Request, TokenEvent
 from pad_langchain.errors import GuideError, PadError
-from pad_langchain.models.backbone import Backbone, Rows
-from pad_langchain.persrm.guides.guides import Guide, GuideRows, ModelGuide, Plan
+from pad_langchain.models.backbone import Backbone
+from pad_langchain.models.rows import Rows
 
 __all__ = ["Batch", "Choice", "Row", "Weighed"]
 
@@ -142,13 +143,13 @@ class Batch:
         rows = [group[0] for group in groups]
         self.base, self.rows = base, rows
         plans = [row.plan for row in rows if row.plan is not None]
-        self._riding = isinstance(guide, ModelGuide) and guide.rides(base)
+        self._riding = guide is not None and guide.rides(base)
         self.base_rows = Rows(
             base,
             [row.prompt for row in rows],
             [prompt for plan in plans for prompt in plan.reference_rows],
             [prompt for plan in plans for prompt in plan.rows] if self._riding else [],
-            adapter=guide.adapter if isinstance(guide, ModelGuide) else None,
+            adapter=None if guide is None else guide.adapter,
         )
         self.guide_rows: GuideRows | None = guide.start(base, plans) if guide is not None and plans else None
         self._unfed: list[torch.Tensor] = []  # tokens [G] that the guide has not read, a step each
@@ -224,7 +225,7 @@ class Batch:
 
     def _end_full_rows(self) -> None:
         """A row whose guide has no context left ends with this token; only a guide of another tokenizer says so."""
-        left = iter(getattr(self.guide_rows, "full", ()))
+        left = iter(() if self.guide_rows is None else self.guide_rows.full)
         for row in self.rows:
             full = [next(left, False) for _ in range(row.guide_rows)]
             if any(full):

@@ -14,33 +14,33 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from functools import cached_property
-from os import PathLike
 from typing import Any
 
 import torch
 
 from pad_langchain.engine.grammar import GrammarCompiler
-from pad_langchain.engine.settings import EngineSettings, split_settings
+from pad_langchain.engine.protocol import Guide
+from pad_langchain.engine.settings import EngineSettings
 from pad_langchain.engine.stream import Stream
 from pad_langchain.engine.torch.admission import Admission
 from pad_langchain.engine.torch.batch import Batch, Row
 from pad_langchain.engine.torch.out_of_memory import explain_memory, out_of_memory
 from pad_langchain.engine.types import EngineStats, FinishReason, Request, TokenEvent
 from pad_langchain.errors import EngineBusyError, EngineClosedError, PadError
-from pad_langchain.models.backbone import Backbone, Rows
+from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.compiled import decode_graph
-from pad_langchain.models.loading import end_tokens, load_causal_lm
+from pad_langchain.models.loading import end_tokens
 from pad_langchain.models.packed import pack
 from pad_langchain.models.prompts import Prompts
-from pad_langchain.persrm.guides.guides import Embedder, Guide
+from pad_langchain.models.rows import Rows
 from pad_memory.openmp import dismiss_helpers
 
-__all__ = ["Engine"]
+__all__ = ["TorchEngine"]
 
 logger = logging.getLogger(__name__)
 
 
-class Engine:
+class TorchEngine:
     """Decodes requests under guidance, all in one batch.
 
     Args:
@@ -60,13 +60,13 @@ class Engine:
         self.tokenizer = tokenizer
         self.prompts = Prompts(tokenizer)
         self.guide = guide
-        self.persrm: Any | None = None  # the PersRM behind the guide, set by `from_pretrained`
         self.steps = 0  # forwards of the base over the whole batch, prefills not counted
         if guide is not None:
             guide.bind(self.base, self.prompts)
         # The base and, for a guide with a model of its own, that one.
-        self._models = list(dict.fromkeys((self.base, getattr(guide, "backbone", self.base))))
-        for backbone in self._models:
+        own = None if guide is None else guide.backbone
+        self.models = list(dict.fromkeys((self.base, own or self.base)))
+        for backbone in self.models:
             backbone.prefixes.budget = self.settings.prefix_tokens
             if self.settings.pack_weights is True:
                 pack(backbone.model)
@@ -78,50 +78,6 @@ class Engine:
         self._closed = False
         self._worker: threading.Thread | None = None
         self._batch: Batch | None = None
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        model: Any,
-        reward_model: Any | None = None,
-        *,
-        tokenizer: Any | None = None,
-        device: str = "auto",
-        dtype: Any = "auto",
-        embedder: Embedder | None = None,
-        **keywords: Any,
-    ) -> Engine:
-        """Load base and PersRM and put an engine on them.
-
-        Args:
-            model: a hub id, a folder, or a loaded causal LM (then pass its `tokenizer`).
-            reward_model: a PersRM folder or hub id (head, adapter or text), a loaded `PersRM` or `VectorHead`, "self"
-                (the base guides itself: told the preference against not told it), or None (the base alone).
-            device: "auto" (CUDA if there is one), "cpu", "cuda", "cuda:1", …
-            dtype: "auto" (bfloat16 on CUDA, float32 on the CPU), "bfloat16", "float32", … or a torch dtype.
-            embedder: embeds preferences for a head; None loads the sentence embedder the head names, when first needed.
-            keywords: settings of the engine (`EngineSettings`); all others are passed to transformers for the base:
-                `device_map="auto"` for a model larger than one card, `quantization_config=` for 4 or 8 bits.
-
-        Raises:
-            ModelLoadError: a model was not found or cannot be read.
-            IncompatibleModelError: base and PersRM do not fit each other.
-            MissingDependencyError: a keyword needs a package that is not installed.
-        """
-        from pad_langchain.persrm.persrm import guide_for
-
-        settings, model_kwargs = split_settings(keywords)
-        EngineSettings(**settings)  # what is wrong is said before models load
-        loads = all(one is None or isinstance(one, str | PathLike) for one in (model, reward_model))
-        model, tokenizer = load_causal_lm(model, tokenizer, device=device, dtype=dtype, **model_kwargs)
-        base = Backbone(model)
-        persrm, guide = guide_for(reward_model, base, tokenizer, device=device, dtype=dtype, embedder=embedder)
-        engine = cls(base, tokenizer, guide, **settings)
-        if loads and engine.settings.pack_weights == "auto":
-            for backbone in engine._models:
-                pack(backbone.model, spare=True)
-        engine.persrm = persrm
-        return engine
 
     @property
     def recommended(self) -> tuple[float, float]:
@@ -141,7 +97,7 @@ class Engine:
     @property
     def stats(self) -> EngineStats:
         """What the models did so far."""
-        tallies = [backbone.tally for backbone in self._models]
+        tallies = [backbone.tally for backbone in self.models]
         return EngineStats(
             forwards=sum(tally.forwards for tally in tallies),
             prefilled_tokens=sum(tally.prefilled for tally in tallies),
@@ -201,16 +157,16 @@ class Engine:
             if self._batch is not None or self._waiting:
                 raise EngineBusyError("Requests are running. Warm the engine up before the first, or wait for them.")
             seconds = 0.0
-            for backbone in self._models:
+            for backbone in self.models:
                 if backbone.graph is not None:
-                    adapter = getattr(self.guide, "adapter", None) if backbone is self.base else None
+                    adapter = self.guide.adapter if self.guide is not None and backbone is self.base else None
                     seconds += backbone.graph.warm_up(Rows(backbone, [[0]]).cache, adapter, rows, columns)
         logger.info("Warmed up in %.1f s: rows %s, columns %s", seconds, list(rows), list(columns))
         return seconds
 
     def forget_prefixes(self) -> None:
         """Drop all kept keys and values of prompts. Requests that still run may leave theirs when they end."""
-        for backbone in self._models:
+        for backbone in self.models:
             backbone.prefixes.clear()
 
     def count_tokens(self, request: Request) -> int:
@@ -235,7 +191,7 @@ class Engine:
             worker.join(timeout)
         atexit.unregister(self.close)
 
-    def __enter__(self) -> Engine:
+    def __enter__(self) -> TorchEngine:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -358,7 +314,7 @@ class Engine:
         """After a step ran out of memory: give up the kept prefixes, else the youngest row. False: it was not that."""
         if not out_of_memory(error) or not self._rows():
             return False
-        if any(len(backbone.prefixes) for backbone in self._models):
+        if any(len(backbone.prefixes) for backbone in self.models):
             self.forget_prefixes()
         else:
             youngest = self._rows()[-1]

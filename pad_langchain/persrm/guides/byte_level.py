@@ -23,13 +23,14 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
+from pad_langchain.engine.protocol import GuideRows, Plan
 from pad_langchain.engine.types import Request
 from pad_langchain.errors import IncompatibleModelError
 from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.byte_vocabulary import ByteVocabulary
 from pad_langchain.models.kv.slot_cache import Branches, SlotRows
 from pad_langchain.models.prompts import Prompts
-from pad_langchain.persrm.guides.guides import GuideRows, ModelGuide, Plan
+from pad_langchain.persrm.guides.text import ModelGuide
 
 __all__ = ["OtherTokenizerGuide", "fitting_guide"]
 

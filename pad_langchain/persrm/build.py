@@ -1,0 +1,111 @@
+"""Base and PersRM from whatever names them: `reward_model=` of any form → guide, and both → an engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from pad_langchain.engine.protocol import Guide
+from pad_langchain.engine.settings import EngineSettings, split_settings
+from pad_langchain.engine.torch.engine import TorchEngine
+from pad_langchain.errors import InvalidRequestError
+from pad_langchain.models.backbone import Backbone
+from pad_langchain.models.loading import load_causal_lm
+from pad_langchain.models.packed import pack
+from pad_langchain.models.prompts import SELF_TEMPLATE, Prompts
+from pad_langchain.persrm.files import TextConfig
+from pad_langchain.persrm.guides.byte_level import fitting_guide
+from pad_langchain.persrm.guides.text import ModelGuide
+from pad_langchain.persrm.head import VectorHead
+from pad_langchain.persrm.persrm import PersRM
+from pad_memory.embedding import Embedder
+
+__all__ = ["Pair", "guide_for", "load_engine", "load_pair"]
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """An engine and the PersRM behind its guide; None: the base decodes alone."""
+
+    engine: TorchEngine
+    persrm: PersRM | None
+
+
+def guide_for(
+    reward_model: Any | None,
+    base: Backbone,
+    tokenizer: Any,
+    *,
+    device: str = "auto",
+    dtype: Any = "auto",
+    embedder: Embedder | None = None,
+) -> tuple[PersRM | None, Guide | None]:
+    """PersRM and guide for a base from whatever may be passed as `reward_model` (see `load_pair`)."""
+    if reward_model is None:
+        return None, None
+    if isinstance(reward_model, str) and reward_model == "self":
+        persrm = PersRM(base, tokenizer, reference=base, config=TextConfig(template=SELF_TEMPLATE))
+    elif isinstance(reward_model, PersRM):
+        persrm = reward_model
+    elif isinstance(reward_model, VectorHead):
+        persrm = PersRM(base, tokenizer, head=reward_model, embedder=embedder)
+    elif isinstance(reward_model, str | Path):
+        persrm = PersRM.from_pretrained(
+            reward_model, base=base, tokenizer=tokenizer, embedder=embedder, device=device, dtype=dtype
+        )
+    else:
+        raise InvalidRequestError(
+            f"reward_model has to be a folder or hub id, 'self', a PersRM, a VectorHead or None, but is "
+            f"{reward_model!r}."
+        )
+    guide = persrm.as_guide()
+    if isinstance(guide, ModelGuide):
+        guide = fitting_guide(guide, base, Prompts(tokenizer))
+    return persrm, guide
+
+
+def load_pair(
+    model: Any,
+    reward_model: Any | None = None,
+    *,
+    tokenizer: Any | None = None,
+    device: str = "auto",
+    dtype: Any = "auto",
+    embedder: Embedder | None = None,
+    **keywords: Any,
+) -> Pair:
+    """Load base and PersRM and put an engine on them.
+
+    Args:
+        model: a hub id, a folder, or a loaded causal LM (then pass its `tokenizer`).
+        reward_model: a PersRM folder or hub id (head, adapter or text), a loaded `PersRM` or `VectorHead`, "self"
+            (the base guides itself: told the preference against not told it), or None (the base alone).
+        device: "auto" (CUDA if there is one), "cpu", "cuda", "cuda:1", …
+        dtype: "auto" (bfloat16 on CUDA, float32 on the CPU), "bfloat16", "float32", … or a torch dtype.
+        embedder: embeds preferences for a head; None loads the sentence embedder the head names, when first needed.
+        keywords: settings of the engine (`EngineSettings`); all others are passed to transformers for the base:
+            `device_map="auto"` for a model larger than one card, `quantization_config=` for 4 or 8 bits.
+
+    Raises:
+        ModelLoadError: a model was not found or cannot be read.
+        IncompatibleModelError: base and PersRM do not fit each other.
+        MissingDependencyError: a keyword needs a package that is not installed.
+    """
+    settings, model_kwargs = split_settings(keywords)
+    EngineSettings(**settings)  # what is wrong is said before models load
+    loads = all(one is None or isinstance(one, str | PathLike) for one in (model, reward_model))
+    model, tokenizer = load_causal_lm(model, tokenizer, device=device, dtype=dtype, **model_kwargs)
+    base = Backbone(model)
+    persrm, guide = guide_for(reward_model, base, tokenizer, device=device, dtype=dtype, embedder=embedder)
+    engine = TorchEngine(base, tokenizer, guide, **settings)
+    if loads and engine.settings.pack_weights == "auto":
+        for backbone in engine.models:
+            pack(backbone.model, spare=True)
+    return Pair(engine, persrm)
+
+
+def load_engine(model: Any, reward_model: Any | None = None, **keywords: Any) -> TorchEngine:
+    """The engine of `load_pair` alone; the arguments are the same."""
+    return load_pair(model, reward_model, **keywords).engine

@@ -1,0 +1,108 @@
+"""The guide of a head: rewards from the base's own hidden state. No second forward, no second cache."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from pad_langchain.engine.protocol import Plan
+from pad_langchain.engine.types import Request
+from pad_langchain.errors import IncompatibleModelError, InvalidRequestError
+from pad_langchain.models.backbone import Backbone
+from pad_langchain.models.prompts import Prompts
+from pad_langchain.persrm.head import VectorHead
+from pad_memory.embedding import Embedder, embed_wishes
+
+__all__ = ["HeadGuide"]
+
+
+class HeadGuide:
+    """The vector-conditioned head on the base's own hidden state: no second forward, no second cache.
+
+    Several preferences are one guide row whose gate is their weighted sum; with `combine="max"` they are a row each.
+    The head's own backbone is the base, so both references are the same.
+
+    Args:
+        head: the PersRM.
+        embedder: embeds preferences that come without a vector; its name must be the one in the head's config. None:
+            every preference must bring its embedding.
+    """
+
+    def __init__(self, head: VectorHead, embedder: Embedder | None = None) -> None:
+        self.head = head.eval()
+        self.beta, self.alpha = head.config.beta, head.config.alpha
+        self.embedder = embedder
+        self.backbone = self.adapter = None
+        if embedder is not None and embedder.name != head.config.embedder:
+            raise IncompatibleModelError(
+                f"This PersRM head reads sentence embeddings of {head.config.embedder!r}, but the embedder is "
+                f"{embedder.name!r}. Use the head's embedder, or train a head for this one."
+            )
+
+    def embed(self, texts: Sequence[str]) -> np.ndarray:
+        """Preference texts → [N, E] by the head's embedder."""
+        if self.embedder is None:
+            raise InvalidRequestError(
+                f"The preferences {list(texts)!r} come without embeddings and the guide has no embedder. Pass "
+                f"embedder= (the head "
+                f"was trained with {self.head.config.embedder!r}), or set WeightedPreference.embedding."
+            )
+        return embed_wishes(self.embedder, texts)
+
+    def bind(self, base: Backbone, prompts: Prompts) -> None:
+        self.head.check_fits(base.hidden_size, base.vocab_size)
+        self.head.to(base.head.weight.device)
+
+    def rides(self, base: Backbone) -> bool:
+        """Never: there are no rows to run."""
+        return False
+
+    def plan(self, request: Request) -> Plan:
+        vectors_PE = self._vectors(request)
+        weights = [preference.weight for preference in request.preferences]
+        with torch.inference_mode():
+            if request.combine == "sum":
+                return Plan((1.0,), (self.head.gate(vectors_PE, weights),))
+            return Plan(tuple(weights), tuple(self.head.gate(vector_E[None]) for vector_E in vectors_PE))
+
+    def start(self, base: Backbone, plans: Sequence[Plan]) -> _HeadRows:
+        return _HeadRows(self.head, base, torch.stack([gate for plan in plans for gate in plan.rows]))
+
+    def _vectors(self, request: Request) -> torch.Tensor:
+        missing = [preference.text for preference in request.preferences if preference.embedding is None]
+        made = iter(self.embed(missing)) if missing else iter(())
+        size = self.head.config.embedding_size
+        vectors = []
+        for preference in request.preferences:
+            vector = np.asarray(next(made) if preference.embedding is None else preference.embedding, dtype=np.float32)
+            if vector.shape != (size,) or not np.isfinite(vector).all():
+                raise InvalidRequestError(
+                    f"The embedding of preference {preference.text!r} has to be {size} finite numbers (from "
+                    f"{self.head.config.embedder!r}), but has shape {vector.shape}"
+                    f"{'' if np.isfinite(vector).all() else ' and is not finite'}."
+                )
+            vectors.append(vector)
+        return torch.from_numpy(np.stack(vectors)).to(self.head.U_RD.device)
+
+
+class _HeadRows:
+    full: Sequence[bool] = ()
+
+    def __init__(self, head: VectorHead, base: Backbone, gates_GR: torch.Tensor) -> None:
+        self.head, self.base, self.gates_GR = head, base, gates_GR
+
+    def logits(
+        self, hidden_GD: torch.Tensor, candidates_GK: torch.Tensor, own_reference: bool, keep_GK: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        return self.base.candidate_logits(self.head(hidden_GD, self.gates_GR), candidates_GK), None
+
+    def advance(self, tokens_GT: torch.Tensor) -> None:
+        """Nothing to do: the base's hidden state is all the head reads."""
+
+    def merge(self, other: _HeadRows) -> None:
+        self.gates_GR = torch.cat([self.gates_GR, other.gates_GR])
+
+    def keep(self, rows: Sequence[int]) -> None:
+        self.gates_GR = self.gates_GR[torch.tensor(rows, device=self.gates_GR.device)]

@@ -1,0 +1,148 @@
+"""The guide of a text PersRM, or of the base itself: a causal LM that reads the preference in its own prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from pad_langchain.engine.protocol import GuideRows, Plan
+from pad_langchain.engine.types import Request
+from pad_langchain.errors import ContextLengthError, IncompatibleModelError
+from pad_langchain.models.adapter import Adapter
+from pad_langchain.models.backbone import Backbone
+from pad_langchain.models.prompts import PERSRM_TEMPLATE, Prompts, with_preference
+from pad_langchain.models.rows import Rows
+
+__all__ = ["ModelGuide"]
+
+
+class ModelGuide:
+    """A causal LM that reads the preference in its own prompt: a text PersRM, or the base itself.
+
+    Each preference is a row with its own prompt and KV cache. On a backbone of the guide's own, all guide rows of the
+    batch go through one forward; on the base's backbone they ride in the base's, where an adapter acts on them alone.
+
+    The reference "reference" of an adapter is its backbone without it, on the same prompt: one more row. Without an
+    adapter it is W = identity on the same hidden state, which is all a checkpoint with its adapter merged in allows.
+    A guide with neither has no such reference; the base is its reference.
+
+    Args:
+        backbone: the guide's model; it may be the base's own.
+        prompts: the guide's tokenizer and chat template; the vocabulary must be the base's.
+        value_head: W and b as a linear map [D, D]; None is the identity.
+        adapter: makes the PersRM of the base's backbone; needs `backbone` to be the base's.
+        template: how a preference is written into the last user turn.
+        beta, alpha: recommended guidance strength and plausibility cut.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        prompts: Prompts,
+        value_head: torch.nn.Linear | None = None,
+        *,
+        adapter: Adapter | None = None,
+        template: str = PERSRM_TEMPLATE,
+        beta: float = 1.0,
+        alpha: float = 0.0,
+    ) -> None:
+        self.backbone, self.prompts, self.value_head, self.template = backbone, prompts, value_head, template
+        self.adapter, self.beta, self.alpha = adapter, beta, alpha
+
+    def rides(self, base: Backbone) -> bool:
+        """Whether the guide rows go through the base's own forward."""
+        return self.backbone.model is base.model
+
+    def bind(self, base: Backbone, prompts: Prompts) -> None:
+        if self.rides(base):
+            return
+        if self.adapter is not None:
+            raise IncompatibleModelError(
+                "The PersRM is an adapter on another model object than the base. Load it on the engine's own base, or "
+                "merge it into its backbone and load that."
+            )
+        theirs, ours = prompts.vocabulary(), self.prompts.vocabulary()
+        if theirs != ours or self.backbone.vocab_size < base.vocab_size:
+            differing = sum(theirs.get(token) != index for token, index in ours.items())
+            raise IncompatibleModelError(
+                f"The PersRM's vocabulary is not the base's: {len(ours)} tokens ({self.backbone.vocab_size} logits) "
+                f"against "
+                f"{len(theirs)} ({base.vocab_size} logits), {differing} of them under another id. Use a PersRM with "
+                f"the base's tokenizer."
+            )
+
+    def plan(self, request: Request) -> Plan:
+        prompts = tuple(
+            tuple(self.prompts.render(with_preference(request.messages, preference.text, self.template), request.tools))
+            for preference in request.preferences
+        )
+        longest = max(map(len, prompts))
+        room = None if self.backbone.context is None else self.backbone.context - longest
+        if room is not None and room < 1:
+            raise ContextLengthError(
+                f"With a preference written in, the PersRM's prompt has {longest} tokens, but its context is "
+                f"{self.backbone.context} and one must be left to write. Shorten the conversation."
+            )
+        weights = tuple(preference.weight for preference in request.preferences)
+        apart = self.adapter is not None and request.reference == "reference"
+        return Plan(weights, prompts, room, longest, prompts if apart else ())
+
+    def start(self, base: Backbone, plans: Sequence[Plan]) -> GuideRows:
+        if self.rides(base):
+            return _RidingRows(self)
+        return _ModelRows(self, Rows(self.backbone, [prompt for plan in plans for prompt in plan.rows]))
+
+    def logits(
+        self, own_GD: torch.Tensor, candidates_GK: torch.Tensor, own_reference: bool
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Logits of the candidates from the guide rows' own hidden states, and of W = identity."""
+        value_head = self.value_head
+        steered_GD = own_GD if value_head is None else value_head(own_GD.to(value_head.weight.dtype))
+        guide_GK = self.backbone.candidate_logits(steered_GD, candidates_GK)
+        if value_head is None or self.adapter is not None or not own_reference:
+            return guide_GK, None
+        return guide_GK, self.backbone.candidate_logits(own_GD, candidates_GK)
+
+
+class _RidingRows:
+    """Rows that the base's forward runs: it feeds, merges and keeps them."""
+
+    full: Sequence[bool] = ()
+
+    def __init__(self, guide: ModelGuide) -> None:
+        self.guide = guide
+
+    def logits(
+        self, hidden_GD: torch.Tensor, candidates_GK: torch.Tensor, own_reference: bool, keep_GK: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        return self.guide.logits(hidden_GD, candidates_GK, own_reference)
+
+    def advance(self, tokens_GT: torch.Tensor) -> None: ...
+
+    def merge(self, other: _RidingRows) -> None: ...
+
+    def keep(self, rows: Sequence[int]) -> None: ...
+
+
+class _ModelRows:
+    """Rows with a forward of their own."""
+
+    full: Sequence[bool] = ()
+
+    def __init__(self, guide: ModelGuide, rows: Rows) -> None:
+        self.guide, self.rows = guide, rows
+
+    def logits(
+        self, hidden_GD: torch.Tensor, candidates_GK: torch.Tensor, own_reference: bool, keep_GK: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        return self.guide.logits(self.rows.hidden(0), candidates_GK, own_reference)
+
+    def advance(self, tokens_GT: torch.Tensor) -> None:
+        self.rows.step(tokens_GT)
+
+    def merge(self, other: _ModelRows) -> None:
+        self.rows.merge(other.rows)
+
+    def keep(self, rows: Sequence[int]) -> None:
+        self.rows.keep(rows)
