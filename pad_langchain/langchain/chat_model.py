@@ -254,6 +254,7 @@ class ChatPAD(Settings, UserChatModel):
             prompt_ids=prompt_ids,
             tools=bound.shown if bound else None,
             grammar=bound.grammar if bound else None,
+            visible=bound.visible_tokens() if bound else (),
             preferences=preferences,
             beta=beta,
             alpha=alpha,
