@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from pad_langchain.engine.detokenize import TextStream
+from pad_langchain.engine.detokenize import Detokenizer
 from pad_langchain.engine.protocol import Guide, Plan
 from pad_langchain.engine.settings import EngineSettings
 from pad_langchain.engine.stream import BestOf, Stream
@@ -34,7 +34,7 @@ class Admission:
         self, base: Backbone, prompts: Prompts, guide: Guide | None, tokenizer: Any, settings: EngineSettings
     ) -> None:
         self.base, self.prompts, self.guide, self.settings = base, prompts, guide, settings
-        self.backend = copy.deepcopy(tokenizer.backend_tokenizer)
+        self.detokenizer = Detokenizer(copy.deepcopy(tokenizer.backend_tokenizer))
 
     def prompt(self, request: Request) -> list[int]:
         """The request's prompt for the base as token ids.
@@ -75,7 +75,7 @@ class Admission:
                 prompt=prompt,
                 plan=plan,
                 limit=limit,
-                text=TextStream(self.backend, request.stop),
+                text=self.detokenizer.stream(request.stop, request.visible),
                 generator=generator,
                 grammar=None if request.grammar is None else request.grammar.start(),
             )
@@ -96,7 +96,7 @@ class Admission:
 
     def candidate(self, weighed: Weighed) -> Candidate:
         """A candidate with its text."""
-        text = self.backend.decode([weighed.token_id], skip_special_tokens=False)
+        text = self.detokenizer.decode([weighed.token_id])
         return Candidate(weighed.token_id, text, weighed.logprob, weighed.reward, weighed.score)
 
     def fit(self, rows: Sequence[Row]) -> bool:

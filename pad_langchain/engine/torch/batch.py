@@ -108,7 +108,8 @@ class Row:
             elif self.grammar is not None and self.grammar.finished:
                 text, reason = text + self.text.flush(), "stop"
             elif self.index + 1 >= self.limit:
-                text, reason = text + self.text.flush(), "length"
+                text += self.text.flush()
+                reason = "stop" if self.text.stopped else "length"
         event = TokenEvent(
             self.index, choice.token_id, text, choice.logprob, choice.reward, reason, candidates, choice.skipped
         )
