@@ -19,18 +19,24 @@ _pairs: dict[tuple[str, ...], Pair] = {}
 _lock = threading.Lock()
 
 
-def context_size(model: str) -> int | None:
+def context_size(model: str, **settings: Any) -> int | None:
     """Return the context of a model in tokens without loading it: from its folder, or from the hub's local cache.
+
+    Args:
+        settings: those that the model is loaded with; `revision`, `subfolder` and `cache_dir` say which files.
 
     Returns:
         None where it is not known, such as for a hub id that was never downloaded.
     """
-    config = Path(model_folder(model)) / "config.json"
+    if settings.get("gguf_file"):
+        return None  # its config is in the file itself
+    name = "/".join(filter(None, (settings.get("subfolder"), "config.json")))
+    config = Path(model_folder(model)) / name
     if not config.is_file():
         from huggingface_hub import try_to_load_from_cache
 
         try:
-            cached = try_to_load_from_cache(model, "config.json")
+            cached = try_to_load_from_cache(model, name, settings.get("cache_dir"), settings.get("revision"))
         except ValueError:  # not a hub id
             return None
         if not isinstance(cached, str):

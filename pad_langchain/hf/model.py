@@ -130,7 +130,8 @@ class PADForCausalLM(GuidedGeneration, PreTrainedModel, GenerationMixin):  # typ
             model = model_folder(model)
         model, tokenizer = load_causal_lm(model, tokenizer, device=device, dtype=dtype, **model_kwargs)
         backbone = Backbone(model)
-        persrm, guide = guide_for(reward_model, backbone, tokenizer, device=device, dtype=dtype, embedder=embedder)
+        place: dict[str, Any] = {"device": device, "dtype": dtype}
+        persrm, guide = guide_for(reward_model, backbone, tokenizer, embedder=embedder, **place, **model_kwargs)
         if persrm is None or guide is None:
             raise InvalidRequestError(
                 "There is no PersRM to compose with: reward_model is None, or 'auto' for a base without one. Pass one, "

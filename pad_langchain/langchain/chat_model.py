@@ -132,7 +132,7 @@ class ChatPAD(Settings, UserChatModel):
             tool_calling=True,
             structured_output=True,
         )
-        if (size := context_size(self.model_name)) is not None:
+        if (size := context_size(self.model_name, **self.engine_settings)) is not None:
             profile["max_input_tokens"] = size
         return profile
 

@@ -87,7 +87,8 @@ class PADLLM(Settings, FunctionCallingLLM):
     @property
     def metadata(self) -> LLMMetadata:
         """Context and answer length in tokens. Loads the weights where no local config.json names the context."""
-        window = self.context_window or context_size(self.model) or self._chat_model()._engine().context
+        known = self.context_window or context_size(self.model, **self.engine_settings)
+        window = known or self._chat_model()._engine().context
         window = window or DEFAULT_CONTEXT_WINDOW
         return LLMMetadata(
             context_window=window,

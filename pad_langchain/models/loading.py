@@ -8,10 +8,14 @@ import torch
 
 from pad_langchain.errors import InvalidRequestError, MissingDependencyError, ModelLoadError
 
-__all__ = ["end_tokens", "load_causal_lm", "load_tokenizer", "pick_device", "pick_dtype"]
+__all__ = ["SOURCE", "VERSION", "end_tokens", "load_causal_lm", "load_tokenizer", "pick_device", "pick_dtype"]
 
 # Packages that loading in these ways needs; not all of them every time.
-NEEDS = {"device_map": "accelerate", "quantization_config": "accelerate bitsandbytes"}
+NEEDS = {"gguf_file": "gguf", "device_map": "accelerate", "quantization_config": "accelerate bitsandbytes"}
+# Keywords that say how files are fetched, the same for whatever is loaded …
+SOURCE = frozenset({"cache_dir", "force_download", "local_files_only", "proxies", "token"})
+# … and which files of one model; its weights and its tokenizer have to come from the same.
+VERSION = frozenset({"code_revision", "gguf_file", "revision", "subfolder", "trust_remote_code"})
 
 
 def pick_device(device: str) -> torch.device:
@@ -55,8 +59,9 @@ def load_causal_lm(
     """A model and its tokenizer; a loaded model is returned as it is and must come with its tokenizer.
 
     Args:
-        kwargs: passed to transformers' `from_pretrained`. `device_map` (several devices) or `quantization_config` (4 or
-            8 bits) decide where the model goes; `device` then only decides on the dtype.
+        kwargs: passed to transformers' `from_pretrained` for the model, and those that say which files (`SOURCE`,
+            `VERSION`) for its tokenizer as well. `device_map` (several devices) or `quantization_config` (4 or 8 bits)
+            decide where the model goes; `device` then only decides on the dtype.
 
     Raises:
         ModelLoadError: not found, or not readable.
@@ -89,19 +94,29 @@ def load_causal_lm(
         raise _missing(kwargs, error) from error
     if place.type != "cpu" and not kwargs.keys() & {"device_map", "quantization_config"}:
         loaded.to(place)
-    return loaded, load_tokenizer(model) if tokenizer is None else tokenizer
+    if tokenizer is None:
+        tokenizer = load_tokenizer(model, **{name: kwargs[name] for name in kwargs.keys() & (SOURCE | VERSION)})
+    return loaded, tokenizer
 
 
-def load_tokenizer(path: Any) -> Any:
+def load_tokenizer(path: Any, **kwargs: Any) -> Any:
     """A tokenizer from a folder or hub id.
+
+    Args:
+        kwargs: which files, as the model's (`SOURCE`, `VERSION`).
 
     Raises:
         ModelLoadError: not found, or not readable.
+        MissingDependencyError: it needs a package that is not installed.
     """
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(path)
+        return AutoTokenizer.from_pretrained(path, **kwargs)
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"The tokenizer {str(path)!r} needs a package that is not installed: {_first_line(error)}"
+        ) from error
     except (OSError, ValueError, KeyError) as error:
         raise ModelLoadError(_message("tokenizer", path, error)) from error
 

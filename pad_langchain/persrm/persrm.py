@@ -24,7 +24,7 @@ from pad_langchain.engine.protocol import Guide
 from pad_langchain.errors import IncompatibleModelError, InvalidRequestError, ModelLoadError
 from pad_langchain.models.adapter import Adapter
 from pad_langchain.models.backbone import Backbone
-from pad_langchain.models.loading import load_causal_lm, load_tokenizer
+from pad_langchain.models.loading import SOURCE, VERSION, load_causal_lm, load_tokenizer
 from pad_langchain.models.prompts import Prompts, with_preference
 from pad_langchain.persrm.files import (
     ADAPTER_CONFIG,
@@ -137,6 +137,7 @@ class PersRM:
         embedder: Embedder | None = None,
         device: str = "auto",
         dtype: Any = "auto",
+        **kwargs: Any,
     ) -> PersRM:
         """Load a PersRM; which kind it is, its files tell (see `files`).
 
@@ -145,17 +146,28 @@ class PersRM:
             base: hub id, folder, loaded model or `Backbone`. A head needs it; an adapter is put on it (None: on the
                 base it was trained for). It becomes the reference of a text PersRM's scores.
             tokenizer: for a base that is already loaded; a text PersRM brings its own.
+            kwargs: which files of `path`, as transformers takes them: `revision`, `subfolder`, `trust_remote_code`, …
+                How they are fetched (`cache_dir`, `token`, `local_files_only`, …) holds for a base's name as well.
 
         Raises:
+            InvalidRequestError: an unknown keyword, or a head or adapter without its base.
             ModelLoadError: a file is missing or not readable.
             IncompatibleModelError: the parts do not fit each other.
         """
-        folder = local_folder(path)
+        if unknown := sorted(kwargs.keys() - ((SOURCE | VERSION) - {"gguf_file"})):
+            raise InvalidRequestError(
+                f"PersRM.from_pretrained got unknown keywords {unknown}. Allowed for loading: "
+                f"{sorted((SOURCE | VERSION) - {'gguf_file'})}."
+            )
+        source = {name: kwargs[name] for name in kwargs.keys() & SOURCE}
+        code = {name: kwargs[name] for name in kwargs.keys() & {"code_revision", "trust_remote_code"}}
+        # The hub's client takes proxies from the environment only.
+        folder = local_folder(path, **{name: kwargs[name] for name in kwargs.keys() - code.keys() - {"proxies"}})
 
         def loaded(model: Any) -> tuple[Backbone, Any]:
             if isinstance(model, Backbone):
                 return model, tokenizer
-            made, made_tokenizer = load_causal_lm(model, tokenizer, device=device, dtype=dtype)
+            made, made_tokenizer = load_causal_lm(model, tokenizer, device=device, dtype=dtype, **source)
             return Backbone(made), made_tokenizer
 
         if (folder / CONFIG_NAME).exists():
@@ -181,7 +193,9 @@ class PersRM:
                 f"No PersRM in {str(folder)!r}: there is no {CONFIG_NAME} (a head), no {ADAPTER_CONFIG} (an adapter), "
                 f"and no {' and '.join(VALUE_HEAD_KEYS)} in {', '.join(VALUE_HEAD_FILES)} or the model's shards."
             )
-        model, own_tokenizer = load_causal_lm(folder, load_tokenizer(folder), device=device, dtype=dtype)
+        model, own_tokenizer = load_causal_lm(
+            folder, load_tokenizer(folder, **code), device=device, dtype=dtype, **code
+        )
         reference = None
         if base is not None:
             reference, tokenizer = loaded(base)
