@@ -12,6 +12,7 @@ is a column of the other, and from the prompts' end on both hold the same token.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -29,6 +30,7 @@ from pad_langchain.errors import GuideError, IncompatibleModelError, InvalidRequ
 from pad_langchain.hf.config import PADConfig
 from pad_langchain.hf.generate import GuidedGeneration, Preference, joined, left_padded, same_shape, weighted
 from pad_langchain.models.backbone import Backbone
+from pad_langchain.models.ends import end_tokens
 from pad_langchain.models.loading import load_causal_lm
 from pad_langchain.models.prompts import Prompts, with_preference
 from pad_langchain.persrm.build import guide_for
@@ -167,7 +169,11 @@ class PADForCausalLM(GuidedGeneration, PreTrainedModel, GenerationMixin):  # typ
             attn_implementation=attention,
             dtype=model.dtype,
         )
-        return cls(config, model, reward, persrm.head, persrm.value_head).eval()
+        made = cls(config, model, reward, persrm.head, persrm.value_head).eval()
+        if ends := end_tokens(model, tokenizer):  # `generate()` goes by the generation config alone
+            made.generation_config = copy.deepcopy(made.generation_config)
+            made.generation_config.eos_token_id = sorted(ends)
+        return made
 
     # What goes in
 

@@ -6,7 +6,7 @@ import copy
 import json
 import re
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Collection
 from functools import lru_cache
 from typing import Any
 
@@ -36,7 +36,7 @@ class ByteVocabulary:
         IncompatibleModelError: not a byte-level BPE.
     """
 
-    def __init__(self, tokenizer: Any, ends: Sequence[int] = ()) -> None:
+    def __init__(self, tokenizer: Any, ends: Collection[int] = ()) -> None:
         self._backend = copy.deepcopy(tokenizer.backend_tokenizer)
         _check_kind(type(tokenizer).__name__, json.loads(self._backend.to_str()))
         # Tokens with a meaning beyond their text; in a text they are written with ordinary tokens.

@@ -8,7 +8,7 @@ import torch
 
 from pad_langchain.errors import InvalidRequestError, MissingDependencyError, ModelLoadError
 
-__all__ = ["SOURCE", "VERSION", "end_tokens", "load_causal_lm", "load_tokenizer", "pick_device", "pick_dtype"]
+__all__ = ["SOURCE", "VERSION", "load_causal_lm", "load_tokenizer", "pick_device", "pick_dtype"]
 
 # Packages that loading in these ways needs; not all of them every time.
 NEEDS = {"gguf_file": "gguf", "device_map": "accelerate", "quantization_config": "accelerate bitsandbytes"}
@@ -119,15 +119,6 @@ def load_tokenizer(path: Any, **kwargs: Any) -> Any:
         ) from error
     except (OSError, ValueError, KeyError) as error:
         raise ModelLoadError(_message("tokenizer", path, error)) from error
-
-
-def end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
-    """Every token that ends an answer: the tokenizer's and all of the generation config's."""
-    configured = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
-    ends = [configured] if isinstance(configured, int) else list(configured or [])
-    if tokenizer.eos_token_id is not None:
-        ends.append(tokenizer.eos_token_id)
-    return frozenset(ends)
 
 
 def _missing(kwargs: dict[str, Any], error: Exception) -> MissingDependencyError:

@@ -24,6 +24,7 @@ from pad_langchain.engine.protocol import Guide
 from pad_langchain.errors import IncompatibleModelError, InvalidRequestError, ModelLoadError
 from pad_langchain.models.adapter import Adapter
 from pad_langchain.models.backbone import Backbone
+from pad_langchain.models.ends import turn_end
 from pad_langchain.models.loading import SOURCE, VERSION, load_causal_lm, load_tokenizer
 from pad_langchain.models.prompts import Prompts, with_preference
 from pad_langchain.persrm.files import (
@@ -360,8 +361,12 @@ class PersRM:
         messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
         if preference is not None:
             messages = with_preference(messages, preference, self.config.template)
-        end = [] if self.tokenizer.eos_token_id is None else [self.tokenizer.eos_token_id]
+        end = [] if self._end is None else [self._end]
         return self.prompts.render(messages), self.prompts.encode(response) + end
+
+    @cached_property
+    def _end(self) -> int | None:
+        return turn_end(self.tokenizer)
 
 
 def merge_value_head(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pad_langchain.errors import InvalidRequestError, PadError
+from pad_langchain.models.ends import turn_end
 from pad_langchain.models.prompts import Prompts, with_preference
 from pad_langchain.training.data import BadRow
 from pad_langchain.training.layouts import Message, Pair
@@ -55,7 +56,7 @@ def encode_pairs(
         InvalidRequestError: not one pair is left.
     """
     prompts, rng = Prompts(tokenizer), random.Random(seed)
-    end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+    end = [token for token in (turn_end(tokenizer),) if token is not None]
     kept: list[EncodedPair] = []
     bad: list[BadRow] = []
     for place, pair in enumerate(pairs, 1):

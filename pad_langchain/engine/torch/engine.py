@@ -29,7 +29,7 @@ from pad_langchain.engine.types import EngineStats, FinishReason, Request, Token
 from pad_langchain.errors import EngineBusyError, EngineClosedError, PadError
 from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.compiled import decode_graph
-from pad_langchain.models.loading import end_tokens
+from pad_langchain.models.ends import end_tokens
 from pad_langchain.models.packed import pack
 from pad_langchain.models.prompts import Prompts
 from pad_langchain.models.rows import Rows

@@ -28,6 +28,7 @@ from pad_langchain.engine.types import Request
 from pad_langchain.errors import IncompatibleModelError
 from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.byte_vocabulary import ByteVocabulary
+from pad_langchain.models.ends import end_tokens
 from pad_langchain.models.kv.slot_cache import Branches, SlotRows
 from pad_langchain.models.prompts import Prompts
 from pad_langchain.persrm.guides.text import ModelGuide
@@ -63,8 +64,9 @@ class OtherTokenizerGuide(ModelGuide):
                 f"The PersRM has another tokenizer and attention with a sliding window of {windows}, which a tree of "
                 "continuations does not fit. Use a PersRM with the base's tokenizer."
             )
-        self.theirs = ByteVocabulary(prompts.tokenizer, _ends(base))
-        self.ours = ByteVocabulary(self.prompts.tokenizer, _ends(self.backbone))
+        self.theirs = ByteVocabulary(prompts.tokenizer, end_tokens(base.model, prompts.tokenizer))
+        own = self.prompts.tokenizer
+        self.ours = ByteVocabulary(own, end_tokens(self.backbone.model, own))
         if not self.ours.ends:
             raise IncompatibleModelError(
                 "The PersRM's tokenizer names no token that ends an answer. Set its eos_token."
@@ -317,9 +319,3 @@ def _exclusive(meanings: Sequence[_Meaning], kept: Sequence[bool], masses: dict[
 def _logsumexp(values: Sequence[float]) -> float:
     top = max(values)
     return top + math.log(sum(math.exp(value - top) for value in values)) if top > -math.inf else top
-
-
-def _ends(backbone: Backbone) -> list[int]:
-    """The tokens that end an answer by the model's generation config."""
-    configured = getattr(getattr(backbone.model, "generation_config", None), "eos_token_id", None)
-    return [configured] if isinstance(configured, int) else list(configured or [])
