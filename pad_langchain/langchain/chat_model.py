@@ -18,7 +18,6 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
-from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, Field, SecretStr, model_validator
 from typing_extensions import override
 
@@ -31,7 +30,7 @@ from pad_langchain.defaults import DEMO_MODEL
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import InvalidRequestError
 from pad_langchain.langchain.chunks import Call, parse_preference
-from pad_langchain.langchain.structured import structured_output
+from pad_langchain.langchain.structured import openai_tool, structured_output
 from pad_langchain.langchain.user_id import UserChatModel
 
 if TYPE_CHECKING:
@@ -143,7 +142,7 @@ class ChatPAD(Settings, UserChatModel):
     @override
     def get_num_tokens_from_messages(self, messages: list[BaseMessage], tools: Sequence[Any] | None = None) -> int:
         """Count the tokens of the whole prompt: the chat template's own tokens and the tools' schemas included."""
-        schemas = [convert_to_openai_tool(tool) for tool in tools or ()]
+        schemas = [openai_tool(tool) for tool in tools or ()]
         bound = constrain(self._engine(), tools=schemas, response_template=self.response_template)
         return len(bound.render(to_chat_dicts(messages))[1])
 
@@ -171,7 +170,7 @@ class ChatPAD(Settings, UserChatModel):
         Raises:
             InvalidRequestError: at the call: unknown tool_choice, two tools of one name, a schema beyond the grammar.
         """
-        bound = {"tools": [convert_to_openai_tool(tool, strict=strict) for tool in tools], **kwargs}
+        bound = {"tools": [openai_tool(tool, strict) for tool in tools], **kwargs}
         if tool_choice is not None:
             bound["tool_choice"] = tool_choice
         if parallel_tool_calls is not None:
