@@ -23,6 +23,8 @@ __all__ = ["Grammar", "GrammarCompiler", "GrammarState"]
 # As `json.dumps` writes it and models learn it; free whitespace would let a model write blanks for ever.
 JSON_STYLE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 
+_NO_TOKEN = "it allows no token of the vocabulary, which may lack a character. Change the schema, or use another model"
+
 
 class GrammarCompiler:
     """Compiles grammars for one tokenizer. Making it costs up to a second; keep it.
@@ -183,7 +185,7 @@ class GrammarCompiler:
                         "say it in a description and check it afterwards."
                     )
             raise InvalidRequestError(f"This grammar cannot be compiled: {reason}")
-        return Grammar(LLMatcher(self._tokenizer, grammar, log_level=0), self.vocab_size)
+        return Grammar(LLMatcher(self._tokenizer, grammar, log_level=0), self._tokenizer, self.vocab_size)
 
     def _schema_error(self, schema: Mapping[str, Any]) -> str | None:
         return self._error(LLMatcher.grammar_from_json_schema(self._styled(schema)))
@@ -218,19 +220,20 @@ class GrammarCompiler:
 class Grammar:
     """A compiled grammar; immutable and safe to share between requests."""
 
-    def __init__(self, matcher: LLMatcher, vocab_size: int) -> None:
-        self._matcher, self._vocab_size = matcher, vocab_size
+    def __init__(self, matcher: LLMatcher, tokenizer: LLTokenizer, vocab_size: int) -> None:
+        self._matcher, self._tokenizer, self._vocab_size = matcher, tokenizer, vocab_size
 
     def start(self) -> GrammarState:
         """The state before the first token of an answer."""
-        return GrammarState(self._matcher.deep_copy(), self._vocab_size)
+        return GrammarState(self._matcher.deep_copy(), self._tokenizer, self._vocab_size)
 
 
 class GrammarState:
     """Where one answer stands in its grammar."""
 
-    def __init__(self, matcher: LLMatcher, vocab_size: int) -> None:
-        self._matcher, self._vocab_size = matcher, vocab_size
+    def __init__(self, matcher: LLMatcher, tokenizer: LLTokenizer, vocab_size: int) -> None:
+        self._matcher, self._tokenizer, self._vocab_size = matcher, tokenizer, vocab_size
+        self._tokens: list[int] = []
         self._check()
 
     @property
@@ -248,7 +251,7 @@ class GrammarState:
         self._check()
         legal_V = np.unpackbits(bits, bitorder="little")[: self._vocab_size].astype(bool)
         if not legal_V.any():
-            raise InvalidRequestError("The grammar allows no token here. Relax it; the tokenizer may lack a character.")
+            raise self._failed(_NO_TOKEN)
         return torch.from_numpy(legal_V)
 
     def accept(self, token_id: int) -> None:
@@ -259,10 +262,14 @@ class GrammarState:
         """
         self._matcher.consume_token(token_id)
         self._check()
+        self._tokens.append(token_id)
 
     def _check(self) -> None:
         if self._matcher.is_error():
             reason = self._matcher.get_error().strip().splitlines()[0]
-            if reason == "NoExtensionBias":
-                reason = "no token of the vocabulary can follow; the tokenizer may lack a character"
-            raise InvalidRequestError(f"The grammar failed: {reason}.")
+            raise self._failed(_NO_TOKEN if reason == "NoExtensionBias" else reason)
+
+    def _failed(self, reason: str) -> InvalidRequestError:
+        # What was written names the tool and the field.
+        written = self._tokenizer.decode_str(self._tokens)
+        return InvalidRequestError(f"The grammar failed after {written[-200:]!r}: {reason}.")

@@ -7,6 +7,7 @@ The words are JSON Schema's and pydantic's. The list of words is open; one that 
 from __future__ import annotations
 
 import re
+from string import ascii_lowercase, ascii_uppercase, digits
 
 __all__ = ["FORMATS", "NUMBER", "decimal", "known_pattern"]
 
@@ -114,8 +115,9 @@ def decimal(max_digits: int | None = None, places: int | None = None) -> str:
     if max_digits is None:
         return rf"-?[0-9]{{1,15}}{_fraction(15 if places is None else places)}"
     if places is not None:
-        before = max(0, max_digits - places)
-        return rf"-?{f'[0-9]{{1,{before}}}' if before else '0'}{_fraction(min(places, max_digits))}"
+        before, after = max(0, max_digits - places), min(places, max_digits)
+        # Where all digits are decimals, pydantic counts a 0 without them as one too many.
+        return rf"-?[0-9]{{1,{before}}}{_fraction(after)}" if before else rf"-?0\.[0-9]{{1,{after}}}"
     forms = [rf"[0-9]{{{before}}}{_fraction(max_digits - before)}" for before in range(1, max_digits + 1)]
     return rf"-?{_any(f'0{_fraction(max_digits)}', *forms)}"
 
@@ -164,12 +166,17 @@ def _base64(letters: str, longest: int = 256) -> str:
     return rf"(?:{letters}{{4}}){{0,{longest}}}(?:{letters}[AQgw]==|{letters}{{2}}[AEIMQUYcgkosw048]=)?"
 
 
+def _up_to(last: str) -> str:
+    return next(row[: row.index(last)] for row in (ascii_lowercase, ascii_uppercase, digits) if last in row)
+
+
 def _regex(depth: int = 2) -> str:
     """What `re.compile` takes: groups within groups to `depth`; no look-around, no references."""
     repeat = r"(?:[*+?]\??|\{[0-9]{1,2},?\}|\{[01],[1-9][0-9]?\})?"
     letter = r"[a-zA-Z0-9_ ,:;@#%&=<>!\"'/~-]"
     escape = r"\\[dDwWsS.*+?()\[\]{}|^$/\\-]"
-    one_of = r"\[\^?(?:a-[b-z]|A-[B-Z]|0-[1-9]|\\[dws.\]\[-]|[a-zA-Z0-9_ .,:;@/+*?!#%=$]){1,32}\]"
+    ranges = "|".join(f"{first}-[{first}-{last}]" for last in "zZ9" for first in _up_to(last))
+    one_of = rf"\[\^?(?:{ranges}|\\[dws.\]\[-]|[a-zA-Z0-9_ .,:;@/+*?!#%=$]){{1,32}}\]"
     part = _any(rf"(?:{one_of}|{letter}|{escape}|\.){repeat}", r"\\b")
     inner = part
     for _ in range(depth):

@@ -150,8 +150,11 @@ def _target(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
 
 def _number(schema: Mapping[str, Any], *keys: str) -> float:
     """The first of `keys` that holds a number, else 0."""
-    values = (schema.get(key) for key in keys)
-    return next((value for value in values if isinstance(value, int | float) and not isinstance(value, bool)), 0)
+    return next((schema[key] for key in keys if _is_number(schema.get(key))), 0)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 # ---- strings
@@ -263,10 +266,22 @@ def _bound_map(schema: dict[str, Any], limit: int, root: Any) -> None:
 def _bound_number(schema: dict[str, Any], decimals: bool) -> None:
     low = _number(schema, "minimum", "exclusiveMinimum")
     high = _number(schema, "maximum", "exclusiveMaximum")
+    width = high - low
     if not schema.keys() & {"minimum", "exclusiveMinimum"}:
-        schema["minimum"] = min(0, high) - _MAX_NUMBER
+        schema["minimum"], width = min(0, high) - _MAX_NUMBER, math.inf
     if not schema.keys() & {"maximum", "exclusiveMaximum"}:
-        schema["maximum"] = max(0, low) + _MAX_NUMBER
-    narrow = abs(_number(schema, "maximum", "exclusiveMaximum") - _number(schema, "minimum", "exclusiveMinimum")) < 1e-3
-    if decimals and not narrow and math.isfinite(low) and math.isfinite(high):
-        schema.setdefault("multipleOf", 1e-6)
+        schema["maximum"], width = max(0, low) + _MAX_NUMBER, math.inf
+    if not decimals:
+        return
+    places = 6 if not 0 < width < 1e-3 else min(10, 3 - math.floor(math.log10(width)))
+    schema.setdefault("multipleOf", 10.0**-places)
+    # llguidance lets an integer through that an exclusive bound rules out, where the range is narrower than 1.
+    for key, inclusive, sign, tighter in (
+        ("exclusiveMinimum", "minimum", 1, max),
+        ("exclusiveMaximum", "maximum", -1, min),
+    ):
+        bound = _number(schema, key)
+        inner = round(bound + sign * 10.0**-places, places)
+        if _is_number(schema.get(key)) and inner != bound:
+            del schema[key]
+            schema[inclusive] = tighter(inner, schema[inclusive]) if _is_number(schema.get(inclusive)) else inner

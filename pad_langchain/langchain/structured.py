@@ -18,7 +18,7 @@ from langchain_core.utils.function_calling import convert_to_json_schema, conver
 from langchain_core.utils.pydantic import is_basemodel_subclass
 from pydantic import BaseModel
 
-from pad_langchain.chat.tools.schemas import model_schema
+from pad_langchain.chat.tools.schemas import model_schema, unsaid
 from pad_langchain.errors import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -112,10 +112,8 @@ def openai_tool(tool: Any, strict: bool | None = None) -> dict[str, Any]:
             filter_args=(),
             include_injected=False,
         )
-    if not (isinstance(model, type) and issubclass(model, BaseModel)):
-        return converted
-    schema = model_schema(model)
-    if schema == model.model_json_schema():
+    schema = unsaid(model)
+    if schema is None:
         return converted
     function = converted["function"]
     named = {"title": function["name"], "description": function.get("description", "")}

@@ -13,7 +13,7 @@ from pydantic_core import core_schema
 from pad_langchain.engine.json_formats import NUMBER, decimal
 from pad_langchain.errors import InvalidRequestError
 
-__all__ = ["answer_schema", "closed", "model_schema", "schema_told", "written"]
+__all__ = ["answer_schema", "closed", "model_schema", "schema_told", "unsaid", "written"]
 
 
 def closed(schema: Any) -> Any:
@@ -103,6 +103,14 @@ def model_schema(model: type[BaseModel]) -> dict[str, Any]:
     return model.model_json_schema(schema_generator=_Said)
 
 
+def unsaid(model: Any) -> dict[str, Any] | None:
+    """`model_schema` where it says more than pydantic's own; None: it does not, or this is no pydantic model."""
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        return None
+    said = model_schema(model)
+    return None if said == model.model_json_schema() else said
+
+
 class _Said(GenerateJsonSchema):
     def decimal_schema(self, schema: core_schema.DecimalSchema) -> JsonSchemaValue:
         number: JsonSchemaValue = {"type": "number"}
@@ -124,7 +132,9 @@ class _Said(GenerateJsonSchema):
             number["multipleOf"] = 10.0 ** -min(places, 6)
         if bounds:
             return number | bounds  # digits in a text have no size for a grammar
-        return {"anyOf": [number, {"type": "string", "pattern": f"^{decimal(digits, places)}$"}]}
+        text = {"type": "string", "pattern": f"^{decimal(digits, places)}$"}
+        # A number may be a 0 without decimals: one digit too many where all are decimals.
+        return text if digits is not None and digits <= (places or 0) else {"anyOf": [number, text]}
 
     def complex_schema(self, schema: core_schema.ComplexSchema) -> JsonSchemaValue:
         unsigned = NUMBER.removeprefix("-?")
