@@ -267,7 +267,8 @@ class GrammarState:
     def _check(self) -> None:
         if self._matcher.is_error():
             reason = self._matcher.get_error().strip().splitlines()[0]
-            raise self._failed(_NO_TOKEN if reason == "NoExtensionBias" else reason)
+            lacking = reason == "NoExtensionBias" or "forced bytes" in reason
+            raise self._failed(_NO_TOKEN if lacking else reason)
 
     def _failed(self, reason: str) -> InvalidRequestError:
         # What was written names the tool and the field.

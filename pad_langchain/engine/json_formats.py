@@ -132,7 +132,7 @@ def known_pattern(pattern: str) -> str | None:
     Until 2.13 pydantic writes a `Decimal` with look-ahead, and a `ByteSize` without an end.
     """
     if pattern == _BYTE_SIZE:
-        return r"^[0-9]{1,12}(?:\.[0-9]{1,3})? ?(?:[KMGTPkmgtp]i?)?[Bb]?$"
+        return r"^[0-9]{1,12}(?:\.[0-9]{1,3})?(?: ?(?:[KMGTP]i?)?B)?$"
     if not pattern.startswith(_DECIMAL):
         return None
     rest = pattern.removeprefix(_DECIMAL)
