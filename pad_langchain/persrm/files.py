@@ -2,7 +2,7 @@
 
 | kind | files |
 |---|---|
-| head | persrm_head.json, persrm_head.safetensors (`head.VectorHead`) |
+| head | persrm_head.json, persrm_head.safetensors (see `arithmetic.head_file`) |
 | text, merged | a causal LM; v_head.summary.{weight,bias} in value_head.safetensors, value_head.bin or its shards |
 | text, adapter | PEFT's adapter_config.json and adapter_model.safetensors, value_head.safetensors if W is trained |
 
@@ -20,9 +20,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from pad_langchain.arithmetic.head_file import CONFIG_NAME
 from pad_langchain.errors import IncompatibleModelError, ModelLoadError
 from pad_langchain.models.prompts import PERSRM_TEMPLATE
-from pad_langchain.persrm.head import CONFIG_NAME
 
 __all__ = [
     "ADAPTER_CONFIG",

@@ -19,6 +19,8 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from pad_langchain.arithmetic.head import vocabulary_features
+from pad_langchain.arithmetic.head_file import CONFIG_NAME
 from pad_langchain.defaults import model_folder
 from pad_langchain.engine.protocol import Guide
 from pad_langchain.errors import IncompatibleModelError, InvalidRequestError, ModelLoadError
@@ -39,7 +41,7 @@ from pad_langchain.persrm.files import (
 from pad_langchain.persrm.guides.byte_level import fitting_guide
 from pad_langchain.persrm.guides.head import HeadGuide
 from pad_langchain.persrm.guides.text import ModelGuide
-from pad_langchain.persrm.head import CONFIG_NAME, VectorHead
+from pad_langchain.persrm.head import VectorHead
 from pad_langchain.persrm.hidden import answers
 from pad_langchain.persrm.token_rewards import head_rewards, log_probabilities
 from pad_memory.embedding import Embedder, SentenceEmbedder
@@ -253,8 +255,7 @@ class PersRM:
     def _features_VR(self) -> torch.Tensor:
         """What each feature adds to the logits: those of a steered state are the plain one's + this @ (U h ⊙ g)."""
         assert self.head is not None
-        rows = self.backbone.head.weight.detach().split(16384)
-        return torch.cat([rows_VD.float() @ self.head.V_DR.detach() for rows_VD in rows])
+        return vocabulary_features(self.backbone.head.weight.detach(), self.head.V_DR.detach())
 
     def as_guide(self) -> Guide:
         """The same PersRM as a guide for `Engine(base, tokenizer, guide)`."""

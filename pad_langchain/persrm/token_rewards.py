@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from pad_langchain.arithmetic.head import features
 from pad_langchain.models.adapter import Adapter
 from pad_langchain.models.backbone import Backbone
 from pad_langchain.persrm.head import VectorHead
@@ -71,7 +72,7 @@ def head_rewards(
     for hidden_TD, tokens_T1 in blocks([answer], max(1, LOGITS_AT_ONCE // backbone.vocab_size)):
         raw_TV = backbone.head(hidden_TD).float()
         p_TV = backbone.finish(raw_TV).softmax(-1)
-        features_TR = hidden_TD.to(head.U_RD.dtype) @ head.U_RD.T
+        features_TR = features(hidden_TD.to(head.U_RD.dtype), head.U_RD)
         reach_TV = REACH * features_TR.norm(dim=-1, keepdim=True) * moved_V
         near_TK = (p_TV.log() + reach_TV).topk(len(moved_V[:FOLLOWED]), dim=-1).indices
         p_TK = p_TV.gather(1, near_TK)
