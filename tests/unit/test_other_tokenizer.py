@@ -438,16 +438,23 @@ def test_a_guide_that_returns_nan_fails_its_row(pair: TinyPair, other: PreTraine
         assert engine.submit(Request(MESSAGES, max_tokens=3)).result(60).completion_tokens == 3
 
 
-def test_the_context_counts_the_persrms_tokens(pair: TinyPair, other: PreTrainedTokenizerFast) -> None:
-    with TorchEngine(pair.model, pair.tokenizer, text_guide(other)) as engine:
-        engine._eos = frozenset()
+@pytest.fixture
+def endless() -> TinyPair:
+    """A base without a token that ends an answer."""
+    pair = tiny_pair()
+    pair.tokenizer.eos_token = pair.model.generation_config.eos_token_id = None
+    return pair
+
+
+def test_the_context_counts_the_persrms_tokens(endless: TinyPair, other: PreTrainedTokenizerFast) -> None:
+    with TorchEngine(endless.model, endless.tokenizer, text_guide(other)) as engine:
         done = run(engine, max_tokens=10_000)
     assert done.finish_reason == "length"
     assert 200 < done.completion_tokens < 512
 
 
 def test_an_answer_ends_where_the_persrms_context_is_full(
-    pair: TinyPair, other: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+    endless: TinyPair, other: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However far the estimate of its tokens is off: no token is scored at a position that the PersRM does not have."""
     guide = text_guide(other)
@@ -459,8 +466,7 @@ def test_an_answer_ends_where_the_persrms_context_is_full(
         return real(self, new)
 
     monkeypatch.setattr(SlotRows, "run", run_rows)
-    with TorchEngine(pair.model, pair.tokenizer, guide) as engine:
-        engine._eos = frozenset()
+    with TorchEngine(endless.model, endless.tokenizer, guide) as engine:
         guide.ratio = 0.01
         done = run(engine, max_tokens=10_000)
     assert done.finish_reason == "length"
