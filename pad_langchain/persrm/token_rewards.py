@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,11 +14,24 @@ from pad_langchain.models.backbone import Backbone
 from pad_langchain.persrm.head import VectorHead
 from pad_langchain.persrm.hidden import Answer, answers, blocks
 
-__all__ = ["head_rewards", "log_probabilities"]
+__all__ = ["TokenRewards", "head_rewards", "log_probabilities"]
 
 LOGITS_AT_ONCE = 2**23  # float32 numbers a block of full-vocabulary logits
 FOLLOWED = 1024  # tokens whose probability is followed exactly
 REACH = 0.5  # how far a gate typically moves a logit, as a share of the most it could
+
+
+@dataclass(frozen=True, eq=False)
+class TokenRewards:
+    """A score token by token.
+
+    Args:
+        tokens: T texts of the response's tokens; the last is the end of the turn.
+        rewards_PT: log softmax_V(q) − log softmax_V(ref) of each under each of P preferences, float64 nats [P, T].
+    """
+
+    tokens: tuple[str, ...]
+    rewards_PT: np.ndarray
 
 
 def log_probabilities(
