@@ -7,6 +7,7 @@ nothing outside `Adapter.on`, so whoever else uses the model object is not chang
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 import math
@@ -157,10 +158,19 @@ class Adapter:
         finally:
             _local.active = before
 
-    def added(self, module: nn.Module) -> torch.Tensor | None:
+    def _added(self, module: nn.Module) -> torch.Tensor | None:
         """What it adds to the weight of one of the model's modules, [out, in] float32; None: nothing."""
         part = self._parts.get(module)
         return None if part is None else (part.group.A_IR[:, part.columns].float() @ part.B_RO.float()).T
+
+    def merged(self, model: Any) -> Any:
+        """A copy of the adapter's model that has what it adds in its weights."""
+        copied = copy.deepcopy(model)
+        for name, module in model.named_modules():
+            if (added_OI := self._added(module)) is not None:
+                weight_OI = copied.get_submodule(name).weight
+                weight_OI.data = (weight_OI.float() + added_OI).to(weight_OI.dtype)
+        return copied
 
     def _pack(
         self,

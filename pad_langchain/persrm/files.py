@@ -31,6 +31,7 @@ __all__ = [
     "VALUE_HEAD_FILES",
     "VALUE_HEAD_KEYS",
     "TextConfig",
+    "identity_value_head",
     "local_folder",
     "read_value_head",
     "save_adapter",
@@ -96,6 +97,14 @@ def save_adapter(
     if value_head is not None:
         write_value_head(value_head, folder)
     config.save(folder)
+
+
+def identity_value_head(size: int) -> torch.nn.Linear:
+    """W = identity and b = 0, for a hidden size: what a text PersRM without a value head has."""
+    value_head = torch.nn.Linear(size, size).requires_grad_(False)
+    value_head.weight.copy_(torch.eye(size))
+    value_head.bias.zero_()
+    return value_head
 
 
 def write_value_head(value_head: torch.nn.Linear, folder: Path) -> None:

@@ -18,7 +18,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from pad_langchain.arithmetic.head import vocabulary_features
 from pad_langchain.arithmetic.head_file import CONFIG_NAME
 from pad_langchain.defaults import model_folder
 from pad_langchain.engine.protocol import Guide
@@ -26,13 +25,14 @@ from pad_langchain.errors import IncompatibleModelError, InvalidRequestError, Mo
 from pad_langchain.models.adapter import Adapter
 from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.loading import load_causal_lm, load_tokenizer
-from pad_langchain.models.prompts import Prompts, with_preference
+from pad_langchain.models.prompts import Prompts
 from pad_langchain.persrm.files import (
     ADAPTER_CONFIG,
     ADAPTER_WEIGHTS,
     VALUE_HEAD_FILES,
     VALUE_HEAD_KEYS,
     TextConfig,
+    identity_value_head,
     local_folder,
     read_value_head,
     write_value_head,
@@ -42,15 +42,13 @@ from pad_langchain.persrm.guides.head import HeadGuide
 from pad_langchain.persrm.guides.self_guide import SelfGuide
 from pad_langchain.persrm.guides.text import ModelGuide
 from pad_langchain.persrm.head import VectorHead
-from pad_langchain.persrm.hidden import answers
-from pad_langchain.persrm.token_rewards import TokenRewards, head_rewards, log_probabilities
+from pad_langchain.persrm.scorers import HeadScorer, Prompt, TextScorer, TokenScorer, answer_ids
+from pad_langchain.persrm.token_rewards import TokenRewards
 from pad_memory.embedding import Embedder, SentenceEmbedder
 from pad_memory.evidence.scorer import Calibration
 from pad_memory.openmp import dismiss_helpers
 
 __all__ = ["PersRM", "merge_value_head"]
-
-Prompt = str | Sequence[dict[str, Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,12 +112,12 @@ class PersRM:
         # What a preference memory should make of this PersRM's margins; None: its defaults.
         self.calibration: Calibration | None = None
         self._guide: Guide
-        self._head_guide: HeadGuide | None = None
+        self._scorer: TokenScorer
         self._text_guide: ModelGuide | None = None
-        self._features_VR: torch.Tensor | None = None
         if head is not None:
-            self._guide = self._head_guide = HeadGuide(head, embedder or SentenceEmbedder(head.config.embedder))
-            self._guide.bind(self.backbone, self.prompts)
+            self._guide = guide = HeadGuide(head, embedder or SentenceEmbedder(head.config.embedder))
+            guide.bind(self.backbone, self.prompts)
+            self._scorer = HeadScorer(self.backbone, self.prompts, guide)
             if head.config.calibration is not None:
                 self.calibration = Calibration.from_dict(head.config.calibration)
             return
@@ -129,30 +127,24 @@ class PersRM:
             self.reference = reference if self._text_guide.shares_tokens(reference, theirs) else None
             self._guide = self._text_guide = fitting_guide(self._text_guide, reference, theirs)
             self._guide.bind(reference, theirs)
+        self._scorer = TextScorer(
+            self.backbone,
+            self.prompts,
+            value_head,
+            adapter=adapter,
+            reference=self.reference,
+            template=self.config.template,
+        )
 
     def _make_text_guide(self) -> ModelGuide:
         """The guide of a text PersRM for a base that has its tokens."""
         config = self.config
+        told: dict[str, Any] = {"template": config.template, "beta": config.beta, "alpha": config.alpha}
         if self.reference is self.backbone and self.value_head is None and self.adapter is None:
-            return SelfGuide(
-                self.backbone, self.prompts, template=config.template, beta=config.beta, alpha=config.alpha
-            )
+            return SelfGuide(self.backbone, self.prompts, **told)
         if self.value_head is not None:
-            if self.value_head.weight.shape != (self.backbone.hidden_size,) * 2:
-                raise IncompatibleModelError(
-                    f"The value head has shape {tuple(self.value_head.weight.shape)}, but the model's hidden size is "
-                    f"{self.backbone.hidden_size}. Both must come from one checkpoint."
-                )
-            self.value_head.to(device=self.backbone.head.weight.device, dtype=torch.float32).eval()
-        return ModelGuide(
-            self.backbone,
-            self.prompts,
-            self.value_head,
-            adapter=self.adapter,
-            template=config.template,
-            beta=config.beta,
-            alpha=config.alpha,
-        )
+            _place_value_head(self.value_head, self.backbone)
+        return ModelGuide(self.backbone, self.prompts, self.value_head, adapter=self.adapter, **told)
 
     @classmethod
     def from_pretrained(
@@ -248,10 +240,7 @@ class PersRM:
         if self.value_head is not None:
             write_value_head(self.value_head, folder)
         elif self.adapter is None:
-            identity = torch.nn.Linear(self.backbone.hidden_size, self.backbone.hidden_size)
-            torch.nn.init.eye_(identity.weight)
-            torch.nn.init.zeros_(identity.bias)
-            write_value_head(identity, folder)
+            write_value_head(identity_value_head(self.backbone.hidden_size), folder)
 
     def push_to_hub(self, repo_id: str, *, private: bool = True, token: str | None = None) -> str:
         """Upload what `save_pretrained` writes; returns the address. Private unless asked otherwise."""
@@ -272,13 +261,13 @@ class PersRM:
         """
         if self.adapter is None:
             raise InvalidRequestError(f"There is no adapter to merge in this {self.kind} PersRM.")
-        model = copy.deepcopy(self.backbone.model)
-        for name, module in self.backbone.model.named_modules():
-            if (added_OI := self.adapter.added(module)) is not None:
-                weight_OI = model.get_submodule(name).weight
-                weight_OI.data = (weight_OI.float() + added_OI).to(weight_OI.dtype)
-        value_head = copy.deepcopy(self.value_head)
-        return PersRM(model, self.tokenizer, value_head=value_head, reference=self.backbone, config=self.config)
+        return PersRM(
+            self.adapter.merged(self.backbone.model),
+            self.tokenizer,
+            value_head=copy.deepcopy(self.value_head),
+            reference=self.backbone,
+            config=self.config,
+        )
 
     def as_guide(self) -> Guide:
         """The same PersRM as a guide for `TorchEngine(base, tokenizer, guide)`."""
@@ -316,7 +305,7 @@ class PersRM:
 
     def score_tokens(self, prompt: Prompt, response: str, preferences: Sequence[str] | np.ndarray) -> TokenRewards:
         """`score`, token by token: which words please a preference and which do not."""
-        ids = self._ids(prompt, response)[1]
+        ids = answer_ids(self.prompts, prompt, response)[1]
         texts = tuple(self.tokenizer.decode([token]) for token in ids)
         if len(preferences) == 0:
             return TokenRewards(texts, np.zeros((0, len(ids))))
@@ -327,49 +316,18 @@ class PersRM:
         self, pairs: Sequence[tuple[Prompt, str]], preferences: Sequence[str] | np.ndarray
     ) -> list[np.ndarray]:
         """[P, T] for each pair."""
-        if self._head_guide is not None:
-            rewards = self._score_head(self._head_guide, pairs, preferences)
-        elif isinstance(preferences, np.ndarray) and preferences.dtype.kind == "f":
-            raise InvalidRequestError("A text PersRM reads preferences as words, but got embeddings. Pass the texts.")
-        else:
-            rewards = self._score_text(pairs, [str(preference) for preference in preferences])
+        rewards = self._scorer(pairs, preferences)
         dismiss_helpers()
         return rewards
 
-    def _score_head(
-        self, guide: HeadGuide, pairs: Sequence[tuple[Prompt, str]], preferences: Sequence[str] | np.ndarray
-    ) -> list[np.ndarray]:
-        gates_PR = guide.gates(preferences)
-        if self._features_VR is None:
-            lm_head_VD, v_DR = self.backbone.head.weight.detach(), guide.head.V_DR.detach()
-            self._features_VR = vocabulary_features(lm_head_VD, v_DR)
-        found: list[np.ndarray] = [np.zeros(0)] * len(pairs)
-        for group in answers(self.backbone, [self._ids(*pair) for pair in pairs]):
-            for answer in group:
-                found[answer.index] = head_rewards(self.backbone, answer, guide.head, self._features_VR, gates_PR)
-        return found
 
-    def _score_text(self, pairs: Sequence[tuple[Prompt, str]], preferences: Sequence[str]) -> list[np.ndarray]:
-        told = [self._ids(*pair, preference) for pair in pairs for preference in preferences]
-        P = len(preferences)
-        same_states = self.reference is None and self.adapter is None
-        heads = [self.value_head, None] if same_states else [self.value_head]
-        guide_M, *more = log_probabilities(self.backbone, told, heads, adapter=self.adapter, share=P)
-        if self.reference is None:
-            own_M = (more or log_probabilities(self.backbone, told, share=P))[0]
-        else:
-            untold_N = log_probabilities(self.reference, [self._ids(*pair) for pair in pairs])[0]
-            own_M = [untold_T for untold_T in untold_N for _ in preferences]
-        rewards = [guide_T - own_T for guide_T, own_T in zip(guide_M, own_M, strict=True)]
-        return [np.stack(rewards[n : n + P]) for n in range(0, len(rewards), P)]
-
-    def _ids(self, prompt: Prompt, response: str, preference: str | None = None) -> tuple[list[int], list[int]]:
-        """Token ids of the prompt and of the response with its end of turn."""
-        messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
-        if preference is not None:
-            messages = with_preference(messages, preference, self.config.template)
-        end = [] if self.tokenizer.eos_token_id is None else [self.tokenizer.eos_token_id]
-        return self.prompts.render(messages), self.prompts.encode(response) + end
+def _place_value_head(value_head: torch.nn.Linear, backbone: Backbone) -> None:
+    if value_head.weight.shape != (backbone.hidden_size,) * 2:
+        raise IncompatibleModelError(
+            f"The value head has shape {tuple(value_head.weight.shape)}, but the model's hidden size is "
+            f"{backbone.hidden_size}. Both must come from one checkpoint."
+        )
+    value_head.to(device=backbone.head.weight.device, dtype=torch.float32).eval()
 
 
 def merge_value_head(

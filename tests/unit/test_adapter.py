@@ -161,6 +161,7 @@ def test_an_adapter_on_a_copied_model_acts_once(pair: TinyPair, tmp_path: Path) 
         own = Adapter.from_pretrained(tmp_path, copied)
         gold_BTD = merged.model(input_ids=ids_BT).last_hidden_state
         assert torch.allclose(Backbone(copied).hidden(ids_BT, adapter=own), gold_BTD, atol=1e-4)
+        assert torch.allclose(Backbone(first.merged(pair.model)).hidden(ids_BT), gold_BTD, atol=1e-4)
     assert own.folder == tmp_path
 
 
