@@ -7,7 +7,7 @@ invariant of the real parts holds: same seed, same text; `beta=0` is the base; a
     from pad_langchain.testing import tiny_pair
 
     pair = tiny_pair()
-    engine = Engine(pair.model, pair.tokenizer, pair.guide())
+    engine = TorchEngine(pair.model, pair.tokenizer, pair.guide())
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class TinyPair:
     embedder: HashEmbedder
 
     def guide(self) -> HeadGuide:
-        """The head as a guide, ready for `Engine(model, tokenizer, guide)`."""
+        """The head as a guide, ready for `TorchEngine(model, tokenizer, guide)`."""
         from pad_langchain.persrm.guides.head import HeadGuide
 
         return HeadGuide(self.head, self.embedder)

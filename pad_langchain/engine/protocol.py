@@ -86,11 +86,13 @@ class Guide(Protocol):
     with or without an adapter, ride in the base's forward.
 
     Args:
+        kind: where its rewards come from: "head", "text", "adapter", "self", …
         beta, alpha: what it recommends.
         backbone: the model it runs; None: it reads the base's hidden states and runs none.
         adapter: what acts on rows that ride in the base's forward; None: nothing.
     """
 
+    kind: str
     beta: float
     alpha: float
 

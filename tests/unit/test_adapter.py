@@ -149,6 +149,22 @@ def test_every_kind_of_plain_lora_equals_pefts_merge(pair: TinyPair, tmp_path: P
     assert tokens == naive(pair, NaiveText(merged, identity, pair.model), request)[0]
 
 
+def test_an_adapter_on_a_copied_model_acts_once(pair: TinyPair, tmp_path: Path) -> None:
+    """A copy comes with the hooks of the model it was made of."""
+    merged, _ = make_adapter(pair, tmp_path, value_head=False)
+    first = Adapter.from_pretrained(tmp_path, pair.model)
+    copied = copy.deepcopy(pair.model)
+    ids_BT = torch.arange(12)[None]
+    with torch.no_grad():
+        plain_BTD = Backbone(pair.model).hidden(ids_BT)
+        assert torch.equal(Backbone(copied).hidden(ids_BT, adapter=first), plain_BTD)  # it belongs to the other
+        own = Adapter.from_pretrained(tmp_path, copied)
+        gold_BTD = merged.model(input_ids=ids_BT).last_hidden_state
+        assert torch.allclose(Backbone(copied).hidden(ids_BT, adapter=own), gold_BTD, atol=1e-4)
+        assert torch.allclose(Backbone(first.merged(pair.model)).hidden(ids_BT), gold_BTD, atol=1e-4)
+    assert own.folder == tmp_path
+
+
 def test_base_and_reward_rows_share_one_forward(pair: TinyPair, tmp_path: Path) -> None:
     """One forward a step, whatever the preferences; the base's rows and its other users see nothing of the adapter."""
     make_adapter(pair, tmp_path)
