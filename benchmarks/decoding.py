@@ -286,7 +286,7 @@ def main() -> None:
     engines = list(dict.fromkeys(line.engine for line in lines))
     # No end of sequence: every run makes exactly as many tokens.
     for engine in engines:
-        engine._eos = frozenset()
+        engine.end_tokens = frozenset()
     engines[0].base.model.generation_config.eos_token_id = None
     watched = {engine: Overhead(engine) for engine in engines}
     clock: Clock = time.process_time if options.cpu_time else time.perf_counter

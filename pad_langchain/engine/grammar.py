@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from llguidance import LLMatcher, LLTokenizer
 from llguidance.hf import from_tokenizer
 
@@ -207,7 +206,7 @@ class GrammarState:
         """Whether the answer is complete and nothing but its end may follow."""
         return self._matcher.is_stopped()
 
-    def mask(self) -> torch.Tensor:
+    def mask(self) -> np.ndarray:
         """Which tokens may come next, bool [V]; an end token where the answer may end.
 
         Raises:
@@ -218,7 +217,7 @@ class GrammarState:
         legal_V = np.unpackbits(bits, bitorder="little")[: self._vocab_size].astype(bool)
         if not legal_V.any():
             raise InvalidRequestError("The grammar allows no token here. Relax it; the tokenizer may lack a character.")
-        return torch.from_numpy(legal_V)
+        return legal_V
 
     def accept(self, token_id: int) -> None:
         """Move on by a token that the last mask allowed.

@@ -71,7 +71,7 @@ def requests() -> list[Request]:
 
 
 def run(engine: TorchEngine) -> list[tuple[int, ...]]:
-    engine._eos = frozenset()
+    engine.end_tokens = frozenset()
     return [stream.result(120).token_ids for stream in [engine.submit(request) for request in requests()]]
 
 
@@ -99,7 +99,7 @@ def test_conversations_go_on_and_errors_leave_the_rows_whole(pair: TinyPair, mon
 
     def talk(compile: bool) -> list[tuple[int, ...]]:
         with engine_of(pair, "head", compile=compile) as engine:
-            engine._eos = frozenset()
+            engine.end_tokens = frozenset()
             prompt = engine.prompts.render([ask])
             first = engine.submit(Request(messages=[ask], max_tokens=40)).result(60).token_ids
             while engine.running:  # the last event comes before the row is kept for the next turn

@@ -30,7 +30,7 @@ from pad_langchain.errors import (
 from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.prompts import Prompts
 from pad_langchain.persrm.guides.text import ModelGuide
-from pad_langchain.testing import TinyPair, tiny_model, tiny_pair
+from pad_langchain.testing import TinyPair, paused, tiny_model, tiny_pair
 
 CONDITIONS = (
     (("be concise", 1.0),),
@@ -207,19 +207,12 @@ def test_a_batch_of_eight_is_one_forward_a_step(pair: TinyPair) -> None:
             nonlocal forwards
             forwards += 1
 
-        block = threading.Event()
-        original = engine._admit
-
-        def wait_for_all() -> None:
-            block.wait(10)
-            original()
-
-        engine._admit = wait_for_all  # type: ignore[method-assign]
-        streams = [
-            engine.submit(ask(f"{index}", preferences=prefer(("be kind", 1.0)), max_tokens=12)) for index in range(8)
-        ]
         hook = pair.model.model.register_forward_hook(count)
-        block.set()
+        with paused(engine):
+            streams = [
+                engine.submit(ask(f"{index}", preferences=prefer(("be kind", 1.0)), max_tokens=12))
+                for index in range(8)
+            ]
         results = [stream.result(60) for stream in streams]
         hook.remove()
         assert max(len(result.token_ids) for result in results) == 12
@@ -272,7 +265,7 @@ def test_end_of_sequence_ends_and_is_not_text(pair: TinyPair) -> None:
     with engine_of(pair, "none") as engine:
         free = engine.submit(ask(max_tokens=12)).result(60)
         ending = free.token_ids[6]
-        engine._eos = frozenset({ending})
+        engine.end_tokens = frozenset({ending})
         done = engine.submit(ask(max_tokens=12)).result(60)
         cut = free.token_ids.index(ending)
         assert done.token_ids == free.token_ids[: cut + 1]
@@ -303,13 +296,18 @@ def test_a_reader_who_leaves_cancels(pair: TinyPair) -> None:
                 break
         assert stream.result(10).finish_reason == "cancelled"
 
+        left = threading.Event()
+        engine.on_step = lambda _: left.wait(10)  # the request is not done before its reader leaves
+
         async def leave() -> str | None:
             stream = engine.submit(ask(max_tokens=450))
             task = asyncio.create_task(stream.aresult())
-            await asyncio.sleep(0.02)
+            while not stream.events:
+                await asyncio.sleep(0.001)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
+            left.set()
             return stream.result(10).finish_reason
 
         assert asyncio.run(leave()) == "cancelled"

@@ -440,7 +440,7 @@ def test_a_guide_that_returns_nan_fails_its_row(pair: TinyPair, other: PreTraine
 
 def test_the_context_counts_the_persrms_tokens(pair: TinyPair, other: PreTrainedTokenizerFast) -> None:
     with TorchEngine(pair.model, pair.tokenizer, text_guide(other)) as engine:
-        engine._eos = frozenset()
+        engine.end_tokens = frozenset()
         done = run(engine, max_tokens=10_000)
     assert done.finish_reason == "length"
     assert 200 < done.completion_tokens < 512
@@ -460,7 +460,7 @@ def test_an_answer_ends_where_the_persrms_context_is_full(
 
     monkeypatch.setattr(SlotRows, "run", run_rows)
     with TorchEngine(pair.model, pair.tokenizer, guide) as engine:
-        engine._eos = frozenset()
+        engine.end_tokens = frozenset()
         guide.ratio = 0.01
         done = run(engine, max_tokens=10_000)
     assert done.finish_reason == "length"

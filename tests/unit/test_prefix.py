@@ -14,7 +14,7 @@ from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import InvalidRequestError
 from pad_langchain.models.backbone import Backbone
-from pad_langchain.models.kv.prefixes import BLOCK, PrefixStore
+from pad_langchain.models.kv.prefixes import BLOCK, PrefixStore, Root
 from pad_langchain.models.kv.row_cache import RowCache
 from pad_langchain.models.prompts import Prompts
 from pad_langchain.models.rows import Rows
@@ -48,9 +48,9 @@ def test_a_store_finds_the_longest_common_beginning() -> None:
     assert torch.equal(found, cache.read(0, 0, 2 * BLOCK))
     assert store.find(first[: 2 * BLOCK])[1:] == []  # one token is left to run
     assert store.find([7, *first]) == []
-    assert store.find(first, root=5) == []  # an adapter's KV is not the plain model's
-    store.add(first, cache, 0, 0, root=5)
-    assert len(store.find(first, root=5)) == 3
+    assert store.find(first, root=Root(5)) == []  # an adapter's KV is not the plain model's
+    store.add(first, cache, 0, 0, root=Root(5))
+    assert len(store.find(first, root=Root(5))) == 3
     # another sequence shares the common beginning
     store.add([*range(33), *[7] * 17], filled([0] * 50), 0, 0)
     assert len(store) == 7 * BLOCK

@@ -9,23 +9,29 @@ model of its own, for all rows.
 from __future__ import annotations
 
 import atexit
+import copy
 import logging
 import threading
-from collections import deque
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import torch
 
+from pad_langchain.engine.admission import Admission, Admitted
+from pad_langchain.engine.detokenize import TextStream
 from pad_langchain.engine.grammar import GrammarCompiler
-from pad_langchain.engine.protocol import Guide
+from pad_langchain.engine.protocol import Capabilities, Engine, Guide
 from pad_langchain.engine.settings import EngineSettings
 from pad_langchain.engine.stream import Stream
-from pad_langchain.engine.torch.admission import Admission
-from pad_langchain.engine.torch.batch import Batch, Row
+from pad_langchain.engine.torch.batch import Batch
+from pad_langchain.engine.torch.best_of import BestOf
 from pad_langchain.engine.torch.out_of_memory import explain_memory, out_of_memory
-from pad_langchain.engine.types import EngineStats, FinishReason, Request, TokenEvent
+from pad_langchain.engine.torch.queue import Queue
+from pad_langchain.engine.torch.row import Chosen, Row, generators
+from pad_langchain.engine.types import EngineStats, Request
 from pad_langchain.errors import EngineBusyError, EngineClosedError, PadError
 from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.compiled import decode_graph
@@ -35,9 +41,26 @@ from pad_langchain.models.prompts import Prompts
 from pad_langchain.models.rows import Rows
 from pad_memory.openmp import dismiss_helpers
 
-__all__ = ["TorchEngine"]
+__all__ = ["StepReport", "TorchEngine"]
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """One step of a batch, for whoever watches it.
+
+    Args:
+        requests: the request of each row, in the order in which the rows joined.
+        joined: rows whose prompts were run in this step.
+        kv_tokens: columns of KV cache that the base's rows use, padding included.
+        cpu_seconds: CPU time of the worker's thread.
+    """
+
+    requests: tuple[Request, ...]
+    joined: int
+    kv_tokens: int
+    cpu_seconds: float
 
 
 class TorchEngine:
@@ -54,13 +77,19 @@ class TorchEngine:
         InvalidRequestError: a setting is out of its range.
     """
 
+    capabilities = Capabilities(
+        guides=frozenset({"head", "text", "self", "adapter"}), token_rewards=True, hidden_states=True, prefixes=True
+    )
+
     def __init__(self, model: Any, tokenizer: Any, guide: Guide | None = None, **settings: Any) -> None:
         self.settings = EngineSettings(**settings)
         self.base = model if isinstance(model, Backbone) else Backbone(model)
         self.tokenizer = tokenizer
         self.prompts = Prompts(tokenizer)
         self.guide = guide
+        self.end_tokens = end_tokens(self.base.model, tokenizer)
         self.steps = 0  # forwards of the base over the whole batch, prefills not counted
+        self.on_step: Callable[[StepReport], object] | None = None  # called in the worker's thread, after each step
         if guide is not None:
             guide.bind(self.base, self.prompts)
         # The base and, for a guide with a model of its own, that one.
@@ -71,28 +100,32 @@ class TorchEngine:
             if self.settings.pack_weights is True:
                 pack(backbone.model)
             backbone.graph = decode_graph(backbone.model) if self.settings.compile else None
-        self._admission = Admission(self.base, self.prompts, guide, tokenizer, self.settings)
-        self._eos = end_tokens(self.base.model, tokenizer)
-        self._waiting: deque[list[Row]] = deque()
-        self._changed = threading.Condition()
-        self._closed = False
+        self._admission = Admission(self.prompts, guide, self.settings, self.base.vocab_size, self.base.context)
+        # A copy: the worker decodes while callers encode.
+        self._backend = copy.deepcopy(tokenizer.backend_tokenizer)
+        self._queue = Queue(self.settings.max_queue, self._admission.fit)
         self._worker: threading.Thread | None = None
         self._batch: Batch | None = None
-
-    @property
-    def recommended(self) -> tuple[float, float]:
-        """(beta, alpha) that the PersRM's config recommends; (1.0, 0.0) without one."""
-        return (1.0, 0.0) if self.guide is None else (self.guide.beta, self.guide.alpha)
 
     @property
     def context(self) -> int | None:
         """Tokens of prompt and answer together that the base can hold; None: no limit known."""
         return self.base.context
 
+    @property
+    def guided(self) -> bool:
+        """Whether there is a guide: requests may have preferences."""
+        return self.guide is not None
+
+    @property
+    def recommended(self) -> tuple[float, float]:
+        """(beta, alpha) that the PersRM's config recommends; (1.0, 0.0) without one."""
+        return (1.0, 0.0) if self.guide is None else (self.guide.beta, self.guide.alpha)
+
     @cached_property
     def grammars(self) -> GrammarCompiler:
         """Compiles grammars for `Request.grammar`; the first use costs up to a second."""
-        return GrammarCompiler(self.tokenizer, self.base.vocab_size, self._eos)
+        return GrammarCompiler(self.tokenizer, self.base.vocab_size, self.end_tokens)
 
     @property
     def stats(self) -> EngineStats:
@@ -107,8 +140,12 @@ class TorchEngine:
     @property
     def running(self) -> int:
         """Rows in the batch now."""
-        batch = self._batch
-        return 0 if batch is None else len(batch.rows)
+        return len(self._rows())
+
+    @property
+    def waiting(self) -> int:
+        """Requests in the queue now."""
+        return len(self._queue)
 
     def submit(self, request: Request) -> Stream:
         """Queue a request and return its stream at once. Thread-safe.
@@ -118,24 +155,28 @@ class TorchEngine:
             EngineBusyError: the queue is full.
             EngineClosedError: the engine was shut down.
         """
-        stream, rows = self._admission.prepare(request)
-        with self._changed:
-            if self._closed:
-                raise EngineClosedError("The engine is closed and takes no more requests. Make a new one.")
-            if len(self._waiting) >= self.settings.max_queue:
-                raise EngineBusyError(
-                    f"{len(self._waiting)} requests are waiting, which is max_queue. Try again later, or raise "
-                    f"max_queue."
-                )
-            self._waiting.append(rows)
-            if self._worker is None:
-                self._worker = threading.Thread(target=self._run, name="pad-engine", daemon=True)
-                self._worker.start()
-                # A thread inside torch while the interpreter shuts down aborts the process.
-                atexit.register(self.close)
-            self._changed.notify_all()
+        admitted = self._admission.admit(request)
+        stream, rows = self._open(admitted)
+        self._queue.put(rows)
+        self._start()
         dismiss_helpers()  # this thread may have loaded the model; two teams slow each other down
         return stream
+
+    def count_tokens(self, request: Request) -> int:
+        """Tokens of the request's prompt for the base."""
+        return len(self._admission.prompt(request))
+
+    def room(self, request: Request) -> int:
+        """New tokens that every context has room for, at most max_tokens; raises what `submit` would."""
+        return self._admission.place(request).limit
+
+    def pause(self) -> None:
+        """Let requests wait that are not in the batch yet; those in it go on (see `pad_langchain.testing.paused`)."""
+        self._queue.pause()
+
+    def resume(self) -> None:
+        """Let them join again, as many at once as fit."""
+        self._queue.resume()
 
     @torch.inference_mode()
     def warm_up(self, rows: Sequence[int] = (1, 2, 4, 8, 16), columns: Sequence[int] = (192, 384, 768)) -> float:
@@ -151,10 +192,10 @@ class TorchEngine:
         Raises:
             EngineBusyError: requests are running.
         """
-        with self._changed:
+        with self._queue.changed:
             while self._batch is not None and all(row.stream.done for row in self._rows()):
-                self._changed.wait(0.01)  # their results are out, the worker is about to drop them
-            if self._batch is not None or self._waiting:
+                self._queue.changed.wait(0.01)  # their results are out, the worker is about to drop them
+            if self._batch is not None or len(self._queue):
                 raise EngineBusyError("Requests are running. Warm the engine up before the first, or wait for them.")
             seconds = 0.0
             for backbone in self.models:
@@ -169,24 +210,14 @@ class TorchEngine:
         for backbone in self.models:
             backbone.prefixes.clear()
 
-    def count_tokens(self, request: Request) -> int:
-        """Tokens of the request's prompt for the base."""
-        return len(self._admission.prompt(request))
-
-    def room(self, request: Request) -> int:
-        """New tokens that every context has room for, at most max_tokens; raises what `submit` would."""
-        return self._admission.room(request)
-
     def close(self, timeout: float | None = 10.0) -> None:
         """Stop: requests in flight and in the queue end with EngineClosedError. Closing twice is fine.
 
         Args:
             timeout: seconds to wait for the step that is running.
         """
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-            worker = self._worker
+        self._queue.close()
+        worker = self._worker
         if worker is not None and worker is not threading.current_thread():
             worker.join(timeout)
         atexit.unregister(self.close)
@@ -196,6 +227,25 @@ class TorchEngine:
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+    def _open(self, admitted: Admitted) -> tuple[Stream, list[Row]]:
+        """The caller's stream and the rows that fill it: one, or one for each sample of best-of-n."""
+        request = admitted.request
+        stream = Stream(request, len(admitted.prompt))
+        streams = [stream] if request.best_of == 1 else BestOf(stream, request.best_of).samples
+        rows = [
+            Row(admitted, one, TextStream(self._backend, request.stop), generator)
+            for one, generator in zip(streams, generators(request.seed, len(streams)), strict=True)
+        ]
+        return stream, rows
+
+    def _start(self) -> None:
+        with self._queue.changed:
+            if self._worker is None:
+                self._worker = threading.Thread(target=self._run, name="pad-engine", daemon=True)
+                self._worker.start()
+                # A thread inside torch while the interpreter shuts down aborts the process.
+                atexit.register(self.close)
 
     # In the worker's thread
 
@@ -209,35 +259,41 @@ class TorchEngine:
                     logger.exception("A step of %d rows failed", self.running)
                     self._fail_batch(error)
         self._fail_batch(EngineClosedError("The engine was closed while the request ran."))
-        with self._changed:
-            waiting, self._waiting = list(self._waiting), deque()
-        for group in waiting:
-            group[0].stream.fail(EngineClosedError("The engine was closed before the request began."))
+        self._queue.fail(EngineClosedError("The engine was closed before the request began."))
 
     def _wait(self) -> bool:
         """Sleep until there is something to do; False when closed."""
-        with self._changed:
-            if not self._waiting and self._batch is None:
+        with self._queue.changed:
+            if self._batch is None and not self._queue.ready:
                 dismiss_helpers()
-            self._changed.wait_for(lambda: self._closed or self._waiting or self._batch is not None)
-            return not self._closed
+            self._queue.changed.wait_for(lambda: self._batch is not None or self._queue.ready)
+            return not self._queue.closed
 
     def _step(self) -> None:
         """One turn: cancelled rows leave, all others advance by one token, waiting rows join, everybody chooses."""
-        self._drop([row for row in self._rows() if row.stream.cancelled or row.stream.done], "cancelled")
+        begun = time.thread_time()
+        self._drop_cancelled()
         if self._batch is not None:
             self._batch.advance()
             self.steps += 1
-        self._admit()
+        joined = self._join(self._queue.take(self._rows()))
         if self._batch is None:
             return
-        choices = self._batch.choose()
+        rows, kv_tokens = self._batch.rows, self._batch.kv_tokens
+        self._emit(self._batch.choose())
+        if self.on_step is not None:
+            requests = tuple(row.request for row in rows)
+            self.on_step(StepReport(requests, joined, kv_tokens, time.thread_time() - begun))
+
+    def _emit(self, chosen: Sequence[Chosen | PadError]) -> None:
+        """Put what the rows chose into their streams; who is done leaves."""
+        assert self._batch is not None
         leaving, finished = [], []
-        for index, (row, choice) in enumerate(zip(self._batch.rows, choices, strict=True)):
+        for index, (row, choice) in enumerate(zip(self._batch.rows, chosen, strict=True)):
             if isinstance(choice, PadError):
                 row.stream.fail(choice)
                 leaving.append(row)
-            elif row.emit(choice, self._eos, tuple(map(self._admission.candidate, choice.weighed))):
+            elif row.emit(choice, self.end_tokens):
                 finished.append(index)
                 leaving.append(row)
         for index in finished:
@@ -245,14 +301,18 @@ class TorchEngine:
         self._drop(leaving)
 
     def _rows(self) -> list[Row]:
-        return [] if self._batch is None else self._batch.rows
+        batch = self._batch
+        return [] if batch is None else batch.rows
 
-    def _drop(self, leaving: list[Row], reason: FinishReason | None = None) -> None:
+    def _drop_cancelled(self) -> None:
+        leaving = [row for row in self._rows() if row.stream.cancelled or row.stream.done]
+        for row in leaving:
+            row.cancel()
+        self._drop(leaving)
+
+    def _drop(self, leaving: list[Row]) -> None:
         if not leaving or self._batch is None:
             return
-        if reason is not None:
-            for row in leaving:
-                row.stream.put(TokenEvent(row.index, -1, row.text.flush(), 0.0, 0.0, reason))
         gone = {id(row) for row in leaving}
         kept = [index for index, row in enumerate(self._batch.rows) if id(row) not in gone]
         if not kept:
@@ -263,33 +323,19 @@ class TorchEngine:
         except Exception as error:  # a half-thinned cache is useless
             self._fail_batch(error)
 
-    def _admit(self) -> None:
-        """Prefill waiting requests that fit, first come first served; if that fails, one by one."""
-        groups: list[list[Row]] = []
-        rows = list(self._rows())
-        with self._changed:
-            while self._waiting:
-                group = self._waiting[0]
-                cancelled = group[0].stream.cancelled
-                if not (cancelled or self._admission.fit([*rows, *group])):
-                    break
-                self._waiting.popleft()
-                if cancelled:
-                    for row in group:
-                        row.stream.put(TokenEvent(0, -1, "", 0.0, 0.0, "cancelled"))
-                else:
-                    groups.append(group)
-                    rows += group
+    def _join(self, groups: list[list[Row]]) -> int:
+        """Prefill these rows, all at once; if that fails, one request at a time. How many are in the batch now."""
         if not groups:
-            return
+            return 0
         try:
             if self._batch is not None:
                 self._batch.feed_guide()
         except Exception:
-            with self._changed:
-                self._waiting.extendleft(reversed(groups))  # they have not begun
+            self._queue.put_back(groups)
             raise
+        joined = 0
         for batch in self._prefill(groups):
+            joined += len(batch.rows)
             if self._batch is None:
                 self._batch = batch
                 continue
@@ -299,6 +345,7 @@ class TorchEngine:
                 for row in batch.rows:
                     row.stream.fail(self._explained(error))
                 self._fail_batch(error)
+        return joined
 
     def _prefill(self, groups: list[list[Row]]) -> list[Batch]:
         try:
@@ -334,3 +381,6 @@ class TorchEngine:
         rows, self._batch = self._rows(), None
         for row in rows:
             row.stream.fail(explained)
+
+
+_ENGINE: type[Engine] = TorchEngine  # a type checker compares the two
