@@ -33,7 +33,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from pad_langchain.defaults import WEIGHTS
 from pad_langchain.engine.protocol import Guide
 from pad_langchain.engine.torch import engine as engine_module
-from pad_langchain.engine.torch.engine import TorchEngine
+from pad_langchain.engine.torch.engine import StepReport, TorchEngine
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.models import packed
 from pad_langchain.models.adapter import Adapter
@@ -186,18 +186,16 @@ class Overhead:
 
     def __init__(self, engine: TorchEngine) -> None:
         self._steps: list[tuple[float, float]] = []
-        self._models = 0.0
-        self._engine, self._step, self._depth = engine, engine._step, 0
-        engine._step = self._timed_step  # type: ignore[method-assign]
-        for backbone in engine._models:
+        self._models, self._depth = 0.0, 0
+        engine.on_step = self._count
+        for backbone in engine.models:
             for name in ("decoder", "logits", "candidate_logits"):
                 setattr(backbone, name, self._timed(getattr(backbone, name)))
 
-    def _timed_step(self) -> None:
-        prefill, self._models, started = bool(self._engine._waiting), 0.0, time.thread_time()
-        self._step()
-        if not prefill:
-            self._steps.append((time.thread_time() - started, self._models))
+    def _count(self, step: StepReport) -> None:
+        if not step.joined:
+            self._steps.append((step.cpu_seconds, self._models))
+        self._models = 0.0
 
     def _timed(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def timed(*args: Any, **kwargs: Any) -> Any:
@@ -214,7 +212,7 @@ class Overhead:
 
     def take(self) -> float:
         """What a step costs beyond the models, ÷ the models: the median of the steps since the last call."""
-        taken, self._steps = self._steps, []
+        taken, self._steps, self._models = self._steps, [], 0.0
         shares = [step / models - 1 for step, models in taken if models]
         return statistics.median(shares) if shares else float("nan")
 
