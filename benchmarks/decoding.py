@@ -32,8 +32,9 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from pad_langchain.defaults import WEIGHTS
 from pad_langchain.engine.protocol import Guide
-from pad_langchain.engine.torch import engine as engine_module
-from pad_langchain.engine.torch.engine import StepReport, TorchEngine
+from pad_langchain.engine.torch import worker
+from pad_langchain.engine.torch.engine import TorchEngine
+from pad_langchain.engine.torch.worker import StepReport
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.models import packed
 from pad_langchain.models.adapter import Adapter
@@ -156,7 +157,7 @@ def decode(run: Run, rows: int, tokens: int, clock: Clock, context: int = 0) -> 
     preferences = [WeightedPreference(text) for text in WISHES[: run.wishes]]
     messages = question(run.engine, context)
     request = Request(messages=messages, preferences=preferences, max_tokens=tokens, alpha=0.02)
-    with mock.patch.object(engine_module, "dismiss_helpers") if run.crowded else nullcontext():
+    with mock.patch.object(worker, "dismiss_helpers") if run.crowded else nullcontext():
         if run.crowded:
             torch.ones(512, 512) @ torch.ones(512, 512)
         readers = [iter(run.engine.submit(request)) for _ in range(rows)]
@@ -187,7 +188,7 @@ class Overhead:
     def __init__(self, engine: TorchEngine) -> None:
         self._steps: list[tuple[float, float]] = []
         self._models, self._depth = 0.0, 0
-        engine.on_step = self._count
+        engine.watch(self._count)
         for backbone in engine.models:
             for name in ("decoder", "logits", "candidate_logits"):
                 setattr(backbone, name, self._timed(getattr(backbone, name)))

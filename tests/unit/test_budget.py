@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from pad_langchain.engine.torch.engine import StepReport, TorchEngine
+from pad_langchain.engine.torch.engine import TorchEngine
+from pad_langchain.engine.torch.worker import StepReport
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import EngineMemoryError, InvalidRequestError
 from pad_langchain.models.backbone import Backbone
@@ -42,7 +43,7 @@ def watched(engine: TorchEngine) -> tuple[list[int], list[Request]]:
         columns.append(step.kv_tokens)
         joined.extend(request for request in step.requests if request not in joined)
 
-    engine.on_step = watch
+    engine.watch(watch)
     return columns, joined
 
 

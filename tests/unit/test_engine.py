@@ -19,8 +19,9 @@ import pytest
 import torch
 from naive_reference import NaiveHead, NaiveText, naive_decode
 
-from pad_langchain.engine.torch import engine as engine_module
+from pad_langchain.engine.torch import worker
 from pad_langchain.engine.torch.engine import TorchEngine
+from pad_langchain.engine.torch.worker import StepReport
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import (
     ContextLengthError,
@@ -193,6 +194,45 @@ def test_a_batch_of_eight_is_one_forward_a_step(pair: TinyPair) -> None:
         assert forwards == 12  # one prefill, eleven steps
 
 
+def test_who_watches_sees_every_step(pair: TinyPair) -> None:
+    """Three requests that wait join at once; two rows go on when the first is done."""
+    steps: list[StepReport] = []
+    requests = [ask(f"{index}?", max_tokens=count) for index, count in enumerate((2, 4, 4))]
+    with engine_of(pair) as engine:
+        engine.end_tokens = frozenset()
+        engine.watch(steps.append)
+        with paused(engine):
+            streams = [engine.submit(request) for request in requests]
+            assert (engine.waiting, engine.running) == (3, 0)
+        for stream in streams:
+            stream.result(60)
+        until_idle(engine)
+        width = max(map(engine.count_tokens, requests))
+    assert [list(step.requests) for step in steps] == [requests, requests, requests[1:], requests[1:]]
+    assert [step.joined for step in steps] == [3, 0, 0, 0]
+    assert [step.kv_tokens for step in steps] == [3 * width, 3 * (width + 1), 2 * (width + 2), 2 * (width + 3)]
+    assert all(step.cpu_seconds > 0 for step in steps)
+
+
+def test_who_is_in_the_batch_goes_on_while_others_wait(pair: TinyPair) -> None:
+    with engine_of(pair) as engine:
+        first = engine.submit(ask(max_tokens=20))
+        reader = iter(first)
+        next(reader)  # kept: a reader that is dropped cancels
+        with paused(engine):
+            second = engine.submit(ask(max_tokens=2))
+            assert first.result(60).completion_tokens > 1
+            assert (engine.waiting, second.done) == (1, False)
+        assert second.result(60).completion_tokens == 2
+        with paused(engine, until=2):
+            waiters = [threading.Thread(target=engine.submit(ask(max_tokens=2)).result) for _ in range(2)]
+            for waiter in waiters:
+                waiter.start()
+            for waiter in waiters:
+                waiter.join(60)  # they get their results before the pause has come to its end
+        assert not engine.waiting
+
+
 def test_logprobs_and_candidates(pair: TinyPair, engine: TorchEngine) -> None:
     plain = engine.submit(ask(max_tokens=1, candidates=3)).result(60).events[0]
     ids = engine.prompts.render(ask().messages)
@@ -260,7 +300,7 @@ def test_a_reader_who_leaves_cancels(pair: TinyPair) -> None:
         assert stream.result(10).finish_reason == "cancelled"
 
         left = threading.Event()
-        engine.on_step = lambda _: left.wait(10)  # the request is not done before its reader leaves
+        engine.watch(lambda _: left.wait(10))  # the request is not done before its reader leaves
 
         async def leave() -> str | None:
             stream = engine.submit(ask(max_tokens=450))
@@ -337,7 +377,7 @@ def test_threads_that_are_done_with_torch_dismiss_their_helpers(
 ) -> None:
     """Else the worker's steps share the cores with sleeping teams: two threads were no faster than one."""
     done: list[str] = []
-    monkeypatch.setattr(engine_module, "dismiss_helpers", lambda: done.append(threading.current_thread().name))
+    monkeypatch.setattr(worker, "dismiss_helpers", lambda: done.append(threading.current_thread().name))
     with engine_of(pair) as engine:
         engine.submit(ask(max_tokens=4)).result(60)
         until_idle(engine)

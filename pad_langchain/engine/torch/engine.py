@@ -1,20 +1,13 @@
-"""The engine: one thread owns the model, everybody's requests ride its batch.
+"""The engine on torch: what callers see of it. `worker.py` is the thread that owns the models.
 
-    submit(Request) → Stream of TokenEvents → Completion
-
-Requests join and leave at token boundaries. One step is one forward of the base, and one of the guide if it has a
-model of its own, for all rows.
+submit(Request) → admission → queue → worker: batch, step → Stream of TokenEvents → Completion
 """
 
 from __future__ import annotations
 
-import atexit
 import copy
 import logging
-import threading
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -26,41 +19,21 @@ from pad_langchain.engine.grammar import GrammarCompiler
 from pad_langchain.engine.protocol import Capabilities, Engine, Guide
 from pad_langchain.engine.settings import EngineSettings
 from pad_langchain.engine.stream import Stream
-from pad_langchain.engine.torch.batch import Batch
 from pad_langchain.engine.torch.best_of import BestOf
-from pad_langchain.engine.torch.out_of_memory import explain_memory, out_of_memory
 from pad_langchain.engine.torch.queue import Queue
-from pad_langchain.engine.torch.row import Chosen, Row, generators
+from pad_langchain.engine.torch.row import Row, generators
+from pad_langchain.engine.torch.worker import StepReport, Worker
 from pad_langchain.engine.types import EngineStats, Request
-from pad_langchain.errors import EngineBusyError, EngineClosedError, PadError
 from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.compiled import decode_graph
 from pad_langchain.models.loading import end_tokens
 from pad_langchain.models.packed import pack
 from pad_langchain.models.prompts import Prompts
 from pad_langchain.models.rows import Rows
-from pad_memory.openmp import dismiss_helpers
 
-__all__ = ["StepReport", "TorchEngine"]
+__all__ = ["TorchEngine"]
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class StepReport:
-    """One step of a batch, for whoever watches it.
-
-    Args:
-        requests: the request of each row, in the order in which the rows joined.
-        joined: rows whose prompts were run in this step.
-        kv_tokens: columns of KV cache that the base's rows use, padding included.
-        cpu_seconds: CPU time of the worker's thread.
-    """
-
-    requests: tuple[Request, ...]
-    joined: int
-    kv_tokens: int
-    cpu_seconds: float
 
 
 class TorchEngine:
@@ -87,9 +60,6 @@ class TorchEngine:
         self.tokenizer = tokenizer
         self.prompts = Prompts(tokenizer)
         self.guide = guide
-        self.end_tokens = end_tokens(self.base.model, tokenizer)
-        self.steps = 0  # forwards of the base over the whole batch, prefills not counted
-        self.on_step: Callable[[StepReport], object] | None = None  # called in the worker's thread, after each step
         if guide is not None:
             guide.bind(self.base, self.prompts)
         # The base and, for a guide with a model of its own, that one.
@@ -104,13 +74,22 @@ class TorchEngine:
         # A copy: the worker decodes while callers encode.
         self._backend = copy.deepcopy(tokenizer.backend_tokenizer)
         self._queue = Queue(self.settings.max_queue, self._admission.fit)
-        self._worker: threading.Thread | None = None
-        self._batch: Batch | None = None
+        ends = end_tokens(self.base.model, tokenizer)
+        self._worker = Worker(self.base, guide, self.models, self._queue, self.settings, ends)
 
     @property
     def context(self) -> int | None:
         """Tokens of prompt and answer together that the base can hold; None: no limit known."""
         return self.base.context
+
+    @property
+    def end_tokens(self) -> frozenset[int]:
+        """Token ids that end an answer and are no text; set others before the first request."""
+        return self._worker.end_tokens
+
+    @end_tokens.setter
+    def end_tokens(self, tokens: frozenset[int]) -> None:
+        self._worker.end_tokens = tokens
 
     @property
     def guided(self) -> bool:
@@ -140,12 +119,17 @@ class TorchEngine:
     @property
     def running(self) -> int:
         """Rows in the batch now."""
-        return len(self._rows())
+        return len(self._worker.rows)
 
     @property
     def waiting(self) -> int:
         """Requests in the queue now."""
         return len(self._queue)
+
+    @property
+    def steps(self) -> int:
+        """Forwards of the base over the whole batch so far, prefills not counted."""
+        return self._worker.steps
 
     def submit(self, request: Request) -> Stream:
         """Queue a request and return its stream at once. Thread-safe.
@@ -158,8 +142,7 @@ class TorchEngine:
         admitted = self._admission.admit(request)
         stream, rows = self._open(admitted)
         self._queue.put(rows)
-        self._start()
-        dismiss_helpers()  # this thread may have loaded the model; two teams slow each other down
+        self._worker.start()
         return stream
 
     def count_tokens(self, request: Request) -> int:
@@ -178,6 +161,10 @@ class TorchEngine:
         """Let them join again, as many at once as fit."""
         self._queue.resume()
 
+    def watch(self, call: Callable[[StepReport], object] | None) -> None:
+        """Have every step reported, in the thread that runs it; None: no more."""
+        self._worker.report = call
+
     @torch.inference_mode()
     def warm_up(self, rows: Sequence[int] = (1, 2, 4, 8, 16), columns: Sequence[int] = (192, 384, 768)) -> float:
         """Compile the decode step, and capture its CUDA graphs, before the first request. Blocks for minutes.
@@ -192,11 +179,7 @@ class TorchEngine:
         Raises:
             EngineBusyError: requests are running.
         """
-        with self._queue.changed:
-            while self._batch is not None and all(row.stream.done for row in self._rows()):
-                self._queue.changed.wait(0.01)  # their results are out, the worker is about to drop them
-            if self._batch is not None or len(self._queue):
-                raise EngineBusyError("Requests are running. Warm the engine up before the first, or wait for them.")
+        with self._worker.idle():
             seconds = 0.0
             for backbone in self.models:
                 if backbone.graph is not None:
@@ -216,11 +199,7 @@ class TorchEngine:
         Args:
             timeout: seconds to wait for the step that is running.
         """
-        self._queue.close()
-        worker = self._worker
-        if worker is not None and worker is not threading.current_thread():
-            worker.join(timeout)
-        atexit.unregister(self.close)
+        self._worker.close(timeout)
 
     def __enter__(self) -> TorchEngine:
         return self
@@ -238,149 +217,6 @@ class TorchEngine:
             for one, generator in zip(streams, generators(request.seed, len(streams)), strict=True)
         ]
         return stream, rows
-
-    def _start(self) -> None:
-        with self._queue.changed:
-            if self._worker is None:
-                self._worker = threading.Thread(target=self._run, name="pad-engine", daemon=True)
-                self._worker.start()
-                # A thread inside torch while the interpreter shuts down aborts the process.
-                atexit.register(self.close)
-
-    # In the worker's thread
-
-    @torch.inference_mode()
-    def _run(self) -> None:
-        while self._wait():
-            try:
-                self._step()
-            except Exception as error:  # the thread must live, whatever a model does
-                if not self._make_room(error):
-                    logger.exception("A step of %d rows failed", self.running)
-                    self._fail_batch(error)
-        self._fail_batch(EngineClosedError("The engine was closed while the request ran."))
-        self._queue.fail(EngineClosedError("The engine was closed before the request began."))
-
-    def _wait(self) -> bool:
-        """Sleep until there is something to do; False when closed."""
-        with self._queue.changed:
-            if self._batch is None and not self._queue.ready:
-                dismiss_helpers()
-            self._queue.changed.wait_for(lambda: self._batch is not None or self._queue.ready)
-            return not self._queue.closed
-
-    def _step(self) -> None:
-        """One turn: cancelled rows leave, all others advance by one token, waiting rows join, everybody chooses."""
-        begun = time.thread_time()
-        self._drop_cancelled()
-        if self._batch is not None:
-            self._batch.advance()
-            self.steps += 1
-        joined = self._join(self._queue.take(self._rows()))
-        if self._batch is None:
-            return
-        rows, kv_tokens = self._batch.rows, self._batch.kv_tokens
-        self._emit(self._batch.choose())
-        if self.on_step is not None:
-            requests = tuple(row.request for row in rows)
-            self.on_step(StepReport(requests, joined, kv_tokens, time.thread_time() - begun))
-
-    def _emit(self, chosen: Sequence[Chosen | PadError]) -> None:
-        """Put what the rows chose into their streams; who is done leaves."""
-        assert self._batch is not None
-        leaving, finished = [], []
-        for index, (row, choice) in enumerate(zip(self._batch.rows, chosen, strict=True)):
-            if isinstance(choice, PadError):
-                row.stream.fail(choice)
-                leaving.append(row)
-            elif row.emit(choice, self.end_tokens):
-                finished.append(index)
-                leaving.append(row)
-        for index in finished:
-            self._batch.remember(index)
-        self._drop(leaving)
-
-    def _rows(self) -> list[Row]:
-        batch = self._batch
-        return [] if batch is None else batch.rows
-
-    def _drop_cancelled(self) -> None:
-        leaving = [row for row in self._rows() if row.stream.cancelled or row.stream.done]
-        for row in leaving:
-            row.cancel()
-        self._drop(leaving)
-
-    def _drop(self, leaving: list[Row]) -> None:
-        if not leaving or self._batch is None:
-            return
-        gone = {id(row) for row in leaving}
-        kept = [index for index, row in enumerate(self._batch.rows) if id(row) not in gone]
-        if not kept:
-            self._batch = None
-            return
-        try:
-            self._batch.keep(kept)
-        except Exception as error:  # a half-thinned cache is useless
-            self._fail_batch(error)
-
-    def _join(self, groups: list[list[Row]]) -> int:
-        """Prefill these rows, all at once; if that fails, one request at a time. How many are in the batch now."""
-        if not groups:
-            return 0
-        try:
-            if self._batch is not None:
-                self._batch.feed_guide()
-        except Exception:
-            self._queue.put_back(groups)
-            raise
-        joined = 0
-        for batch in self._prefill(groups):
-            joined += len(batch.rows)
-            if self._batch is None:
-                self._batch = batch
-                continue
-            try:
-                self._batch.merge(batch)
-            except Exception as error:  # a half-merged cache is useless
-                for row in batch.rows:
-                    row.stream.fail(self._explained(error))
-                self._fail_batch(error)
-        return joined
-
-    def _prefill(self, groups: list[list[Row]]) -> list[Batch]:
-        try:
-            return [Batch(self.base, self.guide, groups)]
-        except Exception as error:
-            if len(groups) == 1:
-                logger.warning("A request failed in its prefill: %s", error)
-                groups[0][0].stream.fail(self._explained(error))
-                return []
-        return [batch for group in groups for batch in self._prefill([group])]
-
-    def _make_room(self, error: Exception) -> bool:
-        """After a step ran out of memory: give up the kept prefixes, else the youngest row. False: it was not that."""
-        if not out_of_memory(error) or not self._rows():
-            return False
-        if any(len(backbone.prefixes) for backbone in self.models):
-            self.forget_prefixes()
-        else:
-            youngest = self._rows()[-1]
-            logger.warning("Out of memory with %d rows: the youngest fails", self.running)
-            youngest.stream.fail(self._explained(error))
-            self._drop([youngest])
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        return True
-
-    def _explained(self, error: BaseException) -> BaseException:
-        """The error a caller gets for it."""
-        return explain_memory(error, self.running, self.settings.max_batch, self.settings.max_batch_tokens)
-
-    def _fail_batch(self, error: BaseException) -> None:
-        explained = self._explained(error)
-        rows, self._batch = self._rows(), None
-        for row in rows:
-            row.stream.fail(explained)
 
 
 _ENGINE: type[Engine] = TorchEngine  # a type checker compares the two
