@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers.cache_utils import Cache, CacheLayerMixin
 
-from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.kv.prefixes import Root
+
+if TYPE_CHECKING:
+    from pad_langchain.models.backbone import Backbone
 
 __all__ = ["Branches", "SlotRows"]
 
