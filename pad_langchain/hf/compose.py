@@ -73,7 +73,7 @@ def load_parts(
         head=None if persrm.head is None else vars(persrm.head.config),
         value_head=persrm.value_head is not None,
         reference=reference,
-        template=getattr(guide, "template", ""),
+        template=persrm.config.template if persrm.head is None else "",
         beta=guide.beta,
         alpha=guide.alpha,
         guide_top_k=guide_top_k,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
+from itertools import accumulate
 
 import torch
 
@@ -196,5 +197,5 @@ class Batch:
 
 def _places(counts: Sequence[int], kept: Sequence[int]) -> list[int]:
     """Where the parts of the kept rows are, if row i has counts[i] parts, all in one list."""
-    first = [sum(counts[:index]) for index in range(len(counts))]
+    first = list(accumulate(counts, initial=0))
     return [place for index in kept for place in range(first[index], first[index] + counts[index])]
