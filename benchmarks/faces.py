@@ -43,7 +43,7 @@ def faces(tokens: int) -> Iterator[dict[str, tuple[ChatPAD, str | None]]]:
             "45M random base": (ChatPAD(model=folder, max_tokens=tokens), None),
         }
         for llm, _ in made.values():
-            llm._engine()._eos = frozenset()
+            llm._engine().end_tokens = frozenset()
         yield made
 
 

@@ -20,7 +20,7 @@ from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import IncompatibleModelError, InvalidRequestError, ModelLoadError
 from pad_langchain.models.adapter import Adapter
 from pad_langchain.models.backbone import Backbone
-from pad_langchain.models.rows import Rows
+from pad_langchain.models.rows import Rows, Section
 from pad_langchain.persrm.build import load_engine
 from pad_langchain.persrm.persrm import PersRM
 from pad_langchain.testing import TinyPair, tiny_model, tiny_pair
@@ -214,7 +214,9 @@ def test_a_step_that_fails_leaves_the_rows_as_they_were(pair: TinyPair, monkeypa
             group.step(torch.tensor([[7, 8], [8, 9], [9, 7]]))
         assert torch.equal(rows.hidden_BD, twin.hidden_BD)
         assert rows.lengths == [5, 4, 3]
-        assert torch.allclose(rows.hidden(1)[0], base.hidden(torch.tensor([[6, 9, 7]]))[0, -1], atol=1e-5)
+        assert torch.allclose(
+            rows.hidden(Section.REFERENCE)[0], base.hidden(torch.tensor([[6, 9, 7]]))[0, -1], atol=1e-5
+        )
 
 
 def test_an_adapter_scores_as_its_merged_model_does(pair: TinyPair, tmp_path: Path) -> None:

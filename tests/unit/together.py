@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 from pad_langchain.engine.torch.engine import TorchEngine
+from pad_langchain.testing import paused
 
 
-@contextmanager
-def together(engine: TorchEngine, count: int) -> Iterator[None]:
+def together(engine: TorchEngine, count: int) -> AbstractContextManager[None]:
     """Let an idle engine begin only when `count` requests wait."""
-    admit = engine._admit
-
-    def admit_all() -> None:
-        with engine._changed:
-            engine._changed.wait_for(lambda: len(engine._waiting) >= count, timeout=60)
-        del engine._admit
-        admit()
-
-    engine._admit = admit_all  # type: ignore[method-assign]
-    yield
+    return paused(engine, until=count)

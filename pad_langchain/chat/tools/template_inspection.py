@@ -237,6 +237,6 @@ def _named(text: str) -> list[tuple[int, int, dict[str, Any]]]:
 
 def _until_end(text: str, engine: TorchEngine) -> str:
     """`text` up to the token that ends a turn."""
-    ends = [engine.tokenizer.decode([token]) for token in engine._eos]
+    ends = [engine.tokenizer.decode([token]) for token in engine.end_tokens]
     places = [text.find(end) for end in ends if end and end in text]
     return text[: min(places)] if places else text.split("\n", 1)[0]

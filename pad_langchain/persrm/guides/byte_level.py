@@ -84,7 +84,8 @@ class ByteLevelGuide(ModelGuide):
         return plan if plan.room is None else replace(plan, room=max(1, int(plan.room / self.ratio)))
 
     def start(self, base: Backbone, plans: Sequence[Plan]) -> GuideRows:
-        return _ByteRows(self, [list(prompt) for plan in plans for prompt in plan.rows])
+        prompts = [(list(prompt), plan.salt) for plan in plans for prompt in plan.rows]
+        return _ByteRows(self, [prompt for prompt, _ in prompts], [salt for _, salt in prompts])
 
     def means(self, token: int) -> _Meaning:
         """What a token of the base's is to the PersRM."""
@@ -141,10 +142,10 @@ class _Event:
 
 
 class _ByteRows:
-    def __init__(self, guide: ByteLevelGuide, prompts: Sequence[list[int]]) -> None:
+    def __init__(self, guide: ByteLevelGuide, prompts: Sequence[list[int]], salts: Sequence[str]) -> None:
         self.guide = guide
         self.states = [_State() for _ in prompts]
-        self.rows = SlotRows(guide.backbone, len(prompts))
+        self.rows = SlotRows(guide.backbone, salts)
         self.rows.load(prompts)
         fresh = [prompt[length:] for prompt, length in zip(prompts, self.rows.lengths, strict=True)]
         guide.backbone.tally.reused += sum(self.rows.lengths)

@@ -12,7 +12,7 @@ from pad_langchain.errors import ContextLengthError, IncompatibleModelError
 from pad_langchain.models.adapter import Adapter
 from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.prompts import PERSRM_TEMPLATE, Prompts, with_preference
-from pad_langchain.models.rows import Rows
+from pad_langchain.models.rows import Rows, Section
 
 __all__ = ["ModelGuide"]
 
@@ -95,7 +95,9 @@ class ModelGuide:
     def start(self, base: Backbone, plans: Sequence[Plan]) -> GuideRows:
         if self.rides(base):
             return _RidingRows(self)
-        return _ModelRows(self, Rows(self.backbone, [prompt for plan in plans for prompt in plan.rows]))
+        prompts = [prompt for plan in plans for prompt in plan.rows]
+        salts = [plan.salt for plan in plans for _ in plan.rows]
+        return _ModelRows(self, Rows(self.backbone, guide=prompts, salts=salts))
 
     def logits(
         self, own_GD: torch.Tensor, candidates_GK: torch.Tensor, own_reference: bool
@@ -140,7 +142,7 @@ class _ModelRows:
     def logits(
         self, hidden_GD: torch.Tensor, candidates_GK: torch.Tensor, own_reference: bool, keep_GK: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        return self.guide.logits(self.rows.hidden(0), candidates_GK, own_reference)
+        return self.guide.logits(self.rows.hidden(Section.GUIDE), candidates_GK, own_reference)
 
     def advance(self, tokens_GT: torch.Tensor) -> None:
         self.rows.step(tokens_GT)
