@@ -40,8 +40,7 @@ def teach_reader(head: VectorHead, lessons: Lessons, settings: HeadSettings, pro
     Their mean reads new words better than any of them, and side by side they are one MLP again. The head's prototypes
     are the lessons' poles, and its input is standardised already.
     """
-    size = head.config.mlp_size // settings.readers
-    parts = [_teach_one(head, lessons, size, settings, progress) for _ in range(settings.readers)]
+    parts = [_teach_one(head, lessons, settings, place, progress) for place in range(settings.readers)]
     head.f.load_state_dict(
         {
             "0.weight": torch.cat([first.weight for first, _ in parts]),
@@ -54,17 +53,18 @@ def teach_reader(head: VectorHead, lessons: Lessons, settings: HeadSettings, pro
 
 
 def _teach_one(
-    head: VectorHead, lessons: Lessons, size: int, settings: HeadSettings, progress: Progress | None
+    head: VectorHead, lessons: Lessons, settings: HeadSettings, place: int, progress: Progress | None
 ) -> tuple[torch.nn.Linear, torch.nn.Linear]:
-    """A reader of width `size`: its first and its last layer."""
+    """The reader at a place among the readers: its first and its last layer."""
+    size, steps = head.config.mlp_size // settings.readers, settings.reader_steps
     count, poles = lessons.poles_NQ.shape
     first, last = torch.nn.Linear(lessons.about_NE.shape[1], size), torch.nn.Linear(size, poles)
     none_Q = F.one_hot(torch.tensor(poles - 1), poles).float()
     reader = torch.nn.Sequential(first, torch.nn.GELU(), torch.nn.Dropout(0.3), last)
     optimizer = torch.optim.AdamW(reader.parameters(), lr=PEAK_RATE, weight_decay=settings.reader_decay)
-    for step in range(settings.reader_steps):
+    for step in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = PEAK_RATE * (1 - step / settings.reader_steps)
+            group["lr"] = PEAK_RATE * (1 - step / steps)
         index_N = torch.randint(count, (settings.reader_batch,))
         # A wording turned around is about the opposite of something, which has no pole to name.
         turned_N1 = torch.rand(settings.reader_batch, 1) < settings.turned
@@ -75,6 +75,6 @@ def _teach_one(
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         if progress is not None:
-            progress("reader", step + 1, settings.reader_steps, {})
+            progress("reader", place * steps + step + 1, settings.readers * steps, {})
     _log.info("reader: loss %.4f", loss.item())
     return first, last
