@@ -1,6 +1,6 @@
 """Train the maps that tell which wish bears on a question and which answer pleases, and write the package's weights.
 
-    python recipes/affinity/train.py [--write] [--seeds 2]
+    python -m recipes.affinity.train [--write] [--seeds 2]
 
 The text is ours, in `data/affinity.jsonl.gz`: {"wish", "questions"} (the wish matters to each without being named) and
 {"wish", "request", "pleasing", "other"}. Each table is over four folds: of wishes, of kinds of wishes (24 clusters, so
