@@ -36,7 +36,8 @@ from pad_langchain.persrm.persrm import PersRM
 from pad_langchain.persrm.token_rewards import log_probabilities
 from pad_langchain.training.data import load_pairs
 from pad_langchain.training.head import wishes_of
-from pad_memory.embedding import Embedder, SentenceEmbedder, embed_wishes
+from pad_memory.embedding import Embedder, SentenceEmbedder
+from pad_memory.language import embed_wishes
 
 __all__ = ["EvaluateConfig", "evaluate"]
 

@@ -29,8 +29,9 @@ from pad_langchain.training.config import TrainConfig
 from pad_langchain.training.encoding import EncodedPair
 from pad_langchain.training.features import Features, compute_features
 from pad_memory.catalogue import CATALOGUE
-from pad_memory.embedding import Embedder, SentenceEmbedder, embed_wishes
+from pad_memory.embedding import Embedder, SentenceEmbedder
 from pad_memory.evidence.scorer import Calibration, judge
+from pad_memory.language import embed_wishes
 
 __all__ = ["fit", "gates_of", "margins", "train_head", "wishes_of"]
 

@@ -23,7 +23,8 @@ from transformers import LlamaForCausalLM
 
 from pad_langchain.persrm.head import HeadConfig, VectorHead
 from pad_langchain.training.head import gates_of
-from pad_memory.embedding import Embedder, embed_wishes, wanted
+from pad_memory.embedding import Embedder
+from pad_memory.language import embed_wishes, wanted
 from recipes.demo_world.base import mixed_precision
 from recipes.demo_world.pairs import (
     TRAIN_TOPICS,

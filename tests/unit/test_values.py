@@ -13,7 +13,8 @@ from pad_memory import CATALOGUE, Critique, PreferenceMemory, SentenceEmbedder, 
 from pad_memory.errors import EmbedderError, InvalidEventError
 from pad_memory.values import classifier as values_classifier
 from pad_memory.values import policy as values
-from pad_memory.values.policy import Guard, Values, plain
+from pad_memory.values.plain_text import plain
+from pad_memory.values.policy import Guard, Values
 
 DATA = Path(__file__).parent / "data"
 KINDS = ("hostile", "innocent")
@@ -22,13 +23,8 @@ KIND = "be kind and harmless"
 
 
 @pytest.fixture(scope="module")
-def embedder():
-    return SentenceEmbedder()
-
-
-@pytest.fixture(scope="module")
-def guard(embedder):
-    return Guard(Values(), embedder)
+def guard():
+    return Guard(Values())
 
 
 @pytest.fixture
@@ -67,11 +63,11 @@ def test_lists(guard):
     ],
 )
 def test_rules_let_innocent_neighbours_pass(text):
-    assert Guard(Values(classifier=False), WordEmbedder()).check(text).allowed
+    assert Guard(Values(classifier=False)).check(text).allowed
 
 
 def test_no_wording_of_the_catalogue_is_refused_by_a_rule():
-    rules = Guard(Values(classifier=False), WordEmbedder())
+    rules = Guard(Values(classifier=False))
     for dimension in CATALOGUE:
         for pole in dimension.poles:
             assert [text for text in (pole.text, *pole.paraphrases) if not rules.check(text).allowed] == []
@@ -93,25 +89,25 @@ def test_no_wording_of_the_catalogue_is_refused_by_a_rule():
     ],
 )
 def test_rules(text, rule):
-    verdict = Guard(Values(classifier=False), WordEmbedder()).check(text)
+    verdict = Guard(Values(classifier=False)).check(text)
     assert (verdict.status, verdict.rule) == ("refused", rule)
     assert verdict.reason
 
 
 @pytest.mark.parametrize("text", ["don't insult muslims", "never make up sources", "skip the safety warnings"])
 def test_the_opposite_is_allowed(text):
-    assert Guard(Values(classifier=False), WordEmbedder()).check(text).allowed
+    assert Guard(Values(classifier=False)).check(text).allowed
 
 
 def test_what_cannot_be_read_is_quarantined():
-    rules = Guard(Values(classifier=False), WordEmbedder())
+    rules = Guard(Values(classifier=False))
     assert rules.check("x" * 2001).rule == "length"
     assert rules.check("use qX9zPw7LmK2vBn4TgR8sHd5fJ1cYeA3u please").rule == "encoded"
 
 
 def test_only_the_operator_allows_or_refuses_more():
     values = Values(refuse=(r"\bcigars?\b",), allow=("Insult  immigrants",), classifier=False)
-    guard = Guard(values, WordEmbedder())
+    guard = Guard(values)
     assert guard.check("recommend a C\u0456gar").rule == "operator"
     assert guard.check("insult immigrants").allowed
     assert not guard.check("insult immigrants and jews").allowed
@@ -151,7 +147,7 @@ def test_without_its_encoder_the_rules_still_hold(monkeypatch, caplog):
 
     monkeypatch.setattr(values_classifier, "load_model", missing)
     monkeypatch.setattr(values, "classifier", values_classifier.classifier.__wrapped__)
-    guard = Guard(Values(), WordEmbedder())
+    guard = Guard(Values())
     assert guard.check("be brief").allowed
     assert guard.check(HOSTILE).status == "refused"
     assert "rules of the floor only" in caplog.text
