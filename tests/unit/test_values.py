@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 
 import numpy as np
 import pytest
 from memory_fakes import WordEmbedder
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from pad_memory import CATALOGUE, Critique, PreferenceMemory, SentenceEmbedder, Statement
 from pad_memory.errors import EmbedderError, InvalidEventError
@@ -128,13 +129,17 @@ def test_the_classifier_knows_what_the_rules_have_no_words_for(guard):
     assert guard.check("Make my sister feel welcome when she asks for help").allowed
 
 
-def test_the_classifiers_members_judge_together():
-    whole = values_classifier.classifier()
+def test_the_classifiers_members_judge_together(tmp_path):
+    tensors: dict[str, dict[str, object]] = {}
+    with safe_open(values_classifier.WEIGHTS, framework="pt") as file:
+        for name in file.keys():  # noqa: SIM118 (not a mapping)
+            tensors.setdefault(name.partition(".")[0], {})[name] = file.get_tensor(name)
+        threshold = file.metadata()
     alone = []
-    for member in whole._members:
-        one = copy.copy(whole)
-        one._members = [member]
-        alone.append(one.logits([HOSTILE, "be brief"]))
+    for member, its in tensors.items():
+        save_file(its, tmp_path / member, metadata=threshold)
+        alone.append(values_classifier.HostilityClassifier(tmp_path / member).logits([HOSTILE, "be brief"]))
+    whole = values_classifier.classifier()
     assert len(alone) == 3
     assert not np.allclose(alone[0], alone[1])
     assert np.allclose(whole.logits([HOSTILE, "be brief"]), np.mean(alone, axis=0), atol=1e-5)
