@@ -306,8 +306,9 @@ class Ledger:
             for text in texts
             if text not in canonical and text not in state.own_vectors
         }
-        found = self._open.vectors(owner, list(ids))
-        state.own_vectors.update((ids[id], vector_E) for id, vector_E in found.items())
+        if ids:
+            found = self._open.vectors(owner, list(ids))
+            state.own_vectors.update((ids[id], vector_E) for id, vector_E in found.items())
         own = {text: state.own_vectors[text] for text in texts if text in state.own_vectors}
         return MappingProxyType({**own, **canonical})
 
