@@ -20,7 +20,8 @@ from pad_langchain.persrm.build import guide_for
 from pad_langchain.persrm.persrm import PersRM
 from pad_langchain.persrm.token_rewards import log_probabilities
 from pad_langchain.training.wordings import wishes_of
-from pad_memory.embedding import Embedder, SentenceEmbedder, embed_wishes
+from pad_memory.embedding import Embedder, SentenceEmbedder
+from pad_memory.language import embed_wishes
 
 __all__ = ["Contenders"]
 

@@ -224,7 +224,7 @@ class ChatPAD(Settings, UserChatModel):
             persrm = self._pair().persrm
             if not preferences or embedder is None or persrm is None or persrm.head is None:
                 return preferences  # the guide embeds if it needs to
-            from pad_memory.embedding import embed_wishes
+            from pad_memory.language import embed_wishes
 
             vectors_PE = embed_wishes(embedder, [preference.text for preference in preferences])
             return tuple(
@@ -232,9 +232,7 @@ class ChatPAD(Settings, UserChatModel):
             )
         if self.memory is None or user is None:
             return ()
-        if self.memory.scorer is None:
-            self.memory.scorer = self._pair().persrm
-        self.memory.engines.add(engine)
+        self.memory.attach(scorer=self._pair().persrm, on_forget=engine.forget_prefixes)
         condition = self.memory.condition(user, query=query)
         return tuple(WeightedPreference(item.text, item.weight, item.embedding) for item in condition)
 

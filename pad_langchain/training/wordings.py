@@ -16,7 +16,8 @@ import torch
 
 from pad_langchain.training.reader import Lessons
 from pad_memory.catalogue import CATALOGUE
-from pad_memory.embedding import Embedder, embed_wishes, wanted
+from pad_memory.embedding import Embedder
+from pad_memory.language import embed_wishes, wanted
 
 __all__ = ["OPPOSITES", "SAME", "CatalogueWordings", "Worded", "Wordings", "wishes_of"]
 

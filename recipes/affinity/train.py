@@ -22,9 +22,9 @@ from scipy.cluster.vq import kmeans2
 from scipy.stats import hypergeom
 
 from pad_memory import SentenceEmbedder
-from pad_memory.embedding import wanted
 from pad_memory.evidence.affinity import WEIGHTS
 from pad_memory.evidence.scorer import embed_answers
+from pad_memory.language import wanted
 
 TEXT = Path(__file__).parent / "data" / "affinity.jsonl.gz"
 RANK, SHRINK = 16, 0.5  # of the map, and what is kept of it once it is trained

@@ -24,7 +24,8 @@ from pad_langchain.training.head import HeadTrainer
 from pad_langchain.training.layouts import Pair as TrainingPair
 from pad_langchain.training.reader import Lessons
 from pad_langchain.training.wordings import Worded
-from pad_memory.embedding import Embedder, embed_wishes, wanted
+from pad_memory.embedding import Embedder
+from pad_memory.language import embed_wishes, wanted
 from recipes.demo_world.pairs import TRAIN_TOPICS, Pair, Spec, draw_pair, draw_spec, is_held_out, training_wordings
 from recipes.demo_world.unknowns import pseudo_word
 from recipes.demo_world.world import DIMENSIONS

@@ -13,7 +13,8 @@ from pad_langchain.errors import IncompatibleModelError, InvalidRequestError
 from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.prompts import Prompts
 from pad_langchain.persrm.head import VectorHead
-from pad_memory.embedding import Embedder, embed_wishes
+from pad_memory.embedding import Embedder
+from pad_memory.language import embed_wishes
 
 __all__ = ["HeadGuide"]
 
