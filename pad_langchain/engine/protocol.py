@@ -14,12 +14,43 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     import torch
 
+    from pad_langchain.engine.grammar import GrammarCompiler
+    from pad_langchain.engine.stream import Stream
     from pad_langchain.engine.types import Request
     from pad_langchain.models.adapter import Adapter
     from pad_langchain.models.backbone import Backbone
     from pad_langchain.models.prompts import Prompts
 
-__all__ = ["Guide", "GuideRows", "Plan"]
+__all__ = ["Engine", "Guide", "GuideRows", "Plan"]
+
+
+class Engine(Protocol):
+    """Decodes everybody's requests with one model. Thread-safe; it lives until it is closed."""
+
+    @property
+    def tokenizer(self) -> Any: ...
+
+    @property
+    def prompts(self) -> Prompts: ...
+
+    @property
+    def context(self) -> int | None: ...
+
+    @property
+    def end_tokens(self) -> frozenset[int]: ...
+
+    @property
+    def guided(self) -> bool: ...
+
+    @property
+    def recommended(self) -> tuple[float, float]: ...
+
+    @property
+    def grammars(self) -> GrammarCompiler: ...
+
+    def submit(self, request: Request) -> Stream: ...
+
+    def forget_prefixes(self) -> None: ...
 
 
 @dataclass(frozen=True, eq=False)

@@ -57,7 +57,7 @@ class TorchEngine:
     def __init__(self, model: Any, tokenizer: Any, guide: Guide | None = None, **settings: Any) -> None:
         self.settings = EngineSettings(**settings)
         self.base = model if isinstance(model, Backbone) else Backbone(model)
-        self.tokenizer = tokenizer
+        self.tokenizer: Any = tokenizer
         self.prompts = Prompts(tokenizer)
         self.guide = guide
         self.steps = 0  # forwards of the base over the whole batch, prefills not counted
@@ -78,6 +78,16 @@ class TorchEngine:
         self._closed = False
         self._worker: threading.Thread | None = None
         self._batch: Batch | None = None
+
+    @property
+    def end_tokens(self) -> frozenset[int]:
+        """Token ids that end an answer and are no text."""
+        return self._eos
+
+    @property
+    def guided(self) -> bool:
+        """Whether there is a guide: requests may have preferences."""
+        return self.guide is not None
 
     @property
     def recommended(self) -> tuple[float, float]:
