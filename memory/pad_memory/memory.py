@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 import uuid
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -39,6 +40,7 @@ from pad_memory.values.policy import Guard, Values
 __all__ = ["PreferenceMemory"]
 
 DAY = 86_400.0  # seconds
+logger = logging.getLogger(__name__)
 
 
 class PreferenceMemory:
@@ -96,6 +98,8 @@ class PreferenceMemory:
         self._mutex = threading.RLock()
         # What they keep of prompts goes when somebody is forgotten.
         self.engines: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._on_forget: set[weakref.WeakMethod[Any]] = set()
+        self._warned = False
         store = Store(path, url, self.embedder)
         self._books: Ledger | None = Ledger(store, self.embedder, catalogue, self.tenant, self._guard.rulebook)
 
@@ -107,6 +111,22 @@ class PreferenceMemory:
     @scorer.setter
     def scorer(self, scorer: Scorer | None) -> None:
         self._scorer = scorer
+
+    def attach(self, *, scorer: Scorer | None = None, on_forget: Callable[[], object] | None = None) -> None:
+        """Let an engine work with this memory; the same again changes nothing.
+
+        Args:
+            scorer: judges responses if the memory has no scorer yet. A second, different one is not used.
+            on_forget: called after `forget`; a bound method is held weakly.
+        """
+        with self._mutex:
+            if self._scorer is None:
+                self._scorer = scorer
+            elif scorer is not None and scorer is not self._scorer and not self._warned:
+                self._warned = True
+                logger.warning("This memory has a scorer already; its margins keep one scale, so another is not used.")
+            if on_forget is not None:
+                self._on_forget.add(weakref.WeakMethod(on_forget))
 
     @property
     def reader(self) -> Reader:
@@ -279,6 +299,9 @@ class PreferenceMemory:
             erased = self._open.erase(owner, rows)
         for engine in list(self.engines):
             engine.forget_prefixes()
+        for method in list(self._on_forget):
+            if (call := method()) is not None:
+                call()
         return erased
 
     def repair(self) -> RepairReport:
