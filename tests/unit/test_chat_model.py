@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from together import together
 
 from pad_langchain import ChatPAD, ContextLengthError, IncompatibleModelError, InvalidRequestError, ModelLoadError
+from pad_langchain.chat import Chat
 from pad_langchain.chat.engines import shared_pair
 from pad_langchain.testing import HashEmbedder, tiny_pair
 from pad_memory import PreferenceMemory, Statement
@@ -61,6 +62,10 @@ def expected(settings, memory):
         texts[user] = llm.invoke(QUESTION, preference=condition).text
     assert len(set(texts.values())) == 3, "the tiny pair has to answer its users differently"
     return texts
+
+
+def engine_of(llm):
+    return Chat.of(llm.model_name, llm).engine
 
 
 def configured(user):
@@ -389,10 +394,10 @@ async def test_leaving_a_stream_frees_the_row(llm, folders):
 
 
 def test_copies_and_new_instances_share_one_engine(llm, settings):
-    assert llm.model_copy(update={"user_id": "bob"})._engine() is llm._engine()
-    assert ChatPAD(**settings)._engine() is llm._engine()
+    assert engine_of(llm.model_copy(update={"user_id": "bob"})) is engine_of(llm)
+    assert engine_of(ChatPAD(**settings)) is engine_of(llm)
     without_embedder = ChatPAD(**{**settings, "embedder": None})
-    assert without_embedder._engine() is llm._engine()
+    assert engine_of(without_embedder) is engine_of(llm)
 
 
 def test_a_memory_with_another_embedder_is_refused(settings):

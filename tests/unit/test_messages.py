@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
-from pad_langchain.chat.messages import fit_template, last_user_text, merge_runs, to_chat_dicts, with_preferences
+from pad_langchain.chat.messages import fit_template, last_user_text, merge_runs, with_preferences
 from pad_langchain.errors import InvalidRequestError
+from pad_langchain.langchain.messages import to_chat_dicts
 from pad_langchain.models.prompts import Prompts
 from pad_langchain.testing import tiny_tokenizer
 

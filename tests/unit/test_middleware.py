@@ -13,6 +13,7 @@ from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 from langgraph.checkpoint.memory import MemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.runtime import Runtime
 from pydantic import BaseModel
 
 from pad_langchain import ChatPAD, InvalidRequestError
@@ -56,6 +57,11 @@ def learned(memory, user):
 def ask(agent, text=QUESTION, **run):
     messages = text if isinstance(text, list) else [HumanMessage(text)]
     return agent.invoke({"messages": messages}, **run)["messages"][-1]
+
+
+def hear(middleware, messages):
+    """What an agent does with the middleware before it answers ada."""
+    middleware.before_agent({"messages": messages}, Runtime(context=Context("ada")))
 
 
 def user_of(answer):
@@ -237,8 +243,7 @@ def test_a_history_sent_whole_each_time_is_not_learned_again(llm, memory):
     ids=["assistant", "repeated", "system", "tool", "summary", "of summary", "other agent", "context", "injected"],
 )
 def test_recalled_text_is_never_learned(llm, memory, messages):
-    middleware = PreferenceMiddleware(memory, learn=True)
-    middleware._record("ada", "t1", messages)
+    hear(PreferenceMiddleware(memory, learn=True), messages)
     assert learned(memory, "ada") == []
 
 
@@ -253,12 +258,12 @@ def test_what_it_learned_and_the_model_repeats_is_not_learned_again(llm, memory)
     ]
     middleware = PreferenceMiddleware(memory, learn=True)
     before = memory.export("ada")["events"]
-    middleware._record("ada", "t1", messages)
+    hear(middleware, messages)
     assert memory.export("ada")["events"] == before
 
 
 def test_a_message_in_the_users_name_is_theirs(memory):
-    PreferenceMiddleware(memory, learn=True)._record("ada", None, [HumanMessage(TOLD, name="ada")])
+    hear(PreferenceMiddleware(memory, learn=True), [HumanMessage(TOLD, name="ada")])
     assert learned(memory, "ada") == [TOLD]
 
 

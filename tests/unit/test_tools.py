@@ -15,9 +15,11 @@ from pydantic import BaseModel, Field
 from together import together
 
 from pad_langchain import ChatPAD, InvalidRequestError
+from pad_langchain.chat import Chat
 from pad_langchain.chat.engines import shared_pair
 from pad_langchain.chat.tools.answer_parser import spoiler
-from pad_langchain.chat.tools.tool_format import check_tools, tool_choice_of, tool_format
+from pad_langchain.chat.tools.tool_format import tool_format
+from pad_langchain.chat.tools.tools import check_tools, tool_choice_of
 from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.testing import HashEmbedder, tiny_model, tiny_pair, tiny_tokenizer
 
@@ -371,7 +373,7 @@ def test_calls_that_are_not_json_need_a_response_template_and_cannot_be_forced(t
         told.bind_tools(TOOLS, tool_choice="any").invoke(QUESTION)
     text = "ok<function=Weather><parameter=city>Rome</parameter><parameter=days>3</parameter></function>"
     schema = [convert_to_openai_tool(Weather)]
-    said, calls = parsed(tool_format(llm._engine(), XML), text, [5, 40], schema)
+    said, calls = parsed(tool_format(Chat.of(llm.model_name, llm).engine, XML), text, [5, 40], schema)
     assert said == "ok"
     assert [json.loads(call["arguments"]) for call in calls] == [{"city": "Rome", "days": 3}]
     unknown = llm.model_copy(update={"response_template": "lama"})
@@ -495,7 +497,7 @@ def demo(tmp_path_factory):
 
 
 def test_the_demo_template_is_understood(demo):
-    engine = demo._engine()
+    engine = Chat.of(demo.model_name, demo).engine
     found = tool_format(engine)
     assert (found.affixes.begin, found.affixes.end, found.affixes.separator) == (
         "<tool_call>\n",
