@@ -9,6 +9,7 @@ import time
 
 import pytest
 from langchain_core.caches import InMemoryCache
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessageChunk, HumanMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
@@ -479,8 +480,14 @@ def test_constructor_tolerates_what_apps_pass():
 def test_profile_and_identity(llm, folders):
     assert llm.profile["max_input_tokens"] == 512
     assert llm.profile["image_inputs"] is False
-    params = llm._get_ls_params(temperature=0.3)
-    assert (params["ls_provider"], params["ls_model_name"], params["ls_temperature"]) == ("pad", folders[0], 0.3)
-    assert llm._llm_type == "pad"
+    seen = {}
+
+    class Watch(BaseCallbackHandler):
+        def on_chat_model_start(self, serialized, messages, *, metadata, invocation_params, **kwargs):
+            seen.update(metadata, **invocation_params)
+
+    llm.invoke(QUESTION, {"callbacks": [Watch()]}, temperature=0.3, max_tokens=1)
+    assert (seen["ls_provider"], seen["ls_model_name"], seen["ls_temperature"]) == ("pad", folders[0], 0.3)
+    assert seen["_type"] == "pad"
     assert llm.metadata["lc_versions"]["pad-langchain"] == "0.1.0"
     assert llm.get_num_tokens("hello") == len(llm.get_token_ids("hello")) > 0

@@ -64,8 +64,12 @@ def hear(middleware, messages):
     middleware.before_agent({"messages": messages}, Runtime(context=Context("ada")))
 
 
+def pad_of(answer):
+    return answer.response_metadata["pad"]
+
+
 def user_of(answer):
-    return answer.response_metadata["pad"]["user"]
+    return pad_of(answer)["user"]
 
 
 # ---- the user id
@@ -187,6 +191,18 @@ def test_an_explicit_statement_is_learned_and_steers_at_once(agent, memory):
     (event,) = (event for event in memory.events("ada") if event.source == "conversation")
     assert (event.kind, event.thread) == ("statement", "t1")
     assert TOLD in [wish["text"] for wish in answer.response_metadata["pad"]["condition"]]
+
+
+def test_a_wish_for_this_conversation_steers_in_its_thread_only(agent, memory):
+    ask(agent, f"During this session, please keep your answers short. {QUESTION}", **run("bob", "monday"))
+    assert [event.thread for event in memory.events("bob") if event.source == "conversation"] == ["monday"]
+    pads = {thread: pad_of(ask(agent, **run("bob", thread))) for thread in ("monday", "tuesday")}
+    steered = {thread: sorted(wish["text"] for wish in pad["condition"]) for thread, pad in pads.items()}
+    assert steered == {
+        "monday": ["please keep your answers short", "use a formal tone"],
+        "tuesday": ["use a formal tone"],
+    }
+    assert [pad["thread"] for pad in pads.values()] == ["monday", "tuesday"]
 
 
 async def test_it_is_learned_in_async_runs_too(agent, memory):
