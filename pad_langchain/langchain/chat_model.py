@@ -32,10 +32,9 @@ from pad_langchain.langchain.user_id import UserChatModel
 
 __all__ = ["ChatPAD"]
 
-# What an answer depends on beside the model and its prompt.
-_IDENTITY = (
-    *("reward_model", "beta", "alpha", "top_k", "temperature", "top_p", "max_tokens", "seed", "stop"),
-    *("condition_base", "wish_place", "user_id", "thread_id", "require_user", "device", "dtype"),
+# The settings that an answer depends on: all that have a value of their own.
+_IDENTITY = tuple(
+    name for name, field in ChatSettings.model_fields.items() if not field.exclude and name != "engine_settings"
 )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
+import subprocess
+import sys
 
 import pytest
 from langchain_core.caches import InMemoryCache
@@ -66,6 +68,13 @@ def turns(engine, request):
     """Role and text of each turn of the base's prompt."""
     text = engine.tokenizer.decode(request.prompt_ids)
     return re.findall(r"<\|im_start\|>(\w+)\n(.*?)(?:<\|im_end\|>|$)", text, re.DOTALL)
+
+
+def test_it_knows_neither_faces_nor_models():
+    others = ["langchain_core", "llama_index", "torch", "transformers", "chromadb"]
+    code = f"import sys, pad_langchain.chat, pad_langchain.chat.compare\nprint([m for m in {others} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.strip() == "[]"
 
 
 # ---- whether the base is told, and where
