@@ -72,7 +72,9 @@ def turns(engine, request):
 
 def test_it_knows_neither_faces_nor_models():
     others = ["langchain_core", "llama_index", "torch", "transformers", "chromadb"]
-    code = f"import sys, pad_langchain.chat, pad_langchain.chat.compare\nprint([m for m in {others} if m in sys.modules])"
+    code = (
+        f"import sys, pad_langchain.chat, pad_langchain.chat.compare\nprint([m for m in {others} if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
     assert done.stdout.strip() == "[]"
 

@@ -65,7 +65,7 @@ def expected(settings, memory):
     return texts
 
 
-def engine_of(llm):
+def engine_behind(llm):
     return Chat.of(llm.model_name, llm).engine
 
 
@@ -395,10 +395,10 @@ async def test_leaving_a_stream_frees_the_row(llm, folders):
 
 
 def test_copies_and_new_instances_share_one_engine(llm, settings):
-    assert engine_of(llm.model_copy(update={"user_id": "bob"})) is engine_of(llm)
-    assert engine_of(ChatPAD(**settings)) is engine_of(llm)
+    assert engine_behind(llm.model_copy(update={"user_id": "bob"})) is engine_behind(llm)
+    assert engine_behind(ChatPAD(**settings)) is engine_behind(llm)
     without_embedder = ChatPAD(**{**settings, "embedder": None})
-    assert engine_of(without_embedder) is engine_of(llm)
+    assert engine_behind(without_embedder) is engine_behind(llm)
 
 
 def test_a_memory_with_another_embedder_is_refused(settings):

@@ -25,7 +25,7 @@ from pad_langchain.testing import HashEmbedder, TinyPair, tiny_model, tiny_pair
 from pad_memory import PreferenceMemory, Statement
 
 
-def engine_of(llm: ChatPAD) -> Any:
+def engine_behind(llm: ChatPAD) -> Any:
     return Chat.of(llm.model_name, llm).engine
 
 
@@ -159,7 +159,7 @@ def test_who_is_forgotten_is_in_no_kept_prompt(tmp_path: Path) -> None:
     memory.record("ada", Statement("always be concise and polite"))
     memory.record("bob", Statement("always be formal"))
     llm.invoke("why is the sky blue?")
-    engine = engine_of(llm)
+    engine = engine_behind(llm)
     while engine.running:  # the last event comes before the row is kept for the next turn
         time.sleep(0.01)
     assert len(engine.base.prefixes) > 0
@@ -173,8 +173,8 @@ def test_faces_pass_settings_to_the_engine_they_share(tmp_path: Path) -> None:
     small = {"max_batch_tokens": 40, "prefix_tokens": 0}
     llm = ChatPAD(model=folder, reward_model=None, engine_settings=small)
     again = ChatPAD(model=folder, reward_model=None, engine_settings=dict(reversed(small.items())))
-    assert engine_of(llm) is engine_of(again)
-    assert engine_of(llm) is not engine_of(ChatPAD(model=folder, reward_model=None))
-    assert engine_of(llm).settings.prefix_tokens == 0
+    assert engine_behind(llm) is engine_behind(again)
+    assert engine_behind(llm) is not engine_behind(ChatPAD(model=folder, reward_model=None))
+    assert engine_behind(llm).settings.prefix_tokens == 0
     with pytest.raises(InvalidRequestError, match="max_batch_tokens 40"):
         llm.invoke("hello", max_tokens=100)
