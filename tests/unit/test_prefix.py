@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from pad_langchain import ChatPAD
+from pad_langchain.chat import Chat
 from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import InvalidRequestError
@@ -25,6 +26,11 @@ from pad_langchain.persrm.guides.byte_level import ByteLevelGuide
 from pad_langchain.persrm.guides.text import ModelGuide
 from pad_langchain.testing import HashEmbedder, TinyPair, tiny_model, tiny_pair, tiny_tokenizer
 from pad_memory import PreferenceMemory, Statement
+
+
+def engine_behind(llm: ChatPAD) -> Any:
+    return Chat.of(llm.model_name, llm).engine
+
 
 SYSTEM = {"role": "system", "content": "please be concise, formal and polite when you answer my question"}
 
@@ -215,7 +221,7 @@ def test_who_is_forgotten_is_in_no_kept_prompt(tmp_path: Path) -> None:
     memory.record("ada", Statement("always be concise and polite"))
     memory.record("bob", Statement("always be formal"))
     llm.invoke("why is the sky blue?")
-    engine = llm._engine()
+    engine = engine_behind(llm)
     while engine.running:  # the last event comes before the row is kept for the next turn
         time.sleep(0.01)
     assert len(engine.base.prefixes) > 0
@@ -229,8 +235,8 @@ def test_faces_pass_settings_to_the_engine_they_share(tmp_path: Path) -> None:
     small = {"max_batch_tokens": 40, "prefix_tokens": 0}
     llm = ChatPAD(model=folder, reward_model=None, engine_settings=small)
     again = ChatPAD(model=folder, reward_model=None, engine_settings=dict(reversed(small.items())))
-    assert llm._engine() is again._engine()
-    assert llm._engine() is not ChatPAD(model=folder, reward_model=None)._engine()
-    assert llm._engine().settings.prefix_tokens == 0
+    assert engine_behind(llm) is engine_behind(again)
+    assert engine_behind(llm) is not engine_behind(ChatPAD(model=folder, reward_model=None))
+    assert engine_behind(llm).settings.prefix_tokens == 0
     with pytest.raises(InvalidRequestError, match="max_batch_tokens 40"):
         llm.invoke("hello", max_tokens=100)

@@ -57,7 +57,7 @@ class TorchEngine:
     def __init__(self, model: Any, tokenizer: Any, guide: Guide | None = None, **settings: Any) -> None:
         self.settings = EngineSettings(**settings)
         self.base = model if isinstance(model, Backbone) else Backbone(model)
-        self.tokenizer = tokenizer
+        self.tokenizer: Any = tokenizer
         self.prompts = Prompts(tokenizer)
         self.guide = guide
         if guide is not None:
