@@ -30,8 +30,6 @@ import numpy as np
 
 from pad_memory import PreferenceMemory, Statement, Values
 from pad_memory.language.reader import Reading
-from pad_memory.profile.posterior import text_key
-from pad_memory.store.shards import row_id
 from pad_memory.values.rules import rules
 
 USERS = 2  # few, so that their shards are saved often
@@ -78,14 +76,12 @@ def check(folder: Path, acknowledged: set[str], pipe: int) -> None:
         have = {f"{user}\t{event.id}" for user in memory.users() for event in memory.events(user)}
         missing += [f"lost {sorted(acknowledged - have)}"] if acknowledged - have else []
         for user in memory.users():
-            owner = memory._owner(user)
-            texts = [row["text"] for row in memory._open.read(owner, "wording")]
-            read = [reading for record in memory._records(owner) for reading in record.evidence.readings]
-            own = {item.text for item in read if not item.ends and (item.key or "text:").startswith("text:")}
-            missing += [f"{user} has no row for {sorted(own - set(texts))}"] if own - set(texts) else []
-            vectors = memory._open.vectors(owner, [row_id(owner, "wording", text_key(text)) for text in texts])
-            if not np.array_equal(np.sort([*vectors.values()], axis=0), np.sort(HashEmbedder().embed(texts), axis=0)):
-                missing.append(f"a vector of {user} is missing or wrong")
+            wishes = {item.text for item in memory.profile(user).preferences}
+            items = memory.condition(user, budget=len(wishes)).items  # a wish without its row does not steer
+            steer = {item.text: item.embedding for item in items}
+            missing += [f"{user} has no row for {sorted(wishes - set(steer))}"] if wishes - set(steer) else []
+            if not np.array_equal([*steer.values()], HashEmbedder().embed([*steer])):
+                missing.append(f"a vector of {user} is wrong")
         missing += ["vectors were missing"] if memory.repair().rebuilt else []
     os.write(pipe, "; ".join(missing).encode())
 

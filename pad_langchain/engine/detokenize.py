@@ -42,6 +42,10 @@ class TextStream:
         text, stopped = self._filter(rest)
         return text if stopped else text + self._held
 
+    def of(self, token_id: int) -> str:
+        """The text of one token by itself, an incomplete character as U+FFFD."""
+        return self._backend.decode([token_id], skip_special_tokens=False)
+
     def _decode(self, token_id: int) -> str:
         self._window.append(token_id)
         text = self._backend.decode(self._window, skip_special_tokens=False)

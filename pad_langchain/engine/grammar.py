@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from llguidance import LLMatcher, LLTokenizer
 from llguidance.hf import from_tokenizer
 
@@ -104,16 +103,7 @@ class GrammarCompiler:
         Raises:
             InvalidRequestError: no tools, an unknown name, or a schema that cannot be compiled.
         """
-        functions = [tool.get("function", tool) for tool in tools]
-        names = [function["name"] for function in functions]
-        if choice not in ("required", "auto"):
-            if choice not in names:
-                raise InvalidRequestError(
-                    f"choice has to be 'required', 'auto' or a tool's name ({names!r}), but is {choice!r}."
-                )
-            functions = [function for function in functions if function["name"] == choice]
-        if not functions:
-            raise InvalidRequestError("There are no tools to call. Pass at least one, or no grammar.")
+        functions = _allowed([tool.get("function", tool) for tool in tools], choice)
         if between is None:
             calls = [self._object_call(function, name_key, arguments_key) for function in functions]
         else:
@@ -125,18 +115,21 @@ class GrammarCompiler:
             "body: " + "\n    | ".join(calls),
         ]
         lines += ["start: answer"] if thought is None else self._thought(*thought)
-        if choice != "auto":
-            lines.append("answer: call again")
-        elif otherwise is not None:
-            lines += ["answer: form | call again", f"form: %json {json.dumps(self._styled(otherwise))}"]
-        elif not begin.strip():
-            # Nothing but its first character tells such a call from text.
-            lines += ["answer: TEXT | call again", r"TEXT: /[^\s{](.|\n)*/"]
-        else:
-            lines += ["answer: TEXT (call again)? | call again", f"TEXT: {self._text_without(begin)}"]
+        lines += self._answer(choice, begin, otherwise)
         schemas = [(f"tool {function['name']!r}", function.get("parameters") or {}) for function in functions]
         schemas += [] if otherwise is None else [("the answer", otherwise)]
         return self._compile(LLMatcher.grammar_from_lark("\n".join([*lines, "ID: /[a-zA-Z0-9]{9}/"])), schemas)
+
+    def _answer(self, choice: str, begin: str, otherwise: Mapping[str, Any] | None) -> list[str]:
+        """The rule `answer`: calls, or what may stand in their place."""
+        if choice != "auto":
+            return ["answer: call again"]
+        if otherwise is not None:
+            return ["answer: form | call again", f"form: %json {json.dumps(self._styled(otherwise))}"]
+        if not begin.strip():
+            # Nothing but its first character tells such a call from text.
+            return ["answer: TEXT | call again", r"TEXT: /[^\s{](.|\n)*/"]
+        return ["answer: TEXT (call again)? | call again", f"TEXT: {self._text_without(begin)}"]
 
     def _object_call(self, function: Mapping[str, Any], name_key: str, arguments_key: str) -> str:
         parameters = dict(function.get("parameters") or {})
@@ -241,7 +234,7 @@ class GrammarState:
         """Whether the answer is complete and nothing but its end may follow."""
         return self._matcher.is_stopped()
 
-    def mask(self) -> torch.Tensor:
+    def mask(self) -> np.ndarray:
         """Which tokens may come next, bool [V]; an end token where the answer may end.
 
         Raises:
@@ -252,7 +245,7 @@ class GrammarState:
         legal_V = np.unpackbits(bits, bitorder="little")[: self._vocab_size].astype(bool)
         if not legal_V.any():
             raise self._failed(_NO_TOKEN)
-        return torch.from_numpy(legal_V)
+        return legal_V
 
     def accept(self, token_id: int) -> None:
         """Move on by a token that the last mask allowed.
@@ -274,3 +267,17 @@ class GrammarState:
         # What was written names the tool and the field.
         written = self._tokenizer.decode_str(self._tokens)
         return InvalidRequestError(f"The grammar failed after {written[-200:]!r}: {reason}.")
+
+
+def _allowed(functions: Sequence[Mapping[str, Any]], choice: str) -> Sequence[Mapping[str, Any]]:
+    """The functions that `choice` leaves to be called, at least one."""
+    names = [function["name"] for function in functions]
+    if choice not in ("required", "auto"):
+        if choice not in names:
+            raise InvalidRequestError(
+                f"choice has to be 'required', 'auto' or a tool's name ({names!r}), but is {choice!r}."
+            )
+        functions = [function for function in functions if function["name"] == choice]
+    if not functions:
+        raise InvalidRequestError("There are no tools to call. Pass at least one, or no grammar.")
+    return functions

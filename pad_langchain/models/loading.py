@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import torch
+import json
+from operator import attrgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pad_langchain.errors import InvalidRequestError, MissingDependencyError, ModelLoadError
 
-__all__ = ["end_tokens", "load_causal_lm", "load_tokenizer", "pick_device", "pick_dtype"]
+if TYPE_CHECKING:
+    import torch
+
+__all__ = [
+    "attention_of",
+    "configured_ends",
+    "context_size",
+    "end_tokens",
+    "load_causal_lm",
+    "load_tokenizer",
+    "pick_device",
+    "pick_dtype",
+]
 
 # Packages that loading in these ways needs; not all of them every time.
 NEEDS = {"device_map": "accelerate", "quantization_config": "accelerate bitsandbytes"}
@@ -20,6 +33,8 @@ def pick_device(device: str) -> torch.device:
     Raises:
         InvalidRequestError: torch does not know the device, or has none of that kind.
     """
+    import torch
+
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -41,6 +56,8 @@ def pick_dtype(dtype: Any, device: torch.device) -> torch.dtype:
     Raises:
         InvalidRequestError: not a floating-point dtype.
     """
+    import torch
+
     if dtype == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
     picked = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
@@ -106,13 +123,48 @@ def load_tokenizer(path: Any) -> Any:
         raise ModelLoadError(_message("tokenizer", path, error)) from error
 
 
+def context_size(model: str) -> int | None:
+    """The context of a model in tokens, without loading it: from its folder, or from the hub's local cache.
+
+    Returns:
+        None where it is not known, such as for a hub id that was never downloaded.
+    """
+    config = Path(model) / "config.json"
+    if not config.is_file():
+        from huggingface_hub import try_to_load_from_cache
+
+        try:
+            cached = try_to_load_from_cache(model, "config.json")
+        except ValueError:  # not a hub id
+            return None
+        if not isinstance(cached, str):
+            return None
+        config = Path(cached)
+    settings = json.loads(config.read_text())
+    # Models that read images, too, keep their language model's settings apart.
+    size = settings.get("max_position_embeddings", settings.get("text_config", {}).get("max_position_embeddings"))
+    return size if isinstance(size, int) else None
+
+
+def attention_of(config: Any) -> str | None:
+    """How a model with this config computes attention: "sdpa", "eager", "flash_attention_2", …
+
+    transformers takes `attn_implementation` in public and names what came of it nowhere else.
+    """
+    kind: str | None = attrgetter("_attn_implementation")(config)
+    return kind
+
+
+def configured_ends(model: Any) -> list[int]:
+    """The tokens that end an answer by the model's generation config; none if it has no such config."""
+    configured = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    return [configured] if isinstance(configured, int) else list(configured or [])
+
+
 def end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
     """Every token that ends an answer: the tokenizer's and all of the generation config's."""
-    configured = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
-    ends = [configured] if isinstance(configured, int) else list(configured or [])
-    if tokenizer.eos_token_id is not None:
-        ends.append(tokenizer.eos_token_id)
-    return frozenset(ends)
+    own = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+    return frozenset([*configured_ends(model), *own])
 
 
 def _missing(kwargs: dict[str, Any], error: Exception) -> MissingDependencyError:

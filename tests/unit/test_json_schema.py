@@ -181,7 +181,7 @@ def answer(compiler: GrammarCompiler, tokenizer: Any, schema: Any, seed: int) ->
     """A random answer and its count of tokens. Odd seeds close nothing while anything else goes."""
     rng, state, tokens = random.Random(seed), compiler.json_schema(schema).start(), []
     while not state.finished:
-        legal = np.flatnonzero(state.mask().numpy()).tolist()
+        legal = np.flatnonzero(state.mask()).tolist()
         if seed % 2:
             some = rng.sample(legal, min(len(legal), 40))
             legal = [token for token in some if not set(tokenizer.decode([token])) & {'"', "]", "}", ","}] or legal

@@ -14,15 +14,16 @@ from langchain_core.tools import StructuredTool, tool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from langchain_core.utils.json import parse_partial_json
 from pydantic import BaseModel, Field, NaiveDatetime
-from together import together
 
 from pad_langchain import ChatPAD, InvalidRequestError
+from pad_langchain.chat import Chat
 from pad_langchain.chat.engines import shared_pair
 from pad_langchain.chat.tools.answer_parser import spoiler
-from pad_langchain.chat.tools.tool_format import check_tools, tool_choice_of, tool_format
+from pad_langchain.chat.tools.tool_format import tool_format
+from pad_langchain.chat.tools.tools import check_tools, tool_choice_of
 from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.langchain.structured import openai_tool
-from pad_langchain.testing import HashEmbedder, tiny_model, tiny_pair, tiny_tokenizer
+from pad_langchain.testing import HashEmbedder, paused, tiny_model, tiny_pair, tiny_tokenizer
 
 
 class Weather(BaseModel):
@@ -374,7 +375,7 @@ def test_calls_that_are_not_json_need_a_response_template_and_cannot_be_forced(t
         told.bind_tools(TOOLS, tool_choice="any").invoke(QUESTION)
     text = "ok<function=Weather><parameter=city>Rome</parameter><parameter=days>3</parameter></function>"
     schema = [convert_to_openai_tool(Weather)]
-    said, calls = parsed(tool_format(llm._engine(), XML), text, [5, 40], schema)
+    said, calls = parsed(tool_format(Chat.of(llm.model_name, llm).engine, XML), text, [5, 40], schema)
     assert said == "ok"
     assert [json.loads(call["arguments"]) for call in calls] == [{"city": "Rome", "days": 3}]
     unknown = llm.model_copy(update={"response_template": "lama"})
@@ -486,7 +487,7 @@ def test_check_tools_returns_what_it_accepts():
 def test_eight_forced_calls_share_their_forwards(llm, engine):
     bound = llm.bind_tools(TOOLS, tool_choice="any")
     before = engine.steps
-    with together(engine, 8):
+    with paused(engine, until=8):
         answers = bound.batch([QUESTION] * 8, temperature=1.5, seed=3)
     assert engine.steps - before == answers[0].usage_metadata["output_tokens"] - 1
     assert len({json.dumps(answer.tool_calls[0]["args"]) for answer in answers}) == 1
@@ -550,7 +551,7 @@ def demo(tmp_path_factory):
 
 
 def test_the_demo_template_is_understood(demo):
-    engine = demo._engine()
+    engine = Chat.of(demo.model_name, demo).engine
     found = tool_format(engine)
     assert (found.affixes.begin, found.affixes.end, found.affixes.separator) == (
         "<tool_call>\n",

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 from pad_langchain.chat.messages import ChatDict, fit_template, with_system
 from pad_langchain.chat.tools.answer_parser import AnswerParser
 from pad_langchain.chat.tools.schemas import answer_schema, schema_told, written
-from pad_langchain.chat.tools.tool_format import ToolFormat, check_tools, tool_choice_of, tool_format
+from pad_langchain.chat.tools.tool_format import ToolFormat, tool_format
+from pad_langchain.chat.tools.tools import check_tools, tool_choice_of
 from pad_langchain.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from pad_langchain.engine.grammar import Grammar
-    from pad_langchain.engine.torch.engine import TorchEngine
+    from pad_langchain.engine.protocol import Engine
 
 __all__ = ["Constraint", "constrain"]
 
@@ -59,7 +60,7 @@ class Constraint:
 
 
 def constrain(
-    engine: TorchEngine,
+    engine: Engine,
     *,
     tools: Sequence[Mapping[str, Any]] | None = None,
     tool_choice: Any = None,
