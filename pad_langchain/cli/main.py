@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from contextlib import nullcontext
 from dataclasses import replace
@@ -12,7 +11,7 @@ import typer
 from rich.console import Console
 
 from pad_langchain.cli.memory import memory_app
-from pad_langchain.cli.options import MemoryPath, one_line_errors, open_memory
+from pad_langchain.cli.options import MemoryPath, one_line_errors, open_memory, quiet_libraries
 from pad_langchain.cli.train import evaluate, train
 from pad_langchain.defaults import DEMO_MODEL
 
@@ -30,16 +29,6 @@ app = typer.Typer(
 app.add_typer(memory_app, name="memory")
 app.command()(train)
 app.command()(evaluate)
-
-
-def quiet_libraries() -> None:
-    """Keep the progress bars and notices of the model libraries out of a conversation; the user's own settings win."""
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
 
 
 @app.command()

@@ -176,8 +176,9 @@ class ChatPAD(ChatSettings, UserChatModel):
 
     def _begin(self, messages: list[BaseMessage], stop: list[str] | None, kwargs: Mapping[str, Any]) -> Turn:
         """Blocks: loads weights at first use, reads the memory, tokenizes."""
-        options = CallOptions.read("ChatPAD", {**kwargs, "stop": stop}, own=("model", "stream"))
-        return self._chat(kwargs.get("model")).submit(to_chat_dicts(messages), options)
+        said = CallOptions.read("ChatPAD", {**kwargs, "stop": stop}, own=("model", "stream"))
+        options, dicts = said.over(self), to_chat_dicts(messages)  # what is wrong is said before weights load
+        return self._chat(kwargs.get("model")).submit(dicts, options)
 
     def _chunk(self, delta: Delta, kwargs: Mapping[str, Any]) -> ChatGenerationChunk:
         return chunk_of(delta, kwargs.get("model", self.model_name))

@@ -110,8 +110,9 @@ class PADLLM(ChatSettings, FunctionCallingLLM):
         said = dict(kwargs)
         if not said.get("tools"):  # LlamaIndex asks for a choice without tools, too
             said = {name: said[name] for name in said.keys() - {"tools", "tool_choice", "parallel_tool_calls"}}
-        options = CallOptions.read("PADLLM", said, own=("model",))
-        return self._open(said.get("model")).submit(to_chat_dicts(messages), options)
+        options = CallOptions.read("PADLLM", said, own=("model",)).over(self)
+        dicts = to_chat_dicts(messages)  # what is wrong is said before weights load
+        return self._open(said.get("model")).submit(dicts, options)
 
     def _response(self, answer: Delta, kwargs: Mapping[str, Any], delta: str | None = None) -> ChatResponse:
         return to_response(answer, kwargs.get("model", self.model), delta)

@@ -198,6 +198,22 @@ def test_what_a_call_leaves_out_is_as_the_settings_say():
     assert said.over(ChatSettings(user_id="bob")) == said
 
 
+def test_a_call_without_its_user_is_refused_before_weights_load():
+    settings = {"model": "no/such-model", "require_user": True}
+    with pytest.raises(InvalidRequestError, match="This ChatPAD requires a user id"):
+        ChatPAD(**settings).invoke("hi")
+    with pytest.raises(InvalidRequestError, match="This PADLLM requires a user id"):
+        PADLLM(context_window=512, **settings).complete("hi")
+
+
+def test_kept_prompts_belong_to_a_tenant(guided):
+    for tenant, salt in ((None, ""), ("acme", "acme")):
+        with PreferenceMemory(tenant=tenant or "default", embedder=HashEmbedder()) as memory:
+            settings = ChatSettings(memory=memory if tenant else None, max_tokens=1)
+            Chat(guided, None, settings).submit(QUESTION, CallOptions(user_id="ada")).result()
+        assert guided.requests[-1].salt == salt
+
+
 @pytest.mark.parametrize("thread", ["", " ", 7])
 def test_bad_thread_ids_are_refused(guided, thread):
     with pytest.raises(InvalidRequestError, match="thread_id has to be a string that is not blank"):
