@@ -15,7 +15,6 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
-from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, Field, SecretStr, model_validator
 from typing_extensions import override
 
@@ -27,7 +26,7 @@ from pad_langchain.chat.turn import Delta, Turn, begin
 from pad_langchain.defaults import DEMO_MODEL
 from pad_langchain.langchain.chunks import chunk_of
 from pad_langchain.langchain.messages import to_chat_dicts
-from pad_langchain.langchain.structured import structured_output
+from pad_langchain.langchain.structured import openai_tool, structured_output
 from pad_langchain.langchain.user_id import UserChatModel
 
 __all__ = ["ChatPAD"]
@@ -123,7 +122,7 @@ class ChatPAD(ChatSettings, UserChatModel):
     @override
     def get_num_tokens_from_messages(self, messages: list[BaseMessage], tools: Sequence[Any] | None = None) -> int:
         """Count the tokens of the whole prompt: the chat template's own tokens and the tools' schemas included."""
-        schemas = [convert_to_openai_tool(tool) for tool in tools or ()]
+        schemas = [openai_tool(tool) for tool in tools or ()]
         return self._chat().count_tokens(to_chat_dicts(messages), schemas)
 
     # ---- tools and structured output
@@ -150,7 +149,7 @@ class ChatPAD(ChatSettings, UserChatModel):
         Raises:
             InvalidRequestError: at the call: unknown tool_choice, two tools of one name, a schema beyond the grammar.
         """
-        bound = {"tools": [convert_to_openai_tool(tool, strict=strict) for tool in tools], **kwargs}
+        bound = {"tools": [openai_tool(tool, strict) for tool in tools], **kwargs}
         if tool_choice is not None:
             bound["tool_choice"] = tool_choice
         if parallel_tool_calls is not None:

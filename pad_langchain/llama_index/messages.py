@@ -23,6 +23,7 @@ from llama_index.core.tools import BaseTool
 
 from pad_langchain.chat.messages import ChatDict, chat_dicts
 from pad_langchain.chat.tools.answer_parser import CallDelta
+from pad_langchain.chat.tools.schemas import unsaid
 from pad_langchain.chat.turn import Delta
 from pad_langchain.errors import InvalidRequestError
 
@@ -114,7 +115,10 @@ def _object(text: str) -> dict[str, Any] | None:
 def to_schema(tool: BaseTool) -> dict[str, Any]:
     """Describe a tool as OpenAI's API does, under the very name that LlamaIndex looks it up by."""
     schema = tool.metadata.to_openai_tool(skip_length_check=True)
-    return {**schema, "function": {**schema["function"], "name": tool.metadata.get_name()}}
+    function = {**schema["function"], "name": tool.metadata.get_name()}
+    if tool.metadata.fn_schema is not None and (said := unsaid(tool.metadata.fn_schema)) is not None:
+        function["parameters"] = {key: said[key] for key in ("type", "properties", "required", "$defs") if key in said}
+    return {**schema, "function": function}
 
 
 def to_response(answer: Delta, model: str, delta: str | None = None) -> ChatResponse:

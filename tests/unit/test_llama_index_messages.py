@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from llama_index.core.base.llms.types import CitableBlock, ThinkingBlock, ToolCa
 from llama_index.core.llms import ChatMessage, ImageBlock, TextBlock
 from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.tools import FunctionTool
+from pydantic import create_model
 
 from pad_langchain import InvalidRequestError
 from pad_langchain.chat import Delta, Usage
@@ -103,6 +105,14 @@ def test_a_call_that_cannot_be_read_is_no_call():
     assert response.message.additional_kwargs == {
         "invalid_tool_calls": [{"id": "c1", "name": "add", "arguments": '{"a": 1]'}]
     }
+
+
+def test_a_tool_says_all_that_its_model_checks():
+    form = create_model("Form", a=(set[int], ...), b=(Decimal, ...), c=(int, 1))
+    parameters = to_schema(FunctionTool.from_defaults(print, fn_schema=form))["function"]["parameters"]
+    assert parameters["properties"]["a"] == {"items": {"type": "integer"}, "title": "A", "type": "array"}
+    assert "pattern" in parameters["properties"]["b"]["anyOf"][1]
+    assert parameters["required"] == ["a", "b"]
 
 
 def test_a_tool_keeps_the_name_it_is_looked_up_by():

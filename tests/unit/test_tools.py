@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
+from typing import Annotated
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, ToolMessage
-from langchain_core.tools import tool
+from langchain_core.tools import StructuredTool, tool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from langchain_core.utils.json import parse_partial_json
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, NaiveDatetime
 
 from pad_langchain import ChatPAD, InvalidRequestError
 from pad_langchain.chat import Chat
@@ -20,6 +22,7 @@ from pad_langchain.chat.tools.answer_parser import spoiler
 from pad_langchain.chat.tools.tool_format import tool_format
 from pad_langchain.chat.tools.tools import check_tools, tool_choice_of
 from pad_langchain.engine.torch.engine import TorchEngine
+from pad_langchain.langchain.structured import openai_tool
 from pad_langchain.testing import HashEmbedder, paused, tiny_model, tiny_pair, tiny_tokenizer
 
 
@@ -414,6 +417,58 @@ def test_bad_tool_calls_are_refused(llm):
     orphan = [HumanMessage("hi"), ToolMessage("sun", tool_call_id="nobody")]
     with pytest.raises(InvalidRequestError, match="answers the call 'nobody', but no assistant message"):
         llm.bind_tools([now]).invoke(orphan)
+
+
+def test_a_schema_to_blame_is_named_by_tool_and_field(llm):
+    part = {"type": "object", "properties": {"number": {"type": "string", "pattern": "(?=0)0"}}}
+    bad = {"name": "send_sms", "parameters": {"type": "object", "properties": {"to": {"type": "array", "items": part}}}}
+    named = r"(?s)tool 'send_sms' cannot be compiled at 'to\[\].number': .*look-around"
+    for choice in ("auto", "any", "send_sms"):
+        with pytest.raises(InvalidRequestError, match=named):
+            llm.bind_tools([*TOOLS, bad], tool_choice=choice).invoke(QUESTION)
+
+
+@pytest.mark.parametrize("parameters", [{"properties": {"a": {"default": now}}}, {1: {2}}, 5, [1], "x"])
+def test_parameters_that_are_no_schema_are_refused_by_the_tools_name(llm, parameters):
+    form = {"type": "function", "function": {"name": "send_sms", "parameters": parameters}}
+    with pytest.raises(InvalidRequestError, match=r"tool 'send_sms' ha(s|ve) to be"):
+        llm.bind_tools([form]).invoke(QUESTION)
+
+
+def test_a_tool_says_all_that_its_model_checks(llm):
+    class Pay(BaseModel):
+        """Pay."""
+
+        amount: Decimal = Field(description="how much", ge=1, max_digits=4, decimal_places=2)
+        tags: set[int] = Field(max_length=2)
+        at: NaiveDatetime
+
+    def pay(
+        amount: Annotated[Decimal, Field(ge=1, max_digits=4, decimal_places=2)],
+        tags: Annotated[set[int], Field(max_length=2)],
+        at: NaiveDatetime,
+    ) -> str:
+        """Pay.
+
+        Args:
+            amount: how much
+            tags: which
+            at: when
+        """
+        return "paid"
+
+    for form in (Pay, tool(pay), pay, StructuredTool.from_function(pay, name="pay", args_schema=Pay)):
+        for strict in (None, True):
+            function = openai_tool(form, strict)["function"]
+            assert function["name"].lower() == "pay"
+            assert function["description"].startswith("Pay.")
+            assert function.get("strict") is strict
+            assert "uniqueItems" not in json.dumps(function)
+            assert function["parameters"]["properties"]["amount"]["multipleOf"] == 0.01
+    call = llm.bind_tools([Pay], tool_choice="any").invoke(QUESTION, max_tokens=140, **HOT).tool_calls[0]
+    Pay.model_validate(call["args"])
+    for form in (*TOOLS, openai_tool(now), {"name": "f", "description": "", "parameters": {}}):
+        assert openai_tool(form) == convert_to_openai_tool(form)
 
 
 @given(st.sampled_from([None, False, True, "auto", "any", "required", "none", "f", {"name": "f"}, {"type": "any"}]))

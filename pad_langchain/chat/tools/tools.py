@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pad_langchain.chat.tools.schemas import written
 from pad_langchain.errors import InvalidRequestError
 
 __all__ = ["check_tools", "tool_choice_of"]
@@ -14,7 +15,7 @@ def check_tools(tools: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Check OpenAI-style function tools and return them as dicts.
 
     Raises:
-        InvalidRequestError: a tool is not a function with a name, or two share a name.
+        InvalidRequestError: a tool is not a function with a name, two share a name, or parameters are no JSON schema.
     """
     names: list[str] = []
     for tool in tools:
@@ -24,6 +25,12 @@ def check_tools(tools: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
                 'A tool has to be {"type": "function", "function": {"name": …, "parameters": …}}, but is '
                 f"{tool!r}. Tools that a provider runs, like web search, do not exist on a local model."
             )
+        if not isinstance(function.get("parameters") or {}, Mapping):
+            raise InvalidRequestError(
+                f"The parameters of tool {function['name']!r} have to be a JSON schema, a dict, but are "
+                f"{function['parameters']!r}."
+            )
+        written(function.get("parameters") or {}, f"tool {function['name']!r}")
         names.append(function["name"])
     if double := sorted({name for name in names if names.count(name) > 1}):
         raise InvalidRequestError(f"Tools need different names, but {double!r} occur more than once. Rename one.")
