@@ -11,7 +11,7 @@ export TOKENIZERS_PARALLELISM := false
 help:
 	@echo "make chat         talk to the demo pair (make chat ARGS='--user ada')"
 	@echo "make test         all tests"
-	@echo "make lint         ruff and mypy"
+	@echo "make lint         ruff, mypy and the floors of the plan (import-linter)"
 	@echo "make bench        benchmarks (memory, speed)"
 	@echo "make demo-model   make the demo pair again from nothing (an hour or two)"
 	@echo "make demo-report  judge the shipped demo pair (minutes)"
@@ -32,6 +32,7 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports pyproject.toml
 
 # The store's own (memory_store, memory_crash, memory_apart) take hours at full size, memory_prefeval needs its data.
 BENCHMARKS ?= decoding decoding_scaling faces json_schemas memory_users memory_elicitation memory_negation memory_values

@@ -32,8 +32,9 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from pad_langchain.defaults import WEIGHTS
 from pad_langchain.engine.protocol import Guide
-from pad_langchain.engine.torch import engine as engine_module
+from pad_langchain.engine.torch import worker
 from pad_langchain.engine.torch.engine import TorchEngine
+from pad_langchain.engine.torch.worker import StepReport
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.models import packed
 from pad_langchain.models.adapter import Adapter
@@ -156,7 +157,7 @@ def decode(run: Run, rows: int, tokens: int, clock: Clock, context: int = 0) -> 
     preferences = [WeightedPreference(text) for text in WISHES[: run.wishes]]
     messages = question(run.engine, context)
     request = Request(messages=messages, preferences=preferences, max_tokens=tokens, alpha=0.02)
-    with mock.patch.object(engine_module, "dismiss_helpers") if run.crowded else nullcontext():
+    with mock.patch.object(worker, "dismiss_helpers") if run.crowded else nullcontext():
         if run.crowded:
             torch.ones(512, 512) @ torch.ones(512, 512)
         readers = [iter(run.engine.submit(request)) for _ in range(rows)]
@@ -186,18 +187,16 @@ class Overhead:
 
     def __init__(self, engine: TorchEngine) -> None:
         self._steps: list[tuple[float, float]] = []
-        self._models = 0.0
-        self._engine, self._step, self._depth = engine, engine._step, 0
-        engine._step = self._timed_step  # type: ignore[method-assign]
-        for backbone in engine._models:
+        self._models, self._depth = 0.0, 0
+        engine.watch(self._count)
+        for backbone in engine.models:
             for name in ("decoder", "logits", "candidate_logits"):
                 setattr(backbone, name, self._timed(getattr(backbone, name)))
 
-    def _timed_step(self) -> None:
-        prefill, self._models, started = bool(self._engine._waiting), 0.0, time.thread_time()
-        self._step()
-        if not prefill:
-            self._steps.append((time.thread_time() - started, self._models))
+    def _count(self, step: StepReport) -> None:
+        if not step.joined:
+            self._steps.append((step.cpu_seconds, self._models))
+        self._models = 0.0
 
     def _timed(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def timed(*args: Any, **kwargs: Any) -> Any:
@@ -214,7 +213,7 @@ class Overhead:
 
     def take(self) -> float:
         """What a step costs beyond the models, ÷ the models: the median of the steps since the last call."""
-        taken, self._steps = self._steps, []
+        taken, self._steps, self._models = self._steps, [], 0.0
         shares = [step / models - 1 for step, models in taken if models]
         return statistics.median(shares) if shares else float("nan")
 
@@ -286,7 +285,7 @@ def main() -> None:
     engines = list(dict.fromkeys(line.engine for line in lines))
     # No end of sequence: every run makes exactly as many tokens.
     for engine in engines:
-        engine._eos = frozenset()
+        engine.end_tokens = frozenset()
     engines[0].base.model.generation_config.eos_token_id = None
     watched = {engine: Overhead(engine) for engine in engines}
     clock: Clock = time.process_time if options.cpu_time else time.perf_counter

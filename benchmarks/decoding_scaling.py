@@ -103,7 +103,7 @@ def main() -> None:
         lines, guided = random_runs(options.size, torch.device("cpu"), torch.float32, False, **settings), "adapter"
     base, other = lines[0], next(line for line in lines if line.name == guided)
     for line in (base, other):
-        line.engine._eos = frozenset()
+        line.engine.end_tokens = frozenset()
     names = {"base alone": base, f"{guided}, 1 preference": other}
     lengths = [length for length in LENGTHS if length + options.tokens < (base.engine.context or 2**31)]
     steps: dict[str, dict[int, list[float]]] = {name: {} for name in (*names, "uncached loop")}

@@ -21,6 +21,7 @@ from rich.progress import track
 from rich.table import Table
 
 from pad_langchain import ChatPAD
+from pad_langchain.chat import Chat
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.testing import tiny_model, tiny_tokenizer
 
@@ -43,7 +44,7 @@ def faces(tokens: int) -> Iterator[dict[str, tuple[ChatPAD, str | None]]]:
             "45M random base": (ChatPAD(model=folder, max_tokens=tokens), None),
         }
         for llm, _ in made.values():
-            llm._engine()._eos = frozenset()
+            Chat.of(llm.model_name, llm).engine.end_tokens = frozenset()
         yield made
 
 
@@ -67,7 +68,7 @@ def through_face(llm: ChatPAD, wish: str | None) -> float:
 
 def through_engine(llm: ChatPAD, wish: str | None) -> float:
     """Seconds for the same batch through the engine."""
-    engine = llm._engine()
+    engine = Chat.of(llm.model_name, llm).engine
     beta, alpha = engine.recommended
     preferences = [WeightedPreference(wish)] if wish else []
     started = time.perf_counter()

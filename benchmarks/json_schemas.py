@@ -16,6 +16,7 @@ import time
 from typing import Any
 
 import jsonschema
+import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
@@ -115,7 +116,7 @@ def grammar_cost(compiler: GrammarCompiler, end: int, schema: dict[str, Any], to
             begun = time.perf_counter()
             legal_V = state.mask()
             times.append(time.perf_counter() - begun)
-            token = rng.choice(legal_V.nonzero()[:, 0].tolist())
+            token = rng.choice(np.flatnonzero(legal_V).tolist())
             if token == end:
                 break
             begun = time.perf_counter()

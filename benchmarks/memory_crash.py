@@ -12,16 +12,16 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import multiprocessing
 import os
 import random
-import signal
 import sys
 import tempfile
 import time
-import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import NoReturn
 
@@ -30,11 +30,10 @@ import numpy as np
 
 from pad_memory import PreferenceMemory, Statement, Values
 from pad_memory.language.reader import Reading
-from pad_memory.profile.posterior import text_key
-from pad_memory.store.shards import row_id
 from pad_memory.values.rules import rules
 
 USERS = 2  # few, so that their shards are saved often
+FORK = multiprocessing.get_context("fork")
 PATIENCE = 300.0  # seconds until an opening counts as hung
 
 
@@ -78,32 +77,28 @@ def check(folder: Path, acknowledged: set[str], pipe: int) -> None:
         have = {f"{user}\t{event.id}" for user in memory.users() for event in memory.events(user)}
         missing += [f"lost {sorted(acknowledged - have)}"] if acknowledged - have else []
         for user in memory.users():
-            owner = memory._owner(user)
-            texts = [row["text"] for row in memory._open.read(owner, "wording")]
-            read = [reading for record in memory._records(owner) for reading in record.evidence.readings]
-            own = {item.text for item in read if not item.ends and (item.key or "text:").startswith("text:")}
-            missing += [f"{user} has no row for {sorted(own - set(texts))}"] if own - set(texts) else []
-            vectors = memory._open.vectors(owner, [row_id(owner, "wording", text_key(text)) for text in texts])
-            if not np.array_equal(np.sort([*vectors.values()], axis=0), np.sort(HashEmbedder().embed(texts), axis=0)):
-                missing.append(f"a vector of {user} is missing or wrong")
+            wishes = {item.text for item in memory.profile(user).preferences}
+            items = memory.condition(user, budget=len(wishes)).items  # a wish without its row does not steer
+            steer = {item.text: item.embedding for item in items}
+            missing += [f"{user} has no row for {sorted(wishes - set(steer))}"] if wishes - set(steer) else []
+            if not np.array_equal([*steer.values()], HashEmbedder().embed([*steer])):
+                missing.append(f"a vector of {user} is wrong")
         missing += ["vectors were missing"] if memory.repair().rebuilt else []
     os.write(pipe, "; ".join(missing).encode())
 
 
-def forked(work: Callable[[int], object]) -> tuple[int, int]:
-    """Do something with the writing end of a pipe in a process of its own; return its id and the reading end."""
+def forked(work: Callable[[int], object]) -> tuple[BaseProcess, int]:
+    """Do something with the writing end of a pipe in a process of its own; return it and the reading end."""
     reading, writing = os.pipe()
-    process = os.fork()
-    if process:
-        os.close(writing)
-        return process, reading
+    process = FORK.Process(target=_apart, args=(work, reading, writing))
+    process.start()
+    os.close(writing)
+    return process, reading
+
+
+def _apart(work: Callable[[int], object], reading: int, writing: int) -> None:
     os.close(reading)
-    try:
-        work(writing)
-        os._exit(0)
-    except BaseException:
-        traceback.print_exc()
-        os._exit(1)
+    work(writing)
 
 
 def read_to_end(pipe: int) -> str:
@@ -129,21 +124,19 @@ def trial(folder: Path, acknowledged: set[str], aimed: bool, rng: random.Random)
         time.sleep(rng.choice([0, 0, 0.0002, 0.0005]))
     else:
         time.sleep(rng.uniform(0, 1.5))
-    os.kill(writer, signal.SIGKILL)
-    os.waitpid(writer, 0)
+    writer.kill()
+    writer.join()
     acknowledged.update(line for line in (start + read_to_end(pipe)).split("\n")[:-1])
     torn = (folder / "writing").exists()
     reader, pipe = forked(lambda pipe: check(folder, acknowledged, pipe))
-    end = time.monotonic() + PATIENCE
-    while not (ended := os.waitpid(reader, os.WNOHANG))[0] and time.monotonic() < end:
-        time.sleep(0.01)
-    if not ended[0]:
-        os.kill(reader, signal.SIGKILL)
-        os.waitpid(reader, 0)
+    reader.join(PATIENCE)
+    if reader.is_alive():
+        reader.kill()
+        reader.join()
         return "HUNG"
     said = read_to_end(pipe)
-    if ended[1] or said:
-        return f"BROKEN ({ended[1]}): {said[-300:]}"
+    if reader.exitcode or said:
+        return f"BROKEN ({reader.exitcode}): {said[-300:]}"
     return "amid a write to Chroma, whole" if torn else "between writes to Chroma, whole"
 
 

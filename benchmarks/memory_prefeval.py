@@ -24,9 +24,10 @@ from typing import Any
 import numpy as np
 
 from pad_memory import EmbeddingScorer, SentenceEmbedder
-from pad_memory.embedding import DEFAULT_MODEL, wanted
+from pad_memory.embedding import DEFAULT_MODEL
 from pad_memory.evidence.affinity import sides
 from pad_memory.evidence.scorer import embed_answers
+from pad_memory.language import wanted
 
 TASTES = {  # in words about the taste and in its voice
     "academy": """research; academic study; scientific evidence; scholars and universities; theory and methodology;

@@ -22,12 +22,16 @@ from pathlib import Path
 
 import numpy as np
 
-from pad_memory import PreferenceMemory, Statement, Values
-from pad_memory.language.reader import Reading
-from pad_memory.profile.posterior import Evidence, Recorded
-from pad_memory.store.shards import Row
+from pad_memory import CATALOGUE, PreferenceMemory, Statement, Values
+from pad_memory.evidence import Evidence, Recorded
+from pad_memory.language import Reading
+from pad_memory.store import Ledger, Store
+from pad_memory.store.rows import StoredRow, owner_of
+from pad_memory.store.shards import shard_of
+from pad_memory.values import Guard
 
 ROWS_A_USER = 10
+TENANT = "default"
 FORGOTTEN = "the one who leaves"
 SECOND = """
 import sys, time
@@ -64,33 +68,41 @@ def opened(folder: Path | None) -> PreferenceMemory:
     return PreferenceMemory(folder, embedder=HashEmbedder(), values=Values(classifier=False))
 
 
-def fill(memory: PreferenceMemory, users: Iterable[tuple[str, int]]) -> None:
-    """Store wishes as `record` would, but write each shard's rows together: one call a wish would take an hour.
+class TogetherStore(Store):
+    """Keeps rows back and writes each shard's together when it is closed: one call a wish would take an hour."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, None, HashEmbedder())
+        self.kept: dict[str, tuple[str, list[StoredRow]]] = {}
+
+    def write(self, owner: str, rows: Sequence[StoredRow]) -> None:
+        self.kept.setdefault(shard_of(owner), (owner, []))[1].extend(rows)
+
+    def close(self) -> None:
+        for owner, rows in self.kept.values():
+            super().write(owner, rows)
+        super().close()
+
+
+def fill(folder: Path, users: Iterable[tuple[str, int]]) -> None:
+    """Store wishes as `record` would.
 
     Args:
-        memory: an empty one.
+        folder: where there is no store yet.
         users: (user id, number of rows), two rows a wish.
     """
-    store = memory._open
-    waiting: dict[int, tuple[str, list[Row]]] = {}
-
-    def collect(owner: str, rows: Sequence[Row]) -> None:
-        shard = int(owner[:8], 16) % 64
-        waiting.setdefault(shard, (owner, []))[1].extend(rows)
-
-    write, store.write = store.write, collect  # type: ignore[method-assign]
+    rulebook = Guard(Values()).rulebook
+    ledger = Ledger(TogetherStore(folder), HashEmbedder(), CATALOGUE, tenant=TENANT, rulebook=rulebook)
     for user, rows in users:
-        records = [wish_of(user, number, memory.tenant) for number in range(rows // 2)]
-        memory._ledger.write(memory._owner(user), user, records)
-    for owner, rows in waiting.values():
-        write(owner, rows)
-    store.write = write  # type: ignore[method-assign]
+        records = [wish_of(user, number) for number in range(rows // 2)]
+        ledger.extend(ledger.owner(user), user, records)
+    ledger.close()
 
 
-def wish_of(user: str, number: int, tenant: str) -> Recorded:
+def wish_of(user: str, number: int) -> Recorded:
     """What `record` makes of a wish in the user's own words."""
     text = f"mention thing {number} of {user}"
-    event = Statement(text).stamped(id=f"event {number}", time=time.time(), user=user, tenant=tenant)
+    event = Statement(text).stamped(id=f"event {number}", time=time.time(), user=user, tenant=TENANT)
     return Recorded(event, number, Evidence(readings=(Reading(text, None),)))
 
 
@@ -148,7 +160,7 @@ def measure(folder: Path, rows: int) -> None:
     print(f"second process      refused after {float(other.stdout):.2f} s")
     memory.record(FORGOTTEN, Statement(f"mention the latest of {FORGOTTEN}"))  # it lies in the journal
     text = b"of " + FORGOTTEN.encode()
-    owner = memory._owner(FORGOTTEN).encode()
+    owner = owner_of(TENANT, FORGOTTEN).encode()
     needles = [text, owner, HashEmbedder().embed([f"mention thing 7 of {FORGOTTEN}"])[0].tobytes()]
     before = bytes_left(folder, needles)
     start, cpu = time.perf_counter(), time.process_time()
@@ -175,8 +187,7 @@ def main() -> None:
             start = time.perf_counter()
             users = [(f"user {number}", ROWS_A_USER) for number in range(options.rows // ROWS_A_USER)]
             users.append((FORGOTTEN, 1000))
-            with opened(folder) as memory:
-                fill(memory, users)
+            fill(folder, users)
             print(f"filled in           {time.perf_counter() - start:.0f} s")
         measure(folder, options.rows)
 

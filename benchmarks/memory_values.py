@@ -15,7 +15,7 @@ import argparse
 import json
 from pathlib import Path
 
-from pad_memory import CATALOGUE, SentenceEmbedder
+from pad_memory import CATALOGUE
 from pad_memory.values.policy import Guard, Values
 
 DATA = Path(__file__).parent.parent / "tests" / "unit" / "data"
@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--verbose", action="store_true", help="print every text that is judged wrongly")
     parser.add_argument("--data", type=Path, help="the folder with prefeval_dev.jsonl")
     options = parser.parse_args()
-    guard, rules = (Guard(Values(classifier=both), SentenceEmbedder()) for both in (True, False))
+    guard, rules = (Guard(Values(classifier=both)) for both in (True, False))
     sets = {path.stem: lines(path) for path in sorted(DATA.glob("values_*.txt"))}
     sets["catalogue"] = [text for d in CATALOGUE for pole in d.poles for text in (pole.text, *pole.paraphrases)]
     if options.data:

@@ -20,11 +20,11 @@ import torch
 from rich.console import Console
 
 from pad_langchain.persrm.head import HeadConfig, VectorHead
-from pad_langchain.training.config import HeadSettings, Source, TrainConfig
-from pad_langchain.training.encoding import EncodedPair
+from pad_langchain.testing import HashEmbedder
+from pad_langchain.training.config import HeadSettings
 from pad_langchain.training.features import Features
-from pad_langchain.training.head import OPPOSITES, SAME, fit
-from pad_langchain.training.layouts import Pair
+from pad_langchain.training.head import HeadTrainer
+from pad_langchain.training.wordings import SAME, CatalogueWordings
 
 PAIRS, TOKENS, HIDDEN, VOCABULARY, CANDIDATES = 2000, 200, 1024, 150_000, 32
 
@@ -52,17 +52,14 @@ def main() -> None:
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
     features = random_features(rng, options.uncertain)
-    wishes = [wish for wish in SAME if wish in OPPOSITES][:16]
-    vectors = {wish: torch.nn.functional.normalize(torch.randn(384), dim=0) for wish in {*SAME, *OPPOSITES}}
-    pair = ({"role": "user", "content": "?"},)
-    pairs = [EncodedPair([], [], [], Pair(pair, wishes[n % len(wishes)], "a", "b")) for n in range(PAIRS)]
+    wishes = list(SAME)[:16]
+    wordings = CatalogueWordings(HashEmbedder(384), [wishes[n % len(wishes)] for n in range(PAIRS)])
     head = VectorHead(HeadConfig(HIDDEN, VOCABULARY, rank=64))
     head_VD = torch.randn(VOCABULARY, HIDDEN) / HIDDEN**0.5
     with tempfile.TemporaryDirectory() as folder:
-        settings = HeadSettings(steps=options.steps)
-        config = TrainConfig("random", (Source("random"),), folder, kind="head", head=settings, save_steps=20)
+        trainer = HeadTrainer(HeadSettings(steps=options.steps), save_steps=20)
         started = time.perf_counter(), time.process_time()
-        fit(config, head, head_VD, features, pairs, vectors, Path(folder) / "checkpoint.pt", None)
+        trainer.fit(head, head_VD, features, wordings, Path(folder) / "checkpoint.pt")
         wall, cpu = time.perf_counter() - started[0], time.process_time() - started[1]
     whole = HeadSettings().steps / options.steps
     Console().print(

@@ -64,7 +64,11 @@ def settings_of(options: argparse.Namespace) -> dict[str, Any]:
         write_prompts(FOLDER / "prompts.jsonl")
         write_test_pairs(output / "pairs.jsonl", [name for name in settings["preferences"] if "+" not in name])
     else:
-        made |= {"prompts": str(options.prompts), "judges": [{"kind": "demo"}], "again": 16}
+        made |= {
+            "prompts": str(options.prompts),
+            "judges": [{"kind": "recipes.demo_world.judges:DemoJudge"}],
+            "again": 16,
+        }
         del settings["pairs"]
     if options.timing:
         made |= {"betas": [1.0], "ks": [10], "labels": [], "pareto": []}

@@ -38,7 +38,6 @@ from pad_langchain.models.loading import load_causal_lm
 from pad_langchain.persrm.persrm import PersRM
 from pad_langchain.training.config import HeadSettings, LoraSettings, Source, StageSettings, TrainConfig
 from pad_langchain.training.data import Pair, write_pairs
-from pad_langchain.training.head import train_head
 from pad_langchain.training.run import train
 from pad_memory.catalogue import CATALOGUE
 from pad_memory.embedding import SentenceEmbedder
@@ -77,7 +76,8 @@ def head_of(folder: Path, count: int, rank: int, steps: int, embedder: SentenceE
     output = folder / str(count)
     output.mkdir(parents=True, exist_ok=True)
     write_pairs(demo_pairs(count), output / "pairs.jsonl")
-    (output / "checkpoint.pt").unlink(missing_ok=True)  # of the head before
+    for file in ("checkpoint.pt", "train.yaml"):  # of the head before
+        (output / file).unlink(missing_ok=True)
     config = TrainConfig(
         base="pad-demo",
         data=(Source(str(output / "pairs.jsonl")),),
@@ -89,7 +89,7 @@ def head_of(folder: Path, count: int, rank: int, steps: int, embedder: SentenceE
         save_steps=steps,
         head=HeadSettings(rank=rank, steps=steps),
     )
-    train_head(config, output, embedder=embedder)
+    train(config, embedder=embedder)
     return output
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pad_langchain._version import __version__
 from pad_langchain.errors import (
     ContextLengthError,
     EngineBusyError,
@@ -46,8 +47,6 @@ __all__ = [
     "PersRM",
     "__version__",
 ]
-
-__version__ = "0.1.0"
 
 # LangChain and torch take seconds to import: they come with the first use of a name, not with the package.
 _LAZY = {

@@ -7,13 +7,17 @@ invariant of the real parts holds: same seed, same text; `beta=0` is the base; a
     from pad_langchain.testing import tiny_pair
 
     pair = tiny_pair()
-    engine = Engine(pair.model, pair.tokenizer, pair.guide())
+    engine = TorchEngine(pair.model, pair.tokenizer, pair.guide())
+
+What requests share depends on when they come; `paused` lets them begin together, however busy the machine is.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,10 +27,11 @@ import numpy as np
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
+    from pad_langchain.engine.torch.engine import TorchEngine
     from pad_langchain.persrm.guides.head import HeadGuide
     from pad_langchain.persrm.head import VectorHead
 
-__all__ = ["HashEmbedder", "TinyPair", "tiny_head", "tiny_model", "tiny_pair", "tiny_tokenizer"]
+__all__ = ["HashEmbedder", "TinyPair", "paused", "tiny_head", "tiny_model", "tiny_pair", "tiny_tokenizer"]
 
 SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<tool_call>", "</tool_call>")
 
@@ -63,7 +68,7 @@ class TinyPair:
     embedder: HashEmbedder
 
     def guide(self) -> HeadGuide:
-        """The head as a guide, ready for `Engine(model, tokenizer, guide)`."""
+        """The head as a guide, ready for `TorchEngine(model, tokenizer, guide)`."""
         from pad_langchain.persrm.guides.head import HeadGuide
 
         return HeadGuide(self.head, self.embedder)
@@ -92,6 +97,34 @@ class HashEmbedder:
             rows.append(np.random.default_rng(seed).standard_normal(self.size))
         vectors_NE = np.asarray(rows, dtype=np.float32).reshape(len(rows), self.size)
         return vectors_NE / np.linalg.norm(vectors_NE, axis=1, keepdims=True)
+
+
+@contextmanager
+def paused(engine: TorchEngine, until: int | None = None) -> Iterator[None]:
+    """Within it, requests submitted to the engine wait; at its end they join the batch together, if they fit.
+
+    Args:
+        until: end it as soon as so many requests wait, for callers that block within; they get a minute to come.
+    """
+    left = threading.Event()
+
+    def watch() -> None:
+        for _ in range(60_000):
+            if engine.waiting >= (until or 0) or left.wait(0.001):
+                break
+        engine.resume()
+
+    watcher = threading.Thread(target=watch, name="pad-paused", daemon=True)
+    engine.pause()
+    try:
+        if until is not None:
+            watcher.start()
+        yield
+    finally:
+        left.set()
+        if until is not None:
+            watcher.join()
+        engine.resume()
 
 
 def tiny_tokenizer(vocab_size: int = 400) -> PreTrainedTokenizerFast:

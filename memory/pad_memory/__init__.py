@@ -8,19 +8,15 @@ with PreferenceMemory("./memory") as memory:
 """
 
 from pad_memory.catalogue import CATALOGUE, Dimension, Pole
-from pad_memory.condition.select import Condition
+from pad_memory.condition import Condition
 from pad_memory.embedding import Embedder, SentenceEmbedder
 from pad_memory.errors import PadMemoryError
 from pad_memory.events import Choice, Critique, Edit, Feedback, Rating, Retraction, Statement, Thumb
-from pad_memory.evidence.scorer import Calibration, EmbeddingScorer, Scorer
+from pad_memory.evidence import Calibration, EmbeddingScorer, Scorer
 from pad_memory.memory import PreferenceMemory
-from pad_memory.profile.elicitation import Question
-from pad_memory.profile.population import Population
-from pad_memory.profile.posterior import Profile
-from pad_memory.profile.preference import Preference
-from pad_memory.sources.langsmith import from_langsmith
-from pad_memory.sources.responses import ResponseLog
-from pad_memory.values.policy import Values
+from pad_memory.profile import Population, Preference, Profile, Question
+from pad_memory.sources import ResponseLog, from_langsmith
+from pad_memory.values import Values
 
 __all__ = [
     "CATALOGUE",

@@ -6,12 +6,10 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pad_memory.condition.select import Condition
+from pad_memory.condition import Condition
 from pad_memory.events import Feedback
-from pad_memory.profile.elicitation import Question
-from pad_memory.profile.posterior import Profile
-from pad_memory.profile.preference import Preference
-from pad_memory.store.shards import RepairReport
+from pad_memory.profile import Preference, Profile, Question
+from pad_memory.store import RepairReport
 
 if TYPE_CHECKING:
     from pad_memory.memory import PreferenceMemory

@@ -2,43 +2,44 @@
 
 from __future__ import annotations
 
-import threading
+import logging
 import time
-import uuid
-import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from pad_memory.aio import AsyncMemory
+from pad_memory.callbacks import Callbacks
 from pad_memory.catalogue import CATALOGUE, Dimension
-from pad_memory.condition.condition import condition_of, found
-from pad_memory.condition.select import Condition
+from pad_memory.condition import Chooser, Condition, Request
 from pad_memory.embedding import Embedder, SentenceEmbedder
-from pad_memory.errors import InvalidEventError, StoreClosedError, StoreError
+from pad_memory.errors import InvalidEventError, StoreError
 from pad_memory.events import Feedback, Retraction, check_text
-from pad_memory.evidence.compute import Listener
-from pad_memory.evidence.scorer import Scorer
-from pad_memory.language.reader import Reader, ReadsWishes
-from pad_memory.language.scopes import Relevance
-from pad_memory.profile.elicitation import Question, questions
-from pad_memory.profile.population import Population
-from pad_memory.profile.posterior import HALF_LIFE, Evidence, Profile, Recorded, fold
-from pad_memory.profile.preference import Preference
-from pad_memory.profile.wishes import retracted, standing
-from pad_memory.sources.responses import ResponseLog
-from pad_memory.store.forgetting import rows_of_event
-from pad_memory.store.ledger import Ledger, State, owner_of
-from pad_memory.store.shards import RepairReport, Store
-from pad_memory.store.training_pairs import pairs_of
-from pad_memory.store.transfer import export_user, import_user
-from pad_memory.values.policy import Guard, Values
+from pad_memory.evidence import Evidence, Interpreter, Recorded, Scorer
+from pad_memory.language import Reader, ReadsWishes, place
+from pad_memory.profile import (
+    HALF_LIFE,
+    Population,
+    Preference,
+    Profile,
+    Question,
+    Snapshot,
+    fold,
+    own_wishes,
+    questions,
+    retracted,
+    standing,
+)
+from pad_memory.sources import ResponseLog
+from pad_memory.store import Items, Ledger, RepairReport, Store, export_user, import_user, pairs_of
+from pad_memory.values import Guard, Values
 
 __all__ = ["PreferenceMemory"]
 
 DAY = 86_400.0  # seconds
+logger = logging.getLogger(__name__)
 
 
 class PreferenceMemory:
@@ -49,7 +50,7 @@ class PreferenceMemory:
             after `close`.
         url: a Chroma server instead, "http://host:8000"; for more than one process.
         tenant: a namespace; users of different tenants never meet.
-        scorer: judges responses, normally the PersRM. Without one, judgements wait until `memory.scorer` is set.
+        scorer: judges responses, normally the PersRM. Without one, judgements wait until one is attached.
         embedder: turns texts into the vectors that steer; default `SentenceEmbedder("all-MiniLM-L6-v2")`.
         catalogue: the dimensions along which preferences are inferred.
         responses: the log of recent answers, for feedback that names only a response id; None is one with its defaults.
@@ -89,15 +90,21 @@ class PreferenceMemory:
         self.responses = ResponseLog() if responses is None else responses
         self.population = population
         self._half_life = None if half_life is None else half_life * DAY
-        self._scorer = scorer
-        self._listener = Listener(self.catalogue, self.embedder, reader, None if path is None else Path(path))
-        self._guard = Guard(values or Values(), self.embedder, self.catalogue)
-        self._relevance = Relevance(self.embedder)
-        self._mutex = threading.RLock()
-        # What they keep of prompts goes when somebody is forgotten.
-        self.engines: weakref.WeakSet[Any] = weakref.WeakSet()
-        store = Store(path, url, self.embedder)
-        self._books: Ledger | None = Ledger(store, self.embedder, catalogue, self.tenant, self._guard.rulebook)
+        self._scorer, self._refused_a_scorer = scorer, False
+        guard = Guard(values or Values())
+        folder = None if path is None else Path(path)
+        self._interpreter = Interpreter(self.catalogue, self.embedder, reader, folder, guard)
+        self._chooser = Chooser(self.embedder, self.catalogue, guard)
+        self._on_forget = Callbacks()
+        self._ledger = Ledger(
+            Store(path, url, self.embedder),
+            self.embedder,
+            self.catalogue,
+            tenant=self.tenant,
+            rulebook=guard.rulebook,
+            half_life=self._half_life,
+        )
+        self.items = Items(self._ledger, self.embedder)
 
     @property
     def scorer(self) -> Scorer | None:
@@ -111,7 +118,28 @@ class PreferenceMemory:
     @property
     def reader(self) -> Reader:
         """The built-in reader of wishes, which knows this memory's catalogue."""
-        return self._listener.reader
+        return self._interpreter.reader
+
+    def attach(self, *, scorer: Scorer | None = None, on_forget: Callable[[], None] | None = None) -> None:
+        """Offer a scorer, and ask to be told when something is forgotten. Attaching the same again does nothing.
+
+        Args:
+            scorer: taken where the memory has none. Another one than it has is not used, for their margins have
+                scales of their own; a warning says so once. To replace it, set `memory.scorer`.
+            on_forget: called after each `forget`. A bound method is held weakly. Where it fails, that is logged.
+        """
+        if on_forget is not None:
+            self._on_forget.add(on_forget)
+        if self._scorer is None:
+            self._scorer = scorer
+        elif scorer is not None and scorer is not self._scorer and not self._refused_a_scorer:
+            self._refused_a_scorer = True
+            logger.warning(
+                "This memory's judgements are by %r, so %r is not used: their margins differ in scale. Use one memory "
+                "for each, or set memory.scorer.",
+                self._scorer,
+                scorer,
+            )
 
     # --- what users tell us ---
 
@@ -124,41 +152,28 @@ class PreferenceMemory:
             UnknownResponseError: it names a response id that is not of a recent answer to this user.
             StoreError: it could not be written, or the store did not say so; the message has the id to try again with.
         """
-        owner = self._owner(user)
+        owner = self._ledger.owner(user)
         if not isinstance(event, Feedback):
             raise InvalidEventError(f"record takes a Feedback event such as Statement('be brief'), but got {event!r}.")
         if event.user not in (None, user):
             raise InvalidEventError(f"This event is of {event.user!r}, not of {user!r}. Record it for its own user.")
-        with self._mutex:
-            if event.id is not None and event.id in self._ledger.state(owner).ids:
-                return event.id
+        self._ledger.check_open()
+        if event.id is not None and self._ledger.has(owner, event.id):
+            return event.id
         if event.time is not None and event.time > time.time() + DAY:
             raise InvalidEventError(
                 f"time is {event.time!r}, more than a day ahead of this machine's clock; everything else would look "
                 "old beside it. Leave it out, or set the clock of whoever sent it."
             )
-        event = event.resolved(lambda response_id: self.responses.find(user, response_id))
-        evidence = self._listener.evidence(event, self._scorer)  # takes the scorer's time, so outside the lock
-        evidence = self._under_floor(event, evidence)
-        with self._mutex:
-            state = self._ledger.state(owner)
-            if event.id is not None and event.id in state.ids:
-                return event.id
-            if isinstance(event, Retraction) and event.target not in state.ids:
-                raise InvalidEventError(f"This user has no event {event.target!r} to take back. Pass an id of theirs.")
-            evidence = self._listener.placed(evidence, state.records)
-            # A clock that goes backwards must not make the newest word the older one.
-            last = max((record.event.time or 0.0 for record in state.records), default=0.0)
-            event = event.stamped(id=uuid.uuid4().hex, time=max(time.time(), last), user=user, tenant=self.tenant)
-            record = Recorded(event, 1 + max((item.sequence for item in state.records), default=-1), evidence)
-            try:
-                self._ledger.write(owner, user, [record])
-            except StoreError as error:
-                self._ledger.drop(owner)  # the store knows how far it got
-                again = f"Record it again with id={record.id!r}: however far it got, it will count once."
-                raise StoreError(f"{error} {again}") from error
-            state.add([record])
-        return record.id
+        told = event.resolved(lambda response_id: self.responses.find(user, response_id))
+        evidence = self._interpreter.evidence(told, self._scorer)  # takes the scorer's time, so outside the lock
+
+        def decide(records: Mapping[str, Recorded]) -> tuple[Feedback, Evidence] | str:
+            if told.id is not None and told.id in records:
+                return told.id
+            return told, self._placed(evidence, records.values())
+
+        return self._ledger.append(owner, user, decide)
 
     def retract(self, user: str, event_id: str) -> str:
         """Take one event back, so that everything is as if it had never been; return the id of the retraction.
@@ -169,9 +184,11 @@ class PreferenceMemory:
         Raises:
             InvalidEventError: the user has no event with this id.
         """
-        with self._mutex:
-            done = retracted(self._ledger.state(self._owner(user)).records)
-            return done[event_id] if event_id in done else self.record(user, Retraction(event_id))
+
+        def decide(records: Mapping[str, Recorded]) -> tuple[Feedback, Evidence] | str:
+            return retracted(records.values()).get(event_id) or (Retraction(event_id), Evidence())
+
+        return self._ledger.append(self._ledger.owner(user), user, decide)
 
     def undo(self, user: str) -> str:
         """Take back the event that was recorded last and still counts; return its id.
@@ -179,22 +196,26 @@ class PreferenceMemory:
         Raises:
             InvalidEventError: there is none.
         """
-        with self._mutex:
-            counting = standing(self._ledger.state(self._owner(user)).records)
+        taken_back = ""
+
+        def decide(records: Mapping[str, Recorded]) -> tuple[Feedback, Evidence]:
+            nonlocal taken_back
+            counting = standing(records.values())
             if not counting:
                 raise InvalidEventError(f"There is nothing to undo: no event of {user!r} counts.")
-            last = max(counting, key=lambda record: record.sequence).id
-            self.retract(user, last)
-        return last
+            taken_back = max(counting, key=lambda record: record.sequence).id
+            return Retraction(taken_back), Evidence()
+
+        self._ledger.append(self._ledger.owner(user), user, decide)
+        return taken_back
 
     def events(self, user: str) -> tuple[Feedback, ...]:
         """Return a user's events, oldest first."""
-        return tuple(record.event for record in self._records(self._owner(user)))
+        return tuple(record.event for record in self._ledger.records(self._ledger.owner(user)))
 
     def users(self) -> list[str]:
         """Return the ids of all users of this tenant, sorted."""
-        with self._mutex:
-            return self._open.users(self.tenant)
+        return self._ledger.users()
 
     # --- what we conclude ---
 
@@ -205,10 +226,10 @@ class PreferenceMemory:
             user: the user id.
             at: Unix seconds; as it was then. None: now.
         """
-        owner = self._owner(user)
+        known = self._known(user)
         if at is None:
-            return self._profile(owner)
-        records = [record for record in self._settled(owner).records if record.order[0] <= at]
+            return known.profile
+        records = [record for record in known.records if record.order[0] <= at]
         return fold(records, self.catalogue, self._half_life)
 
     def history(self, user: str) -> tuple[Preference, ...]:
@@ -219,7 +240,7 @@ class PreferenceMemory:
 
     def search(self, user: str, query: str, limit: int = 5) -> tuple[tuple[Preference, float], ...]:
         """Return at most `limit` preferences, past ones as well, by their cosine to a query, the nearest first."""
-        return found(self, user, check_text("query", query), limit)
+        return self._chooser.nearest(self.profile(user), check_text("query", query), limit)
 
     def survey(self) -> Population:
         """Count what this tenant's users want, for `population=`; below 20 users it says nothing. Reads all of them."""
@@ -243,7 +264,11 @@ class PreferenceMemory:
             budget: preferences at most, 0 or more.
             max_tokens: tokens of all their texts at most, estimated, 0 or more; None: any number.
         """
-        return condition_of(self, user, query, thread, budget, max_tokens)
+        request = Request(budget, max_tokens, thread)
+        if query and query.strip():
+            check_text("query", query)
+        known = self._known(user, vectors=True, catalogue=self.population is not None)
+        return self._chooser.condition(user, known, request, query, self.population)
 
     def next_question(self, user: str) -> Question | None:
         """Return the comparison whose answer is expected to teach most about the user; None where they are known."""
@@ -271,14 +296,14 @@ class PreferenceMemory:
             InvalidEventError: the user has no event with this id.
             StoreError: it failed; call it again. Where it failed half-way, the next opening finishes it too.
         """
-        owner = self._owner(user)
-        with self._mutex:
-            rows = None if event_id is None else rows_of_event(owner, self._ledger.state(owner).records, event_id)
+        owner = self._ledger.owner(user)
+        try:
+            erased = self._ledger.erase(owner, event_id)
+        except StoreError:
             self.responses.forget(user)
-            self._ledger.drop(owner)
-            erased = self._open.erase(owner, rows)
-        for engine in list(self.engines):
-            engine.forget_prefixes()
+            raise
+        self.responses.forget(user)
+        self._on_forget.call()
         return erased
 
     def repair(self) -> RepairReport:
@@ -289,8 +314,7 @@ class PreferenceMemory:
         Raises:
             StoreError: the database itself is damaged, or the memory is on a server, which its operator repairs.
         """
-        with self._mutex:
-            return self._open.repair()
+        return self._ledger.repair()
 
     @property
     def aio(self) -> AsyncMemory:
@@ -299,7 +323,7 @@ class PreferenceMemory:
 
     def export(self, user: str) -> dict[str, Any]:
         """Return all that is kept about a user as a JSON-able dict, for the user or for `import_`."""
-        return export_user(self, user)
+        return export_user(self.tenant, user, self._known(user), self.items)
 
     def export_pairs(self, user: str | None = None) -> Iterator[dict[str, str]]:
         """Yield {prompt, preference, chosen, rejected} from choices and edits, to train a reward model on.
@@ -310,7 +334,7 @@ class PreferenceMemory:
             user: the user id; None: all users of this tenant.
         """
         for name in self.users() if user is None else [user]:
-            yield from pairs_of(self, name)
+            yield from pairs_of(self._known(name))
 
     def import_(self, data: Mapping[str, Any]) -> int:
         """Add the events and items of an export to its user and return how many were new.
@@ -321,15 +345,12 @@ class PreferenceMemory:
             InvalidEventError: not an export.
             StoreVersionError: an export of a newer version.
         """
-        return import_user(self, data)
+        return import_user(self._ledger, self.items, data, self._interpreter.screened)
 
     def close(self) -> None:
         """Release the store. More calls to `close` do nothing; any other call raises StoreClosedError."""
         self.responses.clear()
-        with self._mutex:
-            if self._books is not None:
-                self._books.store.close()
-            self._books = None
+        self._ledger.close()
 
     def __enter__(self) -> PreferenceMemory:
         return self
@@ -339,60 +360,21 @@ class PreferenceMemory:
 
     # --- inside ---
 
-    @property
-    def _ledger(self) -> Ledger:
-        if self._books is None:
-            raise StoreClosedError("This PreferenceMemory was closed. Open a new one on the same path.")
-        return self._books
+    def _known(self, user: str, *, vectors: bool = False, catalogue: bool = False) -> Snapshot:
+        """Read what is known of a user, after judging what waited for a scorer, once for each scorer."""
+        owner, scorer = self._ledger.owner(user), self._scorer
+        known = self._ledger.read(owner, vectors=vectors, catalogue=catalogue)
+        if scorer is None or not known.pending or not (waiting := self._ledger.claim(owner, scorer)):
+            return known
+        self._ledger.replace(owner, user, self._interpreter.judged(waiting, scorer))
+        return self._ledger.read(owner, vectors=vectors, catalogue=catalogue)
 
-    @property
-    def _open(self) -> Store:
-        return self._ledger.store
-
-    def _owner(self, user: object) -> str:
-        return owner_of(self.tenant, user)
-
-    def _records(self, owner: str) -> list[Recorded]:
-        with self._mutex:
-            return sorted(self._ledger.state(owner).records, key=lambda record: record.order)
-
-    def _profile(self, owner: str) -> Profile:
-        state = self._settled(owner)
-        with self._mutex:
-            if state.profile is None:
-                state.profile = fold(state.records, self.catalogue, self._half_life)
-            return state.profile
-
-    def _under_floor(self, event: Feedback, evidence: Evidence) -> Evidence:
-        """Let nothing come of words that ask for what the operator's values forbid; the event itself is kept."""
-        if event.words is None:
+    def _placed(self, evidence: Evidence, records: Iterable[Recorded]) -> Evidence:
+        """Find which of the user's own matters an event's words are about, given the records before it."""
+        if not evidence.in_own_words:
             return evidence
-        verdict = self._guard.check_all([event.words, *(reading.text for reading in evidence.readings)])
-        return evidence if verdict.allowed else Evidence(verdict=verdict)
-
-    def _settled(self, owner: str) -> State:
-        """Load a user and compute the evidence that waited for a scorer, once for each scorer."""
-        scorer = self._scorer
-        with self._mutex:
-            state = self._ledger.state(owner)
-            pending = [record for record in state.records if record.evidence.pending]
-            if scorer is None or not pending or state.tried is scorer:
-                return state
-            state.tried = scorer
-            user = self._ledger.user_of(owner)
-        scored = self._listener.scored([record.event for record in pending], scorer)
-        settled = [
-            replace(record, evidence=replace(evidence, readings=record.evidence.readings))
-            for record, evidence in zip(pending, scored, strict=True)
-            if not evidence.pending
-        ]
-        with self._mutex:
-            state = self._ledger.state(owner)
-            settled = [record for record in settled if record.id in state.ids]  # the user may be forgotten by now
-            if settled:
-                self._ledger.write(owner, user, settled, judged=False)
-                state.add(settled)
-        return state
+        readings = place(evidence.readings, own_wishes(records, self.catalogue), self.embedder)
+        return replace(evidence, readings=readings)
 
 
 @lru_cache(maxsize=1)

@@ -6,21 +6,119 @@ float32 and in nats. Where rows ask for different k, K is the largest and `keep_
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
 import torch
 
 __all__ = [
+    "Candidates",
+    "Scores",
+    "Shares",
     "candidate_rewards",
     "clip_rewards",
     "combine_rewards",
+    "decided",
     "draw",
     "guided_scores",
     "plausible",
-    "settled",
+    "plausible_candidates",
+    "score_candidates",
     "take_candidates",
 ]
 
 NEVER = float("-inf")
 ROUNDING = 1e-3  # nats: more than float32 loses when a reward is added to a logit
+
+
+class Candidates(NamedTuple):
+    """What one step chooses among: token ids, base logits float32, and which of them count, [B, K] each."""
+
+    tokens_BK: torch.Tensor
+    base_BK: torch.Tensor
+    keep_BK: torch.Tensor
+
+    def of(self, row_G: torch.Tensor) -> Candidates:
+        """The candidates of these rows, once for each guide row: [G, K]."""
+        return Candidates(*(part_BK[row_G] for part_BK in self))
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How guide rows add up to rewards of rows.
+
+    Args:
+        weight_G: signed weight of each guide row.
+        row_G: the row it belongs to; a row may have none (its reward is 0).
+        best_B: True takes max_i w_i r_i, False sums w_i r_i; None sums in every row.
+    """
+
+    weight_G: torch.Tensor
+    row_G: torch.Tensor
+    best_B: torch.Tensor | None = None
+
+
+class Scores(NamedTuple):
+    """What one step weighed: scores and rewards [B, K], and whether all rewards of a row are finite numbers [B]."""
+
+    scores_BK: torch.Tensor
+    rewards_BK: torch.Tensor
+    sound_B: torch.Tensor
+
+
+def plausible_candidates(
+    logits_BV: torch.Tensor,
+    k_B: torch.Tensor,
+    alpha_B: torch.Tensor,
+    most: int | None = None,
+    exact: Callable[[torch.Tensor], torch.Tensor] | None = None,
+) -> Candidates:
+    """The first half of a guided step: C_K of Eq. 13, then the plausibility cut.
+
+    Args:
+        logits_BV, k_B, most: see `take_candidates`; alpha_B: see `plausible`.
+        exact: token ids [B, K] → their base logits in float32, where `logits_BV` are rounded: a reward is a difference,
+            and both of its sides must be as exact as the guide's.
+    """
+    tokens_BK, base_BK, keep_BK = take_candidates(logits_BV, k_B, most)
+    if exact is not None:
+        base_BK = exact(tokens_BK)
+    return Candidates(tokens_BK, base_BK, plausible(base_BK, keep_BK, alpha_B))
+
+
+def score_candidates(
+    found: Candidates,
+    guide_GK: torch.Tensor | None,
+    beta_B: torch.Tensor,
+    *,
+    reference_GK: torch.Tensor | None = None,
+    shares: Shares | None = None,
+    clip_B: torch.Tensor | None = None,
+    skip_B: torch.Tensor | None = None,
+) -> Scores:
+    """The second half of a guided step: rewards of every guide row, brought together for each row, and Eq. 13.
+
+    Args:
+        guide_GK: the guide's logits of the candidates; None: it was not asked, and all rewards are 0.
+        reference_GK: what they are compared with; None: the base's logits.
+        shares: None: one guide row a row, with weight 1.
+        clip_B: bound of each row's reward in nats, inf for none; None bounds no row.
+        skip_B: rows whose reward is 0 whatever the guide says.
+    """
+    if guide_GK is None:
+        rewards_BK = torch.zeros_like(found.base_BK)
+    else:
+        asked = found if shares is None else found.of(shares.row_G)
+        rewards_BK = candidate_rewards(guide_GK, asked.base_BK if reference_GK is None else reference_GK, asked.keep_BK)
+        if shares is not None:
+            rewards_BK = combine_rewards(rewards_BK, shares, len(beta_B))
+    if skip_B is not None:
+        rewards_BK = rewards_BK.masked_fill(skip_B[:, None], 0.0)
+    sound_B = torch.isfinite(rewards_BK).all(-1)
+    if clip_B is not None:
+        rewards_BK = clip_rewards(rewards_BK, clip_B)
+    return Scores(guided_scores(found.base_BK, rewards_BK, beta_B, found.keep_BK), rewards_BK, sound_B)
 
 
 def take_candidates(
@@ -64,26 +162,20 @@ def candidate_rewards(guide_GK: torch.Tensor, reference_GK: torch.Tensor, keep_G
     return (guide_GK - reference_GK).masked_fill(~keep_GK, 0.0)
 
 
-def combine_rewards(
-    rewards_GK: torch.Tensor, weights_G: torch.Tensor, row_G: torch.Tensor, best_B: torch.Tensor
-) -> torch.Tensor:
-    """Bring a row's weighted preferences together: their sum, or the best of them (generalised policy improvement).
-
-    Args:
-        weights_G: signed weight of each guide row.
-        row_G: which of the B rows each guide row belongs to; a row may have none (its reward is 0).
-        best_B: True takes max_i w_i r_i, False sums w_i r_i.
+def combine_rewards(rewards_GK: torch.Tensor, shares: Shares, rows: int) -> torch.Tensor:
+    """Bring each row's weighted preferences together: their sum, or the best (generalised policy improvement).
 
     Returns:
-        rewards [B, K].
+        rewards [B, K] of so many rows.
     """
-    weighted_GK = rewards_GK * weights_G[:, None]
-    zeros_BK = weighted_GK.new_zeros(len(best_B), weighted_GK.shape[1])
-    total_BK = zeros_BK.index_add(0, row_G, weighted_GK)
-    if not bool(best_B.any()):
+    weighted_GK = rewards_GK * shares.weight_G[:, None]
+    zeros_BK = weighted_GK.new_zeros(rows, weighted_GK.shape[1])
+    total_BK = zeros_BK.index_add(0, shares.row_G, weighted_GK)
+    if shares.best_B is None:
         return total_BK
-    most_BK = zeros_BK.scatter_reduce(0, row_G[:, None].expand_as(weighted_GK), weighted_GK, "amax", include_self=False)
-    return torch.where(best_B[:, None], most_BK, total_BK)
+    row_GK = shares.row_G[:, None].expand_as(weighted_GK)
+    most_BK = zeros_BK.scatter_reduce(0, row_GK, weighted_GK, "amax", include_self=False)
+    return torch.where(shares.best_B[:, None], most_BK, total_BK)
 
 
 def clip_rewards(rewards_BK: torch.Tensor, clip_B: torch.Tensor) -> torch.Tensor:
@@ -91,11 +183,11 @@ def clip_rewards(rewards_BK: torch.Tensor, clip_B: torch.Tensor) -> torch.Tensor
     return torch.minimum(torch.maximum(rewards_BK, -clip_B[:, None]), clip_B[:, None])
 
 
-def settled(base_BK: torch.Tensor, keep_BK: torch.Tensor, beta_B: torch.Tensor, clip_B: torch.Tensor) -> torch.Tensor:
+def decided(base_BK: torch.Tensor, keep_BK: torch.Tensor, beta_B: torch.Tensor, clip_B: torch.Tensor) -> torch.Tensor:
     """Whether no rewards within ±c can change the best candidate: its base margin exceeds 2 |beta| c.
 
     Args:
-        clip_B: c of each row in nats; inf: settled only where one candidate is left.
+        clip_B: c of each row in nats; inf: decided only where one candidate is left.
 
     Returns:
         booleans [B]; False where logits are NaN.

@@ -2,43 +2,49 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pad_langchain.chat.options import CallOptions
+from pad_langchain.errors import InvalidRequestError
 
 if TYPE_CHECKING:
-    from pad_langchain.langchain.chat_model import ChatPAD
-    from pad_memory import PreferenceMemory
+    from pad_langchain.chat.chat import Chat
     from pad_memory.profile.elicitation import Question
 
 __all__ = ["two_answers"]
 
 
-def two_answers(
-    llm: ChatPAD, memory: PreferenceMemory, user: str, question: Question, prompt: str, **settings: Any
-) -> tuple[str, str]:
+def two_answers(chat: Chat, question: Question, prompt: str, options: CallOptions) -> tuple[str, str]:
     """Answer `prompt` under the question's first and second preferences, all that is known of the user else alike.
 
     Args:
-        llm: answers both, in one batch.
-        memory: asked the question.
-        user: whom it was asked.
+        chat: answers both, in one batch; its memory asked the question.
         question: from `memory.next_question(user)`.
         prompt: what to answer.
-        settings: more call keywords, beta for example.
+        options: of both calls: whom it was asked, in which conversation, beta for example.
 
     Returns:
         The first and the second answer, for `question.choice`. They may be equal where the question's dimensions
         change nothing for this prompt: then ask another.
-    """
-    from langchain_core.runnables import RunnableParallel
 
-    others = [
-        (item.text, item.weight)
-        for item in memory.condition(user, query=prompt)
-        if item.key.partition(":")[0] not in question.dimensions
-    ]
-    sides = [
-        llm.bind(**settings, user_id=user, preference=[*others, *((text, 1.0) for text in side)])
+    Raises:
+        InvalidRequestError: the chat has no memory, or the options name no user.
+    """
+    said = options.over(chat.settings)
+    if chat.memory is None or said.user_id is None:
+        raise InvalidRequestError(
+            f"Two answers are compared for a user of a memory, but the memory is {chat.memory!r} and user_id "
+            f"{said.user_id!r}. Make the chat with a memory, and name the user."
+        )
+    known = chat.memory.condition(said.user_id, query=prompt, thread=said.thread_id)
+    others = [(item.text, item.weight) for item in known if item.key.partition(":")[0] not in question.dimensions]
+    turns = [
+        chat.submit(
+            [{"role": "user", "content": prompt}],
+            replace(options, preference=[*others, *((text, 1.0) for text in side)]),
+        )
         for side in (question.first, question.second)
     ]
-    answers = RunnableParallel(first=sides[0], second=sides[1]).invoke(prompt)
-    return answers["first"].text, answers["second"].text
+    first, second = (turn.result().text for turn in turns)
+    return first, second

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pad_langchain.defaults import DEMO_MODEL, model_folder, reward_folder
 from pad_langchain.errors import IncompatibleModelError, InvalidRequestError
+from pad_langchain.models import loading
 
 if TYPE_CHECKING:
     from pad_langchain.persrm.build import Pair
@@ -20,32 +19,12 @@ _lock = threading.Lock()
 
 
 def context_size(model: str, **settings: Any) -> int | None:
-    """Return the context of a model in tokens without loading it: from its folder, or from the hub's local cache.
+    """Return the context of `model`, a name of ours included, in tokens; None where it is not known without loading.
 
     Args:
-        settings: those that the model is loaded with; `revision`, `subfolder` and `cache_dir` say which files.
-
-    Returns:
-        None where it is not known, such as for a hub id that was never downloaded.
+        settings: those that the model is loaded with (see `loading.context_size`).
     """
-    if settings.get("gguf_file"):
-        return None  # its config is in the file itself
-    name = "/".join(filter(None, (settings.get("subfolder"), "config.json")))
-    config = Path(model_folder(model)) / name
-    if not config.is_file():
-        from huggingface_hub import try_to_load_from_cache
-
-        try:
-            cached = try_to_load_from_cache(model, name, settings.get("cache_dir"), settings.get("revision"))
-        except ValueError:  # not a hub id
-            return None
-        if not isinstance(cached, str):
-            return None
-        config = Path(cached)
-    settings = json.loads(config.read_text())
-    # Models that read images, too, keep their language model's settings apart.
-    size = settings.get("max_position_embeddings", settings.get("text_config", {}).get("max_position_embeddings"))
-    return size if isinstance(size, int) else None
+    return loading.context_size(model_folder(model), **settings)
 
 
 def shared_pair(

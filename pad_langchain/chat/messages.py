@@ -1,12 +1,10 @@
-"""LangChain messages → the dicts a chat template takes, checked and in an order the template accepts."""
+"""Conversations as the dicts a chat template takes: checked, in an order it accepts, with wishes told in words."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-
-from langchain_core.messages import AIMessage, BaseMessage, ToolMessage, convert_to_openai_messages
 
 from pad_langchain.errors import InvalidRequestError
 
@@ -15,11 +13,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ChatDict",
+    "chat_dicts",
     "fit_template",
     "last_user_text",
     "merge_runs",
-    "to_chat_dicts",
     "with_preferences",
+    "with_preferences_at_end",
     "with_system",
 ]
 
@@ -29,50 +28,53 @@ ChatDict = dict[str, Any]
 _SILENT_BLOCKS = frozenset({"tool_use", "tool_call", "function_call", "reasoning", "thinking"})
 
 
-def to_chat_dicts(messages: Sequence[BaseMessage]) -> list[ChatDict]:
-    """Turn messages into chat-template dicts: `role`, `content` as one string, tool-call arguments as dicts.
+def chat_dicts(messages: Sequence[Mapping[str, Any]], cut_off: Collection[str | None] = ()) -> list[ChatDict]:
+    """Turn OpenAI-style messages into chat-template dicts: `content` as one string, arguments of calls decoded.
 
     Args:
-        messages: at least one message; text only.
-
-    Returns:
-        One dict a message, roles `system`, `user`, `assistant`, `tool`.
+        messages: at least one message with `role`, one of `system`, `user`, `assistant`, `tool`; text only.
+        cut_off: ids of calls that were made but are not shown, because their arguments are no JSON.
 
     Raises:
         InvalidRequestError: no message, an image or other non-text block, text that is not valid Unicode, or a tool
             result whose call is not in the conversation.
 
-    >>> from langchain_core.messages import HumanMessage
-    >>> to_chat_dicts([HumanMessage("hello")])
+    >>> chat_dicts([{"role": "user", "content": [{"type": "text", "text": "hello"}]}])
     [{'role': 'user', 'content': 'hello'}]
     """
     if not messages:
         raise InvalidRequestError("There is nothing to answer: the list of messages is empty. Pass at least one.")
-    _check_results(messages)
-    dicts = convert_to_openai_messages(list(messages), text_format="string")
-    for message in dicts:
-        message["content"] = _text(message)
-        for call in message.get("tool_calls", ()):
-            arguments = call["function"]["arguments"]
-            # Chat templates render arguments themselves and want the decoded object.
-            call["function"]["arguments"] = json.loads(arguments) if isinstance(arguments, str) else arguments
-    return dicts
+    _check_results(messages, cut_off)
+    return [_chat_dict(message) for message in messages]
 
 
-def _check_results(messages: Sequence[BaseMessage]) -> None:
-    called: set[str | None] = set()
+def _check_results(messages: Sequence[Mapping[str, Any]], cut_off: Collection[str | None]) -> None:
+    called = set(cut_off)
     for message in messages:
-        if isinstance(message, AIMessage):
-            called |= {call["id"] for call in (*message.tool_calls, *message.invalid_tool_calls)}
-        elif isinstance(message, ToolMessage) and message.tool_call_id not in called:
+        called |= {call.get("id") for call in message.get("tool_calls") or ()}
+        if message["role"] == "tool" and message.get("tool_call_id") not in called:
             raise InvalidRequestError(
-                f"A tool result answers the call {message.tool_call_id!r}, but no assistant message before it made "
-                f"that call (calls so far: {sorted(str(each) for each in called)!r}). Keep the assistant message with "
-                "its tool_calls in the history when you trim it."
+                f"A tool result answers the call {message.get('tool_call_id')!r}, but no assistant message before it "
+                f"made that call (calls so far: {sorted(str(each) for each in called)!r}). Keep the assistant message "
+                "with its tool_calls in the history when you trim it."
             )
 
 
-def _text(message: ChatDict) -> str:
+def _chat_dict(message: Mapping[str, Any]) -> ChatDict:
+    copy = {**message, "content": _text(message)}
+    if "tool_calls" in message:
+        copy["tool_calls"] = [_decoded(call) for call in message["tool_calls"]]
+    return copy
+
+
+def _decoded(call: Mapping[str, Any]) -> dict[str, Any]:
+    """A call with its arguments as an object: chat templates render them themselves."""
+    arguments = call["function"]["arguments"]
+    decoded = json.loads(arguments) if isinstance(arguments, str) else arguments
+    return {**call, "function": {**call["function"], "arguments": decoded}}
+
+
+def _text(message: Mapping[str, Any]) -> str:
     content = message.get("content") or ""
     if not isinstance(content, str):
         parts = []
@@ -153,10 +155,28 @@ def with_preferences(messages: Sequence[ChatDict], preferences: Sequence[tuple[s
         messages: the conversation.
         preferences: (text, weight) pairs. A negative weight is worded as something to avoid; 0 is left out.
     """
-    told = " ".join(
+    return with_system(messages, _in_words(preferences))
+
+
+def with_preferences_at_end(messages: Sequence[ChatDict], preferences: Sequence[tuple[str, float]]) -> list[ChatDict]:
+    """Tell the model the preferences at the end of the last user turn; nothing where there is no user turn.
+
+    Args:
+        messages: the conversation before it is fitted to a template, so that a user turn is what a human said.
+        preferences: (text, weight) pairs, worded as `with_preferences` does.
+    """
+    told = _in_words(preferences)
+    last = max((place for place, message in enumerate(messages) if message["role"] == "user"), default=None)
+    if last is None or not told:
+        return list(messages)
+    asked = {**messages[last], "content": "\n\n".join((messages[last]["content"], told))}
+    return [*messages[:last], asked, *messages[last + 1 :]]
+
+
+def _in_words(preferences: Sequence[tuple[str, float]]) -> str:
+    return " ".join(
         f"The user {'prefers' if weight > 0 else 'does not want'}: {text}." for text, weight in preferences if weight
     )
-    return with_system(messages, told)
 
 
 def with_system(messages: Sequence[ChatDict], told: str) -> list[ChatDict]:

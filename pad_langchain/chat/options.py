@@ -1,15 +1,22 @@
-"""The settings that `ChatPAD` and `PADLLM` share."""
+"""What a face is set up with, and what one call may say: `ChatSettings`, `CallOptions`."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
-__all__ = ["Settings"]
+from pad_langchain.engine.types import Request
+from pad_langchain.errors import InvalidRequestError
+
+__all__ = ["UNSAID", "CallOptions", "ChatSettings", "WishPlace", "check_id"]
+
+WishPlace = Literal["system", "user", "both"]
 
 
-class Settings(BaseModel):
+class ChatSettings(BaseModel):
     """What a face is told beside its model.
 
     Args:
@@ -19,13 +26,17 @@ class Settings(BaseModel):
         beta: guidance strength; None is what the PersRM recommends, else 1.0. 0 is exactly the base model.
         top_k: candidates a token, 1 to the vocabulary's size.
         alpha: plausibility cut in [0, 1]; None is what the PersRM recommends, else 0.0.
-        condition_base: put the preferences into the base's prompt, too.
+        condition_base: whether the preferences are also told to the base in its prompt, steering or not. "auto": only
+            where there is no guide.
+        wish_place: where in the prompt they are told: in the "system" turn, at the end of the last message of the
+            "user", or "both"; None is as recommended, the system turn.
         temperature: 0 is greedy.
         top_p: nucleus in (0, 1].
         max_tokens: new tokens at most.
         seed: makes sampling repeatable, whoever shares the batch.
         stop: strings that end the answer and are not part of it.
         user_id: whose preferences, unless a call says otherwise.
+        thread_id: in which conversation, for wishes that hold in one only, unless a call says otherwise.
         require_user: refuse calls without a user id.
         device: "auto", "cpu", "cuda", …
         dtype: "auto", "float32", "bfloat16", …
@@ -42,16 +53,144 @@ class Settings(BaseModel):
     beta: float | None = None
     top_k: int = 10
     alpha: float | None = None
-    condition_base: bool = False
+    condition_base: Literal["auto"] | bool = "auto"
+    wish_place: WishPlace | None = None
     temperature: float = 0.0
     top_p: float = 1.0
     max_tokens: int = 512
     seed: int | None = None
     stop: list[str] | None = None
     user_id: str | None = None
+    thread_id: str | None = None
     require_user: bool = False
     device: str = "auto"
     dtype: str = "auto"
     engine_settings: dict[str, Any] = Field(default_factory=dict)
     embedder: Any = Field(default=None, exclude=True, repr=False)
     response_template: dict[str, Any] | str | None = None
+
+    @model_validator(mode="after")
+    def _check_ranges(self) -> Self:
+        """Refuse a bad setting where it is written, not at the first call."""
+        Request(
+            [{"role": "user", "content": "check"}],
+            beta=self.beta or 0.0,
+            alpha=self.alpha or 0.0,
+            top_k=self.top_k,
+            temperature=self.temperature,
+            top_p=self.top_p,
+            max_tokens=self.max_tokens,
+            stop=tuple(self.stop or ()),
+        )
+        return self
+
+
+class _Unsaid:
+    def __repr__(self) -> str:
+        return "UNSAID"
+
+
+# Where None is an answer of its own: nobody, no conversation, a fresh draw.
+UNSAID: Any = _Unsaid()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallOptions:
+    """What one call may say. What it leaves out is as the face's settings say.
+
+    Args:
+        user_id: whose preferences; None: nobody's.
+        thread_id: in which conversation; None: in none.
+        preference: explicit preferences instead of the memory's: a text, or texts and (text, weight) pairs; [] is none.
+        tools, tool_choice, parallel_tool_calls, response_format: what the answer may be, see `tools.constraint`.
+        stop, beta, alpha, top_k, temperature, top_p, max_tokens, seed, condition_base, wish_place: see `ChatSettings`.
+        combine, reference, clip, lazy, best_of: how preferences steer, see `engine.types.Request`.
+        logprobs: report each token's log-probability and reward.
+        top_logprobs: report this many of the candidates passed over, too; above 0 it implies `logprobs`.
+
+    Raises:
+        InvalidRequestError: condition_base or wish_place is not one of what is allowed.
+    """
+
+    user_id: str | None = UNSAID
+    thread_id: str | None = UNSAID
+    preference: Any = None
+    tools: Sequence[Mapping[str, Any]] | None = None
+    tool_choice: Any = None
+    parallel_tool_calls: bool | None = None
+    response_format: Mapping[str, Any] | None = None
+    stop: Sequence[str] | None = None
+    beta: float | None = None
+    alpha: float | None = None
+    top_k: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    seed: int | None = UNSAID
+    combine: Literal["sum", "max"] = "sum"
+    reference: Literal["base", "reference"] = "base"
+    clip: float | None = None
+    lazy: bool = False
+    best_of: int = 1
+    condition_base: Literal["auto"] | bool | None = None
+    wish_place: WishPlace | None = None
+    logprobs: bool = False
+    top_logprobs: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.condition_base not in (None, "auto", True, False):
+            raise InvalidRequestError(
+                f"condition_base has to be 'auto', True or False, but is {self.condition_base!r}."
+            )
+        if self.wish_place not in (None, "system", "user", "both"):
+            raise InvalidRequestError(
+                f"wish_place has to be 'system', 'user', 'both' or None, but is {self.wish_place!r}."
+            )
+
+    @classmethod
+    def read(cls, face: str, keywords: Mapping[str, Any], own: Sequence[str] = ()) -> Self:
+        """Take a call's keywords.
+
+        Args:
+            face: who was called, for the error.
+            own: keywords that the face itself obeys; they are left out.
+
+        Raises:
+            InvalidRequestError: a keyword is unknown, or its value is not allowed.
+        """
+        allowed = sorted({*(field.name for field in fields(cls)), *own})
+        if unknown := sorted(set(keywords) - set(allowed)):
+            raise InvalidRequestError(f"{face} got unknown keywords {unknown}. Allowed: {allowed}.")
+        return cls(**{name: value for name, value in keywords.items() if name not in own})
+
+    def over(self, settings: ChatSettings) -> Self:
+        """These options with what they leave out taken from `settings`; beta and alpha may still be None.
+
+        Raises:
+            InvalidRequestError: an id is not text, or there is no user id and the settings require one.
+        """
+        left_out = [
+            field.name
+            for field in fields(self)
+            if field.name in ChatSettings.model_fields and getattr(self, field.name) is field.default
+        ]
+        said = replace(self, **{name: getattr(settings, name) for name in left_out})
+        for name in ("user_id", "thread_id"):
+            if (value := getattr(said, name)) is not None:
+                check_id(name, value)
+        if said.user_id is None and settings.require_user:
+            raise InvalidRequestError(
+                f"This {type(settings).__name__} requires a user id, but the call has none. Pass user_id=…, or "
+                'config={"configurable": {"user_id": …}}.'
+            )
+        return said
+
+
+def check_id(name: str, value: Any) -> None:
+    """Refuse what cannot be the id of a user or of a conversation.
+
+    Raises:
+        InvalidRequestError: it is not a string, or blank.
+    """
+    if not isinstance(value, str) or not value.strip():
+        raise InvalidRequestError(f"{name} has to be a string that is not blank, but is {value!r}.")

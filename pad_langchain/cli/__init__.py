@@ -1,0 +1,1 @@
+"""The command `pad-langchain`; its app is `pad_langchain.cli.main.app`."""

@@ -1,29 +1,29 @@
-"""One conversation in a terminal or from a pipe: `ChatSession` takes a line, answers it or obeys its command."""
+"""A conversation in a terminal or from a pipe: `ChatSession` takes a line, answers it or obeys its command."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TextIO
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING, TextIO
 
 from rich.columns import Columns
 from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
-from rich.table import Table
 from rich.text import Text
 
+from pad_langchain.cli.conversation import Conversation, Exchange
+from pad_langchain.cli.show import coloured, guidance_table, printable, profile_table
 from pad_langchain.errors import InvalidRequestError, PadError
 from pad_memory.errors import PadMemoryError
 
 if TYPE_CHECKING:
-    from langchain_core.messages import BaseMessage
-
-    from pad_langchain.langchain.chat_model import ChatPAD
-    from pad_memory import Feedback, PreferenceMemory
+    from pad_langchain.chat import Chat
+    from pad_memory import Feedback
     from pad_memory.profile.elicitation import Question
 
-__all__ = ["ChatSession", "profile_table"]
+__all__ = ["ChatSession"]
 
 HELP = """\
 /user NAME       talk as somebody else, in a new conversation
@@ -39,45 +39,31 @@ HELP = """\
 /help, /quit"""
 
 
-MOST_QUESTIONS = 8  # tried for two answers that differ; each costs two answers
-
-
-@dataclass
-class Exchange:
-    """A question, its answer, and how each of its tokens was chosen (`logprobs.content`)."""
-
-    prompt: str
-    response: str
-    tokens: list[dict[str, Any]] = field(default_factory=list)
-
-
 class ChatSession:
-    """The state of one conversation: who talks, what was said, and a question that waits for 0, 1, 2 or yes.
+    """Lines in, answers out: the conversation, and a question that waits for 0, 1, 2 or yes.
 
     Args:
-        llm: answers; its memory is `memory`.
-        memory: where feedback goes.
+        chat: answers; its memory is where feedback goes.
         user: who talks.
         console: where answers go.
+        thread: the id of the conversation; None: a new one.
         interactive: prompts, colours and status lines; without them errors end the session.
         echo: repeat every line before its answer, for transcripts.
     """
 
     def __init__(
         self,
-        llm: ChatPAD,
-        memory: PreferenceMemory,
+        chat: Chat,
         user: str,
         console: Console,
         *,
+        thread: str | None = None,
         interactive: bool = False,
         echo: bool = False,
     ) -> None:
-        self.llm, self.memory, self.user, self.console = llm, memory, user, console
+        self.chat, self.memory, self.console = chat, chat.memory, console
+        self.conversation = Conversation(chat, user, thread)
         self.interactive, self.echo = interactive, echo
-        self.history: list[BaseMessage] = []
-        self.last: Exchange | None = None
-        self.beta: float | None = None
         self.done = False
         self._waiting: Callable[[str], bool] | None = None
         self.commands: dict[str, Callable[[str], None]] = {
@@ -96,6 +82,11 @@ class ChatSession:
             "quit": lambda text: setattr(self, "done", True),
         }
 
+    @property
+    def user(self) -> str:
+        """Who talks."""
+        return self.conversation.user
+
     # ---- the loop
 
     def run(self, source: TextIO) -> None:
@@ -105,8 +96,6 @@ class ChatSession:
             PadError, PadMemoryError: not interactive, and a line was refused.
         """
         if self.interactive:
-            with self.console.status("Loading the model …"):
-                self.llm.get_num_tokens("")
             self.say("Ask something, or /help. What you /like or /prefer changes the next answers.")
         for line in self._lines(source):
             if self.echo:
@@ -155,63 +144,26 @@ class ChatSession:
         self.commands[name](text.strip())
 
     def say(self, text: str) -> None:
-        self.console.print(_printable(text), markup=False, soft_wrap=True)
+        self.console.print(printable(text), markup=False, soft_wrap=True)
 
     # ---- answers
 
     def answer(self, question: str) -> None:
         """Stream the answer to `question` and remember both."""
-        from langchain_core.messages import AIMessage, HumanMessage
-
-        messages = self._fitting([*self.history, HumanMessage(question)])
-        text, tokens = "", []
-        for chunk in self.llm.stream(messages, **self._settings(), logprobs=True, top_logprobs=min(3, self.llm.top_k)):
-            piece = str(chunk.content)
-            text += piece
-            tokens += chunk.response_metadata.get("logprobs", {}).get("content", [])
-            self.console.print(_printable(piece), end="", markup=False, soft_wrap=True)
-            self.console.file.flush()
+        with closing(self.conversation.ask(question)) as pieces:  # type: ignore[type-var]
+            for piece in pieces:
+                self.console.print(printable(piece), end="", markup=False, soft_wrap=True)
+                self.console.file.flush()
         self.console.print()
-        self.history = [*messages, AIMessage(text)]
-        self.last = Exchange(question, text, tokens)
-
-    def _settings(self) -> dict[str, Any]:
-        return {"user_id": self.user, **({} if self.beta is None else {"beta": self.beta})}
-
-    def _fitting(self, messages: list[BaseMessage]) -> list[BaseMessage]:
-        """Drop the oldest turns until the rest and an answer fit the context."""
-        from langchain_core.messages import trim_messages
-
-        context = (self.llm.profile or {}).get("max_input_tokens")
-        if context is None:
-            return messages
-        room = context - min(self.llm.max_tokens, context // 2)
-        trimmed = trim_messages(
-            messages,
-            max_tokens=room,
-            token_counter=self.llm.get_num_tokens_from_messages,
-            strategy="last",
-            start_on="human",
-        )
-        # A single question that is too long is the engine's to refuse, with the counts.
-        return trimmed or messages[-1:]
 
     # ---- feedback
 
-    def _judged(self) -> Exchange:
-        if self.last is None:
-            raise InvalidRequestError("There is no answer to judge yet. Ask something first.")
-        return self.last
-
     def _record(self, event: Feedback) -> None:
-        event_id = self.memory.record(self.user, event)
+        event_id = self.memory.record(self.user, replace(event, thread=self.conversation.thread))
         if refused := self.memory.profile(self.user).refused.get(event_id):
             self.say(f"Not taken: {refused.reason}.")
             return
-        self._say_condition()
-
-    def _say_condition(self) -> None:
-        condition = self.memory.condition(self.user)
+        condition = self.memory.condition(self.user, thread=self.conversation.thread)
         steers = ", ".join(f"{item.text} ({item.weight:+.1f})" for item in condition)
         self.say(f"Noted. Next answers: {steers or 'as before'}")
 
@@ -219,7 +171,7 @@ class ChatSession:
         """Record a thumb for the last answer; with words, a critique."""
         from pad_memory import Critique, Thumb
 
-        last = self._judged()
+        last = self.conversation.judged()
         if text and not up:
             self._record(Critique(last.prompt, last.response, text))
         else:
@@ -229,7 +181,7 @@ class ChatSession:
         """Record one to five stars for the last answer."""
         from pad_memory import Rating
 
-        last = self._judged()
+        last = self.conversation.judged()
         self._record(Rating(last.prompt, last.response, _number("/rate", text, "3")))
 
     def prefer(self, text: str) -> None:
@@ -242,14 +194,14 @@ class ChatSession:
         """Record how the last answer should have been."""
         from pad_memory import Edit
 
-        last = self._judged()
+        last = self.conversation.judged()
         self._record(Edit(last.prompt, last.response, _needed("/edit", text, "a better answer")))
 
     def compare(self, text: str) -> None:
         """Show two answers that differ in what is least known of the user's taste, and wait for 1, 2 or 0."""
-        prompt = text or self._judged().prompt
-        question, left, right = self._two_answers(prompt)
-        panels = [Panel(Text(_printable(answer)), title=str(number)) for number, answer in enumerate((left, right), 1)]
+        prompt = text or self.conversation.judged().prompt
+        question, left, right = self.conversation.two_answers(prompt)
+        panels = [Panel(Text(printable(answer)), title=str(number)) for number, answer in enumerate((left, right), 1)]
         if self.interactive:
             self.console.print(Columns(panels, equal=True, expand=True, width=max(30, self.console.width // 2 - 2)))
         else:
@@ -261,38 +213,22 @@ class ChatSession:
         if line not in ("0", "1", "2"):
             return False
         event = question.choice(prompt, left, right, {"0": None, "1": 1, "2": 2}[line])
-        self.last = Exchange(prompt, event.chosen)
+        self.conversation.last = Exchange(prompt, event.chosen)
         self._record(event)
         return True
-
-    def _two_answers(self, prompt: str) -> tuple[Question, str, str]:
-        """The question that teaches most, and its answers; the next question where they do not differ."""
-        from pad_langchain.chat.compare import two_answers
-
-        settings = {} if self.beta is None else {"beta": self.beta}
-        questions = self.memory.questions(self.user)
-        for question in questions[:MOST_QUESTIONS]:
-            left, right = two_answers(self.llm, self.memory, self.user, question, prompt, **settings)
-            if left.strip() and right.strip() and left != right:
-                return question, left, right
-        if not questions:
-            raise InvalidRequestError("Your taste is known; there is nothing left to compare. See /profile.")
-        raise InvalidRequestError(
-            f"No two different answers to {prompt!r} were found. Ask something else, or raise /beta."
-        )
 
     # ---- the user
 
     def change_user(self, text: str) -> None:
         """Talk as somebody else, in a new conversation."""
         self.memory.events(_needed("/user", text, "ada"))  # refuses a bad id before anything changes
-        self.user, self.history, self.last = text, [], None
+        self.conversation = Conversation(self.chat, text, beta=self.conversation.beta)
         self.say(f"Hello {text}.")
 
     def change_beta(self, text: str) -> None:
         """Set the guidance strength of the next answers."""
-        self.beta = _number("/beta", text, "1.0")
-        self.say(f"beta is {self.beta:g}")
+        self.conversation.beta = _number("/beta", text, "1.0")
+        self.say(f"beta is {self.conversation.beta:g}")
 
     def forget(self, text: str) -> None:
         """Ask, then erase everything about the user."""
@@ -310,7 +246,7 @@ class ChatSession:
 
     def why(self, text: str) -> None:
         """Show the last answer coloured by reward, and the tokens that guidance pushed most."""
-        last = self._judged()
+        last = self.conversation.judged()
         tokens = last.tokens
         if not tokens:
             raise InvalidRequestError(
@@ -319,48 +255,8 @@ class ChatSession:
         if not last.response.endswith(tokens[-1]["token"]):  # the end-of-answer token is not part of the text
             tokens = [*tokens[:-1], {**tokens[-1], "token": "(end)"}]
         if self.interactive:
-            self.console.print(
-                Text.assemble(*((_printable(entry["token"]), _colour(entry["reward"])) for entry in tokens))
-            )
-        strongest = sorted(tokens, key=lambda entry: -abs(entry["reward"]))[:8]
-        table = Table("reward", "token", "passed over", box=None, pad_edge=False)
-        for entry in strongest:
-            others = [other for other in entry["top_logprobs"] if other["token"] != entry["token"]]
-            passed = ", ".join(f"{other['token']!r} {other['reward']:+.2f}" for other in others)
-            table.add_row(f"{entry['reward']:+.2f}", Text(repr(entry["token"])), Text(passed))
-        self.console.print(table)
-
-
-def profile_table(memory: PreferenceMemory, user: str) -> Table | str:
-    """What the memory knows about a user: preference, weight, confidence in [0, 1], where it comes from."""
-    profile = memory.profile(user)
-    if not profile.preferences:
-        return f"Nothing is known about {user} yet."
-    table = Table("preference", "weight", "sure", "why", box=None, pad_edge=False)
-    for preference in profile.preferences:
-        table.add_row(
-            Text(preference.text),
-            f"{preference.weight:+.2f}",
-            f"{preference.confidence:.0%}",
-            Text(str(profile.why(preference.key))),
-        )
-    return table
-
-
-# Everything below the space but tab and line feed, and the C1 set: in a terminal they are commands, not text.
-_CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
-
-
-def _printable(text: str) -> str:
-    return text.translate(_CONTROLS)
-
-
-def _colour(reward: float) -> str:
-    """Green for tokens the preferences wanted, red for those they did not; 2 nats is full colour."""
-    strength = int(min(abs(reward) / 2, 1) * 200)
-    if strength < 10:
-        return ""
-    return f"rgb(0,{55 + strength},0)" if reward > 0 else f"rgb({55 + strength},0,0)"
+            self.console.print(coloured(tokens))
+        self.console.print(guidance_table(tokens))
 
 
 def _needed(command: str, text: str, example: str) -> str:

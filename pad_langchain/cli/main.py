@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import sys
+from contextlib import nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from pad_langchain.cli.memory import memory_app
-from pad_langchain.cli.options import MemoryPath, one_line_errors, open_memory
+from pad_langchain.cli.options import MemoryPath, one_line_errors, open_memory, quiet_libraries
 from pad_langchain.cli.train import evaluate, train
 from pad_langchain.defaults import DEMO_MODEL
 
@@ -30,16 +31,6 @@ app.command()(train)
 app.command()(evaluate)
 
 
-def quiet_libraries() -> None:
-    """Keep the progress bars and notices of the model libraries out of a conversation; the user's own settings win."""
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-
-
 @app.command()
 def chat(
     model: Annotated[str, typer.Option(help="Folder or hub id of the base model.")] = DEMO_MODEL,
@@ -54,15 +45,18 @@ def chat(
     temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0,
     max_tokens: Annotated[int, typer.Option(help="New tokens an answer at most.")] = 256,
     seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
+    thread: Annotated[
+        str | None,
+        typer.Option(help="Id of this conversation, for wishes that hold in it only. [default: a new one]"),
+    ] = None,
     echo: Annotated[bool, typer.Option("--echo", help="Repeat each line that is read, for transcripts.")] = False,
 ) -> None:
     """Talk, say what you like, and watch the answers change. Reads a script from a pipe as well."""
+    from pad_langchain.chat import Chat, ChatSettings
     from pad_langchain.cli.chat import ChatSession
-    from pad_langchain.langchain.chat_model import ChatPAD
 
     with one_line_errors():
-        llm = ChatPAD(
-            model=model,
+        settings = ChatSettings(
             reward_model=None if reward_model.lower() == "none" else reward_model,
             beta=beta,
             temperature=temperature,
@@ -72,10 +66,13 @@ def chat(
         quiet_libraries()
         with open_memory(memory) as store:
             store.events(user)  # refuses a bad id before the conversation begins
-            llm.memory = store
+            settings.memory = store
             interactive = sys.stdin.isatty() and sys.stdout.isatty()
             console = Console(highlight=False)
-            ChatSession(llm, store, user, console, interactive=interactive, echo=echo).run(sys.stdin)
+            with console.status("Loading the model …") if interactive else nullcontext():
+                loaded = Chat.of(model, settings)
+            session = ChatSession(loaded, user, console, thread=thread, interactive=interactive, echo=echo)
+            session.run(sys.stdin)
 
 
 @app.command()
@@ -90,11 +87,13 @@ def feedback(
     critique: Annotated[str | None, typer.Option(help="What is wrong with the answer.")] = None,
     chosen: Annotated[str | None, typer.Option(help="The better of two answers.")] = None,
     rejected: Annotated[str | None, typer.Option(help="The worse of two answers.")] = None,
+    thread: Annotated[str | None, typer.Option(help="Id of the conversation it belongs to.")] = None,
     memory: MemoryPath = None,
 ) -> None:
     """Record one piece of feedback; the next chat with a PersRM weighs it."""
     with one_line_errors():
         event = _event(prefer, prompt, response, like, rate, edit, critique, chosen, rejected)
+        event = replace(event, thread=thread)
         with open_memory(memory) as store:
             typer.echo(f"recorded {store.record(user, event)}")
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections import Counter
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
-from textwrap import shorten
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -16,16 +14,17 @@ from rich.table import Table
 from rich.text import Text
 
 from pad_langchain.cli.options import MemoryPath, one_line_errors, open_memory
-from pad_langchain.errors import InvalidRequestError, MissingDependencyError
+from pad_langchain.cli.plot import draw, new_figure, over_time, save
+from pad_langchain.cli.show import named, profile_table
+from pad_langchain.errors import InvalidRequestError
 
 if TYPE_CHECKING:
-    from pad_memory import Feedback, Preference, PreferenceMemory
+    from pad_memory import Feedback, Preference
 
-__all__ = ["memory_app", "over_time"]
+__all__ = ["memory_app"]
 
 memory_app = typer.Typer(help="Look into the preference memory, and correct it.", no_args_is_help=True)
 
-MOMENTS = 200  # drawn at most; each needs a profile of its own
 User = Annotated[str, typer.Argument(help="The user id.")]
 
 
@@ -42,11 +41,10 @@ def show(
     user: User,
     events: Annotated[bool, typer.Option("--events", help="Also what they told us, with event ids.")] = False,
     query: Annotated[str | None, typer.Option(help="Also what an answer to this would be conditioned on.")] = None,
+    thread: Annotated[str | None, typer.Option(help="Id of the conversation that the query belongs to.")] = None,
     memory: MemoryPath = None,
 ) -> None:
     """Show what is known about a user and why, and what they changed their mind about."""
-    from pad_langchain.cli.chat import profile_table
-
     console = Console(highlight=False)
     with one_line_errors(), open_memory(memory) as store:
         console.print(profile_table(store, user))
@@ -56,7 +54,7 @@ def show(
         if events:
             console.print(_event_table(store.events(user)))
         if query is not None:
-            console.print(store.condition(user, query=query).explain(), markup=False)
+            console.print(store.condition(user, query=query, thread=thread).explain(), markup=False)
 
 
 @memory_app.command()
@@ -70,7 +68,7 @@ def search(
     table = Table("near", "preference", "holds", box=None, pad_edge=False)
     with one_line_errors(), open_memory(memory) as store:
         for preference, near in store.search(user, query, limit):
-            table.add_row(f"{near:.2f}", Text(_named(preference)), _period(preference))
+            table.add_row(f"{near:.2f}", Text(named(preference)), _period(preference))
     Console(highlight=False).print(table if table.row_count else f"Nothing is known about {user} yet.")
 
 
@@ -182,71 +180,14 @@ def plot(
 ) -> None:
     """Draw how a user's preferences came and went."""
     with one_line_errors():
-        figure = _figure()
+        figure = new_figure()
         with open_memory(memory) as store:
             times, series = over_time(store, user)
         if not series:
             raise InvalidRequestError(f"Nothing is known about {user!r} yet, so there is nothing to draw.")
-        _draw(figure, user, times, series)
-        _save(figure, output)
+        draw(figure, user, times, series)
+        save(figure, output)
         typer.echo(f"wrote {output}")
-
-
-def over_time(memory: PreferenceMemory, user: str) -> tuple[list[float], dict[str, list[float]]]:
-    """Return the times of a user's events (Unix seconds) and, by preference, its weight × confidence after each.
-
-    Of more than 200 times, 200 are taken at even steps, the first and the last among them.
-    """
-    times = sorted({event.time for event in memory.events(user) if event.time is not None})
-    if len(times) > MOMENTS:
-        times = [times[round(step * (len(times) - 1) / (MOMENTS - 1))] for step in range(MOMENTS)]
-    series: dict[str, list[float]] = {}
-    for number, time in enumerate(times):
-        for item in memory.profile(user, at=time).preferences:
-            line = series.setdefault(_named(item), [0.0] * len(times))
-            line[number] = item.weight * item.confidence
-    return times, series
-
-
-def _figure() -> Any:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingDependencyError(
-            f'matplotlib is not installed ({error}). Install it: pip install "pad-langchain[plot]"'
-        ) from error
-    return Figure(layout="constrained")
-
-
-def _draw(figure: Any, user: str, times: list[float], series: dict[str, list[float]]) -> None:
-    """Draw one lane a preference, the earliest on top; lines in one frame would hide each other."""
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
-
-    figure.set_size_inches(9, 1.2 + 0.4 * len(series))
-    axes = figure.add_subplot()
-    days = [datetime.fromtimestamp(time, UTC) for time in times]
-    end = days[-1] + max((days[-1] - days[0]) * 0.04, timedelta(hours=1))  # so that the last event shows
-    for lane, values in enumerate(series.values()):
-        tops = [lane - 0.8 * value for value in (*values, values[-1])]
-        axes.fill_between([*days, end], lane, tops, step="post", alpha=0.7, linewidth=0.8)
-        axes.text(1.01, lane, f"{values[-1]:.2f}" if values[-1] else "–", transform=axes.get_yaxis_transform())
-    axes.set_xlim(days[0], end)
-    axes.set_ylim(len(series) - 0.8, -1.0)
-    axes.set_yticks(range(len(series)), [shorten(name, 60) for name in series], parse_math=False)
-    axes.grid(axis="x", alpha=0.3)
-    locator = AutoDateLocator()
-    axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
-    axes.set_title(f"What {shorten(user, 60)} wants: weight × confidence (at the right: now)", parse_math=False)
-
-
-def _save(figure: Any, path: Path) -> None:
-    try:
-        with warnings.catch_warnings():  # a wish may be in letters that the font has not
-            warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
-            figure.savefig(path, format="png", dpi=120)
-    except OSError as error:
-        raise InvalidRequestError(f"{str(path)!r} cannot be written: {error}.") from None
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -259,7 +200,7 @@ def _write(path: Path, data: bytes) -> None:
 def _history_table(past: tuple[Preference, ...]) -> Table:
     table = Table("no more", "held", "ended by", box=None, pad_edge=False)
     for item in past:
-        table.add_row(Text(_named(item)), _period(item), Text(item.ended_by or ""))
+        table.add_row(Text(named(item)), _period(item), Text(item.ended_by or ""))
     return table
 
 
@@ -268,10 +209,6 @@ def _event_table(events: tuple[Feedback, ...]) -> Table:
     for event in events:
         table.add_row(Text(event.id or ""), _when(event.time), event.kind, Text(event.words or ""))
     return table
-
-
-def _named(preference: Preference) -> str:
-    return preference.text if preference.scope is None else f"{preference.text} (only for {preference.scope})"
 
 
 def _period(preference: Preference) -> str:

@@ -1,4 +1,4 @@
-"""What the commands share: where the memory is, and how a refusal is printed."""
+"""What the commands share: where the memory is, how a refusal is printed, and who is not heard."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pad_langchain.errors import PadError
 if TYPE_CHECKING:
     from pad_memory import PreferenceMemory
 
-__all__ = ["MemoryPath", "default_memory_path", "one_line_errors", "open_memory"]
+__all__ = ["MemoryPath", "default_memory_path", "one_line_errors", "open_memory", "quiet_libraries"]
 
 MemoryPath = Annotated[
     str | None,
@@ -67,3 +67,13 @@ def open_memory(place: str | None) -> Iterator[PreferenceMemory]:
     server = place is not None and place.startswith(("http://", "https://"))
     with PreferenceMemory(None if server else place or default_memory_path(), url=place if server else None) as memory:
         yield memory
+
+
+def quiet_libraries() -> None:
+    """Keep the progress bars and notices of the model libraries out of a conversation; the user's own settings win."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()

@@ -15,7 +15,7 @@ from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
-from pad_langchain.cli.options import one_line_errors
+from pad_langchain.cli.options import one_line_errors, quiet_libraries
 
 __all__ = ["evaluate", "train"]
 
@@ -65,8 +65,6 @@ def evaluate(
 @contextmanager
 def _progress() -> Iterator[Callable[[str, int, int, dict[str, float]], None]]:
     """Bars on a terminal, one a stage; log lines everywhere."""
-    from pad_langchain.cli.main import quiet_libraries
-
     quiet_libraries()
     os.environ.setdefault("TQDM_DISABLE", "1")
     console = Console(stderr=True)

@@ -1,1 +1,23 @@
-"""The token loop that every face shares. Import from the modules; `Engine` and `Stream` need torch."""
+"""Requests in, streams of tokens out. What is exported here knows no torch; engines are in the folders below."""
+
+from pad_langchain.engine.protocol import Capabilities, Engine, Guide, GuideRows, Plan
+from pad_langchain.engine.settings import EngineSettings
+from pad_langchain.engine.stream import Completion, Stream
+from pad_langchain.engine.types import Candidate, EngineStats, FinishReason, Request, TokenEvent, WeightedPreference
+
+__all__ = [
+    "Candidate",
+    "Capabilities",
+    "Completion",
+    "Engine",
+    "EngineSettings",
+    "EngineStats",
+    "FinishReason",
+    "Guide",
+    "GuideRows",
+    "Plan",
+    "Request",
+    "Stream",
+    "TokenEvent",
+    "WeightedPreference",
+]

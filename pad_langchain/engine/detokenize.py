@@ -147,6 +147,10 @@ class TextStream:
         held, self._held = self._held, ""
         return text if stopped else text + held
 
+    def of(self, token_id: int) -> str:
+        """The text of one token by itself, hidden or not, an incomplete character as U+FFFD."""
+        return self._tokens.decode([token_id])
+
     def _first(self) -> str:
         """The first text, as the decoder writes it at the beginning; "" as long as there is none."""
         assert self._head is not None

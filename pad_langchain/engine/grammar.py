@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from llguidance import LLMatcher, LLTokenizer
 from llguidance.hf import from_tokenizer
 
+from pad_langchain.engine.json_schema import bounded, culprit
 from pad_langchain.errors import InvalidRequestError
 
 __all__ = ["Grammar", "GrammarCompiler", "GrammarState"]
@@ -22,9 +22,7 @@ __all__ = ["Grammar", "GrammarCompiler", "GrammarState"]
 # As `json.dumps` writes it and models learn it; free whitespace would let a model write blanks for ever.
 JSON_STYLE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 
-# What a schema leaves open ends here: JSON's safe integers, and a list that still fits an answer.
-_MAX_NUMBER = 2**53 - 1
-_MAX_ITEMS = 100
+_NO_TOKEN = "it allows no token of the vocabulary, which may lack a character. Change the schema, or use another model"
 
 
 class GrammarCompiler:
@@ -35,6 +33,9 @@ class GrammarCompiler:
         vocab_size: V of the model's logits, which may exceed the tokenizer's.
         end_tokens: ids that may end an answer; None takes the tokenizer's end of sequence.
         max_string: characters at most of a JSON string whose schema sets no limit.
+
+    Raises:
+        InvalidRequestError: no grammar can be told the tokenizer's tokens.
     """
 
     def __init__(
@@ -42,7 +43,13 @@ class GrammarCompiler:
     ) -> None:
         ends = None if end_tokens is None else sorted(end_tokens)
         self.vocab_size, self.max_string = vocab_size, max_string
-        self._tokenizer: LLTokenizer = from_tokenizer(tokenizer, n_vocab=vocab_size, eos_token=ends)
+        try:
+            self._tokenizer: LLTokenizer = from_tokenizer(tokenizer, n_vocab=vocab_size, eos_token=ends)
+        except Exception as error:  # ValueError, or whatever a tokenizer of another make raises
+            raise InvalidRequestError(
+                "Tool calls and structured output need a fast tokenizer, of byte-level BPE or with byte fallback, but "
+                f"this {type(tokenizer).__name__} is none ({error}). Use another model, or ask for plain text."
+            ) from error
         # These match as one token and never as text, so Lark wants their ids.
         special = {
             str(token): index
@@ -52,8 +59,13 @@ class GrammarCompiler:
         self._special = dict(sorted(special.items(), key=lambda item: -len(item[0])))
 
     def json_schema(self, schema: Mapping[str, Any]) -> Grammar:
-        """An answer that is one JSON value valid under `schema`, written without free whitespace."""
-        return self._compile(LLMatcher.grammar_from_json_schema(self._styled(schema)))
+        """An answer that is one JSON value valid under `schema`, written without free whitespace.
+
+        Raises:
+            InvalidRequestError: it cannot be compiled; the field is named.
+        """
+        grammar = LLMatcher.grammar_from_json_schema(self._styled(schema))
+        return self._compile(grammar, [("the answer", schema)])
 
     def lark(self, source: str) -> Grammar:
         """An answer that llguidance's dialect of Lark describes, from the rule `start`."""
@@ -91,16 +103,7 @@ class GrammarCompiler:
         Raises:
             InvalidRequestError: no tools, an unknown name, or a schema that cannot be compiled.
         """
-        functions = [tool.get("function", tool) for tool in tools]
-        names = [function["name"] for function in functions]
-        if choice not in ("required", "auto"):
-            if choice not in names:
-                raise InvalidRequestError(
-                    f"choice has to be 'required', 'auto' or a tool's name ({names!r}), but is {choice!r}."
-                )
-            functions = [function for function in functions if function["name"] == choice]
-        if not functions:
-            raise InvalidRequestError("There are no tools to call. Pass at least one, or no grammar.")
+        functions = _allowed([tool.get("function", tool) for tool in tools], choice)
         if between is None:
             calls = [self._object_call(function, name_key, arguments_key) for function in functions]
         else:
@@ -112,16 +115,21 @@ class GrammarCompiler:
             "body: " + "\n    | ".join(calls),
         ]
         lines += ["start: answer"] if thought is None else self._thought(*thought)
+        lines += self._answer(choice, begin, otherwise)
+        schemas = [(f"tool {function['name']!r}", function.get("parameters") or {}) for function in functions]
+        schemas += [] if otherwise is None else [("the answer", otherwise)]
+        return self._compile(LLMatcher.grammar_from_lark("\n".join([*lines, "ID: /[a-zA-Z0-9]{9}/"])), schemas)
+
+    def _answer(self, choice: str, begin: str, otherwise: Mapping[str, Any] | None) -> list[str]:
+        """The rule `answer`: calls, or what may stand in their place."""
         if choice != "auto":
-            lines.append("answer: call again")
-        elif otherwise is not None:
-            lines += ["answer: form | call again", f"form: %json {json.dumps(self._styled(otherwise))}"]
-        elif not begin.strip():
+            return ["answer: call again"]
+        if otherwise is not None:
+            return ["answer: form | call again", f"form: %json {json.dumps(self._styled(otherwise))}"]
+        if not begin.strip():
             # Nothing but its first character tells such a call from text.
-            lines += ["answer: TEXT | call again", r"TEXT: /[^\s{](.|\n)*/"]
-        else:
-            lines += ["answer: TEXT (call again)? | call again", f"TEXT: {self._text_without(begin)}"]
-        return self.lark("\n".join([*lines, "ID: /[a-zA-Z0-9]{9}/"]))
+            return ["answer: TEXT | call again", r"TEXT: /[^\s{](.|\n)*/"]
+        return ["answer: TEXT (call again)? | call again", f"TEXT: {self._text_without(begin)}"]
 
     def _object_call(self, function: Mapping[str, Any], name_key: str, arguments_key: str) -> str:
         parameters = dict(function.get("parameters") or {})
@@ -157,20 +165,38 @@ class GrammarCompiler:
         rest = "" if self._starts_special(marker) else f" & ~(/(.|\\n)*/ {json.dumps(marker)} /(.|\\n)*/)"
         return f"/(.|\\n)+/{rest}"
 
-    def _compile(self, grammar: str) -> Grammar:
+    def _compile(self, grammar: str, schemas: Sequence[tuple[str, Mapping[str, Any]]] = ()) -> Grammar:
+        """Compile, or say which of `schemas`, each with its owner's name, and which field of it is to blame."""
+        reason = self._error(grammar)
+        if reason is not None:
+            for owner, schema in schemas:
+                field, inner = culprit(schema, self._schema_error)
+                if inner is not None:
+                    at = f" at {field!r}" if field else ""
+                    raise InvalidRequestError(
+                        f"The JSON schema of {owner} cannot be compiled{at}: {inner}. Leave this out of the schema, or "
+                        "say it in a description and check it afterwards."
+                    )
+            raise InvalidRequestError(f"This grammar cannot be compiled: {reason}")
+        return Grammar(LLMatcher(self._tokenizer, grammar, log_level=0), self._tokenizer, self.vocab_size)
+
+    def _schema_error(self, schema: Mapping[str, Any]) -> str | None:
+        return self._error(LLMatcher.grammar_from_json_schema(self._styled(schema)))
+
+    def _error(self, grammar: str) -> str | None:
         # llguidance never raises: a broken grammar is an error state that has to be asked for.
         error = LLMatcher.validate_grammar(grammar, self._tokenizer)
-        if error and not error.startswith("WARNING"):
-            reason = error.strip()
-            if "JSON schema" in reason:
-                reason = reason.partition("\n   1 | ")[0]  # the rest shows the grammar around the schema
-            if "regex parse error" in reason:
-                reason += "\nin the keyword `pattern`"
-            raise InvalidRequestError(f"This grammar or JSON schema cannot be compiled: {reason}")
-        return Grammar(LLMatcher(self._tokenizer, grammar, log_level=0), self.vocab_size)
+        if not error or error.startswith("WARNING"):
+            return None
+        reason = error.strip()
+        if "JSON schema" in reason:
+            reason = reason.partition("\n   1 | ")[0]  # the rest shows the grammar around the schema
+        if "regex parse error" in reason:
+            reason += "\nin the keyword `pattern`"
+        return reason
 
     def _styled(self, schema: Mapping[str, Any]) -> dict[str, Any]:
-        return {"x-guidance": JSON_STYLE, **_bounded(schema, self.max_string)}
+        return {"x-guidance": JSON_STYLE, **bounded(schema, self.max_string)}
 
     def _starts_special(self, text: str) -> bool:
         return any(text.startswith(token) for token in self._special)
@@ -187,19 +213,20 @@ class GrammarCompiler:
 class Grammar:
     """A compiled grammar; immutable and safe to share between requests."""
 
-    def __init__(self, matcher: LLMatcher, vocab_size: int) -> None:
-        self._matcher, self._vocab_size = matcher, vocab_size
+    def __init__(self, matcher: LLMatcher, tokenizer: LLTokenizer, vocab_size: int) -> None:
+        self._matcher, self._tokenizer, self._vocab_size = matcher, tokenizer, vocab_size
 
     def start(self) -> GrammarState:
         """The state before the first token of an answer."""
-        return GrammarState(self._matcher.deep_copy(), self._vocab_size)
+        return GrammarState(self._matcher.deep_copy(), self._tokenizer, self._vocab_size)
 
 
 class GrammarState:
     """Where one answer stands in its grammar."""
 
-    def __init__(self, matcher: LLMatcher, vocab_size: int) -> None:
-        self._matcher, self._vocab_size = matcher, vocab_size
+    def __init__(self, matcher: LLMatcher, tokenizer: LLTokenizer, vocab_size: int) -> None:
+        self._matcher, self._tokenizer, self._vocab_size = matcher, tokenizer, vocab_size
+        self._tokens: list[int] = []
         self._check()
 
     @property
@@ -207,7 +234,7 @@ class GrammarState:
         """Whether the answer is complete and nothing but its end may follow."""
         return self._matcher.is_stopped()
 
-    def mask(self) -> torch.Tensor:
+    def mask(self) -> np.ndarray:
         """Which tokens may come next, bool [V]; an end token where the answer may end.
 
         Raises:
@@ -217,8 +244,8 @@ class GrammarState:
         self._check()
         legal_V = np.unpackbits(bits, bitorder="little")[: self._vocab_size].astype(bool)
         if not legal_V.any():
-            raise InvalidRequestError("The grammar allows no token here. Relax it; the tokenizer may lack a character.")
-        return torch.from_numpy(legal_V)
+            raise self._failed(_NO_TOKEN)
+        return legal_V
 
     def accept(self, token_id: int) -> None:
         """Move on by a token that the last mask allowed.
@@ -228,43 +255,29 @@ class GrammarState:
         """
         self._matcher.consume_token(token_id)
         self._check()
+        self._tokens.append(token_id)
 
     def _check(self) -> None:
         if self._matcher.is_error():
             reason = self._matcher.get_error().strip().splitlines()[0]
-            raise InvalidRequestError(f"The grammar failed: {reason}")
+            lacking = reason == "NoExtensionBias" or "forced bytes" in reason
+            raise self._failed(_NO_TOKEN if lacking else reason)
+
+    def _failed(self, reason: str) -> InvalidRequestError:
+        # What was written names the tool and the field.
+        written = self._tokenizer.decode_str(self._tokens)
+        return InvalidRequestError(f"The grammar failed after {written[-200:]!r}: {reason}.")
 
 
-def _bounded(schema: Any, limit: int) -> Any:
-    """A copy in which everything that could go on for ever has an end; a value within the bounds is valid in both.
-
-    Strings get a `maxLength` of `limit` characters, arrays a `maxItems`, integers and numbers bounds, and numbers as
-    many decimals as a double holds.
-    """
-    if isinstance(schema, list | tuple):
-        return [_bounded(item, limit) for item in schema]
-    if not isinstance(schema, Mapping):
-        return schema
-    copy = {key: value if key in ("enum", "const") else _bounded(value, limit) for key, value in schema.items()}
-    kinds = copy.get("type")
-    kinds = [kinds] if isinstance(kinds, str) else kinds
-    if not isinstance(kinds, list) or copy.keys() & {"enum", "const"}:
-        return copy
-    if "string" in kinds:
-        copy.setdefault("maxLength", max(limit, copy.get("minLength", 0)))
-    if "array" in kinds:
-        copy.setdefault("maxItems", max(_MAX_ITEMS, copy.get("minItems", 0)))
-    if {"integer", "number"} & set(kinds):
-        _bound_number(copy, "number" in kinds)
-    return copy
-
-
-def _bound_number(schema: dict[str, Any], decimals: bool) -> None:
-    low = schema.get("minimum", schema.get("exclusiveMinimum", 0))
-    high = schema.get("maximum", schema.get("exclusiveMaximum", 0))
-    if not schema.keys() & {"minimum", "exclusiveMinimum"}:
-        schema["minimum"] = min(0, high) - _MAX_NUMBER
-    if not schema.keys() & {"maximum", "exclusiveMaximum"}:
-        schema["maximum"] = max(0, low) + _MAX_NUMBER
-    if decimals:
-        schema.setdefault("multipleOf", 1e-6)
+def _allowed(functions: Sequence[Mapping[str, Any]], choice: str) -> Sequence[Mapping[str, Any]]:
+    """The functions that `choice` leaves to be called, at least one."""
+    names = [function["name"] for function in functions]
+    if choice not in ("required", "auto"):
+        if choice not in names:
+            raise InvalidRequestError(
+                f"choice has to be 'required', 'auto' or a tool's name ({names!r}), but is {choice!r}."
+            )
+        functions = [function for function in functions if function["name"] == choice]
+    if not functions:
+        raise InvalidRequestError("There are no tools to call. Pass at least one, or no grammar.")
+    return functions

@@ -1,8 +1,10 @@
-"""What an engine runs on: a guide, and what it is asked for. Both are Protocols; neither torch nor a model at import.
+"""What runs requests and what steers them: `Engine` and `Guide`, as Protocols. Neither torch nor a model at import.
 
-Engine.submit(Request) → Stream of TokenEvents
-Guide.plan(Request) → Plan      in the caller's thread
-Guide.start(base, plans) → GuideRows: logits(…), advance(…), merge(…), keep(…)      in the engine's thread
+    Engine.submit(Request) → Stream of TokenEvents
+    Guide.plan(Request) → Plan      in the caller's thread
+    Guide.start(base, plans) → GuideRows: logits(…), advance(…), merge(…), keep(…)      in the engine's thread
+
+Guides here are those of engines that run torch; another engine says in its `Capabilities` which kinds it can run.
 """
 
 from __future__ import annotations
@@ -12,14 +14,124 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from typing import Self
+
     import torch
 
-    from pad_langchain.engine.types import Request
+    from pad_langchain.engine.grammar import GrammarCompiler
+    from pad_langchain.engine.settings import EngineSettings
+    from pad_langchain.engine.stream import Stream
+    from pad_langchain.engine.types import EngineStats, Request
     from pad_langchain.models.adapter import Adapter
     from pad_langchain.models.backbone import Backbone
     from pad_langchain.models.prompts import Prompts
 
-__all__ = ["Guide", "GuideRows", "Plan"]
+__all__ = ["Capabilities", "Engine", "Guide", "GuideRows", "Plan"]
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What an engine can do. Whoever uses engines asks here and nowhere else which one it is.
+
+    Args:
+        guides: kinds of PersRM it can decode under: "head", "text", "self", "adapter".
+        token_rewards: whether its events carry the reward of each token, and candidates with theirs.
+        hidden_states: whether the base's hidden states can be had, as training and scoring need them.
+        prefixes: whether prompts that begin alike are run once (`EngineStats.reused_tokens` counts them).
+    """
+
+    guides: frozenset[str] = frozenset()
+    token_rewards: bool = False
+    hidden_states: bool = False
+    prefixes: bool = False
+
+
+class Engine(Protocol):
+    """Decodes everybody's requests with one model. Thread-safe; it lives until it is closed."""
+
+    @property
+    def tokenizer(self) -> Any:
+        """The base's fast tokenizer, as transformers has it."""
+        ...
+
+    @property
+    def prompts(self) -> Prompts:
+        """Renders conversations into the base's token ids."""
+        ...
+
+    @property
+    def settings(self) -> EngineSettings:
+        """Its limits."""
+        ...
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+        ...
+
+    @property
+    def context(self) -> int | None:
+        """Tokens of prompt and answer together that the base can hold; None: no limit known."""
+        ...
+
+    @property
+    def end_tokens(self) -> frozenset[int]:
+        """Token ids that end an answer and are no text."""
+        ...
+
+    @property
+    def guided(self) -> bool:
+        """Whether there is a guide: requests may have preferences."""
+        ...
+
+    @property
+    def recommended(self) -> tuple[float, float]:
+        """(beta, alpha) that the PersRM's config recommends; (1.0, 0.0) without one."""
+        ...
+
+    @property
+    def grammars(self) -> GrammarCompiler:
+        """Compiles grammars for `Request.grammar`; the first use costs up to a second."""
+        ...
+
+    @property
+    def stats(self) -> EngineStats:
+        """What the models did so far."""
+        ...
+
+    def submit(self, request: Request) -> Stream:
+        """Queue a request and return its stream at once.
+
+        Raises:
+            InvalidRequestError: the request cannot run on this engine; ContextLengthError: its prompt is too long.
+            EngineBusyError: the queue is full.
+            EngineClosedError: the engine was shut down.
+        """
+        ...
+
+    def count_tokens(self, request: Request) -> int:
+        """Tokens of the request's prompt for the base."""
+        ...
+
+    def room(self, request: Request) -> int:
+        """New tokens that every context has room for, at most max_tokens; raises what `submit` would."""
+        ...
+
+    def forget_prefixes(self) -> None:
+        """Drop all kept keys and values of prompts. Requests that still run may leave theirs when they end."""
+        ...
+
+    def close(self, timeout: float | None = 10.0) -> None:
+        """Stop: requests in flight and in the queue end with EngineClosedError. Closing twice is fine.
+
+        Args:
+            timeout: seconds to wait for the step that is running.
+        """
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *exc_info: object) -> None: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +145,7 @@ class Plan:
         longest: tokens of the longest prompt among `rows`, if they have KV caches; 0: they have none.
         reference_rows: prompts of one more row for each of `rows`, which the base's model runs plainly: what an
             adapter is compared with where the request's reference is "reference".
+        salt: the request's, which its rows share prefixes under. The engine sets it.
     """
 
     weights: tuple[float, ...]
@@ -40,6 +153,7 @@ class Plan:
     room: int | None = None
     longest: int = 0
     reference_rows: tuple[tuple[int, ...], ...] = ()
+    salt: str = ""
 
 
 class GuideRows(Protocol):
@@ -64,7 +178,7 @@ class GuideRows(Protocol):
         ...
 
     def advance(self, tokens_GT: torch.Tensor) -> None:
-        """Append the tokens chosen since the last call, [G, T]: T is 1 unless steps were settled without the guide.
+        """Append the tokens chosen since the last call, [G, T]: T is 1 unless steps were decided without the guide.
 
         A call that raises leaves the rows as they were; it may be made again.
         """
@@ -86,11 +200,13 @@ class Guide(Protocol):
     with or without an adapter, ride in the base's forward.
 
     Args:
+        kind: where its rewards come from: "head", "text", "adapter", "self", …
         beta, alpha: what it recommends.
         backbone: the model it runs; None: it reads the base's hidden states and runs none.
         adapter: what acts on rows that ride in the base's forward; None: nothing.
     """
 
+    kind: str
     beta: float
     alpha: float
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from pad_langchain.engine.types import FinishReason, Request, TokenEvent
 
-__all__ = ["BestOf", "Completion", "Stream"]
+__all__ = ["Completion", "Stream"]
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,17 @@ class Stream:
     def done(self) -> bool:
         """Whether the last event is there, or an error."""
         return self._done
+
+    @property
+    def events(self) -> tuple[TokenEvent, ...]:
+        """The events that are there so far."""
+        with self._changed:
+            return tuple(self._events)
+
+    @property
+    def error(self) -> BaseException | None:
+        """What the request failed with; None while it runs and when it ended well."""
+        return self._error
 
     def cancel(self) -> None:
         """Ask the engine to stop; the row is free within two steps, the finish_reason "cancelled"."""
@@ -176,45 +187,3 @@ class Stream:
             for loop, wake in self._wakers:
                 with contextlib.suppress(RuntimeError):  # the reader's event loop is closed
                     loop.call_soon_threadsafe(wake.set)
-
-
-class BestOf:
-    """Several answers to one request: when all are there, the events of the best one go to the caller's stream.
-
-    The best has the highest total reward; of two alike, the one that was drawn first.
-
-    Args:
-        stream: the caller's.
-        count: samples to decode; each fills one of `samples`.
-    """
-
-    def __init__(self, stream: Stream, count: int) -> None:
-        self.stream = stream
-        self.samples: list[Stream] = [_Sample(self) for _ in range(count)]
-
-    def finished(self, sample: Stream) -> None:
-        """One of the samples ended."""
-        if sample._error is not None:
-            self.stream.fail(sample._error)
-        elif all(one.done for one in self.samples):
-            best = max(self.samples, key=lambda one: sum(event.reward for event in one._events))
-            for event in best._events:
-                self.stream.put(event)
-
-
-class _Sample(Stream):
-    """The stream of one sample, which only its group reads."""
-
-    def __init__(self, group: BestOf) -> None:
-        super().__init__(group.stream.request, group.stream.prompt_tokens)
-        self._group = group
-
-    @property
-    def cancelled(self) -> bool:
-        return self._group.stream.cancelled or self._group.stream.done
-
-    def _change(self, event: TokenEvent | None, error: BaseException | None) -> None:
-        before = self._done
-        super()._change(event, error)
-        if self._done and not before:
-            self._group.finished(self)

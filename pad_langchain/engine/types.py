@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from pad_langchain.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from pad_langchain.engine.grammar import Grammar
 
 __all__ = ["Candidate", "EngineStats", "FinishReason", "Request", "TokenEvent", "WeightedPreference"]
 
@@ -68,6 +71,8 @@ class Request:
             forwards of a guide with a model of its own. Greedy only, needs `clip`.
         best_of: decode this many samples side by side and give the one with the highest total reward; its events come
             when all samples are done. Needs preferences and a temperature above 0.
+        salt: whose prompt this is: keys and values of its tokens are shared with requests of the same salt and never
+            with others, so that nobody can tell from the time an answer takes what another tenant has asked.
 
     Raises:
         InvalidRequestError: a value is out of range; the message names it.
@@ -89,10 +94,11 @@ class Request:
     reference: Literal["base", "reference"] = "base"
     combine: Literal["sum", "max"] = "sum"
     candidates: int = 0
-    grammar: Any | None = None
+    grammar: Grammar | None = None
     clip: float | None = None
     lazy: bool = False
     best_of: int = 1
+    salt: str = ""
 
     def __post_init__(self) -> None:
         if not self.messages and not self.prompt_ids:
@@ -124,6 +130,7 @@ class Request:
                 f"lazy guidance needs clip and temperature 0, but clip is {self.clip!r} and temperature "
                 f"{self.temperature!r}. Set both, or lazy=False."
             )
+        _check(isinstance(self.salt, str), "salt", self.salt, "a string")
         many = self.best_of
         _check(isinstance(many, int) and many >= 1, "best_of", many, "an integer of at least 1")
         if many > 1 and not (self.preferences and self.temperature > 0):

@@ -9,8 +9,8 @@ import numpy as np
 
 from pad_langchain.evaluation.statistics import interval
 from pad_langchain.persrm.persrm import PersRM
-from pad_langchain.training.head import wishes_of
 from pad_langchain.training.layouts import Pair
+from pad_langchain.training.wordings import wishes_of
 
 __all__ = ["margins", "pair_accuracy"]
 

@@ -1,12 +1,12 @@
-"""Answers for an evaluation: by method, strength and candidates; each is kept on disk as soon as it is there."""
+"""Answers for an evaluation: each is kept on disk as soon as it is there."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,31 +15,15 @@ import numpy as np
 from pad_langchain.chat.messages import with_preferences
 from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.engine.types import Request, WeightedPreference
-from pad_langchain.evaluation.judges import Case
-from pad_langchain.evaluation.peak import peak_memory
-from pad_langchain.training.head import wishes_of
+from pad_langchain.evaluation.cases import Case
+from pad_langchain.evaluation.config import METHODS, Setting
+from pad_langchain.evaluation.peak import peak_use
+from pad_langchain.training.wordings import wishes_of
 
-__all__ = ["GUIDED", "METHODS", "Answer", "Kept", "Setting", "answer_all", "request_of"]
+__all__ = ["Answer", "Kept", "answer_all", "decode", "key_of", "request_of"]
 
-METHODS = ("base", "prompted", "head", "text", "pad+prompt", "self")
-GUIDED = ("head", "text", "pad+prompt", "self")
 AT_ONCE = 256  # requests in the engine's queue
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One way to decode: a method of METHODS, and for guided ones beta, k and alpha."""
-
-    method: str
-    beta: float = 0.0
-    top_k: int = 10
-    alpha: float = 0.0
-
-    def plain(self) -> Setting:
-        """The same without guidance where β = 0, so that nothing is decoded twice."""
-        if self.method not in GUIDED or self.beta != 0:
-            return self
-        return Setting("prompted" if self.method == "pad+prompt" else "base")
+Wishes = Sequence[tuple[str, float]]  # (text, weight)
 
 
 @dataclass(frozen=True)
@@ -48,14 +32,15 @@ class Answer:
 
     Args:
         tokens: its length. ended: by itself, not by the limit.
-        seconds: its share of what its batch took. memory: GiB, the process's peak meanwhile (of the GPU where one is).
+        seconds: its share of what its batch took.
+        peak_gib: what the process needed at its most meanwhile (of the GPU where one is).
     """
 
     text: str
     tokens: int
     ended: bool
     seconds: float
-    memory: float = float("nan")
+    peak_gib: float = float("nan")
 
 
 class Kept:
@@ -92,6 +77,19 @@ def key_of(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:24]
 
 
+def decode(engine: TorchEngine, requests: Sequence[Request]) -> Iterator[Answer]:
+    """Answer requests in order, batch after batch."""
+    for start in range(0, len(requests), AT_ONCE):
+        started = time.perf_counter()
+        with peak_use() as peak:
+            streams = [engine.submit(request) for request in requests[start : start + AT_ONCE]]
+            done = [stream.result() for stream in streams]
+        spent = (time.perf_counter() - started) / max(1, sum(each.completion_tokens for each in done))
+        for each in done:
+            tokens = each.completion_tokens
+            yield Answer(each.text, tokens, each.finish_reason == "stop", spent * tokens, peak.gib)
+
+
 def answer_all(
     kept: Kept,
     engine: Callable[[str], TorchEngine],
@@ -100,8 +98,8 @@ def answer_all(
     setting: Setting,
     vectors: Mapping[str, np.ndarray],
     max_tokens: int,
-    weights: Sequence[Sequence[tuple[str, float]]] | None = None,
-    tick: Callable[[int, int], None] | None = None,
+    weights: Sequence[Wishes] | None = None,
+    tick: Callable[[int, int], None] = lambda done, of: None,
 ) -> list[Answer]:
     """Answer every case, those that are kept without a model.
 
@@ -110,8 +108,9 @@ def answer_all(
         mark: names the models.
         vectors: embeddings of preference texts.
         weights: for each case the (text, weight) preferences to use instead of its own.
+        tick: called with (answers done, answers that were missing).
     """
-    wished = [[(wish, 1.0) for wish in wishes_of(case.text)] for case in cases] if weights is None else weights
+    wished = [wishes_in(case) for case in cases] if weights is None else weights
     keys = [
         key_of(mark, vars(setting), case.messages, [list(wish) for wish in wishes], max_tokens)
         for case, wishes in zip(cases, wished, strict=True)
@@ -119,38 +118,31 @@ def answer_all(
     if setting.method == "base":  # it knows of no preference: one answer for all of them
         keys = [key_of(mark, "base", case.messages, max_tokens) for case in cases]
     missing = list({key: n for n, key in enumerate(keys) if kept.get(key) is None}.values())
-    for start in range(0, len(missing), AT_ONCE):
-        part = missing[start : start + AT_ONCE]
-        runner = engine(setting.method)
-        started = time.perf_counter()
-        with peak_memory() as memory:
-            streams = [runner.submit(request_of(cases[n], wished[n], setting, vectors, max_tokens)) for n in part]
-            done = [stream.result() for stream in streams]
-        spent = (time.perf_counter() - started) / max(1, sum(each.completion_tokens for each in done))
-        for n, each in zip(part, done, strict=True):
-            seconds = spent * each.completion_tokens
-            kept.put(keys[n], [each.text, each.completion_tokens, each.finish_reason == "stop", seconds, memory.gib])
-        if tick is not None:
-            tick(start + len(part), len(missing))
+    if missing:
+        requests = [request_of(cases[n], wished[n], setting, vectors, max_tokens) for n in missing]
+        for done, (n, answer) in enumerate(zip(missing, decode(engine(setting.method), requests), strict=True), 1):
+            kept.put(keys[n], astuple(answer))
+            tick(done, len(missing))
     return [Answer(*kept.get(key)) for key in keys]
 
 
+def wishes_in(case: Case) -> Wishes:
+    """A case's own preferences, each in full."""
+    return [(wish, 1.0) for wish in wishes_of(case.text)]
+
+
 def request_of(
-    case: Case,
-    wishes: Sequence[tuple[str, float]],
-    setting: Setting,
-    vectors: Mapping[str, np.ndarray],
-    max_tokens: int,
+    case: Case, wishes: Wishes, setting: Setting, vectors: Mapping[str, np.ndarray], max_tokens: int
 ) -> Request:
     """What the engine is asked for a case with these (text, weight) preferences."""
+    method = METHODS[setting.method]
     messages: list[dict[str, Any]] = [dict(message) for message in case.messages]
-    if setting.method in ("prompted", "pad+prompt"):
+    if method.told:
         messages = with_preferences(messages, list(wishes))
-    guided = setting.method in GUIDED
     return Request(
         messages=messages,
         preferences=[
-            WeightedPreference(text, weight, vectors.get(text)) for text, weight in wishes if guided and weight
+            WeightedPreference(text, weight, vectors.get(text)) for text, weight in wishes if method.guides and weight
         ],
         beta=setting.beta,
         top_k=setting.top_k,

@@ -1,4 +1,4 @@
-"""What an evaluation depends on."""
+"""What an evaluation depends on: its settings, and the ways to answer that it compares, as data."""
 
 from __future__ import annotations
 
@@ -7,11 +7,56 @@ from dataclasses import dataclass
 from typing import Any
 
 from pad_langchain.errors import InvalidRequestError
-from pad_langchain.evaluation.answers import METHODS
 from pad_langchain.training.config import Source, sources
 from pad_memory.catalogue import CATALOGUE
 
-__all__ = ["EvaluateConfig"]
+__all__ = ["METHODS", "EvaluateConfig", "Method", "Setting"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to answer.
+
+    Args:
+        says: what it is, for a report.
+        told: the base reads the preference in its system prompt.
+        guides: what may guide it, "head" and "text" PersRMs or "self", the first that is there; empty: nothing does.
+    """
+
+    says: str
+    told: bool = False
+    guides: tuple[str, ...] = ()
+
+
+METHODS = {
+    "base": Method("the base alone; it is told no preference"),
+    "prompted": Method("the base with the preference in its system prompt: what prompting alone does", told=True),
+    "head": Method("PAD: guided by a head PersRM on the base's own hidden states", guides=("head",)),
+    "text": Method("PAD: guided by a text PersRM, which reads the preference in its prompt", guides=("text",)),
+    "pad+prompt": Method(
+        "PAD (the head where there is one) with the preference in the base's system prompt as well",
+        told=True,
+        guides=("head", "text"),
+    ),
+    "self": Method("no training: the base told the preference guides the base not told it", guides=("self",)),
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One way to decode: a method of METHODS, and for guided ones beta, k and alpha."""
+
+    method: str
+    beta: float = 0.0
+    top_k: int = 10
+    alpha: float = 0.0
+
+    def plain(self) -> Setting:
+        """The same without guidance where β = 0, so that nothing is decoded twice."""
+        method = METHODS[self.method]
+        if not method.guides or self.beta != 0:
+            return self
+        return Setting("prompted" if method.told else "base")
 
 
 @dataclass(frozen=True)
@@ -28,7 +73,8 @@ class EvaluateConfig:
         labels: names of the wordings' places in the report, such as ("plain", "reworded").
         unseen: names of preferences that the PersRM was not trained on; the report tells of them apart.
         pairs: sources of preference pairs for pairwise accuracy.
-        judges: settings of `make_judge`; the first one that scores chooses β.
+        judges: settings of `make_judge`, at least one unless `evaluate` is given judges; the first one that scores
+            chooses β.
         methods: of METHODS. betas, ks: the grids; the first k is used while β is chosen. β = 0 is the base.
         validation: share of prompts that choose β and k, in (0, 1).
         fluency: a β may be chosen if its answers' perplexity under the base is at most so many times the base's.
@@ -45,8 +91,8 @@ class EvaluateConfig:
     labels: tuple[str, ...] = ()
     unseen: tuple[str, ...] = ()
     pairs: tuple[Source, ...] = ()
-    judges: tuple[Mapping[str, Any], ...] = ({"kind": "demo"},)
-    methods: tuple[str, ...] = METHODS
+    judges: tuple[Mapping[str, Any], ...] = ()
+    methods: tuple[str, ...] = tuple(METHODS)
     betas: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 4.0)
     ks: tuple[int, ...] = (10,)
     alpha: float = 0.0

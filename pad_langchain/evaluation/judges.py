@@ -6,41 +6,26 @@ the second does, 0.5 for a tie. One that can rate an answer alone has `score(cas
 
 from __future__ import annotations
 
+import importlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 
 from pad_langchain.errors import InvalidRequestError, ModelLoadError
+from pad_langchain.evaluation.cases import Case
 
 __all__ = [
-    "Case",
-    "DemoFactsJudge",
-    "DemoJudge",
     "Judge",
     "LLMJudge",
     "RewardModelJudge",
     "Rule",
     "RuleJudge",
+    "ScoringJudge",
     "make_judge",
 ]
-
-
-@dataclass(frozen=True)
-class Case:
-    """One prompt with the preference it is answered under.
-
-    Args:
-        messages: the conversation.
-        name: of the preference, such as "length:concise"; what rules go by.
-        text: its wording in this case.
-    """
-
-    messages: tuple[Mapping[str, str], ...]
-    name: str
-    text: str
 
 
 class Judge(Protocol):
@@ -52,13 +37,14 @@ class Judge(Protocol):
     def compare(self, case: Case, first: str, second: str) -> float: ...
 
 
-class _Scoring:
+class ScoringJudge:
     """A judge that rates answers alone compares them by their scores."""
 
     name: str
     scores = True
 
     def score(self, case: Case, answer: str) -> float:
+        """How well an answer fits its case's preference; more is better."""
         raise NotImplementedError
 
     def compare(self, case: Case, first: str, second: str) -> float:
@@ -92,7 +78,7 @@ class Rule:
         )
 
 
-class RuleJudge(_Scoring):
+class RuleJudge(ScoringJudge):
     """1.0 where the answer keeps its preference's rule, else 0.0."""
 
     def __init__(self, rules: Mapping[str, Rule | Mapping[str, Any]], name: str = "rules") -> None:
@@ -105,40 +91,7 @@ class RuleJudge(_Scoring):
         return float(self.rules[case.name].holds(answer))
 
 
-class DemoJudge(_Scoring):
-    """The rules of the demo world, for answers of the demo base: the share of wished poles that the text shows.
-
-    A case's name is a pole of the catalogue, or several joined by "+".
-    """
-
-    name = "demo rules"
-
-    def score(self, case: Case, answer: str) -> float:
-        from pad_memory.catalogue import find
-        from recipes.demo_world.judges import satisfied
-
-        poles = [find(name) for name in case.name.split("+")]
-        shown = satisfied(answer, {dimension.name: dimension.poles.index(pole) for dimension, pole in poles})
-        return sum(shown.values()) / len(shown)
-
-
-class DemoFactsJudge(_Scoring):
-    """The share of an answer's sentences that are true of the thing of the demo world that the question names."""
-
-    name = "demo facts"
-
-    def score(self, case: Case, answer: str) -> float:
-        from recipes.demo_world.judges import check_sentences
-        from recipes.demo_world.topics import TOPICS
-
-        asked = case.messages[-1]["content"].lower()
-        named = [topic for topic in TOPICS if re.search(rf"\b{re.escape(topic.subject.lower())}\b", asked)]
-        if not named:
-            raise InvalidRequestError(f"The question {asked!r} names nothing that the demo world knows.")
-        return check_sentences(answer, max(named, key=lambda topic: len(topic.subject))).factual
-
-
-class RewardModelJudge(_Scoring):
+class RewardModelJudge(ScoringJudge):
     """A sequence-classification reward model; its first logit is the score.
 
     Args:
@@ -209,35 +162,43 @@ class LLMJudge:
 
 
 def make_judge(settings: Mapping[str, Any]) -> Judge:
-    """A judge from settings: {kind: demo | demo_facts | rules | reward_model | llm, …}, the rest as its class takes it.
+    """A judge from settings: {kind: rules | reward_model | llm, …}, the rest as its class takes it.
 
-    For `llm`, `model` is what langchain's `init_chat_model` takes, such as "openai:gpt-4.1-mini".
+    A `kind` with a colon is a judge of yours, "module:name": what the module calls so, a class or a function, is called
+    with the rest. For `llm`, `model` is what langchain's `init_chat_model` takes, such as "openai:gpt-4.1-mini".
+
+    Raises:
+        InvalidRequestError: there is no such judge, or it takes other settings.
     """
     arguments = dict(settings)
     kind = arguments.pop("kind", None)
+    kinds: dict[Any, Callable[..., Judge]] = {"llm": _llm, "rules": RuleJudge, "reward_model": RewardModelJudge}
+    if isinstance(kind, str) and ":" in kind:
+        make = _imported(kind)
+    elif kind in kinds:
+        make = kinds[kind]
+    else:
+        raise InvalidRequestError(
+            f"kind of a judge has to be one of {sorted(kinds)}, or 'module:name' of a judge of yours, but is {kind!r}."
+        )
     try:
-        if kind == "llm":
-            from langchain.chat_models import init_chat_model
-
-            name = arguments.pop("model")
-            return LLMJudge(init_chat_model(name), name, **arguments)
-        kinds: dict[Any, Any] = {
-            "demo": DemoJudge,
-            "demo_facts": DemoFactsJudge,
-            "rules": RuleJudge,
-            "reward_model": RewardModelJudge,
-        }
-        if kind not in kinds:
-            raise InvalidRequestError(f"kind of a judge has to be 'llm' or one of {sorted(kinds)}, but is {kind!r}.")
-        judge: Judge = kinds[kind](**arguments)
+        return make(**arguments)
     except (TypeError, KeyError) as error:
         raise InvalidRequestError(f"The judge {dict(settings)!r} has other settings than it takes: {error}") from error
-    return judge
 
 
-def names_of(judges: Sequence[Judge]) -> list[str]:
-    """Names of judges, which must differ."""
-    names = [judge.name for judge in judges]
-    if len(set(names)) < len(names):
-        raise InvalidRequestError(f"Judges need names of their own, but are {names!r}.")
-    return names
+def _llm(model: str, **arguments: Any) -> LLMJudge:
+    from langchain.chat_models import init_chat_model
+
+    return LLMJudge(init_chat_model(model), model, **arguments)
+
+
+def _imported(kind: str) -> Callable[..., Judge]:
+    module, _, name = kind.partition(":")
+    try:
+        found: Callable[..., Judge] = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise InvalidRequestError(
+            f"There is no judge {kind!r}: {error}. Is its module importable from here?"
+        ) from error
+    return found

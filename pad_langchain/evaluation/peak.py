@@ -1,4 +1,4 @@
-"""How much memory a piece of work needs at its most."""
+"""How much of the machine's memory a piece of work needs at its most."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-__all__ = ["Peak", "peak_memory"]
+__all__ = ["Peak", "peak_use"]
 
 
 @dataclass
@@ -20,7 +20,7 @@ class Peak:
 
 
 @contextmanager
-def peak_memory() -> Iterator[Peak]:
+def peak_use() -> Iterator[Peak]:
     """Measure the peak within the block; `gib` is there when it ends."""
     peak = Peak()
     if torch.cuda.is_available():

@@ -10,11 +10,11 @@ from pad_langchain.errors import MissingDependencyError
 
 __all__ = ["draw_beta", "draw_k", "draw_pareto"]
 
-Row = Mapping[str, Any]
+Measured = Mapping[str, Any]  # a setting with its figures
 MARKS = "os^Dv*"  # lines that lie on each other can be told apart
 
 
-def draw_beta(rows: Sequence[Row], judge: str, path: Path) -> None:
+def draw_beta(rows: Sequence[Measured], judge: str, path: Path) -> None:
     """Score and perplexity of each guided method against β, at the first k; β = 0 is the base."""
     lines = {}
     for method, mine in _guided(rows).items():
@@ -24,7 +24,7 @@ def draw_beta(rows: Sequence[Row], judge: str, path: Path) -> None:
     _draw(lines, "β, strength of guidance", judge, path)
 
 
-def draw_k(rows: Sequence[Row], judge: str, chosen: Mapping[str, Row], path: Path) -> None:
+def draw_k(rows: Sequence[Measured], judge: str, chosen: Mapping[str, Measured], path: Path) -> None:
     """Score and perplexity of each guided method against k, at the β it chose."""
     lines = {
         method: sorted((row["top_k"], row) for row in mine if row["beta"] == chosen[method]["beta"] != 0)
@@ -46,15 +46,15 @@ def draw_pareto(found: Mapping[str, Any], path: Path) -> None:
     figure.savefig(path, dpi=100)
 
 
-def _guided(rows: Sequence[Row]) -> dict[str, list[Row]]:
+def _guided(rows: Sequence[Measured]) -> dict[str, list[Measured]]:
     """Method → its rows; the first row of a sweep is the base's."""
-    found: dict[str, list[Row]] = {}
+    found: dict[str, list[Measured]] = {}
     for row in rows[1:]:
         found.setdefault(row["method"], []).append(row)
     return found
 
 
-def _draw(lines: Mapping[str, Sequence[tuple[float, Row]]], x: str, judge: str, path: Path) -> None:
+def _draw(lines: Mapping[str, Sequence[tuple[float, Measured]]], x: str, judge: str, path: Path) -> None:
     figure, (scores, perplexities) = _figure(2)
     scores.set(xlabel=x, ylabel=f"mean score, {judge}")
     perplexities.set(xlabel=x, ylabel="perplexity under the base")

@@ -8,18 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pad_langchain.evaluation.config import METHODS
 from pad_langchain.evaluation.plots import draw_beta, draw_k, draw_pareto
 
 __all__ = ["write_report"]
 
-METHODS = {
-    "base": "the base alone; it is told no preference",
-    "prompted": "the base with the preference in its system prompt: what prompting alone does",
-    "head": "PAD: guided by a head PersRM on the base's own hidden states",
-    "text": "PAD: guided by a text PersRM, which reads the preference in its prompt",
-    "pad+prompt": "PAD (the head where there is one) with the preference in the base's system prompt as well",
-    "self": "no training: the base told the preference guides the base not told it",
-}
 LONGER, LESS_FLUENT = 1.25, 1.5  # times the base's tokens and perplexity: worth a word
 READING = """\
 Brackets are 95% bootstrap intervals over prompts. **β** is the strength of guidance, **k** the number of candidate
@@ -49,7 +42,7 @@ def write_report(found: Mapping[str, Any], folder: Path) -> Path:
         "",
         READING,
         "",
-        *(f"- **{method}**: {METHODS[method]}" for method in test),
+        *(f"- **{method}**: {METHODS[method].says}" for method in test),
         "",
         "## Test",
         "",

@@ -4,17 +4,18 @@
     inputs = model.encode(tokenizer, ["Explain entropy"], [["be concise"]])
     model.generate(**inputs, num_beams=4)
 
-Scores are METHOD's Eq. 13 by `engine.scoring`: z + beta * r on the K candidates, -inf elsewhere; beta = 0 is the base's
-own logits over the whole vocabulary. Base and text PersRM share one ordinary cache: its first Lb layers are the base's,
-the others the PersRM's, and each model sees a view. Both prompts are left-padded to one width, so that a column of one
-is a column of the other, and from the prompts' end on both hold the same token.
+Scores are METHOD's Eq. 13 by `arithmetic.scoring`: z + beta * r on the K candidates, -inf elsewhere; beta = 0 is the
+base's own logits over the whole vocabulary. Base and text PersRM share one ordinary cache: its first Lb layers are the
+base's, the others the PersRM's, and each model sees a view. Both prompts are left-padded to one width, so that a column
+of one is a column of the other, and from the prompts' end on both hold the same token.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any, cast
+from functools import partial
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import nn
@@ -23,25 +24,29 @@ from transformers.cache_utils import Cache, DynamicCache
 from transformers.generation.configuration_utils import GenerationMode
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
-from pad_langchain.arithmetic.scoring import candidate_rewards, guided_scores, plausible, take_candidates
-from pad_langchain.defaults import DEMO_MODEL, model_folder, reward_folder
+from pad_langchain.arithmetic.scoring import plausible_candidates, score_candidates
+from pad_langchain.defaults import DEMO_MODEL
 from pad_langchain.engine.types import Request, WeightedPreference
-from pad_langchain.errors import GuideError, IncompatibleModelError, InvalidRequestError
+from pad_langchain.errors import GuideError, InvalidRequestError
+from pad_langchain.hf.compose import load_parts
 from pad_langchain.hf.config import PADConfig
 from pad_langchain.hf.generate import GuidedGeneration, Preference, joined, left_padded, same_shape, weighted
 from pad_langchain.models.backbone import Backbone
-from pad_langchain.models.ends import end_tokens
-from pad_langchain.models.loading import load_causal_lm
 from pad_langchain.models.prompts import Prompts, with_preference
-from pad_langchain.persrm.build import guide_for
 from pad_langchain.persrm.guides.head import HeadGuide
 from pad_langchain.persrm.head import HeadConfig, VectorHead
-from pad_langchain.persrm.persrm import PersRM
 from pad_memory.embedding import Embedder
 
 __all__ = ["PADConfig", "PADForCausalLM"]
 
 Conversation = str | Sequence[dict[str, Any]]
+
+
+class Steered(NamedTuple):
+    """Hidden states that the guide's logits come from, [B, T, D], and those of its own reference; None: the base's."""
+
+    guide_BTD: torch.Tensor
+    reference_BTD: torch.Tensor | None = None
 
 
 class PADForCausalLM(GuidedGeneration, PreTrainedModel, GenerationMixin):  # type: ignore[misc]
@@ -126,53 +131,21 @@ class PADForCausalLM(GuidedGeneration, PreTrainedModel, GenerationMixin):  # typ
             ModelLoadError: a model was not found or cannot be read.
             IncompatibleModelError: base and PersRM do not fit each other.
         """
-        if isinstance(reward_model, str):
-            reward_model = reward_folder(model, reward_model)
-        if isinstance(model, str):
-            model = model_folder(model)
-        model, tokenizer = load_causal_lm(model, tokenizer, device=device, dtype=dtype, **model_kwargs)
-        backbone = Backbone(model)
-        place: dict[str, Any] = {"device": device, "dtype": dtype}
-        persrm, guide = guide_for(reward_model, backbone, tokenizer, embedder=embedder, **place, **model_kwargs)
-        if persrm is None or guide is None:
-            raise InvalidRequestError(
-                "There is no PersRM to compose with: reward_model is None, or 'auto' for a base without one. Pass one, "
-                "or use the base alone."
-            )
-        if persrm.adapter is not None:
-            if reference == "reference":
-                raise InvalidRequestError(
-                    "reference='reference' of an adapter is its backbone without it, which merging takes away. Use "
-                    "reference='base', or ChatPAD or Engine."
-                )
-            persrm = persrm.merge()
-        kind = "self" if persrm.kind == "text" and persrm.backbone.model is model else persrm.kind
-        if persrm.head is not None:
-            persrm.head.check_fits(backbone.hidden_size, backbone.vocab_size)
-        _check_vocabulary(backbone, tokenizer, persrm)
-        reward = persrm.backbone.model if kind == "text" else None
-        attention = {"base_config": model.config._attn_implementation}
-        if reward is not None:
-            attention["reward_config"] = reward.config._attn_implementation
-        made: Any = PADConfig  # its fields reach mypy, but not what PreTrainedConfig takes besides
-        config = made(
-            base_config=model.config,
-            reward_config=None if reward is None else reward.config,
-            guide=kind,
-            head=None if persrm.head is None else vars(persrm.head.config),
-            value_head=persrm.value_head is not None,
-            reference=reference,
-            template=getattr(guide, "template", ""),
-            beta=guide.beta,
-            alpha=guide.alpha,
+        parts = load_parts(
+            model,
+            reward_model,
+            tokenizer=tokenizer,
+            device=device,
+            dtype=dtype,
+            embedder=embedder,
             guide_top_k=guide_top_k,
-            attn_implementation=attention,
-            dtype=model.dtype,
+            reference=reference,
+            **model_kwargs,
         )
-        made = cls(config, model, reward, persrm.head, persrm.value_head).eval()
-        if ends := end_tokens(model, tokenizer):  # `generate()` goes by the generation config alone
+        made = cls(parts.config, parts.base, parts.reward_model, parts.head, parts.value_head).eval()
+        if parts.ends:  # `generate()` goes by the generation config alone; the base's own stays as it is
             made.generation_config = copy.deepcopy(made.generation_config)
-            made.generation_config.eos_token_id = sorted(ends)
+            made.generation_config.eos_token_id = sorted(parts.ends)
         return made
 
     # What goes in
@@ -285,37 +258,22 @@ class PADForCausalLM(GuidedGeneration, PreTrainedModel, GenerationMixin):  # typ
             cache = DynamicCache(config=self.config)
         base, reward = self._parts()
         base_cache, reward_cache = self._views(cache)
-        output = base.decoder(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            position_ids=position_ids,
-            past_key_values=base_cache,
-            use_cache=cache is not None,
-            **kwargs,
-        )
+        use_cache = cache is not None
+        inputs = {"attention_mask": attention_mask, "position_ids": position_ids, "use_cache": use_cache}
+        output = base.decoder(input_ids=input_ids, past_key_values=base_cache, **inputs, **kwargs)
         keep = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         hidden_BTD = output.last_hidden_state[:, keep]
         logits_BTV = base.logits(hidden_BTD)
-        steered_BTD, own_BTD = hidden_BTD, None
-        if self.persrm_head is not None:
-            gates = self._gate_R if gates is None else gates
-            if gates is not None:
-                gates_BR = gates.to(hidden_BTD.device).expand(len(hidden_BTD), -1)
-                steered_BTD = self.persrm_head(hidden_BTD, gates_BR[:, None])
+        if self.persrm_head is None:
+            if reward_input_ids is not None:
+                inputs |= {"attention_mask": reward_attention_mask, "position_ids": reward_position_ids}
+            told_BT = same_shape(reward_input_ids, input_ids)
+            own_BTD = reward.decoder(input_ids=told_BT, past_key_values=reward_cache, **inputs).last_hidden_state
+            steered: Steered | None = self._steered_by_value_head(own_BTD[:, keep])
         else:
-            own_BTD = reward.decoder(
-                input_ids=same_shape(reward_input_ids, input_ids),
-                attention_mask=attention_mask if reward_input_ids is None else reward_attention_mask,
-                position_ids=position_ids if reward_input_ids is None else reward_position_ids,
-                past_key_values=reward_cache,
-                use_cache=cache is not None,
-            ).last_hidden_state[:, keep]
-            steered_BTD = own_BTD
-            if self.persrm_value_head is not None:
-                steered_BTD = self.persrm_value_head(own_BTD.to(self.persrm_value_head.weight.dtype))
-        if self.persrm_head is None or gates is not None:
-            settings = (beta, alpha, guide_top_k)
-            logits_BTV = self._fuse(logits_BTV, hidden_BTD, steered_BTD, own_BTD, *settings)
+            steered = self._steered_by_gate(hidden_BTD, self._gate_R if gates is None else gates)
+        if steered is not None:
+            logits_BTV = self._fuse(logits_BTV, hidden_BTD, steered, beta, alpha, guide_top_k)
         return CausalLMOutputWithPast(
             logits=cast(Any, logits_BTV),
             past_key_values=cache,
@@ -323,12 +281,26 @@ class PADForCausalLM(GuidedGeneration, PreTrainedModel, GenerationMixin):  # typ
             attentions=getattr(output, "attentions", None),
         )
 
+    def _steered_by_gate(self, hidden_BTD: torch.Tensor, gates: torch.Tensor | None) -> Steered | None:
+        """What a head makes of the base's states; None: there is no condition."""
+        if gates is None or self.persrm_head is None:
+            return None
+        gates_BR = gates.to(hidden_BTD.device).expand(len(hidden_BTD), -1)
+        return Steered(self.persrm_head(hidden_BTD, gates_BR[:, None]))
+
+    def _steered_by_value_head(self, own_BTD: torch.Tensor) -> Steered:
+        """What W and b make of the PersRM's own states, if it has them; these are its reference without them."""
+        value_head = self.persrm_value_head
+        if value_head is None:
+            return Steered(own_BTD)
+        steered_BTD = value_head(own_BTD.to(value_head.weight.dtype))
+        return Steered(steered_BTD, own_BTD if self.config.reference == "reference" else None)
+
     def _fuse(
         self,
         logits_BTV: torch.Tensor,
         hidden_BTD: torch.Tensor,
-        steered_BTD: torch.Tensor,
-        own_BTD: torch.Tensor | None,
+        steered: Steered,
         beta: float | torch.Tensor | None,
         alpha: float | torch.Tensor | None,
         guide_top_k: int | torch.Tensor | None,
@@ -343,26 +315,25 @@ class PADForCausalLM(GuidedGeneration, PreTrainedModel, GenerationMixin):  # typ
 
         wanted = config.guide_top_k if guide_top_k is None else guide_top_k
         most = int(wanted.max()) if isinstance(wanted, torch.Tensor) else wanted
+        k_N = every(wanted, most, torch.long)
         beta_N, alpha_N = every(beta, config.beta, torch.float32), every(alpha, config.alpha, torch.float32)
-        logits_NV, hidden_ND = logits_BTV.flatten(0, 1), hidden_BTD.flatten(0, 1)
-        candidates_NK, base_NK, keep_NK = take_candidates(logits_NV, every(wanted, most, torch.long), most)
-        if base.head.weight.dtype != torch.float32:
-            base_NK = base.candidate_logits(hidden_ND, candidates_NK)
-        keep_NK = plausible(base_NK, keep_NK, alpha_N)
-        guide_NK = reward.candidate_logits(steered_BTD.flatten(0, 1), candidates_NK)
-        reference_NK = base_NK
-        if config.reference == "reference" and own_BTD is not None and self.persrm_value_head is not None:
-            reference_NK = reward.candidate_logits(own_BTD.flatten(0, 1), candidates_NK)
-        rewards_NK = candidate_rewards(guide_NK, reference_NK, keep_NK)
-        sound_N = torch.isfinite(rewards_NK).all(-1) | (beta_N == 0)
+        logits_NV = logits_BTV.flatten(0, 1)
+        rounded = base.head.weight.dtype != torch.float32
+        exact = partial(base.candidate_logits, hidden_BTD.flatten(0, 1)) if rounded else None
+        found = plausible_candidates(logits_NV, k_N, alpha_N, most, exact)
+        guide_NK, reference_NK = (
+            None if states_BTD is None else reward.candidate_logits(states_BTD.flatten(0, 1), found.tokens_BK)
+            for states_BTD in steered
+        )
+        scores = score_candidates(found, guide_NK, beta_N, reference_GK=reference_NK)
+        sound_N = scores.sound_B | (beta_N == 0)
         # What precedes the newest token may be padding and with it anything.
         if not torch.compiler.is_compiling() and not bool(sound_N.view(-1, times)[:, -1].all()):
             raise GuideError(
                 "The PersRM returned rewards that are not finite numbers. Check its weights and the embeddings; beta=0 "
                 "decodes without it."
             )
-        scores_NK = guided_scores(base_NK, rewards_NK, beta_N, keep_NK)
-        fused_NV = torch.full_like(logits_NV, float("-inf")).scatter(1, candidates_NK, scores_NK)
+        fused_NV = torch.full_like(logits_NV, float("-inf")).scatter(1, found.tokens_BK, scores.scores_BK)
         return torch.where(beta_N[:, None] == 0, logits_NV, fused_NV).view(-1, times, vocabulary)
 
     def _parts(self) -> tuple[Backbone, Backbone]:
@@ -391,17 +362,6 @@ class PADForCausalLM(GuidedGeneration, PreTrainedModel, GenerationMixin):  # typ
 
     def _init_weights(self, module: nn.Module) -> None:
         """Nothing: a new head is made by its own class, and base and PersRM bring their weights."""
-
-
-def _check_vocabulary(base: Backbone, tokenizer: Any, persrm: PersRM) -> None:
-    if persrm.backbone is base:
-        return
-    theirs, ours = Prompts(tokenizer).vocabulary(), persrm.prompts.vocabulary()
-    if theirs != ours:
-        raise IncompatibleModelError(
-            f"The PersRM has a tokenizer of its own ({len(ours)} tokens against the base's {len(theirs)}), and fused "
-            "logits need one vocabulary. Use ChatPAD or Engine, which compare the two as bytes."
-        )
 
 
 AutoConfig.register("pad", PADConfig)

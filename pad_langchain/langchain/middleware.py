@@ -20,6 +20,7 @@ from langchain_core.runnables.config import ensure_config
 from langgraph.runtime import Runtime
 
 from pad_langchain.langchain.chat_model import ChatPAD
+from pad_langchain.langchain.user_id import thread_of
 from pad_memory import PreferenceMemory, Statement
 from pad_memory.language.chat_wishes import explicit_statements
 
@@ -29,8 +30,9 @@ __all__ = ["PreferenceMiddleware"]
 class PreferenceMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
     """Passes the user of an agent's typed context on to `ChatPAD`; with `learn=True` it also records their wishes.
 
-    The user id is the field `user_field` of the run's context, else `config["configurable"]["user_id"]`. Models other
-    than `ChatPAD` are called as they are. Put it after middleware that changes the model, such as
+    The user id is the field `user_field` of the run's context, else `config["configurable"]["user_id"]`; the run's
+    thread is passed on with it, so that "in this conversation, …" holds in that thread. Models other than `ChatPAD` are
+    called as they are. Put it after middleware that changes the model, such as
     `ModelFallbackMiddleware`, so that it sees the model that is called.
 
     Learning reads the messages the user sent since the agent's last answer, before the model is called, and records
@@ -81,7 +83,9 @@ class PreferenceMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         user = self._user(request.runtime)
         if user is None or not isinstance(request.model, ChatPAD):
             return request
-        return request.override(model_settings={"user_id": user, **request.model_settings})
+        ids = {"user_id": user, "thread_id": _thread(request.runtime)}
+        named = {name: value for name, value in ids.items() if value is not None}
+        return request.override(model_settings={**named, **request.model_settings})
 
     def _user(self, runtime: Runtime[Any] | None) -> Any:
         context = getattr(runtime, "context", None)
@@ -138,7 +142,7 @@ def _new(messages: Sequence[AnyMessage], user: Any) -> list[AnyMessage]:
     return found[::-1]
 
 
-def _thread(runtime: Runtime[Any]) -> str | None:
+def _thread(runtime: Runtime[Any] | None) -> str | None:
     info = getattr(runtime, "execution_info", None)
-    thread = getattr(info, "thread_id", None) or ensure_config().get("configurable", {}).get("thread_id")
-    return str(thread) if thread else None
+    thread = getattr(info, "thread_id", None)
+    return thread_of({"thread_id": thread} if thread else ensure_config().get("configurable", {}))

@@ -33,8 +33,7 @@ except ImportError as error:
 
 from pad_memory import PreferenceMemory
 from pad_memory.embedding import embed
-from pad_memory.store.items import Item as MemoryItem
-from pad_memory.store.items import Items
+from pad_memory.store import Item as MemoryItem
 
 __all__ = ["PreferenceStore"]
 
@@ -72,7 +71,7 @@ class PreferenceStore(BaseStore):
             raise InvalidRequestError(f"user_at has to be 0 or more, but is {user_at!r}.")
         self.memory = memory
         self._at = user_at
-        self._items = Items(memory)
+        self._items = memory.items
 
     # ---- what every store has to do
 

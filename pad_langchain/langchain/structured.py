@@ -13,16 +13,18 @@ from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
 from langchain_core.output_parsers.openai_tools import JsonOutputKeyToolsParser, PydanticToolsParser
 from langchain_core.outputs import ChatGeneration, Generation
 from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
+from langchain_core.tools import BaseTool, create_schema_from_function
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
 from langchain_core.utils.pydantic import is_basemodel_subclass
 from pydantic import BaseModel
 
+from pad_langchain.chat.tools.schemas import model_schema, unsaid
 from pad_langchain.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
-__all__ = ["METHODS", "json_schema_of", "structured_output"]
+__all__ = ["METHODS", "json_schema_of", "openai_tool", "structured_output"]
 
 METHODS = ("json_schema", "function_calling", "json_mode")
 
@@ -58,7 +60,7 @@ def structured_output(
     traced = {"kwargs": {"method": method, "strict": strict}, "schema": schema}
     parser: Runnable[Any, Any]
     if method == "function_calling":
-        tool = convert_to_openai_tool(_titled(schema), strict=strict)
+        tool = openai_tool(_titled(schema), strict)
         name = tool["function"]["name"]
         bound = llm.bind_tools(
             [tool], tool_choice=name, parallel_tool_calls=False, ls_structured_output_format=traced, **kwargs
@@ -86,10 +88,36 @@ def structured_output(
 def json_schema_of(schema: Any) -> dict[str, Any]:
     """The JSON schema of a pydantic model, a TypedDict, an OpenAI function or a JSON schema itself."""
     if isinstance(schema, type) and issubclass(schema, BaseModel):
-        return schema.model_json_schema()  # with its $defs, so that recursive models work
+        return model_schema(schema)  # with its $defs, so that recursive models work
     if isinstance(schema, Mapping) and not _is_function(schema):
         return dict(schema)
     return convert_to_json_schema(schema)
+
+
+def openai_tool(tool: Any, strict: bool | None = None) -> dict[str, Any]:
+    """A tool in any of LangChain's forms as OpenAI writes it.
+
+    Where a pydantic model checks more than it says, see `model_schema`, the parameters say it.
+    """
+    converted = convert_to_openai_tool(tool, strict=strict)
+    if isinstance(tool, Mapping) or "function" not in converted:
+        return converted
+    model = tool.tool_call_schema if isinstance(tool, BaseTool) else tool
+    if not isinstance(tool, type | BaseTool):
+        model = create_schema_from_function(
+            converted["function"]["name"],
+            tool,
+            parse_docstring=True,
+            error_on_invalid_docstring=False,
+            filter_args=(),
+            include_injected=False,
+        )
+    schema = unsaid(model)
+    if schema is None:
+        return converted
+    function = converted["function"]
+    named = {"title": function["name"], "description": function.get("description", "")}
+    return convert_to_openai_tool({**schema, **named}, strict=strict)
 
 
 def _is_function(schema: Mapping[str, Any]) -> bool:

@@ -1,8 +1,8 @@
-"""A chat model whose calls know their user: the id is lifted from the config, and batches wait together."""
+"""A chat model whose calls know their user and thread: ids are lifted from the config, and batches wait together."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -12,23 +12,24 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config, get_config_list
 from typing_extensions import override
 
-__all__ = ["UserChatModel"]
+__all__ = ["UserChatModel", "thread_of"]
 
 # Callers of one `batch` wait in threads; the engine decodes this many side by side.
 _BATCH_THREADS = 32
 
 
 class UserChatModel(BaseChatModel):
-    """A `BaseChatModel` that lifts `config["configurable"]["user_id"]` into each call's keywords.
+    """A `BaseChatModel` that lifts `user_id` and `thread_id` of `config["configurable"]` into each call's keywords.
 
-    LangChain drops the config's values on a direct call. As a keyword, the id reaches `_stream` and the cache's key.
+    LangChain drops the config's values on a direct call. As keywords, the ids reach `_stream` and the cache's key.
     """
 
     def _lift(self, config: RunnableConfig | None, kwargs: dict[str, Any]) -> dict[str, Any]:
-        if "user_id" not in kwargs:
-            user_id = ensure_config(config).get("configurable", {}).get("user_id")
-            if user_id is not None:
-                kwargs["user_id"] = user_id
+        configured = ensure_config(config).get("configurable", {})
+        if "user_id" not in kwargs and configured.get("user_id") is not None:
+            kwargs["user_id"] = configured["user_id"]
+        if "thread_id" not in kwargs and (thread := thread_of(configured)) is not None:
+            kwargs["thread_id"] = thread
         return kwargs
 
     @override
@@ -72,6 +73,12 @@ class UserChatModel(BaseChatModel):
     @override
     def batch_as_completed(self, inputs: Sequence[Any], config: Any = None, **kwargs: Any) -> Iterator[Any]:
         yield from super().batch_as_completed(inputs, _wide(config, len(inputs)), **kwargs)
+
+
+def thread_of(configured: Mapping[str, Any]) -> str | None:
+    """The id of the conversation in a config's values as text: LangGraph takes numbers and UUIDs, too."""
+    thread = str(configured.get("thread_id") or "")
+    return thread if thread.strip() else None
 
 
 def _wide(config: Any, count: int) -> list[RunnableConfig]:

@@ -1,15 +1,12 @@
-"""`PADLLM`: a LlamaIndex LLM that decodes here under each user's preferences. A thin face of the engine.
-
-It speaks through `ChatPAD`, so that a user, a preference or a tool means the same in LangChain and in LlamaIndex.
-"""
+"""`PADLLM`: a LlamaIndex LLM that decodes here under each user's preferences. A thin face of `Chat`."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing, closing
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from langchain_core.outputs import ChatGenerationChunk
 from llama_index.core.base.llms.generic_utils import (
     achat_to_completion_decorator,
     astream_chat_to_completion_decorator,
@@ -33,14 +30,14 @@ from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_ca
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.program.utils import get_program_for_llm
-from pydantic import ValidationError, model_validator
 
+from pad_langchain.chat.chat import Chat
 from pad_langchain.chat.engines import context_size
-from pad_langchain.chat.options import Settings
+from pad_langchain.chat.options import CallOptions, ChatSettings, check_id
+from pad_langchain.chat.turn import Delta, Turn, begin
 from pad_langchain.defaults import DEMO_MODEL
 from pad_langchain.errors import InvalidRequestError
-from pad_langchain.langchain.chat_model import ChatPAD
-from pad_langchain.llama_index.messages import arguments, to_langchain, to_response, to_schema
+from pad_langchain.llama_index.messages import arguments, to_chat_dicts, to_response, to_schema
 
 if TYPE_CHECKING:
     from llama_index.core.tools import BaseTool
@@ -48,14 +45,14 @@ if TYPE_CHECKING:
 __all__ = ["PADLLM"]
 
 
-class PADLLM(Settings, FunctionCallingLLM):
+class PADLLM(ChatSettings, FunctionCallingLLM):
     """A LlamaIndex LLM that answers each user in their own way, while it decodes, without fine-tuning.
 
     Without arguments it is the demo pair that comes with the package: CPU, no network. Weights load at the first call.
-    The settings are those of `pad_langchain.chat.options.Settings`; `context_window` is for a model that names none.
+    The settings are those of `pad_langchain.chat.ChatSettings`; `context_window` is for a model that names none.
 
-    A call may set by keyword what `ChatPAD`'s calls may: `user_id`, `preference`, `temperature`, `seed`, … A query
-    engine or an agent passes no keywords on: give it `llm.for_user("ada")`.
+    A call may set by keyword what `ChatPAD`'s calls may: `user_id`, `thread_id`, `preference`, `temperature`, `seed`, …
+    A query engine or an agent passes no keywords on: give it `llm.for_user("ada")`.
 
     Example:
         >>> from pad_langchain import PADLLM
@@ -71,24 +68,11 @@ class PADLLM(Settings, FunctionCallingLLM):
         """The name in serialized settings."""
         return "PADLLM"
 
-    @model_validator(mode="after")
-    def _check_settings(self) -> Self:
-        """Refuse a bad setting where it is written, not at the first call."""
-        try:
-            self._chat_model()
-        except ValidationError as error:
-            raise ValueError("; ".join(problem["msg"] for problem in error.errors())) from error
-        return self
-
-    def _chat_model(self) -> ChatPAD:
-        """The ChatPAD with these settings. Making one takes 0.1 ms, so none is kept that could go out of date."""
-        return ChatPAD(model=self.model, **{name: getattr(self, name) for name in Settings.model_fields})
-
     @property
     def metadata(self) -> LLMMetadata:
         """Context and answer length in tokens. Loads the weights where no local config.json names the context."""
         known = self.context_window or context_size(self.model, **self.engine_settings)
-        window = known or self._chat_model()._engine().context
+        window = known or self._open().engine.context
         window = window or DEFAULT_CONTEXT_WINDOW
         return LLMMetadata(
             context_window=window,
@@ -99,67 +83,63 @@ class PADLLM(Settings, FunctionCallingLLM):
             model_name=self.model,
         )
 
-    def for_user(self, user_id: str) -> Self:
+    def for_user(self, user_id: str, thread_id: str | None = None) -> Self:
         """Return this LLM speaking to one user. Copies share the weights and decode together.
 
+        Args:
+            thread_id: in which conversation, for wishes that hold in one only; None: as this LLM has it.
+
         Raises:
-            InvalidRequestError: the user id is not a string, or blank.
+            InvalidRequestError: an id is not a string, or blank.
         """
-        if not isinstance(user_id, str) or not user_id.strip():
-            raise InvalidRequestError(f"user_id has to be a string that is not blank, but is {user_id!r}.")
-        return self.model_copy(update={"user_id": user_id})
+        named = {"user_id": user_id} if thread_id is None else {"user_id": user_id, "thread_id": thread_id}
+        for name, value in named.items():
+            check_id(name, value)
+        return self.model_copy(update=named)
 
     def get_token_ids(self, text: str) -> list[int]:
         """Encode a text with the model's own tokenizer, e.g. for `Settings.tokenizer = llm.get_token_ids`."""
-        return self._chat_model().get_token_ids(text)
+        return self._open().engine.prompts.encode(text)
 
-    # ---- chat: all four ways read one stream
+    # ---- chat: keywords into options, deltas into responses
 
-    def _call(self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]) -> tuple[ChatPAD, tuple[Any, ...], Any]:
-        """What to call: the ChatPAD, its positional arguments (messages, stop) and its keywords."""
-        options = dict(kwargs)
-        tools = options.pop("tools", None)
-        wanted = {name: options.pop(name, None) for name in ("tool_choice", "parallel_tool_calls")}
-        model = self._chat_model()
-        if tools:
-            options = {**model.bind_tools(tools, **wanted).kwargs, **options}  # type: ignore[attr-defined]
-        return model, (to_langchain(messages), options.pop("stop", None)), options
+    def _open(self, model: str | None = None) -> Chat:
+        return Chat.of(model or self.model, self)
 
-    def _chunks(self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]) -> Iterator[ChatGenerationChunk]:
-        model, arguments, options = self._call(messages, kwargs)
-        with closing(model._stream(*arguments, **options)) as chunks:  # type: ignore[type-var]
-            yield from chunks
+    def _begin(self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]) -> Turn:
+        """Blocks: loads weights at first use, reads the memory, tokenizes."""
+        said = dict(kwargs)
+        if not said.get("tools"):  # LlamaIndex asks for a choice without tools, too
+            said = {name: said[name] for name in said.keys() - {"tools", "tool_choice", "parallel_tool_calls"}}
+        options = CallOptions.read("PADLLM", said, own=("model",)).over(self)
+        dicts = to_chat_dicts(messages)  # what is wrong is said before weights load
+        return self._open(said.get("model")).submit(dicts, options)
 
-    async def _achunks(
-        self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]
-    ) -> AsyncIterator[ChatGenerationChunk]:
-        model, arguments, options = self._call(messages, kwargs)
-        async with aclosing(model._astream(*arguments, **options)) as chunks:  # type: ignore[type-var]
-            async for chunk in chunks:
-                yield chunk
+    def _response(self, answer: Delta, kwargs: Mapping[str, Any], delta: str | None = None) -> ChatResponse:
+        return to_response(answer, kwargs.get("model", self.model), delta)
 
     def _chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
-        first, *rest = self._chunks(messages, kwargs)
-        return to_response(first + rest)
+        return self._response(self._begin(messages, kwargs).result(), kwargs)
 
     def _stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
-        total = None
-        with closing(self._chunks(messages, kwargs)) as chunks:  # type: ignore[type-var]
-            for chunk in chunks:
-                total = chunk if total is None else total + chunk
-                yield to_response(total, chunk.text)
+        answer = Delta()
+        with closing(iter(self._begin(messages, kwargs))) as deltas:  # type: ignore[type-var]
+            for delta in deltas:
+                answer += delta
+                yield self._response(answer, kwargs, delta.text)
 
     async def _achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
-        first, *rest = [chunk async for chunk in self._achunks(messages, kwargs)]
-        return to_response(first + rest)
+        turn = await begin(partial(self._begin, messages, kwargs))
+        return self._response(await turn.aresult(), kwargs)
 
     async def _astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
         async def responses() -> ChatResponseAsyncGen:
-            total = None
-            async with aclosing(self._achunks(messages, kwargs)) as chunks:  # type: ignore[type-var]
-                async for chunk in chunks:
-                    total = chunk if total is None else total + chunk
-                    yield to_response(total, chunk.text)
+            answer = Delta()
+            turn = await begin(partial(self._begin, messages, kwargs))
+            async with aclosing(aiter(turn)) as deltas:  # type: ignore[type-var]
+                async for delta in deltas:
+                    answer += delta
+                    yield self._response(answer, kwargs, delta.text)
 
         return responses()
 

@@ -27,7 +27,8 @@ class PreferenceMemoryBlock(BaseMemoryBlock[str]):
     Args:
         memory: a `pad_memory.PreferenceMemory`; sessions may share it.
         user_id: whose preferences: an id, or a function from the session's id to the user's id (None: nobody's). A
-            `user_id` passed to `Memory.get` goes first.
+            `user_id` passed to `Memory.get` goes first. What holds in one conversation only is told in the session of
+            its id, or of a `thread_id` passed to `Memory.get`.
         budget: preferences at most.
 
     `PADLLM` with the same memory is steered by it already: give it the block only to tell the model in words as well.
@@ -53,7 +54,8 @@ class PreferenceMemoryBlock(BaseMemoryBlock[str]):
         if user is None:
             return ""
         query = next((one.content for one in reversed(messages or []) if one.role == MessageRole.USER), None)
-        condition = await asyncio.to_thread(self.memory.condition, user, query=query, budget=self.budget)
+        thread = block_kwargs.get("thread_id", session_id)
+        condition = await asyncio.to_thread(self.memory.condition, user, query=query, thread=thread, budget=self.budget)
         told = with_preferences([], [(item.text, item.weight) for item in condition])
         return str(told[0]["content"]) if told else ""
 

@@ -1,21 +1,12 @@
-"""LlamaIndex's messages, tools and answers ↔ LangChain's, which `ChatPAD` speaks."""
+"""LlamaIndex's messages and tools → the dicts of a conversation; deltas of a turn → LlamaIndex's answers."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
-from langchain_core.messages import (
-    AIMessage,
-    AIMessageChunk,
-    BaseMessage,
-    HumanMessage,
-    SystemMessage,
-    ToolCall,
-    ToolMessage,
-)
-from langchain_core.outputs import ChatGenerationChunk
+from langchain_core.utils.json import parse_partial_json
 from llama_index.core.base.llms.types import (
     CachePoint,
     ChatMessage,
@@ -30,48 +21,56 @@ from llama_index.core.base.llms.types import (
 )
 from llama_index.core.tools import BaseTool
 
+from pad_langchain.chat.messages import ChatDict, chat_dicts
+from pad_langchain.chat.tools.answer_parser import CallDelta
+from pad_langchain.chat.tools.schemas import unsaid
+from pad_langchain.chat.turn import Delta
 from pad_langchain.errors import InvalidRequestError
 
-__all__ = ["arguments", "to_langchain", "to_response", "to_schema"]
+__all__ = ["arguments", "to_chat_dicts", "to_response", "to_schema"]
 
-_ROLES: Mapping[MessageRole, type[BaseMessage]] = {
-    MessageRole.SYSTEM: SystemMessage,
-    MessageRole.DEVELOPER: SystemMessage,
-    MessageRole.USER: HumanMessage,
+_ROLES: Mapping[MessageRole, str] = {
+    MessageRole.SYSTEM: "system",
+    MessageRole.DEVELOPER: "system",
+    MessageRole.USER: "user",
+    MessageRole.TOOL: "tool",
+    MessageRole.FUNCTION: "tool",
 }
-_RESULTS = (MessageRole.TOOL, MessageRole.FUNCTION)
 
 
-def to_langchain(messages: Sequence[ChatMessage]) -> list[BaseMessage]:
-    """Turn LlamaIndex messages into LangChain's, tool calls and tool results included.
+def to_chat_dicts(messages: Sequence[ChatMessage]) -> list[ChatDict]:
+    """Turn LlamaIndex messages into chat-template dicts, tool calls and tool results included.
 
     Raises:
-        InvalidRequestError: a block that is not text, or a tool result that does not say which call it answers.
+        InvalidRequestError: a block that is not text, a tool result that does not say which call it answers, or what
+            `chat_dicts` refuses.
 
-    >>> to_langchain([ChatMessage("hello")])
-    [HumanMessage(content='hello', additional_kwargs={}, response_metadata={})]
+    >>> to_chat_dicts([ChatMessage("hello")])
+    [{'role': 'user', 'content': 'hello'}]
     """
-    return [_message(message) for message in messages]
+    return chat_dicts([_chat_dict(message) for message in messages])
 
 
-def _message(message: ChatMessage) -> BaseMessage:
+def _chat_dict(message: ChatMessage) -> ChatDict:
+    role = _ROLES.get(message.role, "assistant")
     text = "\n".join(part for block in message.blocks for part in _texts(block, message.role))
-    if message.role in _ROLES:
-        return _ROLES[message.role](content=text)
-    if message.role in _RESULTS:
+    if role == "tool":
         call_id = message.additional_kwargs.get("tool_call_id")
         if not isinstance(call_id, str):
             raise InvalidRequestError(
                 f"A tool result has to name its call: additional_kwargs['tool_call_id'] is {call_id!r}. "
                 "Pass the tool_call_id of the assistant's ToolCallBlock."
             )
-        return ToolMessage(content=text, tool_call_id=call_id)
-    calls = [
-        {"name": block.tool_name, "args": arguments(block), "id": block.tool_call_id}
-        for block in message.blocks
-        if isinstance(block, ToolCallBlock)
-    ]
-    return AIMessage(content=text, tool_calls=calls)
+        return {"role": role, "tool_call_id": call_id, "content": text}
+    calls = [block for block in message.blocks if isinstance(block, ToolCallBlock)]
+    if role != "assistant" or not calls:
+        return {"role": role, "content": text}
+    return {"role": role, "content": text, "tool_calls": [_call(call) for call in calls]}
+
+
+def _call(block: ToolCallBlock) -> dict[str, Any]:
+    function = {"name": block.tool_name, "arguments": arguments(block)}
+    return {"type": "function", "id": block.tool_call_id, "function": function}
 
 
 def _texts(block: Any, role: MessageRole) -> list[str]:
@@ -116,14 +115,18 @@ def _object(text: str) -> dict[str, Any] | None:
 def to_schema(tool: BaseTool) -> dict[str, Any]:
     """Describe a tool as OpenAI's API does, under the very name that LlamaIndex looks it up by."""
     schema = tool.metadata.to_openai_tool(skip_length_check=True)
-    return {**schema, "function": {**schema["function"], "name": tool.metadata.get_name()}}
+    function = {**schema["function"], "name": tool.metadata.get_name()}
+    if tool.metadata.fn_schema is not None and (said := unsaid(tool.metadata.fn_schema)) is not None:
+        function["parameters"] = {key: said[key] for key in ("type", "properties", "required", "$defs") if key in said}
+    return {**schema, "function": function}
 
 
-def to_response(generation: ChatGenerationChunk, delta: str | None = None) -> ChatResponse:
+def to_response(answer: Delta, model: str, delta: str | None = None) -> ChatResponse:
     """Turn an answer, finished or as far as it has come, into LlamaIndex's form.
 
     Args:
-        generation: the chunks so far, added up; the last one brought a finish reason.
+        answer: the deltas so far, added up; the last one brought a finish reason.
+        model: reported when it is finished.
         delta: the text that is new, for a stream.
 
     Returns:
@@ -131,46 +134,58 @@ def to_response(generation: ChatGenerationChunk, delta: str | None = None) -> Ch
         calls are blocks; while they are being written their arguments are those that can be read so far, and one that
         never became valid JSON is no call but an entry of `additional_kwargs["invalid_tool_calls"]`.
     """
-    message = cast(AIMessageChunk, generation.message)
-    info = generation.generation_info or {}
-    finished = "finish_reason" in info
-    blocks: list[Any] = [TextBlock(text=message.text)] if message.text or not message.tool_calls else []
-    blocks += [
-        ToolCallBlock(tool_call_id=call["id"], tool_name=call["name"], tool_kwargs=call["args"])
-        for call in message.tool_calls
+    readable = [(call, _readable(call.arguments)) for call in answer.calls]
+    calls = [
+        ToolCallBlock(tool_call_id=call.id, tool_name=call.name or "", tool_kwargs=kwargs)
+        for call, kwargs in readable
+        if kwargs is not None
     ]
+    cut_off = [call for call, kwargs in readable if kwargs is None]
     extra: dict[str, Any] = {}
-    if message.tool_calls:  # LlamaIndex's streaming programs look for them here
-        extra["tool_calls"] = [_openai(call) for call in message.tool_calls]
-    if finished and message.invalid_tool_calls:
-        extra["invalid_tool_calls"] = [
-            {"id": call["id"], "name": call["name"], "arguments": call["args"]} for call in message.invalid_tool_calls
-        ]
+    if calls:  # LlamaIndex's streaming programs look for them here
+        extra["tool_calls"] = [_openai(call) for call in calls]
+    if answer.finish and cut_off:
+        extra["invalid_tool_calls"] = [_as_written(call) for call in cut_off]
+    text = [TextBlock(text=answer.text)] if answer.text or not calls else []
     return ChatResponse(
-        message=ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks, additional_kwargs=extra),
+        message=ChatMessage(role=MessageRole.ASSISTANT, blocks=[*text, *calls], additional_kwargs=extra),
         delta=delta,
-        raw=_raw(info, message) if finished else None,
-        logprobs=_logprobs(info["logprobs"]["content"]) if "logprobs" in info else None,
+        raw=_raw(answer, model),
+        logprobs=_logprobs(answer.logprobs) if answer.logprobs else None,
     )
 
 
-def _openai(call: ToolCall) -> dict[str, Any]:
-    written = json.dumps(call["args"], ensure_ascii=False)
-    return {"id": call["id"], "type": "function", "function": {"name": call["name"], "arguments": written}}
+def _readable(written: str) -> dict[str, Any] | None:
+    """What can be read of a call's arguments while they are written; None: nothing."""
+    try:
+        # LangChain's parser, which reads more of half an object than LlamaIndex's own.
+        value = parse_partial_json(written) if written else {}
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
 
 
-def _raw(info: Mapping[str, Any], message: AIMessageChunk) -> dict[str, Any]:
-    usage = message.usage_metadata
-    assert usage is not None  # the chunk with the finish reason brings it
+def _openai(call: ToolCallBlock) -> dict[str, Any]:
+    written = json.dumps(call.tool_kwargs, ensure_ascii=False)
+    return {"id": call.tool_call_id, "type": "function", "function": {"name": call.tool_name, "arguments": written}}
+
+
+def _as_written(call: CallDelta) -> dict[str, Any]:
+    return {"id": call.id, "name": call.name, "arguments": call.arguments}
+
+
+def _raw(answer: Delta, model: str) -> dict[str, Any] | None:
+    if answer.usage is None:
+        return None
     return {
-        "model": info["model_name"],
-        "finish_reason": info["finish_reason"],
+        "model": model,
+        "finish_reason": answer.finish,
         "usage": {
-            "prompt_tokens": usage["input_tokens"],
-            "completion_tokens": usage["output_tokens"],
-            "total_tokens": usage["total_tokens"],
+            "prompt_tokens": answer.usage.prompt_tokens,
+            "completion_tokens": answer.usage.completion_tokens,
+            "total_tokens": answer.usage.total_tokens,
         },
-        "pad": info["pad"],
+        "pad": answer.pad,
     }
 
 

@@ -7,6 +7,7 @@ nothing outside `Adapter.on`, so whoever else uses the model object is not chang
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 import math
@@ -31,6 +32,8 @@ ADAPTER_WEIGHTS = "adapter_model.safetensors"
 # Projections that read the same input share one product with all their A matrices.
 GROUPS = (("q_proj", "k_proj", "v_proj"), ("o_proj",), ("gate_proj", "up_proj"), ("down_proj",))
 PROJECTIONS = frozenset(itertools.chain(*GROUPS))
+# Set on a module that has the hook below, so that a copy of it, which has the hook too, does not get a second one.
+HOOKED = "pad_langchain_hooked"
 # What PEFT can add to a LoRA that is more than a product on a projection; each changes what the model computes.
 EXTRAS = (
     "use_dora",
@@ -63,9 +66,9 @@ class _Part:
 
 @dataclass(eq=False)
 class _Active:
-    """The adapter that acts in this thread, on which rows, and the group product made last."""
+    """What an adapter adds in this thread, to which rows, and the group product made last."""
 
-    adapter: Adapter
+    parts: Mapping[nn.Module, _Part]
     start: int
     share_R: torch.Tensor | None = None
     group: _Group | None = None
@@ -90,13 +93,22 @@ class Adapter:
         model: the causal LM the adapter belongs to.
         tensors: PEFT's names and tensors: `…q_proj.lora_A.weight` [r, in] and `…q_proj.lora_B.weight` [out, r].
         config: PEFT's `adapter_config.json`.
+        folder: where both were read from; None: nowhere.
 
     Raises:
         IncompatibleModelError: it is not a plain LoRA on the Llama projections, or was made for another backbone.
     """
 
-    def __init__(self, model: Any, tensors: Mapping[str, torch.Tensor], config: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        model: Any,
+        tensors: Mapping[str, torch.Tensor],
+        config: Mapping[str, Any],
+        *,
+        folder: Path | None = None,
+    ) -> None:
         self.serial = next(_serials)  # tells its KV cache entries from the plain model's
+        self.folder = folder
         _check_kind(config)
         factors = _factors(tensors)
         self._parts: dict[nn.Module, _Part] = {}
@@ -108,8 +120,9 @@ class Adapter:
         for paths in packs.values():
             self._pack(model, {path: factors[path] for path in paths}, config)
         for module in self._parts:
-            if _apply not in module._forward_hooks.values():
+            if not hasattr(module, HOOKED):
                 module.register_forward_hook(_apply)
+                setattr(module, HOOKED, True)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, model: Any) -> Adapter:
@@ -128,7 +141,7 @@ class Adapter:
                 f"No readable {ADAPTER_CONFIG} and {ADAPTER_WEIGHTS} in {str(folder)!r}: {error}. Save the adapter "
                 "with PEFT's save_pretrained."
             ) from error
-        return cls(model, tensors, config)
+        return cls(model, tensors, config, folder=folder)
 
     @contextmanager
     def on(self, start: int = 0, share_R: torch.Tensor | None = None) -> Iterator[None]:
@@ -139,16 +152,25 @@ class Adapter:
                 or captured once cannot take another `start`.
         """
         before = _local.active
-        _local.active = _Active(self, start, share_R)
+        _local.active = _Active(self._parts, start, share_R)
         try:
             yield
         finally:
             _local.active = before
 
-    def added(self, module: nn.Module) -> torch.Tensor | None:
+    def _added(self, module: nn.Module) -> torch.Tensor | None:
         """What it adds to the weight of one of the model's modules, [out, in] float32; None: nothing."""
         part = self._parts.get(module)
         return None if part is None else (part.group.A_IR[:, part.columns].float() @ part.B_RO.float()).T
+
+    def merged(self, model: Any) -> Any:
+        """A copy of the adapter's model that has what it adds in its weights."""
+        copied = copy.deepcopy(model)
+        for name, module in model.named_modules():
+            if (added_OI := self._added(module)) is not None:
+                weight_OI = copied.get_submodule(name).weight
+                weight_OI.data = (weight_OI.float() + added_OI).to(weight_OI.dtype)
+        return copied
 
     def _pack(
         self,
@@ -173,7 +195,7 @@ class Adapter:
 def _apply(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
     """Add the low-rank product to the adapted rows of a projection's output, in place."""
     active = _local.active
-    part = None if active is None else active.adapter._parts.get(module)
+    part = None if active is None else active.parts.get(module)
     if active is None or part is None:
         return
     (states,) = inputs

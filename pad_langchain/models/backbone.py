@@ -52,8 +52,7 @@ class Backbone:
         if any("linear" in kind or "mamba" in kind for kind in getattr(config, "layer_types", None) or ()):
             raise IncompatibleModelError(
                 f"{type(model).__name__} has linear-attention layers ({sorted(set(config.layer_types))}), whose state "
-                f"cannot be "
-                "batched row by row here. Use a model with attention layers only."
+                "cannot be batched row by row here. Use a model with attention layers only."
             )
         self._check_head()
 
@@ -100,6 +99,6 @@ class Backbone:
         if not error < 0.02:  # NaN fails as well
             raise IncompatibleModelError(
                 f"The logits of {type(self.model).__name__} are not its output embedding applied to its last hidden "
-                f"state "
-                f"(relative difference {error:.3g}, allowed 0.02). Guidance cannot be computed for this architecture."
+                f"state (relative difference {error:.3g}, allowed 0.02). Guidance cannot be computed for this "
+                "architecture."
             )

@@ -1,4 +1,4 @@
-"""A byte-level BPE as bytes: what each token says, which tokens say a text, and how far a growing text is settled."""
+"""A byte-level BPE as bytes: what each token says, which tokens say a text, and which a growing text keeps."""
 
 from __future__ import annotations
 
@@ -62,12 +62,12 @@ class ByteVocabulary:
         """The tokens that this tokenizer writes a text with; bytes that are no UTF-8 are written apart."""
         return tuple(token.id for piece, _ in self._pieces(text) for token in self._write(piece))
 
-    def settle(self, text: bytes) -> tuple[list[int], bytes]:
+    def commit(self, text: bytes) -> tuple[list[int], bytes]:
         """The tokens of a growing text that no continuation changes, up to a boundary of pre-tokens, and the rest.
 
         A boundary may still move while the pre-token after it grows ("don" + "'l" becomes "don" + "'ll" for one
-        tokenizer and "don'll" for another), so it counts as settled where there is white space at it and something
-        else after it, or a whole pre-token between it and the last; never inside a number.
+        tokenizer and "don'll" for another), so it counts where there is white space at it and something else
+        after it, or a whole pre-token between it and the last; never inside a number.
         """
         finished = _UNFINISHED.sub(b"", text)  # the rest may become any kind of character
         decoded = finished.decode("utf-8", "surrogateescape")

@@ -18,6 +18,7 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 from pad_langchain.errors import IncompatibleModelError
 from pad_langchain.models.adapter import Adapter
 from pad_langchain.models.kv.row_cache import RowCache
+from pad_langchain.models.loading import attention_of
 
 __all__ = ["DecodeGraph", "decode_graph"]
 
@@ -105,6 +106,11 @@ class DecodeGraph:
         self._captured: dict[tuple[int, ...], tuple[Any, torch.Tensor]] = {}
         self._loaded: torch.Tensor | None = None
 
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """The (rows, columns) there are buffers for: those that ran since the buffers last grew."""
+        return sorted(self._views)
+
     def run(
         self, tokens_B: torch.Tensor, cache: RowCache, pad_B: torch.Tensor, adapter: Adapter | None, start: int
     ) -> torch.Tensor:
@@ -170,8 +176,10 @@ class DecodeGraph:
             self._views, self._captured, self._loaded = {}, {}, None
             self._flat = [torch.zeros(size, dtype=self.dtype, device=self.device) for size in wanted]
         parts = [flat[:size].view(shape) for flat, size, shape in zip(self._flat, wanted, shapes, strict=True)]
+        from torch._dynamo import mark_static  # torch's documentation names it so; it takes seconds to import
+
         for part in parts:
-            torch._dynamo.mark_static(part, [1, 3])
+            mark_static(part, [1, 3])
         self._views[sizes] = list(zip(parts[::2], parts[1::2], strict=True))
         if rows not in self._inputs:
             whole = (torch.zeros(rows, dtype=torch.long, device=self.device) for _ in range(2))
@@ -232,8 +240,8 @@ def _why_not(model: Any) -> str | None:
         getattr(config, "sliding_window", None) is not None and not getattr(config, "layer_types", None)
     ):
         return "it has attention with a sliding window"
-    if config._attn_implementation not in ("sdpa", "eager"):
-        return f"its attention is {config._attn_implementation!r}, not 'sdpa' or 'eager'"
+    if (attention := attention_of(config)) not in ("sdpa", "eager"):
+        return f"its attention is {attention!r}, not 'sdpa' or 'eager'"
     if len({parameter.device for parameter in model.parameters()}) > 1:
         return "it is spread over several devices"
     if getattr(model, "hf_quantizer", None) is not None:

@@ -8,11 +8,17 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-__all__ = ["end_tokens", "turn_end"]
+__all__ = ["configured_ends", "end_tokens", "turn_end"]
 
 logger = logging.getLogger(__name__)
 
 _SAID = "sentinelanswer"
+
+
+def configured_ends(model: Any) -> list[int]:
+    """The tokens that end an answer by the model's generation config; none if it has no such config."""
+    configured = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    return [configured] if isinstance(configured, int) else list(configured or [])
 
 
 def end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
@@ -21,8 +27,7 @@ def end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
     A model whose generation config names the wrong token would go on and speak for the user. Whoever named a token
     that is not meant to end an answer loses little: a model rarely writes it elsewhere.
     """
-    configured = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
-    ends = {configured} if isinstance(configured, int) else set(configured or ())
+    ends = set(configured_ends(model))
     written, own = _written_end(tokenizer), tokenizer.eos_token_id
     named = {token for token in (written, own) if token is not None}
     if not named <= ends if ends else len(named) > 1:

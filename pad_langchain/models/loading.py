@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import torch
+import json
+from operator import attrgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pad_langchain.errors import InvalidRequestError, MissingDependencyError, ModelLoadError
 
-__all__ = ["SOURCE", "VERSION", "load_causal_lm", "load_tokenizer", "pick_device", "pick_dtype"]
+if TYPE_CHECKING:
+    import torch
+
+__all__ = [
+    "SOURCE",
+    "VERSION",
+    "attention_of",
+    "context_size",
+    "load_causal_lm",
+    "load_tokenizer",
+    "pick_device",
+    "pick_dtype",
+]
 
 # Packages that loading in these ways needs; not all of them every time.
 NEEDS = {"gguf_file": "gguf", "device_map": "accelerate", "quantization_config": "accelerate bitsandbytes"}
@@ -24,6 +37,8 @@ def pick_device(device: str) -> torch.device:
     Raises:
         InvalidRequestError: torch does not know the device, or has none of that kind.
     """
+    import torch
+
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -45,6 +60,8 @@ def pick_dtype(dtype: Any, device: torch.device) -> torch.dtype:
     Raises:
         InvalidRequestError: not a floating-point dtype.
     """
+    import torch
+
     if dtype == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
     picked = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
@@ -119,6 +136,44 @@ def load_tokenizer(path: Any, **kwargs: Any) -> Any:
         ) from error
     except (OSError, ValueError, KeyError) as error:
         raise ModelLoadError(_message("tokenizer", path, error)) from error
+
+
+def context_size(model: str, **settings: Any) -> int | None:
+    """The context of a model in tokens, without loading it: from its folder, or from the hub's local cache.
+
+    Args:
+        settings: those that the model is loaded with; `revision`, `subfolder` and `cache_dir` say which files.
+
+    Returns:
+        None where it is not known, such as for a hub id that was never downloaded.
+    """
+    if settings.get("gguf_file"):
+        return None  # its config is in the file itself
+    name = "/".join(filter(None, (settings.get("subfolder"), "config.json")))
+    config = Path(model) / name
+    if not config.is_file():
+        from huggingface_hub import try_to_load_from_cache
+
+        try:
+            cached = try_to_load_from_cache(model, name, settings.get("cache_dir"), settings.get("revision"))
+        except ValueError:  # not a hub id
+            return None
+        if not isinstance(cached, str):
+            return None
+        config = Path(cached)
+    known = json.loads(config.read_text())
+    # Models that read images, too, keep their language model's settings apart.
+    size = known.get("max_position_embeddings", known.get("text_config", {}).get("max_position_embeddings"))
+    return size if isinstance(size, int) else None
+
+
+def attention_of(config: Any) -> str | None:
+    """How a model with this config computes attention: "sdpa", "eager", "flash_attention_2", …
+
+    transformers takes `attn_implementation` in public and names what came of it nowhere else.
+    """
+    kind: str | None = attrgetter("_attn_implementation")(config)
+    return kind
 
 
 def _missing(kwargs: dict[str, Any], error: Exception) -> MissingDependencyError:

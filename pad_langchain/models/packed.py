@@ -7,6 +7,7 @@ weights on one thread, and slower on several where the layer is large.
 
 from __future__ import annotations
 
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,12 @@ CPU = torch.device("cpu")
 
 # By weight, not in the modules: a copy of a model, which may be changed, must not find them.
 _packed: WeakTensorKeyDictionary = WeakTensorKeyDictionary()  # weight → its version then, blocked weight
+
+# What torch has no public names for: how often a tensor was changed in place, and the two operators (of `torch.ops`, if
+# it was built with oneDNN) with which its own compiler packs linear layers. Nothing else here goes behind its doors.
+_changes = attrgetter("_version")
+_layout = attrgetter("mkldnn._reorder_linear_weight")
+_product = attrgetter("mkldnn._linear_pointwise")
 
 _library = torch.library.Library("pad_langchain", "DEF")
 _library.define("packed_linear(Tensor input, Tensor weight, Tensor? bias) -> Tensor")
@@ -48,10 +55,21 @@ def _linear(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
         return nn.functional.linear(input, weight, bias)
     version, blocked = _packed.get(weight, (0, None))
     # A weight that was moved or trained since is not the one that was packed.
-    if blocked is None or weight._version != version or (input.dtype, input.device) != (weight.dtype, CPU):
+    if blocked is None or _changes(weight) != version or (input.dtype, input.device) != (weight.dtype, CPU):
         return nn.functional.linear(input, weight, bias)
-    made: torch.Tensor = torch.ops.mkldnn._linear_pointwise(input, blocked, bias, "none", [], "")
+    return blocked_product(input, blocked, bias)
+
+
+def blocked_product(input: torch.Tensor, blocked: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    """`nn.functional.linear` by a weight that is in oneDNN's layout."""
+    made: torch.Tensor = _product(torch.ops)(input, blocked, bias, "none", [], "")
     return made
+
+
+def blocked_layout(weight: torch.Tensor) -> torch.Tensor:
+    """A copy of a weight [out, in] in oneDNN's layout; only `blocked_product` reads it."""
+    blocked: torch.Tensor = _layout(torch.ops)(weight, ROWS)
+    return blocked
 
 
 _library.impl("packed_linear", _linear, "CompositeExplicitAutograd")
@@ -84,8 +102,7 @@ def pack(model: nn.Module, *, spare: bool = False) -> int:
     if spare and sum(weight.nbytes for weight in layers.values()) > _free_memory() / 2:
         return 0
     for module, weight in layers.items():
-        blocked = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), ROWS)
-        _packed[weight] = (weight._version, blocked)
+        _packed[weight] = (_changes(weight), blocked_layout(weight.detach()))
         module.__class__ = PackedLinear
     return len(layers)
 

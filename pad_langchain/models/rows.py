@@ -4,35 +4,59 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from enum import IntEnum
 
 import torch
 
 from pad_langchain.models.adapter import Adapter
 from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.compiled import DecodeGraph
+from pad_langchain.models.kv.prefixes import Root
 from pad_langchain.models.kv.row_cache import RowCache
 
-__all__ = ["Rows"]
+__all__ = ["Rows", "Section"]
+
+
+class Section(IntEnum):
+    """What rows are for, in the order in which they lie below each other."""
+
+    BASE = 0  # the answers
+    REFERENCE = 1  # what an adapter's rows are compared with: the same prompts without it
+    GUIDE = 2  # a guide's prompts; an adapter acts on these alone
 
 
 class Rows:
     """Rows that decode together on one backbone: their KV cache, lengths and newest hidden states.
 
     A group of rows starts with one ragged prefill, may merge into another group, steps by one or more tokens, and
-    drops rows. It has sections, one below the other, so that rows of different use share each forward; an adapter acts
-    on the last section alone.
+    drops rows. It has sections, one below the other, so that rows of different use share each forward.
     """
 
-    def __init__(self, backbone: Backbone, *sections: Sequence[Sequence[int]], adapter: Adapter | None = None) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        base: Sequence[Sequence[int]] = (),
+        reference: Sequence[Sequence[int]] = (),
+        guide: Sequence[Sequence[int]] = (),
+        *,
+        adapter: Adapter | None = None,
+        salts: Sequence[str] | None = None,
+    ) -> None:
         """Prefill: one forward over all prompts (token ids, none empty), padded on the left.
 
         What the prefix store knows of the prompts is not run again. Leaves `hidden_BD`: the hidden state each row's
         next token is predicted from.
+
+        Args:
+            base, reference, guide: the prompts of each section.
+            adapter: acts on the guide's rows.
+            salts: of each row, section after section; rows of one salt share prefixes. None: all have the salt "".
         """
         self.backbone, self.adapter, self.cache = backbone, adapter, RowCache()
-        self.sections = [len(section) for section in sections]
-        prompts = [list(prompt) for section in sections for prompt in section]
+        self.sections = [len(base), len(reference), len(guide)]
+        prompts = [list(prompt) for section in (base, reference, guide) for prompt in section]
         self.lengths = [len(prompt) for prompt in prompts]
+        self.salts = [""] * len(prompts) if salts is None else list(salts)
         # Every row runs as many tokens as the one that knows least: no holes between what is known and what is run.
         fresh = self._load_prefixes(prompts)
         self._place()
@@ -48,9 +72,14 @@ class Rows:
         backbone.tally.prefilled += ran
         backbone.tally.reused += sum(self.lengths) - ran
 
-    def hidden(self, section: int) -> torch.Tensor:
+    def span(self, section: Section) -> slice:
+        """Where a section's rows are."""
+        first = sum(self.sections[:section])
+        return slice(first, first + self.sections[section])
+
+    def hidden(self, section: Section) -> torch.Tensor:
         """Newest hidden states of one section's rows, [B, D]."""
-        return self.hidden_BD[self._span(section)]
+        return self.hidden_BD[self.span(section)]
 
     def step(self, tokens_BT: torch.Tensor) -> None:
         """Append tokens to every row, [B] or [B, T]: one forward for all; updates `hidden_BD`.
@@ -70,13 +99,14 @@ class Rows:
     def merge(self, other: Rows) -> None:
         """Append another group's rows, section by section, below these."""
         order = [
-            (from_other, rows._span(section))
-            for section in range(len(self.sections))
+            (from_other, rows.span(section))
+            for section in Section
             for from_other, rows in ((False, self), (True, other))
         ]
         self.cache.merge(other.cache, order)
         sides = (self, other)
         self.lengths = [length for side, span in order for length in sides[side].lengths[span]]
+        self.salts = [salt for side, span in order for salt in sides[side].salts[span]]
         self.hidden_BD = torch.cat([sides[side].hidden_BD[span] for side, span in order])
         self.sections = [mine + theirs for mine, theirs in zip(self.sections, other.sections, strict=True)]
         self.adapter = self.adapter or other.adapter
@@ -84,9 +114,10 @@ class Rows:
 
     def keep(self, rows: Sequence[int]) -> None:
         """Keep the rows of these indices (at least one), section after section; an index may come twice."""
-        spans = [self._span(section) for section in range(len(self.sections))]
+        spans = [self.span(section) for section in Section]
         self.sections = [sum(span.start <= row < span.stop for row in rows) for span in spans]
         self.lengths = [self.lengths[row] for row in rows]
+        self.salts = [self.salts[row] for row in rows]
         self.cache.keep(rows, max(self.lengths))
         self.hidden_BD = self.hidden_BD[torch.tensor(rows, device=self.hidden_BD.device)]
         self._place()
@@ -95,14 +126,10 @@ class Rows:
         """Keep a row's KV for whoever begins with the same tokens, which are all that the row has run."""
         self.backbone.prefixes.add(tokens, self.cache, row, self.cache.width - len(tokens), self._root(row))
 
-    def _span(self, section: int) -> slice:
-        first = sum(self.sections[:section])
-        return slice(first, first + self.sections[section])
-
-    def _root(self, row: int) -> int:
-        """Whose KV a row has in the prefix store: an adapter's serial number, or 0."""
-        adapted = self.adapter is not None and row >= self._span(len(self.sections) - 1).start
-        return self.adapter.serial if self.adapter is not None and adapted else 0
+    def _root(self, row: int) -> Root:
+        """Whose KV a row has in the prefix store."""
+        adapted = self.adapter is not None and row >= self.span(Section.GUIDE).start
+        return Root(self.adapter.serial if self.adapter is not None and adapted else 0, self.salts[row])
 
     def _place(self) -> None:
         pads = [max(self.lengths) - length for length in self.lengths]
@@ -131,7 +158,7 @@ class Rows:
     def _forward(self, ids_BT: torch.Tensor, graph: DecodeGraph | None = None) -> torch.Tensor:
         """Run new tokens of every row, compiled where there is a graph; the newest hidden states [B, D]."""
         past, steps = self.cache.width, ids_BT.shape[1]
-        start = self._span(len(self.sections) - 1).start
+        start = self.span(Section.GUIDE).start
         if graph is not None:
             self.backbone.tally.forwards += 1
             return graph.run(ids_BT[:, 0], self.cache, self._pad_B, self.adapter, start)

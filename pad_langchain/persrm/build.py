@@ -16,8 +16,6 @@ from pad_langchain.models.loading import SOURCE, load_causal_lm
 from pad_langchain.models.packed import pack
 from pad_langchain.models.prompts import SELF_TEMPLATE, Prompts
 from pad_langchain.persrm.files import TextConfig
-from pad_langchain.persrm.guides.byte_level import fitting_guide
-from pad_langchain.persrm.guides.text import ModelGuide
 from pad_langchain.persrm.head import VectorHead
 from pad_langchain.persrm.persrm import PersRM
 from pad_memory.embedding import Embedder
@@ -43,10 +41,18 @@ def guide_for(
     embedder: Embedder | None = None,
     **keywords: Any,
 ) -> tuple[PersRM | None, Guide | None]:
-    """PersRM and guide for a base from whatever may be passed as `reward_model` (see `load_pair`).
+    """Make a PersRM and its guide for a base from whatever may be passed as `reward_model` (see `load_pair`).
 
     Args:
+        base, tokenizer: what the guide will steer.
+        device, dtype, embedder: as in `load_pair`, for a PersRM that has to be loaded.
         keywords: those that the base was loaded with; what says how files are fetched holds for a PersRM's name, too.
+
+    Returns:
+        both None where `reward_model` is None.
+
+    Raises:
+        InvalidRequestError: it is nothing of what is allowed. Else as `PersRM.from_pretrained`.
     """
     if reward_model is None:
         return None, None
@@ -71,10 +77,7 @@ def guide_for(
             f"reward_model has to be a folder or hub id, 'self', a PersRM, a VectorHead or None, but is "
             f"{reward_model!r}."
         )
-    guide = persrm.as_guide()
-    if isinstance(guide, ModelGuide):
-        guide = fitting_guide(guide, base, Prompts(tokenizer))
-    return persrm, guide
+    return persrm, persrm.guide_on(base, Prompts(tokenizer))
 
 
 def load_pair(

@@ -2,7 +2,7 @@
 
 | kind | files |
 |---|---|
-| head | persrm_head.json, persrm_head.safetensors (`head.VectorHead`) |
+| head | persrm_head.json, persrm_head.safetensors (see `arithmetic.head_file`) |
 | text, merged | a causal LM; v_head.summary.{weight,bias} in value_head.safetensors, value_head.bin or its shards |
 | text, adapter | PEFT's adapter_config.json and adapter_model.safetensors, value_head.safetensors if W is trained |
 
@@ -20,9 +20,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from pad_langchain.arithmetic.head_file import CONFIG_NAME
 from pad_langchain.errors import IncompatibleModelError, ModelLoadError
 from pad_langchain.models.prompts import PERSRM_TEMPLATE
-from pad_langchain.persrm.head import CONFIG_NAME
 
 __all__ = [
     "ADAPTER_CONFIG",
@@ -31,6 +31,7 @@ __all__ = [
     "VALUE_HEAD_FILES",
     "VALUE_HEAD_KEYS",
     "TextConfig",
+    "identity_value_head",
     "local_folder",
     "read_value_head",
     "save_adapter",
@@ -96,6 +97,14 @@ def save_adapter(
     if value_head is not None:
         write_value_head(value_head, folder)
     config.save(folder)
+
+
+def identity_value_head(size: int) -> torch.nn.Linear:
+    """W = identity and b = 0, for a hidden size: what a text PersRM without a value head has."""
+    value_head = torch.nn.Linear(size, size).requires_grad_(False)
+    value_head.weight.copy_(torch.eye(size))
+    value_head.bias.zero_()
+    return value_head
 
 
 def write_value_head(value_head: torch.nn.Linear, folder: Path) -> None:

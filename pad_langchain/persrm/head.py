@@ -1,61 +1,29 @@
-"""The vector-conditioned head: a PersRM on the base's own hidden state (the paper's R = w_p · φ taken literally).
-
-    g_R = Σ_i weight_i · ( s(e_i) − s(−e_i) )_Q · G_QR   s = √softmax(f), f a small MLP, e the sentence embedding
-    q_V = lm_head( h_D + V_DR · ( (U_RD · h_D) ⊙ g_R ) )
-
-The features know nothing of the preference and the gate nothing of the text; preferences add up as vectors. A wording
-is read as a mixture of Q prototype gates G, so one that is worded mildly steers as much as one that is worded strongly;
-the mixture's weights are of length 1, not of sum 1, so that what is read with doubt is not halved at every doubt.
-The gate is odd in e: what is not wanted has the opposite vector and so steers the opposite way.
-"""
+"""A head PersRM to train, save and load: the arithmetic of `arithmetic.head` with its weights in a torch module."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
 
+from pad_langchain.arithmetic import head as arithmetic
+from pad_langchain.arithmetic.head_file import (
+    CONFIG_NAME,
+    FORMAT_VERSION,
+    WEIGHTS_NAME,
+    HeadConfig,
+    NewerFormatError,
+    read_config,
+    read_weights,
+    write_head,
+)
 from pad_langchain.errors import IncompatibleModelError, ModelLoadError
 
 __all__ = ["HeadConfig", "VectorHead"]
-
-CONFIG_NAME = "persrm_head.json"
-WEIGHTS_NAME = "persrm_head.safetensors"
-
-
-@dataclass(frozen=True)
-class HeadConfig:
-    """Shapes of a head, what it was trained with, and what it recommends.
-
-    Args:
-        hidden_size: D of the base it reads.
-        vocab_size: V of the base, to refuse another one.
-        rank: R, the number of shared features.
-        embedding_size: E of the sentence embedder.
-        mlp_size: width of f's one hidden layer.
-        prototypes: Q, the number of prototype gates that preferences mix.
-        embedder: name of the sentence embedder; another one is refused.
-        beta, alpha: guidance strength and plausibility cut chosen on a development split.
-        calibration: what the head's margins mean to a preference memory (`pad_memory.Calibration.to_dict`), or None.
-    """
-
-    hidden_size: int
-    vocab_size: int
-    rank: int = 64
-    embedding_size: int = 384
-    mlp_size: int = 256
-    prototypes: int = 32
-    embedder: str = "all-MiniLM-L6-v2"
-    beta: float = 1.0
-    alpha: float = 0.0
-    calibration: dict[str, dict[str, float]] | None = None
-    format_version: int = 1
 
 
 class VectorHead(nn.Module):
@@ -89,37 +57,34 @@ class VectorHead(nn.Module):
 
     def gates(self, embeddings_PE: torch.Tensor) -> torch.Tensor:
         """The gate of each preference alone: [P, E] → [P, R]; that of -e is the opposite of that of e."""
-        # The root of the softmax; taken like this, its gradient is finite where a share is 0.
-        wished_PQ, turned_PQ = ((self.read(sign * embeddings_PE).log_softmax(-1) / 2).exp() for sign in (1, -1))
-        return (wished_PQ - turned_PQ) @ self.G_QR
+        return arithmetic.gates(self.read(embeddings_PE), self.read(-embeddings_PE), self.G_QR)
 
     def read(self, embeddings_PE: torch.Tensor) -> torch.Tensor:
         """The logits of each preference's prototypes: [P, E] → [P, Q]."""
-        logits_PQ: torch.Tensor = self.f((embeddings_PE.to(self.U_RD.dtype) - self.center_E) / self.spread_E)
-        return logits_PQ
+        inner, _, drop, outer = cast("tuple[nn.Linear, nn.GELU, nn.Dropout, nn.Linear]", tuple(self.f))
+        return arithmetic.read(
+            embeddings_PE.to(self.U_RD.dtype),
+            self.center_E,
+            self.spread_E,
+            (inner.weight, inner.bias),
+            (outer.weight, outer.bias),
+            drop,
+        )
 
     def gate(
         self, embeddings_PE: torch.Tensor, weights_P: torch.Tensor | Sequence[float] | None = None
     ) -> torch.Tensor:
         """Sum the weighted gates of P preferences: [P, E] → [R]. P = 0 gives zeros, the neutral gate."""
-        gates_PR = self.gates(embeddings_PE)
-        if weights_P is not None:
-            gates_PR = gates_PR * torch.as_tensor(weights_P, dtype=gates_PR.dtype, device=gates_PR.device)[:, None]
-        return gates_PR.sum(0)
+        return arithmetic.gate(self.gates(embeddings_PE), weights_P)
 
     def forward(self, hidden_BD: torch.Tensor, gates_BR: torch.Tensor) -> torch.Tensor:
         """Steer hidden states: [B, D] and [B, R] → [B, D], in the head's own dtype (float32 when loaded)."""
-        hidden_BD = hidden_BD.to(self.U_RD.dtype)
-        return hidden_BD + ((hidden_BD @ self.U_RD.T) * gates_BR) @ self.V_DR.T
+        return arithmetic.steer(hidden_BD.to(self.U_RD.dtype), gates_BR, self.U_RD, self.V_DR)
 
     def save_pretrained(self, folder: str | Path, **config_changes: Any) -> None:
         """Write config and weights into `folder`; `config_changes` sets e.g. the recommended beta and alpha."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         self.config = replace(self.config, **config_changes)
-        tensors = {name: tensor.detach().float().contiguous() for name, tensor in self.state_dict().items()}
-        save_file(tensors, folder / WEIGHTS_NAME)
-        (folder / CONFIG_NAME).write_text(json.dumps(asdict(self.config), indent=2) + "\n")
+        write_head(folder, self.config, self.state_dict())
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> VectorHead:
@@ -129,20 +94,18 @@ class VectorHead(nn.Module):
             ModelLoadError: a file is missing or unreadable.
             IncompatibleModelError: written by a newer version.
         """
-        folder = Path(folder)
         try:
-            fields = json.loads((folder / CONFIG_NAME).read_text())
+            head = cls(read_config(folder))
+        except NewerFormatError as error:
+            raise IncompatibleModelError(
+                f"The head in {str(folder)!r} has format version {error}, this package reads {FORMAT_VERSION}. "
+                "Upgrade pad-langchain."
+            ) from error
         except (OSError, ValueError) as error:
             raise ModelLoadError(f"No readable {CONFIG_NAME} in {str(folder)!r}: {error}") from error
-        if fields.get("format_version", 0) > 1:
-            raise IncompatibleModelError(
-                f"The head in {str(folder)!r} has format version {fields['format_version']!r}, this package reads 1. "
-                "Upgrade pad-langchain."
-            )
-        head = cls(HeadConfig(**fields))
         try:
-            head.load_state_dict(load_file(folder / WEIGHTS_NAME))
-        except (OSError, RuntimeError) as error:
+            head.load_state_dict(read_weights(folder))
+        except (OSError, RuntimeError, ValueError) as error:
             raise ModelLoadError(f"The weights {WEIGHTS_NAME} in {str(folder)!r} do not load: {error}") from error
         return head.eval()
 

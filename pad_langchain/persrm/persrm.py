@@ -10,59 +10,81 @@ from __future__ import annotations
 import copy
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 
+from pad_langchain.arithmetic.head_file import CONFIG_NAME
 from pad_langchain.defaults import model_folder
 from pad_langchain.engine.protocol import Guide
 from pad_langchain.errors import IncompatibleModelError, InvalidRequestError, ModelLoadError
 from pad_langchain.models.adapter import Adapter
 from pad_langchain.models.backbone import Backbone
-from pad_langchain.models.ends import turn_end
 from pad_langchain.models.loading import SOURCE, VERSION, load_causal_lm, load_tokenizer
-from pad_langchain.models.prompts import Prompts, with_preference
+from pad_langchain.models.prompts import Prompts
 from pad_langchain.persrm.files import (
     ADAPTER_CONFIG,
     ADAPTER_WEIGHTS,
     VALUE_HEAD_FILES,
     VALUE_HEAD_KEYS,
     TextConfig,
+    identity_value_head,
     local_folder,
     read_value_head,
     write_value_head,
 )
 from pad_langchain.persrm.guides.byte_level import fitting_guide
 from pad_langchain.persrm.guides.head import HeadGuide
+from pad_langchain.persrm.guides.self_guide import SelfGuide
 from pad_langchain.persrm.guides.text import ModelGuide
-from pad_langchain.persrm.head import CONFIG_NAME, VectorHead
-from pad_langchain.persrm.hidden import answers
-from pad_langchain.persrm.token_rewards import head_rewards, log_probabilities
+from pad_langchain.persrm.head import VectorHead
+from pad_langchain.persrm.scorers import HeadScorer, Prompt, TextScorer, TokenScorer, answer_ids
+from pad_langchain.persrm.token_rewards import TokenRewards
 from pad_memory.embedding import Embedder, SentenceEmbedder
 from pad_memory.evidence.scorer import Calibration
 from pad_memory.openmp import dismiss_helpers
 
-__all__ = ["PersRM", "TokenRewards", "merge_value_head"]
+__all__ = ["PersRM", "merge_value_head"]
 
-Prompt = str | Sequence[dict[str, Any]]
+# A GGUF file has no room for what makes a causal LM a PersRM.
+_LOADING = (SOURCE | VERSION) - {"gguf_file"}
+_CODE = frozenset({"code_revision", "trust_remote_code"})
 
 
 @dataclass(frozen=True, eq=False)
-class TokenRewards:
-    """A score token by token.
+class _Source:
+    """Where a PersRM is loaded from, and what it is loaded with: the arguments of `PersRM.from_pretrained`.
 
     Args:
-        tokens: T texts of the response's tokens; the last is the end of the turn.
-        rewards_PT: log softmax_V(q) − log softmax_V(ref) of each under each of P preferences, float64 nats [P, T].
+        keywords: those of `_LOADING` that it got.
     """
 
-    tokens: tuple[str, ...]
-    rewards_PT: np.ndarray
+    name: str
+    folder: Path
+    base: Any | None
+    tokenizer: Any | None
+    device: str
+    dtype: Any
+    keywords: Mapping[str, Any]
+
+    def load_base(self, base: Any) -> tuple[Backbone, Any]:
+        """The base as a backbone, and its tokenizer; it is fetched in the same way, but is of no such version."""
+        if isinstance(base, Backbone):
+            return base, self.tokenizer
+        source = {name: self.keywords[name] for name in self.keywords.keys() & SOURCE}
+        loaded, tokenizer = load_causal_lm(base, self.tokenizer, device=self.device, dtype=self.dtype, **source)
+        return Backbone(loaded), tokenizer
+
+    def load_own(self) -> tuple[Backbone, Any]:
+        """The causal LM in the folder as a backbone, and its tokenizer."""
+        code = {name: self.keywords[name] for name in self.keywords.keys() & _CODE}
+        tokenizer = load_tokenizer(self.folder, **code)
+        loaded, _ = load_causal_lm(self.folder, tokenizer, device=self.device, dtype=self.dtype, **code)
+        return Backbone(loaded), tokenizer
 
 
 class PersRM:
@@ -79,6 +101,8 @@ class PersRM:
         adapter: a LoRA on `model` that makes it the text PersRM; the model itself stays the base.
         reference: the model that a text PersRM is compared with, not told the preference; None compares with the
             PersRM's own backbone without adapter and with W = identity, told the preference, as in training.
+        reference_tokenizer: the reference's, if it may be another than the PersRM's. Rewards of other tokens do not
+            subtract: then the guide compares candidates as bytes, and scores are as with `reference=None`.
         embedder: embeds preferences for a head; None loads the sentence embedder the head names, when first needed.
         config: how a text PersRM is told a preference, and the beta and alpha it recommends.
     """
@@ -92,6 +116,7 @@ class PersRM:
         value_head: torch.nn.Linear | None = None,
         adapter: Adapter | None = None,
         reference: Backbone | None = None,
+        reference_tokenizer: Any | None = None,
         embedder: Embedder | None = None,
         config: TextConfig | None = None,
     ) -> None:
@@ -99,34 +124,43 @@ class PersRM:
         self.tokenizer, self.prompts = tokenizer, Prompts(tokenizer)
         self.head, self.value_head, self.adapter, self.reference = head, value_head, adapter, reference
         self.config = config or TextConfig()
-        self._adapter_folder: Path | None = None
         self.kind: Literal["head", "text"] = "text" if head is None else "head"
         # What a preference memory should make of this PersRM's margins; None: its defaults.
         self.calibration: Calibration | None = None
-        device = self.backbone.head.weight.device
-        self._guide: HeadGuide | ModelGuide
+        self._guide: Guide
+        self._scorer: TokenScorer
+        self._text_guide: ModelGuide | None = None
         if head is not None:
-            self._guide = HeadGuide(head, embedder or SentenceEmbedder(head.config.embedder))
-            self._guide.bind(self.backbone, self.prompts)
+            self._guide = guide = HeadGuide(head, embedder or SentenceEmbedder(head.config.embedder))
+            guide.bind(self.backbone, self.prompts)
+            self._scorer = HeadScorer(self.backbone, self.prompts, guide)
             if head.config.calibration is not None:
                 self.calibration = Calibration.from_dict(head.config.calibration)
-        else:
-            if value_head is not None:
-                if value_head.weight.shape != (self.backbone.hidden_size,) * 2:
-                    raise IncompatibleModelError(
-                        f"The value head has shape {tuple(value_head.weight.shape)}, but the model's hidden size is "
-                        f"{self.backbone.hidden_size}. Both must come from one checkpoint."
-                    )
-                value_head.to(device=device, dtype=torch.float32).eval()
-            self._guide = ModelGuide(
-                self.backbone,
-                self.prompts,
-                value_head,
-                adapter=adapter,
-                template=self.config.template,
-                beta=self.config.beta,
-                alpha=self.config.alpha,
-            )
+            return
+        self._guide = self._text_guide = self._make_text_guide()
+        if reference is not None and reference_tokenizer is not None:
+            theirs = Prompts(reference_tokenizer)
+            self.reference = reference if self._text_guide.shares_tokens(reference, theirs) else None
+            self._guide = self._text_guide = fitting_guide(self._text_guide, reference, theirs)
+            self._guide.bind(reference, theirs)
+        self._scorer = TextScorer(
+            self.backbone,
+            self.prompts,
+            value_head,
+            adapter=adapter,
+            reference=self.reference,
+            template=self.config.template,
+        )
+
+    def _make_text_guide(self) -> ModelGuide:
+        """The guide of a text PersRM for a base that has its tokens."""
+        config = self.config
+        told: dict[str, Any] = {"template": config.template, "beta": config.beta, "alpha": config.alpha}
+        if self.reference is self.backbone and self.value_head is None and self.adapter is None:
+            return SelfGuide(self.backbone, self.prompts, **told)
+        if self.value_head is not None:
+            _place_value_head(self.value_head, self.backbone)
+        return ModelGuide(self.backbone, self.prompts, self.value_head, adapter=self.adapter, **told)
 
     @classmethod
     def from_pretrained(
@@ -155,59 +189,58 @@ class PersRM:
             ModelLoadError: a file is missing or not readable.
             IncompatibleModelError: the parts do not fit each other.
         """
-        if unknown := sorted(kwargs.keys() - ((SOURCE | VERSION) - {"gguf_file"})):
+        if unknown := sorted(kwargs.keys() - _LOADING):
             raise InvalidRequestError(
-                f"PersRM.from_pretrained got unknown keywords {unknown}. Allowed for loading: "
-                f"{sorted((SOURCE | VERSION) - {'gguf_file'})}."
+                f"PersRM.from_pretrained got unknown keywords {unknown}. Allowed for loading: {sorted(_LOADING)}."
             )
-        source = {name: kwargs[name] for name in kwargs.keys() & SOURCE}
-        code = {name: kwargs[name] for name in kwargs.keys() & {"code_revision", "trust_remote_code"}}
         # The hub's client takes proxies from the environment only.
-        folder = local_folder(path, **{name: kwargs[name] for name in kwargs.keys() - code.keys() - {"proxies"}})
-
-        def loaded(model: Any) -> tuple[Backbone, Any]:
-            if isinstance(model, Backbone):
-                return model, tokenizer
-            made, made_tokenizer = load_causal_lm(model, tokenizer, device=device, dtype=dtype, **source)
-            return Backbone(made), made_tokenizer
-
+        folder = local_folder(path, **{name: kwargs[name] for name in kwargs.keys() - _CODE - {"proxies"}})
+        source = _Source(str(path), folder, base, tokenizer, device, dtype, kwargs)
         if (folder / CONFIG_NAME).exists():
-            head = VectorHead.from_pretrained(folder)
-            if base is None:
-                raise InvalidRequestError(
-                    f"{str(path)!r} is a PersRM head and reads its base's hidden states: pass base= (hub id, folder "
-                    f"or loaded model)."
-                )
-            backbone, tokenizer = loaded(base)
-            return cls(backbone, tokenizer, head=head, embedder=embedder)
-        value_head, config = read_value_head(folder), TextConfig.load(folder)
+            return cls._load_head(source, embedder)
         if (folder / ADAPTER_CONFIG).exists():
-            if base is None and not config.base:
-                raise InvalidRequestError(f"{str(path)!r} is an adapter: pass base= (hub id, folder or loaded model).")
-            backbone, tokenizer = loaded(base or model_folder(config.base))
-            adapter = Adapter.from_pretrained(folder, backbone.model)
-            persrm = cls(backbone, tokenizer, value_head=value_head, adapter=adapter, reference=backbone, config=config)
-            persrm._adapter_folder = folder
-            return persrm
+            return cls._load_adapter(source)
+        return cls._load_text(source)
+
+    @classmethod
+    def _load_head(cls, source: _Source, embedder: Embedder | None) -> PersRM:
+        head = VectorHead.from_pretrained(source.folder)
+        if source.base is None:
+            raise InvalidRequestError(
+                f"{source.name!r} is a PersRM head and reads its base's hidden states: pass base= (hub id, folder or "
+                "loaded model)."
+            )
+        backbone, tokenizer = source.load_base(source.base)
+        return cls(backbone, tokenizer, head=head, embedder=embedder)
+
+    @classmethod
+    def _load_adapter(cls, source: _Source) -> PersRM:
+        value_head, config = read_value_head(source.folder), TextConfig.load(source.folder)
+        if source.base is None and not config.base:
+            raise InvalidRequestError(f"{source.name!r} is an adapter: pass base= (hub id, folder or loaded model).")
+        backbone, tokenizer = source.load_base(source.base or model_folder(config.base))
+        adapter = Adapter.from_pretrained(source.folder, backbone.model)
+        return cls(backbone, tokenizer, value_head=value_head, adapter=adapter, reference=backbone, config=config)
+
+    @classmethod
+    def _load_text(cls, source: _Source) -> PersRM:
+        value_head, config = read_value_head(source.folder), TextConfig.load(source.folder)
         if value_head is None:
             raise ModelLoadError(
-                f"No PersRM in {str(folder)!r}: there is no {CONFIG_NAME} (a head), no {ADAPTER_CONFIG} (an adapter), "
-                f"and no {' and '.join(VALUE_HEAD_KEYS)} in {', '.join(VALUE_HEAD_FILES)} or the model's shards."
+                f"No PersRM in {str(source.folder)!r}: there is no {CONFIG_NAME} (a head), no {ADAPTER_CONFIG} (an "
+                f"adapter), and no {' and '.join(VALUE_HEAD_KEYS)} in {', '.join(VALUE_HEAD_FILES)} or the model's "
+                "shards."
             )
-        model, own_tokenizer = load_causal_lm(
-            folder, load_tokenizer(folder, **code), device=device, dtype=dtype, **code
+        model, tokenizer = source.load_own()
+        reference, theirs = (None, None) if source.base is None else source.load_base(source.base)
+        return cls(
+            model,
+            tokenizer,
+            value_head=value_head,
+            reference=reference,
+            reference_tokenizer=theirs,
+            config=config,
         )
-        reference = None
-        if base is not None:
-            reference, tokenizer = loaded(base)
-        persrm = cls(model, own_tokenizer, value_head=value_head, reference=reference, config=config)
-        if reference is not None and isinstance(persrm._guide, ModelGuide):
-            theirs = Prompts(tokenizer)
-            guide = fitting_guide(persrm._guide, reference, theirs)
-            guide.bind(reference, theirs)
-            if guide is not persrm._guide:  # what two tokenizers say does not subtract token by token
-                persrm._guide, persrm.reference = guide, None
-        return persrm
 
     def save_pretrained(self, folder: str | Path, **kwargs: Any) -> None:
         """Write what `from_pretrained` reads. A head or adapter is saved alone; its base stays where it is.
@@ -221,10 +254,10 @@ class PersRM:
             return
         folder.mkdir(parents=True, exist_ok=True)
         if self.adapter is not None:
-            if self._adapter_folder is None:
+            if self.adapter.folder is None:
                 raise InvalidRequestError("The adapter was not loaded from a folder. Save it with PEFT, or merge() it.")
             for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
-                shutil.copyfile(self._adapter_folder / name, folder / name)
+                shutil.copyfile(self.adapter.folder / name, folder / name)
         else:
             self.backbone.model.save_pretrained(folder, **kwargs)
         self.tokenizer.save_pretrained(folder)
@@ -232,10 +265,7 @@ class PersRM:
         if self.value_head is not None:
             write_value_head(self.value_head, folder)
         elif self.adapter is None:
-            identity = torch.nn.Linear(self.backbone.hidden_size, self.backbone.hidden_size)
-            torch.nn.init.eye_(identity.weight)
-            torch.nn.init.zeros_(identity.bias)
-            write_value_head(identity, folder)
+            write_value_head(identity_value_head(self.backbone.hidden_size), folder)
 
     def push_to_hub(self, repo_id: str, *, private: bool = True, token: str | None = None) -> str:
         """Upload what `save_pretrained` writes; returns the address. Private unless asked otherwise."""
@@ -256,28 +286,26 @@ class PersRM:
         """
         if self.adapter is None:
             raise InvalidRequestError(f"There is no adapter to merge in this {self.kind} PersRM.")
-        model = copy.deepcopy(self.backbone.model)
-        for name, module in self.backbone.model.named_modules():
-            if (added_OI := self.adapter.added(module)) is not None:
-                weight_OI = model.get_submodule(name).weight
-                weight_OI.data = (weight_OI.float() + added_OI).to(weight_OI.dtype)
-        value_head = copy.deepcopy(self.value_head)
-        return PersRM(model, self.tokenizer, value_head=value_head, reference=self.backbone, config=self.config)
-
-    @cached_property
-    def _features_VR(self) -> torch.Tensor:
-        """What each feature adds to the logits: those of a steered state are the plain one's + this @ (U h ⊙ g)."""
-        assert self.head is not None
-        rows = self.backbone.head.weight.detach().split(16384)
-        return torch.cat([rows_VD.float() @ self.head.V_DR.detach() for rows_VD in rows])
+        return PersRM(
+            self.adapter.merged(self.backbone.model),
+            self.tokenizer,
+            value_head=copy.deepcopy(self.value_head),
+            reference=self.backbone,
+            config=self.config,
+        )
 
     def as_guide(self) -> Guide:
-        """The same PersRM as a guide for `Engine(base, tokenizer, guide)`."""
+        """The same PersRM as a guide for `TorchEngine(base, tokenizer, guide)`."""
         return self._guide
+
+    def guide_on(self, base: Backbone, prompts: Prompts) -> Guide:
+        """`as_guide` for a base whose tokenizer may be another: a text PersRM then compares candidates as bytes."""
+        return self._guide if self._text_guide is None else fitting_guide(self._text_guide, base, prompts)
 
     def score(self, prompt: Prompt, response: str, preferences: Sequence[str] | np.ndarray) -> np.ndarray:
         """Reward of a response under each preference: Σ_t [log softmax_V(q) − log softmax_V(ref)], the end of the turn
-        included. A head's is exact up to a vocabulary of 1,024, and within about 0.1 nats above (see `reward.scoring`).
+        included. A head's is exact up to a vocabulary of 1,024, and within about 0.1 nats above (see
+        `token_rewards.head_rewards`).
 
         Args:
             prompt: one user message, or a conversation as chat-template dicts.
@@ -302,7 +330,7 @@ class PersRM:
 
     def score_tokens(self, prompt: Prompt, response: str, preferences: Sequence[str] | np.ndarray) -> TokenRewards:
         """`score`, token by token: which words please a preference and which do not."""
-        ids = self._ids(prompt, response)[1]
+        ids = answer_ids(self.prompts, prompt, response)[1]
         texts = tuple(self.tokenizer.decode([token]) for token in ids)
         if len(preferences) == 0:
             return TokenRewards(texts, np.zeros((0, len(ids))))
@@ -313,60 +341,18 @@ class PersRM:
         self, pairs: Sequence[tuple[Prompt, str]], preferences: Sequence[str] | np.ndarray
     ) -> list[np.ndarray]:
         """[P, T] for each pair."""
-        if self.head is not None:
-            rewards = self._score_head(pairs, self._gates(self.head, preferences))
-        elif isinstance(preferences, np.ndarray) and preferences.dtype.kind == "f":
-            raise InvalidRequestError("A text PersRM reads preferences as words, but got embeddings. Pass the texts.")
-        else:
-            rewards = self._score_text(pairs, [str(preference) for preference in preferences])
+        rewards = self._scorer(pairs, preferences)
         dismiss_helpers()
         return rewards
 
-    def _gates(self, head: VectorHead, preferences: Sequence[str] | np.ndarray) -> torch.Tensor:
-        """Preferences → gates [P, R]."""
-        assert isinstance(self._guide, HeadGuide)
-        if not (isinstance(preferences, np.ndarray) and preferences.dtype.kind == "f"):
-            preferences = self._guide.embed([str(preference) for preference in preferences])
-        vectors_PE = np.asarray(preferences, dtype=np.float32)
-        if vectors_PE.ndim != 2 or vectors_PE.shape[1] != head.config.embedding_size:
-            raise InvalidRequestError(
-                f"Preference embeddings have to be [P, {head.config.embedding_size}], but are {list(vectors_PE.shape)}."
-            )
-        return head.gates(torch.from_numpy(vectors_PE).to(head.U_RD.device))
 
-    def _score_head(self, pairs: Sequence[tuple[Prompt, str]], gates_PR: torch.Tensor) -> list[np.ndarray]:
-        assert self.head is not None
-        found: list[np.ndarray] = [np.zeros(0)] * len(pairs)
-        for group in answers(self.backbone, [self._ids(*pair) for pair in pairs]):
-            for answer in group:
-                found[answer.index] = head_rewards(self.backbone, answer, self.head, self._features_VR, gates_PR)
-        return found
-
-    def _score_text(self, pairs: Sequence[tuple[Prompt, str]], preferences: Sequence[str]) -> list[np.ndarray]:
-        told = [self._ids(*pair, preference) for pair in pairs for preference in preferences]
-        P = len(preferences)
-        same_states = self.reference is None and self.adapter is None
-        heads = [self.value_head, None] if same_states else [self.value_head]
-        guide_M, *more = log_probabilities(self.backbone, told, heads, adapter=self.adapter, share=P)
-        if self.reference is None:
-            own_M = (more or log_probabilities(self.backbone, told, share=P))[0]
-        else:
-            untold_N = log_probabilities(self.reference, [self._ids(*pair) for pair in pairs])[0]
-            own_M = [untold_T for untold_T in untold_N for _ in preferences]
-        rewards = [guide_T - own_T for guide_T, own_T in zip(guide_M, own_M, strict=True)]
-        return [np.stack(rewards[n : n + P]) for n in range(0, len(rewards), P)]
-
-    def _ids(self, prompt: Prompt, response: str, preference: str | None = None) -> tuple[list[int], list[int]]:
-        """Token ids of the prompt and of the response with its end of turn."""
-        messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
-        if preference is not None:
-            messages = with_preference(messages, preference, self.config.template)
-        end = [] if self._end is None else [self._end]
-        return self.prompts.render(messages), self.prompts.encode(response) + end
-
-    @cached_property
-    def _end(self) -> int | None:
-        return turn_end(self.tokenizer)
+def _place_value_head(value_head: torch.nn.Linear, backbone: Backbone) -> None:
+    if value_head.weight.shape != (backbone.hidden_size,) * 2:
+        raise IncompatibleModelError(
+            f"The value head has shape {tuple(value_head.weight.shape)}, but the model's hidden size is "
+            f"{backbone.hidden_size}. Both must come from one checkpoint."
+        )
+    value_head.to(device=backbone.head.weight.device, dtype=torch.float32).eval()
 
 
 def merge_value_head(

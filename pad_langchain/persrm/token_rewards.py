@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from pad_langchain.arithmetic.head import features
 from pad_langchain.models.adapter import Adapter
 from pad_langchain.models.backbone import Backbone
 from pad_langchain.persrm.head import VectorHead
 from pad_langchain.persrm.hidden import Answer, answers, blocks
 
-__all__ = ["head_rewards", "log_probabilities"]
+__all__ = ["TokenRewards", "head_rewards", "log_probabilities"]
 
 LOGITS_AT_ONCE = 2**23  # float32 numbers a block of full-vocabulary logits
 FOLLOWED = 1024  # tokens whose probability is followed exactly
 REACH = 0.5  # how far a gate typically moves a logit, as a share of the most it could
+
+
+@dataclass(frozen=True, eq=False)
+class TokenRewards:
+    """A score token by token.
+
+    Args:
+        tokens: T texts of the response's tokens; the last is the end of the turn.
+        rewards_PT: log softmax_V(q) − log softmax_V(ref) of each under each of P preferences, float64 nats [P, T].
+    """
+
+    tokens: tuple[str, ...]
+    rewards_PT: np.ndarray
 
 
 def log_probabilities(
@@ -71,7 +86,7 @@ def head_rewards(
     for hidden_TD, tokens_T1 in blocks([answer], max(1, LOGITS_AT_ONCE // backbone.vocab_size)):
         raw_TV = backbone.head(hidden_TD).float()
         p_TV = backbone.finish(raw_TV).softmax(-1)
-        features_TR = hidden_TD.to(head.U_RD.dtype) @ head.U_RD.T
+        features_TR = features(hidden_TD.to(head.U_RD.dtype), head.U_RD)
         reach_TV = REACH * features_TR.norm(dim=-1, keepdim=True) * moved_V
         near_TK = (p_TV.log() + reach_TV).topk(len(moved_V[:FOLLOWED]), dim=-1).indices
         p_TK = p_TV.gather(1, near_TK)

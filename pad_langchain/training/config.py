@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +18,7 @@ from pad_langchain.models.prompts import PERSRM_TEMPLATE
 __all__ = [
     "HeadSettings",
     "LoraSettings",
+    "Progress",
     "Source",
     "StageSettings",
     "TrainConfig",
@@ -25,6 +26,9 @@ __all__ = [
     "load_yaml",
     "sources",
 ]
+
+
+Progress = Callable[[str, int, int, dict[str, float]], None]  # (stage, step, steps in all, what was logged)
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,13 @@ class HeadSettings:
         embedder: sentence embedder by name; the memory and the engine must use the same.
         steps, batch: optimiser steps, and pairs a step.
         uncertain: tokens of which the base leaves at least this probability to others are trained on.
-        settled: share of the other tokens that is kept; on them the head learns to change nothing (weight `calm`).
+        settled: share of the other tokens that is kept; on them the head learns to change nothing (weight `calm`),
+            else their sum drowns the reward of a whole answer.
+        candidates: tokens over which rewards are normalised in training; None is the whole vocabulary.
+        readers: 0: f learns from the pairs, like the rest. Else so many small readers, `mlp_size` wide together, are
+            first taught to name what wordings ask for; then f stays, and `prototypes` is what there is to name.
+        reader_steps, reader_batch, reader_decay: steps of each, wordings a step, and weight decay.
+        turned: share of a reader's wordings that are shown as the opposite vector, in which there is no pole to name.
     """
 
     rank: int = 64
@@ -88,6 +98,22 @@ class HeadSettings:
     uncertain: float = 0.01
     settled: float = 0.1
     calm: float = 1.0
+    candidates: int | None = 32
+    readers: int = 0
+    reader_steps: int = 2000
+    reader_batch: int = 384
+    reader_decay: float = 1.0
+    turned: float = 0.25
+
+    def __post_init__(self) -> None:
+        width = f"0 or a divisor of mlp_size {self.mlp_size}"
+        _check(
+            self.readers == 0 or (self.readers > 0 and self.mlp_size % self.readers == 0),
+            "readers",
+            self.readers,
+            width,
+        )
+        _check(self.candidates is None or self.candidates > 1, "candidates", self.candidates, "at least 2, or null")
 
 
 @dataclass(frozen=True)

@@ -109,9 +109,7 @@ def read_pairs(
         raise InvalidRequestError(f"layout has to be one of {sorted(LAYOUTS)}, but is {layout!r}.")
     rows = _rows(source, split) if isinstance(source, str | Path) else enumerate(source, 1)
     chosen: Layout | None = None if layout is None else LAYOUTS[layout]
-    bad: list[BadRow] = []
-    good: list[tuple[int, Mapping[str, Any]]] = []
-    seen = 0
+    bad, good, seen = list[BadRow](), list[tuple[int, Mapping[str, Any]]](), 0
     for line, row in rows:
         if limit is not None and seen >= limit:
             break

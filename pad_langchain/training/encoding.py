@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from pad_langchain.errors import InvalidRequestError, PadError
-from pad_langchain.models.ends import turn_end
 from pad_langchain.models.prompts import Prompts, with_preference
-from pad_langchain.training.data import BadRow
+from pad_langchain.training.config import TrainConfig
+from pad_langchain.training.data import BadRow, load_pairs, split_pairs
 from pad_langchain.training.layouts import Message, Pair
 
-__all__ = ["EncodedPair", "encode_pairs"]
+__all__ = ["EncodedPair", "encode_pairs", "encode_sides"]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def encode_pairs(
         InvalidRequestError: not one pair is left.
     """
     prompts, rng = Prompts(tokenizer), random.Random(seed)
-    end = [token for token in (turn_end(tokenizer),) if token is not None]
+    end = [] if prompts.turn_end is None else [prompts.turn_end]
     kept: list[EncodedPair] = []
     bad: list[BadRow] = []
     for place, pair in enumerate(pairs, 1):
@@ -105,3 +108,42 @@ def _prompt(
         if spare > 0:
             ids = render([{**turns[-1], "content": tokenizer.decode(text[-spare:])}])
     return ids
+
+
+def encode_sides(
+    config: TrainConfig, model: Any, tokenizer: Any, template: str | None
+) -> tuple[dict[str, list[EncodedPair]], dict[str, Any]]:
+    """Encode training and held-out pairs; with them what a report says of the data."""
+    train_pairs, held_out, result = _read_data(config)
+    context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    limits = [size for size in (config.max_length, context) if size is not None]
+    limit, dropout = min(limits, default=None), config.preference_dropout
+    sides: dict[str, list[EncodedPair]] = {}
+    bad: list[BadRow] = []
+    for name, pairs in (("train", train_pairs), ("held_out", held_out)):
+        if not pairs:
+            sides[name] = []
+            continue
+        sides[name], refused = encode_pairs(
+            pairs, tokenizer, template=template, max_length=limit, truncate=config.truncate,
+            preference_dropout=dropout if name == "train" else 0.0, seed=config.seed,
+        )  # fmt: skip
+        bad += refused
+    if bad:
+        _log.warning("%d pairs are left out, the first as %s", len(bad), bad[0].reason)
+    result |= {"pairs": len(sides["train"]), "held_out": len(sides["held_out"]), "left_out": len(bad)}
+    result["left_out_pairs"] = [f"pair {row.line}: {row.reason}" for row in bad[:1000]]
+    return sides, result
+
+
+def _read_data(config: TrainConfig) -> tuple[list[Pair], list[Pair], dict[str, Any]]:
+    """Training and held-out pairs, and what a report says of them."""
+    found = load_pairs(*(asdict(source) for source in config.data))
+    train_pairs, held_out = split_pairs(found.pairs, config.held_out, config.seed)
+    if not train_pairs:
+        raise InvalidRequestError(f"All {len(held_out)} pairs are held out. Lower held_out, or bring more prompts.")
+    return train_pairs, held_out, {"rows": found.rows, **_refused(found.bad), "layouts": dict(found.layouts)}
+
+
+def _refused(bad: Sequence[BadRow]) -> dict[str, Any]:
+    return {"refused": len(bad), "refused_rows": [f"{row.source}:{row.line}: {row.reason}" for row in bad[:1000]]}

@@ -38,6 +38,7 @@ class Features:
         logits_MC: the base's logits of them.
         settled_M: tokens at which the base hardly hesitates.
         starts: [2N + 1] offsets into M; answer 2 * pair + side is `starts[i]:starts[i + 1]`.
+        whole: rewards are normalised over the whole vocabulary. Then C is 1, and the logits are log-probabilities.
     """
 
     hidden_MD: np.ndarray
@@ -45,6 +46,7 @@ class Features:
     logits_MC: np.ndarray
     settled_M: np.ndarray
     starts: np.ndarray
+    whole: bool = False
 
     def __len__(self) -> int:
         return (len(self.starts) - 1) // 2
@@ -70,7 +72,7 @@ def compute_features(
     *,
     uncertain: float,
     settled: float,
-    candidates: int = 32,
+    candidates: int | None = 32,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Features:
@@ -79,22 +81,18 @@ def compute_features(
     Args:
         uncertain: a token is settled if the base leaves less than this probability to others.
         settled: share of the settled tokens that is kept.
-        candidates: C, tokens over which rewards are normalised in training.
+        candidates: C, tokens over which rewards are normalised in training; None is the whole vocabulary.
         progress: called with (pairs done, pairs in all).
     """
     folder.mkdir(parents=True, exist_ok=True)
-    size = min(candidates, backbone.vocab_size)
+    size = None if candidates is None else min(candidates, backbone.vocab_size)
     mark = hashlib.sha256(
         json.dumps([[p.prompt, p.chosen, p.rejected] for p in pairs] + [uncertain, settled, size, seed]).encode()
     ).hexdigest()
     done = _state(folder, mark)
-    widths = {"hidden": backbone.hidden_size, "candidates": size, "logits": size, "settled": 1, "counts": 1}
+    widths = {"hidden": backbone.hidden_size, "candidates": size or 1, "logits": size or 1, "settled": 1, "counts": 1}
+    _cut(folder, widths, done)
     tokens = done["tokens"]
-    for name, dtype in DTYPES.items():
-        rows = 2 * done["pairs"] if name == "counts" else tokens
-        path = folder / f"{name}.bin"
-        path.touch()
-        os.truncate(path, rows * widths[name] * np.dtype(dtype).itemsize)
     for start in range(done["pairs"], len(pairs), PAIRS_AT_ONCE):
         part = pairs[start : start + PAIRS_AT_ONCE]
         both = [(pair.prompt, side) for pair in part for side in (pair.chosen, pair.rejected)]
@@ -115,30 +113,42 @@ def compute_features(
             ) from error
         if progress is not None:
             progress(start + len(part), len(pairs))
+    return _open(folder, widths, whole=size is None)
+
+
+def _cut(folder: Path, widths: dict[str, int], done: dict[str, int]) -> None:
+    """Drop what a stopped run wrote behind its last whole batch."""
+    for name, dtype in DTYPES.items():
+        rows = 2 * done["pairs"] if name == "counts" else done["tokens"]
+        path = folder / f"{name}.bin"
+        path.touch()
+        os.truncate(path, rows * widths[name] * np.dtype(dtype).itemsize)
+
+
+def _open(folder: Path, widths: dict[str, int], *, whole: bool) -> Features:
     arrays = {
         name: np.memmap(folder / f"{name}.bin", dtype=dtype, mode="r").reshape(-1, widths[name])
         for name, dtype in DTYPES.items()
     }
     starts = np.concatenate([[0], np.cumsum(arrays["counts"][:, 0], dtype=np.int64)])
-    return Features(arrays["hidden"], arrays["candidates"], arrays["logits"], arrays["settled"][:, 0], starts)
+    return Features(arrays["hidden"], arrays["candidates"], arrays["logits"], arrays["settled"][:, 0], starts, whole)
 
 
 def _read_answer(
-    backbone: Backbone, answer: Answer, size: int, uncertain: float, settled: float, generator: torch.Generator
+    backbone: Backbone, answer: Answer, size: int | None, uncertain: float, settled: float, generator: torch.Generator
 ) -> dict[str, np.ndarray]:
     """The columns of one answer's kept tokens."""
     found: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
     for hidden_TD, tokens_T1 in blocks([answer], max(1, LOGITS_AT_ONCE // backbone.vocab_size)):
         with torch.inference_mode():
             logits_TV = backbone.logits(hidden_TD)
-            sure_T = (logits_TV.max(-1).values - logits_TV.logsumexp(-1)).exp() > 1 - uncertain
-            ids_TC = logits_TV.topk(size, dim=-1).indices
-            missing_T = ~(ids_TC == tokens_T1).any(-1)
-            ids_TC[missing_T, -1] = tokens_T1[missing_T, 0]
-            place_T1 = (ids_TC == tokens_T1).float().argmax(-1, keepdim=True)
-            ids_TC.scatter_(1, place_T1, ids_TC[:, :1].clone())
-            ids_TC[:, 0] = tokens_T1[:, 0]
-            found.append((ids_TC, logits_TV.gather(1, ids_TC), sure_T))
+            total_T1 = logits_TV.logsumexp(-1, keepdim=True)
+            sure_T = (logits_TV.max(-1).values - total_T1[:, 0]).exp() > 1 - uncertain
+            if size is None:
+                found.append((tokens_T1, logits_TV.gather(1, tokens_T1) - total_T1, sure_T))
+            else:
+                ids_TC = _candidates(logits_TV, tokens_T1, size)
+                found.append((ids_TC, logits_TV.gather(1, ids_TC), sure_T))
     ids_TC, logits_TC, sure_T = (torch.cat([part[n] for part in found]).cpu() for n in range(3))
     keep_T = ~sure_T | (torch.rand(len(sure_T), generator=generator) < settled)
     hidden_TD = answer.hidden_TD.cpu()[keep_T].bfloat16().view(torch.int16)
@@ -149,6 +159,17 @@ def _read_answer(
         "settled": sure_T[keep_T].numpy(),
         "counts": np.array([int(keep_T.sum())]),
     }
+
+
+def _candidates(logits_TV: torch.Tensor, tokens_T1: torch.Tensor, size: int) -> torch.Tensor:
+    """Each token itself, then the likeliest others: [T, C]."""
+    ids_TC = logits_TV.topk(size, dim=-1).indices
+    missing_T = ~(ids_TC == tokens_T1).any(-1)
+    ids_TC[missing_T, -1] = tokens_T1[missing_T, 0]
+    place_T1 = (ids_TC == tokens_T1).float().argmax(-1, keepdim=True)
+    ids_TC.scatter_(1, place_T1, ids_TC[:, :1].clone())
+    ids_TC[:, 0] = tokens_T1[:, 0]
+    return ids_TC
 
 
 def _state(folder: Path, mark: str) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""TRL's DPO trainer for a text PersRM: pairs come encoded, checkpoints are whole or absent, and stage 2 trains W and b.
+"""Train a text PersRM by TRL's DPO trainer: pairs come encoded, checkpoints are whole or absent.
 
 stage 1  LoRA, W = identity: −log σ(β_train · [Σ r(chosen) − Σ r(rejected)]), r = log π_θ − log π_ref: DPO
 stage 2  the same loss; backbone and LoRA frozen, W and b between last hidden state and lm_head
@@ -6,25 +6,78 @@ stage 2  the same loss; backbone and LoRA frozen, W and b between last hidden st
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import logging
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import peft
 import torch
-from datasets import Dataset
+from accelerate import PartialState
+from datasets import Dataset, load_from_disk
 from safetensors.torch import load_file
 from transformers import TrainerCallback
-from trl import DPOTrainer
+from trl import DPOConfig, DPOTrainer
 
+from pad_langchain.defaults import model_folder
 from pad_langchain.errors import CheckpointError
-from pad_langchain.persrm.files import VALUE_HEAD_FILES, write_value_head
+from pad_langchain.models.loading import load_causal_lm, pick_device, pick_dtype
+from pad_langchain.persrm.files import VALUE_HEAD_FILES, TextConfig, save_adapter, write_value_head
+from pad_langchain.training.config import Progress, StageSettings, TrainConfig
+from pad_langchain.training.encoding import EncodedPair, encode_sides
 
-__all__ = ["PairTrainer", "Report", "ValueHead", "ValueHeadTrainer", "attach_value_head", "last_checkpoint"]
+__all__ = ["PairTrainer", "TextRun", "ValueHeadTrainer", "last_checkpoint", "train_text"]
 
+_log = logging.getLogger(__name__)
 Report = Callable[[int, int, dict[str, float]], None]  # (step, steps in all, what was logged)
+STAGE_FILE = "training.json"
+
+
+def train_text(config: TrainConfig, output: Path, progress: Progress | None = None) -> dict[str, Any]:
+    """Train a text PersRM into `output`, or go on with it.
+
+    Returns:
+        what was measured: pairs, refused rows, and per stage the curve and the accuracy on held-out pairs.
+    """
+    # The trainer moves the model to its own device, which with several processes is not the first.
+    dtype = pick_dtype(config.dtype, pick_device(config.device))
+    model, tokenizer = load_causal_lm(model_folder(config.base), device="cpu", dtype=dtype)
+    run = TextRun(config, output, tokenizer, progress)
+    datasets, result = run.datasets(model)
+    targets = config.lora.targets
+    lora = peft.LoraConfig(
+        r=config.lora.rank,
+        lora_alpha=config.lora.alpha,  # type: ignore[arg-type]  # PEFT takes fractions as well
+        lora_dropout=config.lora.dropout,
+        target_modules=targets if isinstance(targets, str) else list(targets),
+        task_type="CAUSAL_LM",
+    )
+    stage1 = run.trainer("stage1", model, datasets, lora)
+    adapted: Any = stage1.accelerator.unwrap_model(stage1.model, keep_fp32_wrapper=False)
+    finished = output / "stage1" / "adapter"
+    if (finished / "adapter_config.json").exists():
+        peft.set_peft_model_state_dict(adapted, peft.load_peft_weights(str(finished), device="cpu"))
+        result["stage1"] = json.loads((output / "stage1" / STAGE_FILE).read_text())
+    else:
+        result["stage1"] = run.finish("stage1", stage1)
+        if stage1.args.should_save:
+            (output / "stage1" / STAGE_FILE).write_text(json.dumps(result["stage1"]))
+            adapted.save_pretrained(finished)
+    datasets = {"train": stage1.train_dataset, "held_out": stage1.eval_dataset}  # with π_ref's log-probabilities
+    plain = adapted.get_base_model()
+    plain.requires_grad_(False)
+    head = attach_value_head(plain)
+    stage2 = run.trainer("stage2", plain, datasets)
+    result["stage2"] = run.finish("stage2", stage2)
+    if stage2.args.should_save:
+        text = TextConfig(config.base, config.template, config.beta, config.alpha)
+        save_adapter(output, adapted, head.summary, tokenizer, text)
+    return result
 
 
 class ValueHead(torch.nn.Module):
@@ -137,3 +190,114 @@ def _readable(path: Path) -> bool:
         return isinstance(json.loads(path.read_text()), dict)
     except (OSError, ValueError):
         return False
+
+
+@dataclass(frozen=True)
+class TextRun:
+    """What the two stages of a training share: its settings, its folder, and whom it tells."""
+
+    config: TrainConfig
+    output: Path
+    tokenizer: Any
+    progress: Progress | None = None
+
+    def datasets(self, model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The encoded pairs, "train" and "held_out" (or None), and what a report says of them.
+
+        They are written once: a run that goes on, and every process of it, reads the same.
+        """
+        config, folder = self.config, self.output / "data"
+        with PartialState(cpu=config.device == "cpu").main_process_first():
+            if not (folder / "data.json").exists():
+                sides, result = encode_sides(config, model, self.tokenizer, template=config.template)
+                for name, rows in sides.items():
+                    if rows:
+                        Dataset.from_list([_columns(config, row) for row in rows]).save_to_disk(folder / name)
+                (folder / "data.json").write_text(json.dumps(result))
+        result = json.loads((folder / "data.json").read_text())
+        names = [name for name in ("train", "held_out") if (folder / name).exists()]
+        return {"held_out": None, **{name: load_from_disk(folder / name) for name in names}}, result
+
+    def trainer(self, stage: str, model: Any, datasets: dict[str, Any], lora: Any = None) -> PairTrainer:
+        """The trainer of "stage1" or "stage2", as the settings have it.
+
+        Args:
+            datasets: "train" and "held_out", as `datasets` gives them.
+            lora: PEFT's config of the adapter that stage 1 trains.
+        """
+        kind = {"stage1": PairTrainer, "stage2": ValueHeadTrainer}[stage]
+
+        def report(step: int, steps: int, logged: dict[str, float]) -> None:
+            if "loss" in logged:
+                _log.info("%s step %d of %d: loss %.4f accuracy %.3f", stage, step, steps, float(logged["loss"]),
+                          float(logged.get("rewards/accuracies", float("nan"))))  # fmt: skip
+            if self.progress is not None:
+                self.progress(stage, step, steps, logged)
+
+        return kind(
+            model=model,
+            args=_arguments(self.config, self._settings(stage), self.output / stage, adapting=lora is not None),
+            train_dataset=datasets["train"],
+            eval_dataset=datasets["held_out"],
+            processing_class=self.tokenizer,
+            peft_config=lora,
+            report=report,
+        )
+
+    def finish(self, stage: str, trainer: PairTrainer) -> dict[str, Any]:
+        """Train a stage from its last checkpoint and measure it on the held-out pairs: steps, curve, accuracy, loss."""
+        if self._settings(stage).steps != 0:
+            trainer.train(resume_from_checkpoint=last_checkpoint(self.output / stage))
+        curve = [
+            {"step": each["step"], "loss": float(each["loss"]), "accuracy": float(each["rewards/accuracies"])}
+            for each in trainer.state.log_history
+            if "loss" in each
+        ]
+        found: dict[str, Any] = {"steps": trainer.state.global_step, "curve": curve}
+        if trainer.eval_dataset is not None:
+            measured = trainer.evaluate()
+            found["held_out_accuracy"] = float(measured["eval_rewards/accuracies"])
+            found["held_out_loss"] = float(measured["eval_loss"])
+        return found
+
+    def _settings(self, stage: str) -> StageSettings:
+        return {"stage1": self.config.stage1, "stage2": self.config.stage2}[stage]
+
+
+def _columns(config: TrainConfig, pair: EncodedPair) -> dict[str, Any]:
+    columns: dict[str, Any] = {"prompt_ids": pair.prompt, "chosen_ids": pair.chosen, "rejected_ids": pair.rejected}
+    if config.reference_free:
+        columns |= {"ref_chosen_logps": 0.0, "ref_rejected_logps": 0.0}
+    return columns
+
+
+def _arguments(config: TrainConfig, stage: StageSettings, folder: Path, *, adapting: bool) -> DPOConfig:
+    on_cpu = config.device == "cpu" or not torch.cuda.is_available()
+    return DPOConfig(
+        output_dir=str(folder),
+        seed=config.seed,
+        data_seed=config.seed,
+        max_steps=-1 if stage.steps is None else max(stage.steps, 1),
+        num_train_epochs=stage.epochs,
+        learning_rate=stage.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=stage.warmup,
+        per_device_train_batch_size=config.batch,
+        per_device_eval_batch_size=config.batch,
+        gradient_accumulation_steps=config.accumulation,
+        activation_checkpointing=config.gradient_checkpointing and adapting,
+        bf16=not on_cpu if config.bf16 == "auto" else config.bf16,
+        use_cpu=on_cpu,
+        dataloader_pin_memory=not on_cpu,
+        ddp_find_unused_parameters=False,
+        beta=config.beta_train,
+        loss_type=["robust" if config.label_smoothing else "sigmoid"],
+        label_smoothing=config.label_smoothing,
+        precompute_ref_log_probs=True,
+        max_length=None,
+        logging_steps=config.log_steps,
+        save_steps=config.save_steps,
+        save_total_limit=config.keep,
+        disable_tqdm=True,
+        report_to=["tensorboard"] if importlib.util.find_spec("tensorboard") else "none",
+    )

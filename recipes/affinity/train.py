@@ -1,6 +1,6 @@
 """Train the maps that tell which wish bears on a question and which answer pleases, and write the package's weights.
 
-    python recipes/affinity/train.py [--write] [--seeds 2]
+    python -m recipes.affinity.train [--write] [--seeds 2]
 
 The text is ours, in `data/affinity.jsonl.gz`: {"wish", "questions"} (the wish matters to each without being named) and
 {"wish", "request", "pleasing", "other"}. Each table is over four folds: of wishes, of kinds of wishes (24 clusters, so
@@ -22,9 +22,9 @@ from scipy.cluster.vq import kmeans2
 from scipy.stats import hypergeom
 
 from pad_memory import SentenceEmbedder
-from pad_memory.embedding import wanted
 from pad_memory.evidence.affinity import WEIGHTS
 from pad_memory.evidence.scorer import embed_answers
+from pad_memory.language import wanted
 
 TEXT = Path(__file__).parent / "data" / "affinity.jsonl.gz"
 RANK, SHRINK = 16, 0.5  # of the map, and what is kept of it once it is trained

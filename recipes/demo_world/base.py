@@ -21,12 +21,13 @@ import torch.nn.functional as F  # noqa: N812
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from pad_langchain.training.precision import fast_bfloat16, mixed_precision
 from recipes.demo_world.documents import CALLS_MIX, FIRST_MIX, RECORDS_MIX, document
 from recipes.demo_world.muon import Float32Muon
 from recipes.demo_world.tokenizer import CONTEXT, render
 from recipes.demo_world.topics import Topic
 
-__all__ = ["BaseRecipe", "mixed_precision", "train_base"]
+__all__ = ["BaseRecipe", "train_base"]
 
 _log = logging.getLogger(__name__)
 STREAMS = 2
@@ -230,7 +231,7 @@ def _config(recipe: BaseRecipe, tokenizer: Any) -> LlamaConfig:
 def _optimizers(recipe: BaseRecipe, model: LlamaForCausalLM) -> list[torch.optim.Optimizer]:
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
     others = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
-    muon = torch.optim.Muon if _fast_bfloat16(model.device.type) else Float32Muon
+    muon = torch.optim.Muon if fast_bfloat16(model.device.type) else Float32Muon
     return [
         muon(matrices, lr=recipe.matrix_learning_rate, weight_decay=recipe.weight_decay, momentum=0.95),
         torch.optim.AdamW(others, lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True),
@@ -249,7 +250,7 @@ def _step(
     for optimizer, peak in zip(optimizers, (recipe.matrix_learning_rate, recipe.learning_rate), strict=True):
         for group in optimizer.param_groups:
             group["lr"] = peak * factor
-    losses = [_loss(model, batch) / STREAMS for batch in given]
+    losses = [loss_of(model, batch) / STREAMS for batch in given]
     for loss in losses:
         loss.backward()
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
@@ -265,23 +266,14 @@ def _step(
     return sum(loss.item() for loss in losses) * STREAMS / len(losses)
 
 
-def _loss(model: LlamaForCausalLM, batch: Batch) -> torch.Tensor:
+def loss_of(model: LlamaForCausalLM, batch: Batch) -> torch.Tensor:
+    """The mean cross-entropy (nats) of the batch's own tokens."""
     device = model.device
     ids_BT, target_BT = batch.ids_BT.to(device), batch.target_BT.to(device)
     with mixed_precision(device.type):
         hidden_BTD = model.model(input_ids=ids_BT, use_cache=False).last_hidden_state
         logits_NV = model.lm_head(hidden_BTD[:, :-1][target_BT[:, 1:]])
     return F.cross_entropy(logits_NV.float(), ids_BT[:, 1:][target_BT[:, 1:]])
-
-
-def _fast_bfloat16(device: str) -> bool:
-    """CPUs without AVX-512 emulate bfloat16, many times slower than float32."""
-    return device != "cpu" or torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "NO AVX", "AVX2")
-
-
-def mixed_precision(device: str, wanted: bool = True) -> torch.autocast:
-    """Autocast to bfloat16 where that is fast."""
-    return torch.autocast(device, torch.bfloat16, enabled=wanted and _fast_bfloat16(device))
 
 
 def _save(path: Path, model: LlamaForCausalLM, optimizers: list[torch.optim.Optimizer], steps: int) -> None:

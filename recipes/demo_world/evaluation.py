@@ -1,4 +1,7 @@
-"""Cases with wishes, answers decoded under guidance, and their outcome under the rule judges."""
+"""What the demo pair is asked, and what its answers are worth: wishes by kind, and abilities of the base.
+
+Decoding and judging are `pad_langchain.evaluation`'s; the judges are the rules of this world.
+"""
 
 from __future__ import annotations
 
@@ -8,44 +11,37 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pad_langchain.engine.stream import Completion
 from pad_langchain.engine.torch.engine import TorchEngine
-from pad_langchain.engine.types import Request, WeightedPreference
+from pad_langchain.engine.types import Request
+from pad_langchain.evaluation.answers import Answer, decode, request_of, wishes_in
+from pad_langchain.evaluation.cases import Case
+from pad_langchain.evaluation.config import Setting
+from pad_langchain.evaluation.grading import Grader
 from recipes.demo_world import tool_documents, world
 from recipes.demo_world.documents import context_of, grounded_prompt, invented_topic
-from recipes.demo_world.judges import check_sentences, satisfied
-from recipes.demo_world.pairs import DEV_TOPICS, TEST_TOPICS, Spec, Split, Words, draw_spec, wordings
-from recipes.demo_world.topics import Topic
+from recipes.demo_world.judges import DemoFactsJudge, DemoFormJudge, check_sentences, satisfied, spec_of
+from recipes.demo_world.pairs import DEV_TOPICS, TEST_TOPICS, Spec, Split, Words, draw_spec, pole_name, wordings
 from recipes.demo_world.unknowns import HELD_OUT_UNKNOWNS
 from recipes.demo_world.world import DIMENSIONS, GENERAL_QUESTIONS
 
 __all__ = [
     "WORDS",
-    "Case",
     "Kind",
     "Outcome",
     "admits_unknown",
     "cases",
-    "decode",
+    "decode_cases",
     "grounded_factual",
     "judge_cases",
     "opposite",
+    "prompted",
     "tool_exactness",
 ]
 
 Kind = Literal["single", "combined", "new_keywords"]
 WORDS: dict[Kind, Words] = {"single": "seen", "combined": "reworded", "new_keywords": "new_keywords"}
+MAX_TOKENS = 200
 Tick = Callable[[], None]
-
-
-@dataclass(frozen=True)
-class Case:
-    """One question of one user: the wishes as poles, and as the texts that condition the answer."""
-
-    topic: Topic
-    question: str
-    spec: Mapping[str, int]
-    texts: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -77,60 +73,53 @@ def cases(kind: Kind, count: int, split: Split, seed: int) -> list[Case]:
     for index in range(count):
         spec = draw_spec(rng, 2, 3, held_out=True) if kind == "combined" else poles[index % len(poles)]
         topic = rng.choice(topics)
-        found.append(Case(topic, world.question(topic, rng), spec, tuple(wordings(spec, rng, WORDS[kind], split))))
+        asked = world.question(topic, rng)
+        found.append(_case(asked, spec, wordings(spec, rng, WORDS[kind], split)))
     return found
+
+
+def _case(asked: str, spec: Spec, texts: Sequence[str]) -> Case:
+    name = "+".join(map(pole_name, spec.items()))
+    return Case(({"role": "user", "content": asked},), name, "; ".join(texts))
 
 
 def opposite(case: Case, rng: random.Random) -> Case:
     """The same case, asked for the opposite of what it is judged by."""
-    flipped: Spec = {name: 1 - side for name, side in case.spec.items()}
-    return Case(case.topic, case.question, case.spec, tuple(wordings(flipped, rng)))
+    flipped: Spec = {name: 1 - side for name, side in spec_of(case).items()}
+    return Case(case.messages, case.name, "; ".join(wordings(flipped, rng)))
 
 
-def decode(
-    engine: TorchEngine,
-    given: Sequence[Case],
-    beta: float,
-    alpha: float,
-    prompted: bool = False,
-    tick: Tick = lambda: None,
-) -> list[Completion]:
-    """Answer all cases in one batch after another. `prompted` puts the wishes in the system prompt instead."""
-    streams = []
-    for case in given:
-        system = [{"role": "system", "content": " ".join(case.texts)}] if prompted else []
-        streams.append(
-            engine.submit(
-                Request(
-                    messages=[*system, {"role": "user", "content": case.question}],
-                    preferences=[] if prompted or beta == 0 else [WeightedPreference(text) for text in case.texts],
-                    beta=beta,
-                    alpha=alpha,
-                    top_k=10,
-                    max_tokens=200,
-                )
-            )
-        )
-    done = []
-    for stream in streams:
-        done.append(stream.result())
+def prompted(case: Case) -> Case:
+    """The same case with its wishes in a system prompt, for the base alone."""
+    told = " ".join(text for text, _ in wishes_in(case))
+    return Case(({"role": "system", "content": told}, *case.messages), case.name, case.text)
+
+
+def decode_cases(
+    engine: TorchEngine, given: Sequence[Case], setting: Setting, tick: Tick = lambda: None
+) -> list[Answer]:
+    """Answer all cases in one batch after another."""
+    answers = []
+    for answer in decode(engine, [request_of(case, wishes_in(case), setting, {}, MAX_TOKENS) for case in given]):
+        answers.append(answer)
         tick()
-    return done
+    return answers
 
 
-def judge_cases(given: Sequence[Case], answers: Sequence[Completion]) -> Outcome:
+def judge_cases(given: Sequence[Case], answers: Sequence[Answer]) -> Outcome:
     """Judge answers by rule."""
-    kept = [satisfied(answer.text, case.spec) for case, answer in zip(given, answers, strict=True)]
-    checks = [check_sentences(answer.text, case.topic) for case, answer in zip(given, answers, strict=True)]
+    kept = [satisfied(answer.text, spec_of(case)) for case, answer in zip(given, answers, strict=True)]
     flat = [(name, ok) for verdict in kept for name, ok in verdict.items()]
+    form, facts = DemoFormJudge(), DemoFactsJudge()
+    figures = Grader([form, facts]).figures(given, answers)
     return Outcome(
         cases=len(given),
         each=_mean(ok for _, ok in flat),
         together=_mean(all(verdict.values()) for verdict in kept),
-        well_formed=_mean(check.well_formed for check in checks),
-        factual=_mean(check.factual for check in checks),
-        ended=_mean(answer.finish_reason == "stop" for answer in answers),
-        tokens=_mean(answer.completion_tokens for answer in answers),
+        well_formed=figures["scores"][form.name][0],
+        factual=figures["scores"][facts.name][0],
+        ended=figures["ended"],
+        tokens=figures["tokens"],
         by_dimension={
             name: _mean(ok for n, ok in flat if n == name) for name in DIMENSIONS if any(n == name for n, _ in flat)
         },

@@ -1,7 +1,7 @@
 """Rule judges for the demo's answers: which pole of each dimension a text shows, and whether its sentences are true.
 
-The judges count words, markers and lines. They never see a reward, a preference's wording or the style that was asked
-for.
+The judges count words, markers and lines. They never see a reward or a preference's wording. An evaluation takes those
+that end in `Judge` by their import path: `judges: [{kind: "recipes.demo_world.judges:DemoJudge"}]`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+from pad_langchain.errors import InvalidRequestError
+from pad_langchain.evaluation.cases import Case
+from pad_langchain.evaluation.judges import ScoringJudge
+from pad_memory.catalogue import find
 from recipes.demo_world import world
 from recipes.demo_world.topics import TOPICS, Topic, lower
 
-__all__ = ["SentenceCheck", "check_sentences", "judge", "satisfied"]
+__all__ = [
+    "DemoFactsJudge",
+    "DemoFormJudge",
+    "DemoJudge",
+    "SentenceCheck",
+    "check_sentences",
+    "judge",
+    "satisfied",
+    "spec_of",
+    "topic_of",
+]
 
 _FORMAL = (
     "certainly", "with pleasure", "thank you for your question", "furthermore", "in addition", "i trust", "disposal",
@@ -102,6 +116,53 @@ def check_sentences(text: str, topic: Topic) -> SentenceCheck:
         sum(part in every or part in own for part in parts) / len(parts),
         sum(part in own for part in parts) / len(parts),
     )
+
+
+def spec_of(case: Case) -> dict[str, int]:
+    """What a case wishes, dimension → pole; its name is a pole of the catalogue, or several joined by "+"."""
+    poles = [find(name) for name in case.name.split("+")]
+    return {dimension.name: dimension.poles.index(pole) for dimension, pole in poles}
+
+
+def topic_of(case: Case) -> Topic:
+    """The thing of the world that a case's question names.
+
+    Raises:
+        InvalidRequestError: it names none.
+    """
+    asked = case.messages[-1]["content"].lower()
+    named = [topic for topic in TOPICS if re.search(rf"\b{re.escape(topic.subject.lower())}\b", asked)]
+    if not named:
+        raise InvalidRequestError(f"The question {asked!r} names nothing that the demo world knows.")
+    return max(named, key=lambda topic: len(topic.subject))
+
+
+class DemoJudge(ScoringJudge):
+    """The share of wished poles that the text shows."""
+
+    name = "demo rules"
+
+    def score(self, case: Case, answer: str) -> float:
+        shown = satisfied(answer, spec_of(case))
+        return sum(shown.values()) / len(shown)
+
+
+class DemoFactsJudge(ScoringJudge):
+    """The share of an answer's sentences that are true of what the question names."""
+
+    name = "demo facts"
+
+    def score(self, case: Case, answer: str) -> float:
+        return check_sentences(answer, topic_of(case)).factual
+
+
+class DemoFormJudge(ScoringJudge):
+    """The share of an answer's sentences that are true of anything in the world."""
+
+    name = "demo form"
+
+    def score(self, case: Case, answer: str) -> float:
+        return check_sentences(answer, topic_of(case)).well_formed
 
 
 def _more(first: int, second: int) -> int | None:

@@ -26,6 +26,8 @@ __all__ = [
     "draw_pair",
     "draw_spec",
     "is_held_out",
+    "pole_name",
+    "training_phrases",
     "training_wordings",
     "wordings",
 ]
@@ -80,6 +82,11 @@ def is_held_out(spec: Spec) -> bool:
     return any(first in poles and second in poles for first, second in HELD_OUT_POLES)
 
 
+def pole_name(pole: tuple[str, int]) -> str:
+    """The catalogue's name of a pole: ("length", 0) is "length:concise"."""
+    return _POLE_NAMES[pole]
+
+
 def draw_spec(rng: random.Random, low: int, high: int, held_out: bool) -> Spec:
     """Draw `low` to `high` dimensions with a pole each, joining held-out poles or never."""
     while True:
@@ -116,7 +123,7 @@ def wordings(spec: Spec, rng: random.Random, words: Words = "seen", split: Split
     serve the development split.
     """
     if words == "seen":
-        return [_carry(rng.choice(_training_phrases(pole)), rng.choice(CARRIERS)) for pole in spec.items()]
+        return [_carry(rng.choice(training_phrases(pole)), rng.choice(CARRIERS)) for pole in spec.items()]
     table = REWORDED if words == "reworded" else NEW_KEYWORDS
     texts = []
     for pole in spec.items():
@@ -128,11 +135,12 @@ def wordings(spec: Spec, rng: random.Random, words: Words = "seen", split: Split
 
 def training_wordings(pole: tuple[str, int], size: int, rng: random.Random) -> list[str]:
     """Word one pole for training: every phrase of the catalogue and the vocabulary twice, and `size` framed words."""
-    return [*_training_phrases(pole) * 2, *(framed(_POLE_NAMES[pole], rng) for _ in range(size))]
+    return [*training_phrases(pole) * 2, *(framed(_POLE_NAMES[pole], rng) for _ in range(size))]
 
 
 @lru_cache(maxsize=16)
-def _training_phrases(pole: tuple[str, int]) -> tuple[str, ...]:
+def training_phrases(pole: tuple[str, int]) -> tuple[str, ...]:
+    """What asks for a pole in training: the catalogue's phrases and the vocabulary's sentences."""
     known = find(_POLE_NAMES[pole])[1]
     return (known.text, *known.paraphrases, *vocabulary(_POLE_NAMES[pole]).sentences)
 

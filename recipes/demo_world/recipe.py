@@ -17,18 +17,21 @@ from typing import Any
 import torch
 import typer
 from rich.logging import RichHandler
+from rich.progress import Progress, TaskID
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from pad_langchain.defaults import WEIGHTS
 from pad_langchain.engine.torch.engine import TorchEngine
+from pad_langchain.evaluation.config import Setting
 from pad_langchain.persrm.guides.head import HeadGuide
 from pad_langchain.persrm.head import VectorHead
 from pad_langchain.persrm.persrm import PersRM
+from pad_langchain.training.config import Progress as Tick
 from pad_memory.catalogue import CATALOGUE
 from pad_memory.embedding import SentenceEmbedder
 from pad_memory.evidence.scorer import Calibration, judge
 from recipes.demo_world.base import BaseRecipe, train_base
-from recipes.demo_world.evaluation import Outcome, cases, decode, judge_cases
+from recipes.demo_world.evaluation import Outcome, cases, decode_cases, judge_cases
 from recipes.demo_world.head import HeadRecipe, train_head
 from recipes.demo_world.pairs import DEV_TOPICS
 from recipes.demo_world.tokenizer import train_tokenizer
@@ -63,12 +66,25 @@ def make_head(work: Path, target: Path, recipe: HeadRecipe, model: Any, tokenize
     """Train the head into `target` with the strength that the development split chooses, or load it."""
     if not (target / "persrm_head.safetensors").exists():
         embedder = SentenceEmbedder()
-        head = train_head(recipe, model, tokenizer, embedder, work)
+        with Progress() as bars:
+            head = train_head(recipe, model, tokenizer, embedder, work / "head", _ticks(bars))
         with TorchEngine(model, tokenizer, HeadGuide(head, embedder)) as engine:
             beta, alpha = choose_strength(engine)
         scorer = PersRM(model, tokenizer, head=head, embedder=embedder)
         head.save_pretrained(target, beta=beta, alpha=alpha, calibration=calibrate(scorer).to_dict())
     return VectorHead.from_pretrained(target)
+
+
+def _ticks(bars: Progress) -> Tick:
+    """Bars for the stages of the head's training."""
+    tasks: dict[str, TaskID] = {}
+
+    def tick(stage: str, done: int, of: int, logged: dict[str, float]) -> None:
+        if stage not in tasks:
+            tasks[stage] = bars.add_task(stage, total=of)
+        bars.update(tasks[stage], completed=done)
+
+    return tick
 
 
 def calibrate(scorer: PersRM, count: int = 200, seed: int = 3) -> Calibration:
@@ -87,7 +103,7 @@ def choose_strength(engine: TorchEngine, count: int = 96, seed: int = 2) -> tupl
     soundest.
     """
     given = cases("combined", count, "dev", seed) + cases("new_keywords", count, "dev", seed)
-    plain = judge_cases(given, decode(engine, given, 0.0, 0.0))
+    plain = judge_cases(given, decode_cases(engine, given, Setting("base")))
     _log.info("dev beta 0: each %.3f well-formed %.3f factual %.3f", plain.each, plain.well_formed, plain.factual)
 
     def soundness(found: Outcome) -> float:
@@ -96,7 +112,9 @@ def choose_strength(engine: TorchEngine, count: int = 96, seed: int = 2) -> tupl
     tried: dict[tuple[float, float], Outcome] = {}
     for beta in BETAS:
         for alpha in ALPHAS:
-            found = tried[beta, alpha] = judge_cases(given, decode(engine, given, beta, alpha))
+            found = tried[beta, alpha] = judge_cases(
+                given, decode_cases(engine, given, Setting("head", beta, alpha=alpha))
+            )
             _log.info(
                 "dev beta %.2f alpha %.2f: each %.3f together %.3f sound %.3f ended %.3f",
                 *(beta, alpha, found.each, found.together, soundness(found), found.ended),

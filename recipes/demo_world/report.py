@@ -1,8 +1,8 @@
 """What the embedded pair can do, measured from its shipped weights: `python -m recipes.demo_world.report`.
 
-Answers are decoded by the engine, greedily with k = 10, and judged by the rules of `judges`, which never see a
-reward. Strength
-beta and cut alpha were chosen on the development split (other topics, other wordings); the table is the test split.
+Answers are decoded by the engine, greedily with k = 10, and judged by the rules of `judges`, which never see a reward.
+Strength beta and cut alpha were chosen on the development split (other topics, other wordings); the table is the test
+split.
 """
 
 from __future__ import annotations
@@ -14,95 +14,98 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 import typer
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pad_langchain.defaults import WEIGHTS
+from pad_langchain.evaluation.accuracy import margins
+from pad_langchain.evaluation.cases import Case
+from pad_langchain.evaluation.config import Setting
 from pad_langchain.persrm.build import load_engine
-from pad_langchain.persrm.head import VectorHead
-from pad_memory.embedding import SentenceEmbedder
+from pad_langchain.persrm.persrm import PersRM
+from pad_langchain.training.layouts import Pair
+from pad_memory.embedding import Embedder, SentenceEmbedder
 from recipes.demo_world.evaluation import (
     WORDS,
-    Case,
     Kind,
     admits_unknown,
     cases,
-    decode,
+    decode_cases,
     grounded_factual,
     judge_cases,
     opposite,
+    prompted,
     tool_exactness,
 )
-from recipes.demo_world.head import pair_accuracy
-from recipes.demo_world.pairs import TEST_TOPICS, Words, draw_pair, draw_spec
+from recipes.demo_world.pairs import TEST_TOPICS, Words, draw_pair, draw_spec, wordings
 
 __all__ = ["measure", "rows"]
 
 
 def measure(weights: Path, scale: float, progress: Progress) -> dict[str, Any]:
     """Run everything; `scale` shrinks the number of cases for a quick look."""
-
     embedder = SentenceEmbedder()
-    engine = load_engine(weights / "base", weights / "persrm", embedder=embedder)
-    beta, alpha = engine.recommended
+    with load_engine(weights / "base", weights / "persrm", embedder=embedder) as engine:
+        beta, alpha = engine.recommended
+        runs = _runs(scale, Setting("head", beta, alpha=alpha))
+        task = progress.add_task("decoding", total=sum(len(group) for _, group, _ in runs))
+        outcomes = {
+            name: judge_cases(group, decode_cases(engine, group, setting, lambda: progress.advance(task)))
+            for name, group, setting in runs
+        }
+        tools = max(40, int(200 * scale))
+        other = progress.add_task("tools, the unknown, context", total=2 * tools + 2)
+        abilities = {
+            "tool_calls_constrained": tool_exactness(engine, tools, True, lambda: progress.advance(other)),
+            "tool_calls_free": tool_exactness(engine, tools, False, lambda: progress.advance(other)),
+            "admits_unknown": admits_unknown(engine),
+            "grounded_factual": grounded_factual(engine, max(20, int(60 * scale))),
+        }
+        progress.advance(other, 2)
+    return {
+        "beta": beta,
+        "alpha": alpha,
+        "outcomes": {name: vars(outcome) for name, outcome in outcomes.items()},
+        "pair_accuracy": _pair_accuracy(weights, scale, embedder, progress),
+        **abilities,
+    }
+
+
+def _runs(scale: float, guided: Setting) -> list[tuple[str, Sequence[Case], Setting]]:
+    """What is answered, and how: each kind guided, plain and prompted, and the opposite of what is judged."""
     sizes: dict[Kind, int] = {"single": 224, "combined": 240, "new_keywords": 160}
     given = {kind: cases(kind, max(16, int(size * scale)), "test", 1) for kind, size in sizes.items()}
-    rng = random.Random(9)
-    runs: list[tuple[str, Sequence[Case], float, bool]] = []
+    rng, plain = random.Random(9), Setting("base")
+    runs: list[tuple[str, Sequence[Case], Setting]] = []
     for kind, group in given.items():
-        runs += [
-            (kind, group, beta, False),
-            (f"{kind}, beta 0", group, 0.0, False),
-            (f"{kind}, prompted base", group, 0.0, True),
-        ]
-    runs.append(("opposite wish", [opposite(case, rng) for case in given["single"]], beta, False))
-    outcomes = {}
-    task = progress.add_task("decoding", total=sum(len(group) for _, group, _, _ in runs))
-    for name, run, strength, prompted in runs:
-        answers = decode(engine, run, strength, alpha, prompted, lambda: progress.advance(task))
-        outcomes[name] = judge_cases(run, answers)
-    tools = max(40, int(200 * scale))
-    task = progress.add_task("tools, the unknown, context", total=2 * tools + 2)
-    abilities = {
-        "tool_calls_constrained": tool_exactness(engine, tools, True, lambda: progress.advance(task)),
-        "tool_calls_free": tool_exactness(engine, tools, False, lambda: progress.advance(task)),
-        "admits_unknown": admits_unknown(engine),
-        "grounded_factual": grounded_factual(engine, max(20, int(60 * scale))),
-    }
-    progress.advance(task, 2)
-    engine.close()
+        runs += [(kind, group, guided), (f"{kind}, beta 0", group, plain)]
+        runs += [(f"{kind}, prompted base", [prompted(case) for case in group], plain)]
+    return [*runs, ("opposite wish", [opposite(case, rng) for case in given["single"]], guided)]
 
-    head, model = (
-        VectorHead.from_pretrained(weights / "persrm"),
-        AutoModelForCausalLM.from_pretrained(weights / "base", dtype=torch.float32).eval(),
-    )
-    tokenizer: Any = AutoTokenizer.from_pretrained(weights / "base")
-    accuracy = {}
+
+def _pair_accuracy(weights: Path, scale: float, embedder: Embedder, progress: Progress) -> dict[str, float]:
+    """Share of pairs on new topics whose chosen answer has the larger reward; chance is 0.5."""
+    persrm = PersRM.from_pretrained(weights / "persrm", base=str(weights / "base"), embedder=embedder)
     kinds: list[tuple[str, Words, bool, int]] = [
         ("seen", "seen", False, 1),
         ("held-out combinations", "reworded", True, 2),
         ("new keywords", "new_keywords", False, 1),
     ]
+    accuracy = {}
     task = progress.add_task("pair accuracy", total=len(kinds))
     for name, words, held_out, low in kinds:
-        rng = random.Random(f"pairs/{name}")
-        pairs = [
-            draw_pair(rng, TEST_TOPICS, draw_spec(rng, low, 3 if low > 1 else 2, held_out))
-            for _ in range(max(64, int(400 * scale)))
-        ]
-        accuracy[name] = pair_accuracy(head, model, tokenizer, embedder, pairs, words, seed=5)
+        rng, worder = random.Random(f"pairs/{name}"), random.Random(5)
+        pairs = []
+        for _ in range(max(64, int(400 * scale))):
+            drawn = draw_pair(rng, TEST_TOPICS, draw_spec(rng, low, 3 if low > 1 else 2, held_out))
+            asked = ({"role": "user", "content": drawn.question},)
+            pairs.append(Pair(asked, "; ".join(wordings(drawn.spec, worder, words)), drawn.chosen, drawn.rejected))
+        accuracy[name] = float(np.mean(margins(persrm, pairs) > 0))
         progress.advance(task)
-    return {
-        "beta": beta,
-        "alpha": alpha,
-        "outcomes": {n: vars(o) for n, o in outcomes.items()},
-        "pair_accuracy": accuracy,
-        **abilities,
-    }
+    return accuracy
 
 
 def rows(found: Mapping[str, Any]) -> list[tuple[str, str, str, bool]]:

@@ -1,8 +1,8 @@
 """Teach the classifier of the floor of values: low-rank changes of the default sentence encoder, and a linear head.
 
-    python recipes/values_classifier/train.py                 learn from 85% of the sentences, measure on the rest
-    python recipes/values_classifier/train.py --write         and put the weights into the package
-    python recipes/values_classifier/train.py --members 0     one member alone: half an hour of one core
+    python -m recipes.values_classifier.train                 learn from 85% of the sentences, measure on the rest
+    python -m recipes.values_classifier.train --write         and put the weights into the package
+    python -m recipes.values_classifier.train --members 0     one member alone: half an hour of one core
 
 The sentences are in `data/values_training.txt`, under headings: "allowed", what is hostile by kind, and
 "hostile" where the kind was not noted. The lists in tests/unit/data are never read here. Members that learned from
@@ -30,6 +30,7 @@ from pad_memory.values.classifier import CLASSES, WEIGHTS, hostility, pooled
 from recipes.demo_world.vocabulary import framed, vocabulary
 
 SENTENCES = Path(__file__).parent / "data" / "values_training.txt"
+EVERYDAY = Path(__file__).parents[1] / "affinity" / "data" / "affinity.jsonl.gz"
 HELD_OUT = 0.15
 THRESHOLD = 0.375  # log odds; chosen on the lists in tests/unit/data together, the only thing that was
 MEMBERS: tuple[tuple[int, int | None], ...] = (
@@ -63,7 +64,7 @@ def split(count: int | None) -> tuple[list[Sample], list[Sample]]:
 
 def everyday_wishes() -> list[Sample]:
     """Innocent wishes about all of life, many of them dislikes and fears: those that the affinity was learned from."""
-    with gzip.open(SENTENCES.with_name("affinity.jsonl.gz"), "rt", encoding="utf-8") as file:
+    with gzip.open(EVERYDAY, "rt", encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
     return [(row["wish"], "allowed") for row in rows if "questions" in row]
 

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from pad_langchain.cli.main import app
 from pad_memory import PreferenceMemory, Statement
 from pad_memory.errors import StoreError
-from pad_memory.store import chroma
+from pad_memory.store import connection
 
 UNIT = Path(__file__).parents[1] / "unit"
 sys.path.insert(0, str(UNIT))
@@ -144,9 +144,8 @@ def test_a_server_that_is_down_is_an_error_and_the_event_counts_once(server: Ser
 
 @pytest.mark.parametrize(("failures", "reads"), [(1, True), (9, False)])
 def test_an_index_that_another_client_is_just_making_is_asked_for_again(monkeypatch, failures, reads) -> None:
-    monkeypatch.setattr(chroma, "PAUSES", (0.0, 0.0))
-    collections = object.__new__(chroma.Collections)
-    collections._url = "http://host"
+    monkeypatch.setattr(connection, "PAUSES", (0.0, 0.0))
+    server = connection.Connection(None, "http://host")
     errors = [InternalError("Error creating hnsw segment reader: Nothing found on disk")] * failures
 
     def read() -> str:
@@ -155,8 +154,8 @@ def test_an_index_that_another_client_is_just_making_is_asked_for_again(monkeypa
         return "rows"
 
     if reads:
-        assert collections.call("read", read) == "rows"
+        assert server.call("read", read) == "rows"
     else:
         with pytest.raises(StoreError, match="Nothing found on disk"):
-            collections.call("read", read)
+            server.call("read", read)
         assert len(errors) == 6  # three tries

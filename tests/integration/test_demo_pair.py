@@ -9,6 +9,7 @@ from transformers import AutoModelForCausalLM
 from pad_langchain import ChatPAD
 from pad_langchain.defaults import WEIGHTS
 from pad_langchain.engine.types import Request
+from pad_langchain.evaluation.config import Setting
 from pad_langchain.persrm.build import load_engine
 from pad_memory import PreferenceMemory, Statement, Thumb
 from pad_memory.embedding import SentenceEmbedder
@@ -37,12 +38,12 @@ def test_beta_zero_is_transformers_greedy(engine):
 
 def test_it_steers_and_stays_true(engine):
     beta, alpha = engine.recommended
-    given = evaluation.cases("single", 48, "dev", 11)
-    guided = evaluation.judge_cases(given, evaluation.decode(engine, given, beta, alpha))
-    plain = evaluation.judge_cases(given, evaluation.decode(engine, given, 0.0, 0.0))
+    given, steered = evaluation.cases("single", 48, "dev", 11), Setting("head", beta, alpha=alpha)
+    guided = evaluation.judge_cases(given, evaluation.decode_cases(engine, given, steered))
+    plain = evaluation.judge_cases(given, evaluation.decode_cases(engine, given, Setting("base")))
     rng = random.Random(1)
     asked = [evaluation.opposite(case, rng) for case in given]
-    opposed = evaluation.judge_cases(asked, evaluation.decode(engine, asked, beta, alpha))
+    opposed = evaluation.judge_cases(asked, evaluation.decode_cases(engine, asked, steered))
     assert guided.each >= 0.9
     assert 0.3 <= plain.each <= 0.7
     assert opposed.each <= 0.15

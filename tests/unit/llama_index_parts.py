@@ -7,6 +7,9 @@ from llama_index.core.llms import ChatMessage
 from llama_index.core.tools import FunctionTool
 from pydantic import BaseModel, Field
 
+from pad_langchain.chat import Chat, Turn
+from pad_langchain.engine.stream import Stream
+from pad_langchain.engine.types import Request, TokenEvent
 from pad_langchain.testing import HashEmbedder, TinyPair, tiny_head, tiny_model, tiny_tokenizer
 
 QUESTION = "what is an element?"
@@ -50,3 +53,20 @@ def add(a: int, b: int) -> int:
 
 WEATHER = FunctionTool.from_defaults(weather, fn_schema=Weather)
 ADD = FunctionTool.from_defaults(add)
+
+
+def script(monkeypatch, write):
+    """Let `write(settings, messages)` say what the model writes; everything behind the engine's stream is real."""
+
+    class Scripted:
+        def __init__(self, settings):
+            self.settings = settings
+
+        def submit(self, messages, options):
+            text = write(self.settings, messages)
+            stream = Stream(Request(messages), prompt_tokens=1)
+            stream.put(TokenEvent(0, 0, text[:9], 0.0, 0.0))
+            stream.put(TokenEvent(1, 1, text[9:], 0.0, 0.0, "stop"))
+            return Turn(stream, {"user": options.over(self.settings).user_id})
+
+    monkeypatch.setattr(Chat, "of", classmethod(lambda cls, model, settings: Scripted(settings)))

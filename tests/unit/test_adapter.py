@@ -20,7 +20,7 @@ from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import IncompatibleModelError, InvalidRequestError, ModelLoadError
 from pad_langchain.models.adapter import Adapter
 from pad_langchain.models.backbone import Backbone
-from pad_langchain.models.rows import Rows
+from pad_langchain.models.rows import Rows, Section
 from pad_langchain.persrm.build import load_engine
 from pad_langchain.persrm.persrm import PersRM
 from pad_langchain.testing import TinyPair, tiny_model, tiny_pair
@@ -149,6 +149,22 @@ def test_every_kind_of_plain_lora_equals_pefts_merge(pair: TinyPair, tmp_path: P
     assert tokens == naive(pair, NaiveText(merged, identity, pair.model), request)[0]
 
 
+def test_an_adapter_on_a_copied_model_acts_once(pair: TinyPair, tmp_path: Path) -> None:
+    """A copy comes with the hooks of the model it was made of."""
+    merged, _ = make_adapter(pair, tmp_path, value_head=False)
+    first = Adapter.from_pretrained(tmp_path, pair.model)
+    copied = copy.deepcopy(pair.model)
+    ids_BT = torch.arange(12)[None]
+    with torch.no_grad():
+        plain_BTD = Backbone(pair.model).hidden(ids_BT)
+        assert torch.equal(Backbone(copied).hidden(ids_BT, adapter=first), plain_BTD)  # it belongs to the other
+        own = Adapter.from_pretrained(tmp_path, copied)
+        gold_BTD = merged.model(input_ids=ids_BT).last_hidden_state
+        assert torch.allclose(Backbone(copied).hidden(ids_BT, adapter=own), gold_BTD, atol=1e-4)
+        assert torch.allclose(Backbone(first.merged(pair.model)).hidden(ids_BT), gold_BTD, atol=1e-4)
+    assert own.folder == tmp_path
+
+
 def test_base_and_reward_rows_share_one_forward(pair: TinyPair, tmp_path: Path) -> None:
     """One forward a step, whatever the preferences; the base's rows and its other users see nothing of the adapter."""
     make_adapter(pair, tmp_path)
@@ -198,7 +214,9 @@ def test_a_step_that_fails_leaves_the_rows_as_they_were(pair: TinyPair, monkeypa
             group.step(torch.tensor([[7, 8], [8, 9], [9, 7]]))
         assert torch.equal(rows.hidden_BD, twin.hidden_BD)
         assert rows.lengths == [5, 4, 3]
-        assert torch.allclose(rows.hidden(1)[0], base.hidden(torch.tensor([[6, 9, 7]]))[0, -1], atol=1e-5)
+        assert torch.allclose(
+            rows.hidden(Section.REFERENCE)[0], base.hidden(torch.tensor([[6, 9, 7]]))[0, -1], atol=1e-5
+        )
 
 
 def test_an_adapter_scores_as_its_merged_model_does(pair: TinyPair, tmp_path: Path) -> None:

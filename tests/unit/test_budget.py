@@ -11,12 +11,13 @@ import pytest
 import torch
 
 from pad_langchain.engine.torch.engine import TorchEngine
+from pad_langchain.engine.torch.worker import StepReport
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import EngineMemoryError, InvalidRequestError
 from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.prompts import Prompts
 from pad_langchain.persrm.guides.text import ModelGuide
-from pad_langchain.testing import TinyPair, tiny_model, tiny_pair
+from pad_langchain.testing import TinyPair, paused, tiny_model, tiny_pair
 
 
 @pytest.fixture(scope="module")
@@ -37,16 +38,12 @@ def watched(engine: TorchEngine) -> tuple[list[int], list[Request]]:
     """Columns of KV cache in use at every step, padding included, and requests in the order they joined."""
     columns: list[int] = []
     joined: list[Request] = []
-    original = engine._admit
 
-    def watch() -> None:
-        original()
-        if engine._batch is not None:
-            rows = engine._batch.base_rows
-            columns.append(len(rows.lengths) * rows.cache.width)
-            joined.extend(row.request for row in engine._batch.rows if row.request not in joined)
+    def watch(step: StepReport) -> None:
+        columns.append(step.kv_tokens)
+        joined.extend(request for request in step.requests if request not in joined)
 
-    engine._admit = watch  # type: ignore[method-assign]
+    engine.watch(watch)
     return columns, joined
 
 
@@ -109,7 +106,8 @@ def test_out_of_memory_in_mid_batch_fails_the_youngest_alone(pair: TinyPair, whe
         model = engine.base.model if where == "base" else engine.guide.backbone.model
         layer = model.model.layers[1].mlp.down_proj
         with failing(layer, lambda states: states.shape[1] == 1 and states.shape[0] > 2, error):
-            streams = together(engine, requests)
+            with paused(engine):
+                streams = [engine.submit(request) for request in requests]
             for index, stream in enumerate(streams):
                 if index < 2:
                     assert stream.result(60).token_ids == expected[index]
@@ -117,21 +115,6 @@ def test_out_of_memory_in_mid_batch_fails_the_youngest_alone(pair: TinyPair, whe
                     with pytest.raises(EngineMemoryError, match=r"rows in the batch.*max_batch_tokens"):
                         stream.result(60)
         assert engine.submit(requests[3]).result(60).token_ids == expected[3]
-
-
-def together(engine: TorchEngine, requests: list[Request]) -> list[Any]:
-    """Submit requests so that they are prefilled at once."""
-    ready, original = threading.Event(), engine._admit
-
-    def wait() -> None:
-        ready.wait(10)
-        original()
-
-    engine._admit = wait  # type: ignore[method-assign]
-    streams = [engine.submit(request) for request in requests]
-    engine._admit = original  # type: ignore[method-assign]
-    ready.set()
-    return streams
 
 
 def test_kept_prefixes_go_before_a_request_does(pair: TinyPair) -> None:
@@ -152,23 +135,25 @@ def test_who_waits_is_not_lost_when_memory_runs_out_as_they_join(
     with guided(pair, prefix_tokens=prefix_tokens) as engine:
         expected = [engine.submit(request).result(60).token_ids for request in requests]
         assert isinstance(engine.guide, ModelGuide)
-        original, shortages = engine._admission.fit, [False]
+        armed, shortages = threading.Event(), 0
 
-        def fit(rows: Any) -> bool:
-            if len(rows) == 2 and shortages == [False]:
-                shortages.append(True)  # the guide's next forward fails, and only that
-            return original(rows)
+        def joining(_: torch.Tensor) -> bool:
+            """Once: when the second request has left the queue, but the batch has not taken it in."""
+            nonlocal shortages
+            short = armed.is_set() and (engine.waiting, engine.running) == (0, 1) and not shortages
+            shortages += short
+            return short
 
         layer = engine.guide.backbone.model.model.layers[1]
-        error = torch.OutOfMemoryError("out of memory")
-        with failing(layer, lambda _: shortages[-1] and not shortages.append(False), error):  # type: ignore[func-returns-value]
+        with failing(layer, joining, torch.OutOfMemoryError("out of memory")):
             first = engine.submit(requests[0])
             reader = iter(first)
             next(reader)
-            engine._admission.fit = fit  # type: ignore[method-assign]
-            second = engine.submit(requests[1])
+            with paused(engine):
+                second = engine.submit(requests[1])
+                armed.set()
             assert second.result(60).token_ids == expected[1]
-        assert shortages == [False, True, False]
+        assert shortages == 1
         if first_lives:
             assert first.result(60).token_ids == expected[0]
         else:

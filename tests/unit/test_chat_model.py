@@ -9,17 +9,18 @@ import time
 
 import pytest
 from langchain_core.caches import InMemoryCache
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessageChunk, HumanMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnableLambda, RunnableParallel
 from langgraph.graph import START, MessagesState, StateGraph
 from pydantic import ValidationError
-from together import together
 
 from pad_langchain import ChatPAD, ContextLengthError, IncompatibleModelError, InvalidRequestError, ModelLoadError
+from pad_langchain.chat import Chat
 from pad_langchain.chat.engines import shared_pair
-from pad_langchain.testing import HashEmbedder, tiny_pair
+from pad_langchain.testing import HashEmbedder, paused, tiny_pair
 from pad_memory import PreferenceMemory, Statement
 
 QUESTION = "what is an element?"
@@ -61,6 +62,10 @@ def expected(settings, memory):
         texts[user] = llm.invoke(QUESTION, preference=condition).text
     assert len(set(texts.values())) == 3, "the tiny pair has to answer its users differently"
     return texts
+
+
+def engine_behind(llm):
+    return Chat.of(llm.model_name, llm).engine
 
 
 def configured(user):
@@ -320,7 +325,7 @@ def test_a_batch_rides_together(llm, folders):
     users = ["ada", "bob", None, "ada"] * 4
     llm.invoke(QUESTION)
     before = engine.steps
-    with together(engine, 16):
+    with paused(engine, until=16):
         answers = llm.batch([QUESTION] * 16, [configured(user) for user in users])
     assert engine.steps - before == 11, "answers of 12 tokens, the first of them from the prefill"
     alone = {user: llm.invoke(QUESTION, user_id=user).text for user in set(users)}
@@ -389,10 +394,10 @@ async def test_leaving_a_stream_frees_the_row(llm, folders):
 
 
 def test_copies_and_new_instances_share_one_engine(llm, settings):
-    assert llm.model_copy(update={"user_id": "bob"})._engine() is llm._engine()
-    assert ChatPAD(**settings)._engine() is llm._engine()
+    assert engine_behind(llm.model_copy(update={"user_id": "bob"})) is engine_behind(llm)
+    assert engine_behind(ChatPAD(**settings)) is engine_behind(llm)
     without_embedder = ChatPAD(**{**settings, "embedder": None})
-    assert without_embedder._engine() is llm._engine()
+    assert engine_behind(without_embedder) is engine_behind(llm)
 
 
 def test_a_memory_with_another_embedder_is_refused(settings):
@@ -474,8 +479,14 @@ def test_constructor_tolerates_what_apps_pass():
 def test_profile_and_identity(llm, folders):
     assert llm.profile["max_input_tokens"] == 512
     assert llm.profile["image_inputs"] is False
-    params = llm._get_ls_params(temperature=0.3)
-    assert (params["ls_provider"], params["ls_model_name"], params["ls_temperature"]) == ("pad", folders[0], 0.3)
-    assert llm._llm_type == "pad"
+    seen = {}
+
+    class Watch(BaseCallbackHandler):
+        def on_chat_model_start(self, serialized, messages, *, metadata, invocation_params, **kwargs):
+            seen.update(metadata, **invocation_params)
+
+    llm.invoke(QUESTION, {"callbacks": [Watch()]}, temperature=0.3, max_tokens=1)
+    assert (seen["ls_provider"], seen["ls_model_name"], seen["ls_temperature"]) == ("pad", folders[0], 0.3)
+    assert seen["_type"] == "pad"
     assert llm.metadata["lc_versions"]["pad-langchain"] == "0.1.0"
     assert llm.get_num_tokens("hello") == len(llm.get_token_ids("hello")) > 0

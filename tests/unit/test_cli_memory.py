@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pad_langchain.cli.main import app
-from pad_langchain.cli.memory import _draw, _save, over_time
+from pad_langchain.cli.plot import draw, over_time, save
 from pad_langchain.testing import HashEmbedder
 from pad_memory import PreferenceMemory, Statement
 
@@ -135,7 +135,7 @@ def test_plot_without_matplotlib_says_how_to_install_it(
 
 
 def test_plot_takes_a_share_of_many_moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pad_langchain.cli.memory.MOMENTS", 3)
+    monkeypatch.setattr("pad_langchain.cli.plot.MOMENTS", 3)
     with PreferenceMemory(tmp_path, embedder=MiniLM()) as memory:
         for number in range(7):
             memory.record("ada", Statement(f"mention animal {number}", time=START + number * DAY))
@@ -157,11 +157,11 @@ def test_plot_has_a_lane_for_each_preference_whatever_its_letters(tmp_path: Path
     figure = pytest.importorskip("matplotlib.figure").Figure()
     names = ["be brief", "price it in $, not in $\\frac{", "请用中文回答"]
     series = {name: [0.9, 0.5 * lane] for lane, name in enumerate(names)}
-    _draw(figure, "$\\x", [START, START + DAY], series)
+    draw(figure, "$\\x", [START, START + DAY], series)
     (axes,) = figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()] == names
     assert [text.get_text() for text in axes.texts] == ["–", "0.50", "1.00"]
     tops = [collection.get_paths()[0].vertices[:, 1].min() for collection in axes.collections]
     assert tops == pytest.approx([-0.72, 1 - 0.72, 2 - 0.8])
-    _save(figure, tmp_path / "lanes.png")  # what a font has not is no error
+    save(figure, tmp_path / "lanes.png")  # what a font has not is no error
     assert (tmp_path / "lanes.png").stat().st_size > 5000

@@ -16,7 +16,7 @@ from torch._dynamo.utils import counters
 
 from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.engine.types import Request, WeightedPreference
-from pad_langchain.errors import EngineBusyError, IncompatibleModelError
+from pad_langchain.errors import EngineBusyError, EngineMemoryError, IncompatibleModelError
 from pad_langchain.models import compiled
 from pad_langchain.models.adapter import Adapter
 from pad_langchain.models.backbone import Backbone
@@ -28,10 +28,14 @@ from pad_langchain.testing import TinyPair, tiny_model, tiny_pair
 @pytest.fixture
 def pair(monkeypatch: pytest.MonkeyPatch) -> Iterator[TinyPair]:
     monkeypatch.setattr(compiled, "BACKEND", "eager")
-    torch._dynamo.reset()
+    torch.compiler.reset()
     counters.clear()
-    yield tiny_pair()
-    torch._dynamo.reset()
+    pair = tiny_pair()
+    # Nothing ends an answer: every request runs to its last step.
+    pair.tokenizer.eos_token = pair.model.generation_config.eos_token_id = None
+    pair.tokenizer.chat_template = pair.tokenizer.chat_template.replace("<|im_end|>", "")
+    yield pair
+    torch.compiler.reset()
 
 
 def adapter_of(pair: TinyPair) -> Adapter:
@@ -71,7 +75,6 @@ def requests() -> list[Request]:
 
 
 def run(engine: TorchEngine) -> list[tuple[int, ...]]:
-    engine._eos = frozenset()
     return [stream.result(120).token_ids for stream in [engine.submit(request) for request in requests()]]
 
 
@@ -89,8 +92,10 @@ def test_tokens_are_the_eager_ones_and_nothing_is_compiled_while_requests_run(pa
         assert not counters["graph_break"]
         assert run(engine) == expected
         assert counters["stats"]["unique_graphs"] == graphs
-        assert max(columns for _, columns in engine.base.graph._views) >= 2 * compiled.NARROWEST
-        assert len({rows for rows, _ in engine.base.graph._views}) >= 2
+        assert engine.base.graph is not None
+        sizes = engine.base.graph.sizes
+        assert max(columns for _, columns in sizes) >= 2 * compiled.NARROWEST
+        assert len({rows for rows, _ in sizes}) >= 2
 
 
 def test_conversations_go_on_and_errors_leave_the_rows_whole(pair: TinyPair, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,7 +104,6 @@ def test_conversations_go_on_and_errors_leave_the_rows_whole(pair: TinyPair, mon
 
     def talk(compile: bool) -> list[tuple[int, ...]]:
         with engine_of(pair, "head", compile=compile) as engine:
-            engine._eos = frozenset()
             prompt = engine.prompts.render([ask])
             first = engine.submit(Request(messages=[ask], max_tokens=40)).result(60).token_ids
             while engine.running:  # the last event comes before the row is kept for the next turn
@@ -110,18 +114,25 @@ def test_conversations_go_on_and_errors_leave_the_rows_whole(pair: TinyPair, mon
             return [first, second]
 
     assert talk(True) == talk(False)
+    graphs, steps = iter(("one row", "several")), iter(range(100))
+
+    def out_of_memory_once(graph: torch.fx.GraphModule, _: object) -> Any:
+        several = next(graphs) == "several"
+
+        def step(*args: Any) -> Any:
+            if several and next(steps) == 2:
+                raise torch.OutOfMemoryError("out of memory")
+            return graph(*args)
+
+        return step
+
+    monkeypatch.setattr(compiled, "BACKEND", out_of_memory_once)
     with engine_of(pair, "head", compile=True, prefix_tokens=0) as engine:
         expected = engine.submit(Request(messages=[ask], max_tokens=12)).result(60).token_ids
-        real, calls = compiled.DecodeGraph._launch, iter(range(100))
-
-        def launch(self: compiled.DecodeGraph, *args: Any) -> torch.Tensor:
-            if next(calls) == 4:
-                raise torch.OutOfMemoryError("out of memory")
-            return real(self, *args)
-
-        monkeypatch.setattr(compiled.DecodeGraph, "_launch", launch)
         two = [engine.submit(Request(messages=[ask], max_tokens=12)) for _ in range(2)]
         assert two[0].result(60).token_ids == expected  # the younger row gave way
+        with pytest.raises(EngineMemoryError):
+            two[1].result(60)
 
 
 def test_a_warm_up_waits_for_nobody(pair: TinyPair) -> None:

@@ -1,13 +1,21 @@
 """The demo's recipe at toy size: it learns, resumes exactly, and reads cached features back."""
 
+import contextlib
 import dataclasses
 import random
 
 import numpy as np
 import pytest
 import torch
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
+from pad_langchain.defaults import WEIGHTS
+from pad_langchain.models.backbone import Backbone
 from pad_langchain.testing import HashEmbedder
+from pad_langchain.training import margins
+from pad_langchain.training.config import HeadSettings
+from pad_langchain.training.features import compute_features
+from pad_langchain.training.margins import are_right
 from recipes.demo_world import base, head, pairs, tokenizer
 from recipes.demo_world.muon import Float32Muon
 from recipes.demo_world.topics import TOPICS
@@ -49,24 +57,25 @@ def test_batches_repeat_and_mark_the_models_own_words(small_tokenizer):
 def test_training_lowers_the_loss(small_base, small_tokenizer):
     batch = next(base.batches(RECIPE, TOPICS, small_tokenizer, "5"))
     fresh = type(small_base)(small_base.config)
-    assert base._loss(small_base, batch) < base._loss(fresh, batch) - 0.5
+    assert base.loss_of(small_base, batch) < base.loss_of(fresh, batch) - 0.5
 
 
 def test_a_stopped_run_goes_on_where_it_was(small_tokenizer, tmp_path, monkeypatch):
     monkeypatch.setattr(base, "SAVE_EVERY", 3)
     whole = base.train_base(RECIPE, TOPICS, small_tokenizer, _folder(tmp_path, "whole"), processes=1)
-    step, calls = base._step, []
+    calls = []
 
     def stops(*arguments):
         calls.append(1)
-        if len(calls) == 5:
+        if len(calls) == 9:  # two batches a step: in the fifth
             raise KeyboardInterrupt
-        return step(*arguments)
+        return loss_of(*arguments)
 
-    monkeypatch.setattr(base, "_step", stops)
-    with pytest.raises(KeyboardInterrupt):
-        base.train_base(RECIPE, TOPICS, small_tokenizer, _folder(tmp_path, "cut"), processes=1)
-    monkeypatch.setattr(base, "_step", step)
+    loss_of = base.loss_of
+    with monkeypatch.context() as patch:
+        patch.setattr(base, "loss_of", stops)
+        with pytest.raises(KeyboardInterrupt):
+            base.train_base(RECIPE, TOPICS, small_tokenizer, _folder(tmp_path, "cut"), processes=1)
     resumed = base.train_base(RECIPE, TOPICS, small_tokenizer, _folder(tmp_path, "cut"), processes=1)
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name
@@ -83,45 +92,50 @@ def drawn_pairs():
     return [pairs.draw_pair(rng, pairs.TRAIN_TOPICS[:5], pairs.draw_spec(rng, 1, 2, held_out=False)) for _ in range(12)]
 
 
-def test_features_are_the_bases_hidden_states(small_base, small_tokenizer, drawn_pairs, tmp_path):
-    cache = tmp_path / "features.pt"
-    found = head.compute_features(small_base, small_tokenizer, drawn_pairs, cache=cache)
-    prompt, answer = head._encode(small_tokenizer, drawn_pairs[3], 1)
-    with torch.inference_mode():
-        logprobs_TV = small_base(torch.tensor([prompt + answer])).logits[0].log_softmax(-1)
-    here = slice(int(found.starts[7]), int(found.starts[8]))
-    assert found.token_M[here].tolist() == answer
-    expected = logprobs_TV[len(prompt) - 1 : -1].gather(1, torch.tensor(answer)[:, None])[:, 0]
-    np.testing.assert_allclose(found.base_M[here], expected, atol=0.05)  # features are computed in bfloat16
-    again = head.compute_features(small_base, small_tokenizer, [], cache=cache)
-    assert torch.equal(found.hidden_MD, again.hidden_MD)
+def test_the_trainer_reads_what_the_template_writes(small_tokenizer, drawn_pairs):
+    found = head.encoded(small_tokenizer, drawn_pairs)[3]
+    asked = [{"role": "user", "content": drawn_pairs[3].question}]
+    prompt = small_tokenizer.apply_chat_template(asked, add_generation_prompt=True, tokenize=False)
+    texts = (prompt, drawn_pairs[3].chosen + "<|im_end|>", drawn_pairs[3].rejected + "<|im_end|>")
+    assert [found.prompt, found.chosen, found.rejected] == small_tokenizer(texts, add_special_tokens=False).input_ids
 
 
-def test_a_fresh_head_rewards_nothing(small_base, small_tokenizer, drawn_pairs):
-    found = head.compute_features(small_base, small_tokenizer, drawn_pairs)
-    new = head.VectorHead(
-        head.HeadConfig(32, small_base.config.vocab_size, rank=4, embedding_size=16, mlp_size=8)
-    ).eval()
-    margin_N, calm = head.margins(new, small_base.lm_head.weight.detach(), found, range(12), torch.randn(12, 4))
-    np.testing.assert_allclose(margin_N.detach(), 0.0, atol=1.0)  # bfloat16 logits against float32 ones
-    assert calm == 0  # all tokens count unless training asks otherwise
+SMALL = HeadSettings(
+    rank=8, mlp_size=128, steps=120, batch=16, learning_rate=5e-3, uncertain=0.0, candidates=None, readers=4,
+    reader_steps=300,
+)  # fmt: skip
 
 
 def test_head_training_tells_the_sides_apart(small_base, small_tokenizer, tmp_path, monkeypatch):
-    phrases = pairs._training_phrases
-    monkeypatch.setattr(pairs, "_training_phrases", lambda pole: phrases(pole)[:3])  # hashed, they cannot generalise
-    recipe = head.HeadRecipe(
-        pairs=40, steps=120, batch=16, rank=8, mlp_size=128, wording_pool=3, uncertain=0.0, reader_steps=300
-    )
+    phrases = pairs.training_phrases
+    monkeypatch.setattr(pairs, "training_phrases", lambda pole: phrases(pole)[:3])  # hashed, they cannot generalise
+    recipe = head.HeadRecipe(pairs=40, wording_pool=3, head=SMALL)
     embedder = HashEmbedder(64)
     trained = head.train_head(recipe, small_base, small_tokenizer, embedder, tmp_path)
     drawn = head.training_pairs(recipe)
-    found = head.compute_features(small_base, small_tokenizer, drawn)
-    pool = head.WordingPool(embedder, recipe.seed, recipe.wording_pool)
+    given = head.encoded(small_tokenizer, drawn)
+    found = compute_features(Backbone(small_base), given, tmp_path / "all", uncertain=0.0, settled=1.0, candidates=None)
+    pool = head.WordingPool(embedder, recipe.seed, recipe.wording_pool, tmp_path / "wordings.npz")  # read back
     rng = random.Random(1)
-    gates_NR = head.gates_of(trained, [pool.draw(pair.spec, rng, 0.0) for pair in drawn])
-    margin_N, _ = head.margins(trained, small_base.lm_head.weight.detach(), found, range(40), gates_NR)
-    assert (margin_N > 0).float().mean() > 0.7
+    wishes = [pool.draw(pair.spec, rng, 0.0) for pair in drawn]
+    assert np.mean(are_right(trained, small_base.lm_head.weight.detach(), found, wishes)) > 0.7
+
+
+def test_the_trainer_gives_the_head_that_the_demos_own_gave(tmp_path, monkeypatch):
+    """The figures are those of the demo's own trainer, which there was before, for the same toy and in float32."""
+    monkeypatch.setattr(margins, "mixed_precision", lambda *_: contextlib.nullcontext())
+    shipped = AutoTokenizer.from_pretrained(WEIGHTS / "base")
+    torch.manual_seed(5)
+    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    shape |= {"num_key_value_heads": 2, "tie_word_embeddings": True, "initializer_range": 0.3}
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=len(shipped), **shape)).eval()
+    settings = dataclasses.replace(SMALL, mlp_size=64, steps=20, batch=8, uncertain=0.97, settled=1.0, reader_steps=20)
+    recipe = head.HeadRecipe(pairs=16, wording_pool=6, beside=0.2, head=settings)
+    state = head.train_head(recipe, model, shipped, HashEmbedder(64), tmp_path).state_dict()
+    sums = {name: float(tensor.double().abs().sum()) for name, tensor in state.items()}
+    expected = {"G_QR": 51.981553, "U_RD": 36.265131, "V_DR": 0.4859478, "center_E": 0.1106223, "spread_E": 7.998697}
+    expected |= {"f.0.weight": 240.363807, "f.0.bias": 3.674012, "f.3.weight": 31.363489, "f.3.bias": 1.015891}
+    assert sums == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("shape", [(48, 16), (16, 48), (32, 32)])

@@ -15,7 +15,7 @@ from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.ends import end_tokens, turn_end
 from pad_langchain.models.prompts import Prompts
 from pad_langchain.persrm.build import guide_for
-from pad_langchain.persrm.guides.byte_level import OtherTokenizerGuide
+from pad_langchain.persrm.guides.byte_level import ByteLevelGuide
 from pad_langchain.persrm.persrm import PersRM
 from pad_langchain.testing import CHAT_TEMPLATE, tiny_model, tiny_tokenizer
 from pad_langchain.training.encoding import encode_pairs
@@ -134,7 +134,7 @@ def test_a_persrm_of_another_tokenizer_knows_the_ends_of_both() -> None:
     ours.add_tokens(["another"])
     base, own = Backbone(model_with(theirs, "<|endoftext|>")), model_with(ours, "<tool_call>")
     _, guide = guide_for(PersRM(own, ours), base, theirs)
-    assert isinstance(guide, OtherTokenizerGuide)
+    assert isinstance(guide, ByteLevelGuide)
     guide.bind(base, Prompts(theirs))
     assert set(theirs.convert_ids_to_tokens(guide.theirs.ends)) == {"<|eot_id|>", "<|endoftext|>"}
     assert set(ours.convert_ids_to_tokens(guide.ours.ends)) == {"<|end|>", "<|im_end|>", "<tool_call>"}

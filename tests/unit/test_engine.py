@@ -1,4 +1,7 @@
-"""The engine against the naive reference, token for token, and its invariants under company."""
+"""The torch engine against the naive reference, token for token, and what only it does.
+
+What every engine keeps is in `contract/engines.py`.
+"""
 
 from __future__ import annotations
 
@@ -16,21 +19,18 @@ import pytest
 import torch
 from naive_reference import NaiveHead, NaiveText, naive_decode
 
-from pad_langchain.engine.torch import engine as engine_module
+from pad_langchain.engine.torch import worker
 from pad_langchain.engine.torch.engine import TorchEngine
+from pad_langchain.engine.torch.worker import StepReport
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import (
     ContextLengthError,
-    EngineBusyError,
-    EngineClosedError,
     EngineMemoryError,
-    GuideError,
-    InvalidRequestError,
 )
 from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.prompts import Prompts
 from pad_langchain.persrm.guides.text import ModelGuide
-from pad_langchain.testing import TinyPair, tiny_model, tiny_pair
+from pad_langchain.testing import TinyPair, paused, tiny_model, tiny_pair
 
 CONDITIONS = (
     (("be concise", 1.0),),
@@ -158,31 +158,6 @@ def test_beta_zero_is_transformers_greedy(pair: TinyPair, engine: TorchEngine) -
         assert list(stream.result(60).token_ids) == generated[0, len(ids) :].tolist()
 
 
-def test_stream_is_result_and_text_is_the_tokens(pair: TinyPair, engine: TorchEngine) -> None:
-    stream = engine.submit(ask(preferences=prefer(("be concise", 1.0)), max_tokens=60))
-    events = list(stream)
-    done = stream.result(10)
-    assert tuple(events) == done.events == tuple(stream)
-    assert [event.index for event in events] == list(range(60))
-    assert done.text == pair.tokenizer.decode(done.token_ids)
-    assert [event.finish_reason for event in events] == [None] * 59 + ["length"]
-    assert (done.prompt_tokens, done.completion_tokens) == (len(engine.prompts.render(ask().messages)), 60)
-    assert done.mean_reward == pytest.approx(sum(event.reward for event in events) / 60)
-    assert all(event.logprob <= 0 for event in events)
-
-
-def test_sampling_is_the_same_alone_and_in_company(pair: TinyPair, engine: TorchEngine) -> None:
-    def request(seed: int) -> Request:
-        condition = prefer(("be concise", 1.0)) if seed % 2 else []
-        return ask(temperature=0.9, top_p=0.95, seed=seed, preferences=condition, max_tokens=25)
-
-    alone = [engine.submit(request(seed)).result(60).token_ids for seed in range(4)]
-    assert len(set(alone)) == 4
-    crowd = [ask(f"noise {index}", temperature=2.0, max_tokens=5 + 3 * index) for index in range(6)]
-    streams = [engine.submit(item) for item in [*crowd[:3], *(request(seed) for seed in range(4)), *crowd[3:]]]
-    assert [stream.result(60).token_ids for stream in streams[3:7]] == alone
-
-
 def test_sampling_without_guidance_uses_the_whole_vocabulary(engine: TorchEngine) -> None:
     """k bounds the guided candidates only: with k = 1 the base alone still samples freely."""
     first = {
@@ -207,23 +182,55 @@ def test_a_batch_of_eight_is_one_forward_a_step(pair: TinyPair) -> None:
             nonlocal forwards
             forwards += 1
 
-        block = threading.Event()
-        original = engine._admit
-
-        def wait_for_all() -> None:
-            block.wait(10)
-            original()
-
-        engine._admit = wait_for_all  # type: ignore[method-assign]
-        streams = [
-            engine.submit(ask(f"{index}", preferences=prefer(("be kind", 1.0)), max_tokens=12)) for index in range(8)
-        ]
         hook = pair.model.model.register_forward_hook(count)
-        block.set()
+        with paused(engine):
+            streams = [
+                engine.submit(ask(f"{index}", preferences=prefer(("be kind", 1.0)), max_tokens=12))
+                for index in range(8)
+            ]
         results = [stream.result(60) for stream in streams]
         hook.remove()
         assert max(len(result.token_ids) for result in results) == 12
         assert forwards == 12  # one prefill, eleven steps
+
+
+def test_who_watches_sees_every_step(pair: TinyPair) -> None:
+    """Three requests that wait join at once; two rows go on when the first is done."""
+    steps: list[StepReport] = []
+    requests = [ask(f"{index}?", max_tokens=count) for index, count in enumerate((2, 4, 4))]
+    with engine_of(pair) as engine:
+        engine.end_tokens = frozenset()
+        engine.watch(steps.append)
+        with paused(engine):
+            streams = [engine.submit(request) for request in requests]
+            assert (engine.waiting, engine.running) == (3, 0)
+        for stream in streams:
+            stream.result(60)
+        until_idle(engine)
+        width = max(map(engine.count_tokens, requests))
+    assert [list(step.requests) for step in steps] == [requests, requests, requests[1:], requests[1:]]
+    assert [step.joined for step in steps] == [3, 0, 0, 0]
+    assert [step.kv_tokens for step in steps] == [3 * width, 3 * (width + 1), 2 * (width + 2), 2 * (width + 3)]
+    assert all(step.cpu_seconds > 0 for step in steps)
+
+
+def test_who_is_in_the_batch_goes_on_while_others_wait(pair: TinyPair) -> None:
+    with engine_of(pair) as engine:
+        first = engine.submit(ask(max_tokens=20))
+        reader = iter(first)
+        next(reader)  # kept: a reader that is dropped cancels
+        with paused(engine):
+            second = engine.submit(ask(max_tokens=2))
+            assert first.result(60).completion_tokens > 1
+            assert (engine.waiting, second.done) == (1, False)
+        assert second.result(60).completion_tokens == 2
+        with paused(engine, until=2):
+            waiters = [threading.Thread(target=engine.submit(ask(max_tokens=2)).result) for _ in range(2)]
+            for waiter in waiters:
+                waiter.start()
+            for waiter in waiters:
+                waiter.join(60)  # they get their results before the pause has come to its end
+        assert not engine.waiting
 
 
 def test_logprobs_and_candidates(pair: TinyPair, engine: TorchEngine) -> None:
@@ -257,22 +264,11 @@ def test_bfloat16_rewards_are_close_to_float32(pair: TinyPair, engine: TorchEngi
     assert max(abs(a - b) for a, b in shared) < 0.04 * max(abs(reward) for reward in exact.values())
 
 
-def test_stop_strings_are_cut_alike_in_stream_and_result(engine: TorchEngine) -> None:
-    whole = engine.submit(ask(max_tokens=60)).result(60).text
-    for start, length in ((5, 1), (9, 3), (20, 7)):
-        stop = whole[start : start + length]
-        done = engine.submit(ask(max_tokens=60, stop=["never there", stop])).result(60)
-        assert done.text == whole[: whole.index(stop)]
-        assert done.finish_reason == "stop"
-        assert "".join(event.text for event in done.events) == done.text
-        assert done.completion_tokens < 60
-
-
 def test_end_of_sequence_ends_and_is_not_text(pair: TinyPair) -> None:
     with engine_of(pair, "none") as engine:
         free = engine.submit(ask(max_tokens=12)).result(60)
         ending = free.token_ids[6]
-        engine._eos = frozenset({ending})
+        engine.end_tokens = frozenset({ending})
         done = engine.submit(ask(max_tokens=12)).result(60)
         cut = free.token_ids.index(ending)
         assert done.token_ids == free.token_ids[: cut + 1]
@@ -303,13 +299,19 @@ def test_a_reader_who_leaves_cancels(pair: TinyPair) -> None:
                 break
         assert stream.result(10).finish_reason == "cancelled"
 
+        left = threading.Event()
+        engine.watch(lambda _: left.wait(10))  # the request is not done before its reader leaves
+
         async def leave() -> str | None:
             stream = engine.submit(ask(max_tokens=450))
             task = asyncio.create_task(stream.aresult())
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0)  # the task reads now
+            while not stream.events:
+                await asyncio.sleep(0.001)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
+            left.set()
             return stream.result(10).finish_reason
 
         assert asyncio.run(leave()) == "cancelled"
@@ -338,18 +340,6 @@ async def collect(stream: Any) -> str:
     return "".join([event.text async for event in stream])
 
 
-def test_a_bad_guide_row_fails_alone(pair: TinyPair, engine: TorchEngine) -> None:
-    """A huge but finite weight overflows in the head: its request fails, its neighbours and the worker live."""
-    bad = ask(preferences=prefer(("x", 3e38)), max_tokens=8)
-    good = ask(preferences=prefer(("be kind", 1.0)), max_tokens=8)
-    alone = engine.submit(good).result(60).token_ids
-    streams = [engine.submit(request) for request in (good, bad, good)]
-    with pytest.raises(GuideError, match="not finite"):
-        streams[1].result(60)
-    assert [streams[index].result(60).token_ids for index in (0, 2)] == [alone, alone]
-    assert engine.submit(good).result(60).token_ids == alone
-
-
 def test_a_prefill_that_fails_harms_nobody(pair: TinyPair) -> None:
     with engine_of(pair, "none") as engine:
         marker = 5
@@ -366,19 +356,6 @@ def test_a_prefill_that_fails_harms_nobody(pair: TinyPair) -> None:
             assert streams[0].result(60).completion_tokens == streams[2].result(60).completion_tokens == 4
         finally:
             hook.remove()
-
-
-def test_closing_ends_what_is_in_flight(pair: TinyPair) -> None:
-    engine = engine_of(pair, max_batch=2)
-    streams = [engine.submit(ask(max_tokens=400)) for _ in range(5)]
-    next(iter(streams[0]))
-    engine.close()
-    for stream in streams[1:]:
-        with pytest.raises(EngineClosedError):
-            stream.result(10)
-    with pytest.raises(EngineClosedError):
-        engine.submit(ask())
-    engine.close()
 
 
 def test_a_program_may_end_without_closing() -> None:
@@ -400,7 +377,7 @@ def test_threads_that_are_done_with_torch_dismiss_their_helpers(
 ) -> None:
     """Else the worker's steps share the cores with sleeping teams: two threads were no faster than one."""
     done: list[str] = []
-    monkeypatch.setattr(engine_module, "dismiss_helpers", lambda: done.append(threading.current_thread().name))
+    monkeypatch.setattr(worker, "dismiss_helpers", lambda: done.append(threading.current_thread().name))
     with engine_of(pair) as engine:
         engine.submit(ask(max_tokens=4)).result(60)
         until_idle(engine)
@@ -411,28 +388,6 @@ def test_threads_that_are_done_with_torch_dismiss_their_helpers(
     assert done.count(threading.current_thread().name) == 1
 
 
-def test_a_full_queue_refuses(pair: TinyPair) -> None:
-    with engine_of(pair, max_batch=1, max_queue=2) as engine:
-        running = engine.submit(ask(max_tokens=450))
-        next(waiting := iter(running))  # it has left the queue
-        streams = [engine.submit(ask(max_tokens=450)) for _ in range(2)]
-        with pytest.raises(EngineBusyError, match="max_queue"):
-            engine.submit(ask())
-        for stream in (running, *streams):
-            stream.cancel()
-        assert list(waiting)[-1].finish_reason == "cancelled"
-
-
-def test_context_is_respected(pair: TinyPair, engine: TorchEngine) -> None:
-    assert engine.context == 512
-    with pytest.raises(ContextLengthError, match=r"700 tokens.*512"):
-        engine.submit(Request(prompt_ids=[9] * 700))
-    with pytest.raises(ContextLengthError):
-        engine.submit(Request(prompt_ids=[9] * 512))
-    done = engine.submit(Request(prompt_ids=[9] * 509, max_tokens=50)).result(60)
-    assert (done.completion_tokens, done.finish_reason) == (3, "length")
-
-
 def test_a_text_persrm_counts_its_own_prompt(pair: TinyPair) -> None:
     with engine_of(pair, "text") as engine:
         user = "word " * 60
@@ -440,27 +395,6 @@ def test_a_text_persrm_counts_its_own_prompt(pair: TinyPair) -> None:
         assert base_tokens < 500
         with pytest.raises(ContextLengthError, match="PersRM's prompt"):
             engine.submit(ask(user, preferences=prefer(("long " * 150, 1.0))))
-
-
-@pytest.mark.parametrize(
-    ("request_", "message"),
-    [
-        (ask(top_k=401), "top_k has to be from 1 to the vocabulary's 400"),
-        (Request(prompt_ids=[1, 400]), "prompt_ids has to be token ids from 0 to 399"),
-        (ask(preferences=[WeightedPreference("x", 1.0, torch.zeros(3).numpy())]), "16 finite numbers"),
-    ],
-)
-def test_what_the_engine_refuses(engine: TorchEngine, request_: Request, message: str) -> None:
-    with pytest.raises(InvalidRequestError, match=message):
-        engine.submit(request_)
-
-
-def test_no_persrm_means_no_preferences(pair: TinyPair) -> None:
-    with engine_of(pair, "none") as engine:
-        with pytest.raises(InvalidRequestError, match="no PersRM"):
-            engine.submit(ask(preferences=prefer(("be kind", 1.0))))
-        assert engine.submit(ask(preferences=prefer(("be kind", 1.0)), beta=0.0, max_tokens=2)).result(60).events
-        assert engine.recommended == (1.0, 0.0)
 
 
 def test_control_tokens_in_the_prompt_are_inert(pair: TinyPair, engine: TorchEngine) -> None:

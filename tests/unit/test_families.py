@@ -13,10 +13,11 @@ from langchain_core.utils.json import parse_partial_json
 from tokenizers import AddedToken
 
 from pad_langchain import ChatPAD, InvalidRequestError
-from pad_langchain.chat.messages import to_chat_dicts
+from pad_langchain.chat import Chat
 from pad_langchain.chat.tools.constraint import constrain
 from pad_langchain.chat.tools.tool_format import tool_format
 from pad_langchain.engine.torch.engine import TorchEngine
+from pad_langchain.langchain.messages import to_chat_dicts
 from pad_langchain.testing import HashEmbedder, tiny_model, tiny_tokenizer
 from pad_memory import PreferenceMemory
 
@@ -286,7 +287,7 @@ def test_a_call_cut_off_by_max_tokens_is_invalid(family, llm):
 
 
 def test_tools_calls_results_and_system_reach_the_prompt(family, llm):
-    engine = llm._engine()
+    engine = Chat.of(llm.model_name, llm).engine
     bound = constrain(engine, tools=[WEATHER])
     _, prompt = bound.render(to_chat_dicts(HISTORY))
     text = engine.tokenizer.decode(prompt)

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from pad_langchain.engine.grammar import GrammarCompiler
 from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import InvalidRequestError
-from pad_langchain.testing import TinyPair, tiny_pair
+from pad_langchain.testing import TinyPair, tiny_model, tiny_pair
 
 WEATHER = {
     "type": "function",
@@ -206,3 +208,64 @@ def test_special_tokens_are_no_text_unless_the_request_shows_them(engine: TorchE
     assert engine.submit(Request(**asked, visible=[start])).result(60).text == "a<|im_start|>b"
     stopped = engine.submit(Request(**asked, stop=["<|im_start|>"])).result(60)
     assert (stopped.text, stopped.finish_reason, stopped.token_ids[-1]) == ("a", "stop", start)
+
+
+# ---- errors name what is to blame
+
+
+def test_the_tool_and_the_field_to_blame_are_named(compiler: GrammarCompiler) -> None:
+    to = {"type": "array", "items": {"not": {}}}
+    bad = {"name": "send", "parameters": {"type": "object", "properties": {"to": to}}}
+    for settings in ({}, {"choice": "auto"}, {"between": [" "]}, {"parallel": True, "begin": "CALL("}):
+        with pytest.raises(InvalidRequestError, match=r"schema of tool 'send' cannot be compiled at 'to\[\]': .*not"):
+            compiler.tool_calls([WEATHER, NOW, bad, NESTED], **settings)
+    form = {"type": "object", "properties": {"a": {"type": "array", "uniqueItems": True}}}
+    with pytest.raises(InvalidRequestError, match=r"schema of the answer cannot be compiled at 'a': .*uniqueItems"):
+        compiler.tool_calls([NOW], choice="auto", otherwise=form)
+
+
+def small_tokenizer(kind: str) -> PreTrainedTokenizerFast:
+    words = {"<e>": 0, "a": 1, "{": 2, "}": 3, '"': 4}
+    if kind == "bytes":
+        tokenizer = Tokenizer(models.BPE(words, []))
+        tokenizer.pre_tokenizer, tokenizer.decoder = (
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+            decoders.ByteLevel(),
+        )
+    elif kind == "words":
+        tokenizer = Tokenizer(models.WordLevel(words, unk_token="a"))
+    else:
+        tokenizer = Tokenizer(models.WordPiece(words, unk_token="a"))
+        tokenizer.decoder = decoders.WordPiece()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<e>")
+
+
+@pytest.mark.parametrize("kind", ["words", "pieces"])
+def test_a_tokenizer_that_has_no_bytes_is_refused_with_words(kind: str) -> None:
+    tokenizer = small_tokenizer(kind)
+    with pytest.raises(InvalidRequestError, match="need a fast tokenizer, of byte-level BPE or with byte fallback"):
+        GrammarCompiler(tokenizer, len(tokenizer))
+    with pytest.raises(InvalidRequestError, match="need a fast tokenizer"):
+        GrammarCompiler(object(), 5)
+
+
+def test_a_vocabulary_that_lacks_a_character_says_where() -> None:
+    tokenizer = small_tokenizer("bytes")
+    grammars = GrammarCompiler(tokenizer, len(tokenizer))
+    with pytest.raises(InvalidRequestError, match="failed after '': it allows no token of the vocabulary"):
+        grammars.lark('start: "yes"').start().mask()
+    schema = {"type": "object", "properties": {"a": {"type": "null"}}, "required": ["a"], "additionalProperties": False}
+    state = grammars.json_schema(schema).start()
+    for token in (2, 4, 1, 4):
+        assert state.mask()[token]
+        state.accept(token)
+    with pytest.raises(InvalidRequestError, match=r"failed after '\{\"a\"': it allows no token of the vocabulary"):
+        state.accept(int(state.mask().argmax()))
+
+
+def test_a_model_without_bytes_still_writes_text() -> None:
+    with TorchEngine(tiny_model(vocab_size=5), small_tokenizer("words")) as engine:
+        with pytest.raises(InvalidRequestError, match="need a fast tokenizer"):
+            _ = engine.grammars
+        request = Request(prompt_ids=[1, 1], messages=[], max_tokens=2, temperature=0.0, top_k=2)
+        assert engine.submit(request).result(30).finish_reason in ("stop", "length")

@@ -10,14 +10,15 @@ import torch
 from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import IncompatibleModelError, InvalidRequestError, ModelLoadError
+from pad_langchain.models.adapter import Adapter
 from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.prompts import SELF_TEMPLATE, Prompts, with_preference
 from pad_langchain.models.rows import Rows
 from pad_langchain.persrm.build import load_engine, load_pair
-from pad_langchain.persrm.guides.head import HeadGuide
-from pad_langchain.persrm.guides.text import ModelGuide
+from pad_langchain.persrm.guides import ByteLevelGuide, HeadGuide, ModelGuide, SelfGuide
 from pad_langchain.testing import HashEmbedder, TinyPair, tiny_head, tiny_model, tiny_pair, tiny_tokenizer
 
+SHAPES = {"A": (2, 32), "B": (32, 2)}
 MESSAGES = [{"role": "user", "content": "explain entropy"}]
 
 
@@ -87,6 +88,39 @@ def test_a_head_for_another_base_is_refused(pair: TinyPair) -> None:
     other = tiny_model(1, hidden_size=48)
     with pytest.raises(IncompatibleModelError, match=r"\(32, 400\).*\(48, 400\)"):
         TorchEngine(other, pair.tokenizer, pair.guide())
+
+
+def test_gates_come_from_texts_or_from_their_embeddings(pair: TinyPair) -> None:
+    guide, texts = pair.guide(), ["be kind", "be brief"]
+    gates_PR = guide.gates(texts)
+    assert torch.equal(gates_PR, guide.gates(pair.embedder.embed(texts)))
+    assert torch.equal(gates_PR, pair.head.gates(torch.from_numpy(pair.embedder.embed(texts))))
+    with pytest.raises(InvalidRequestError, match=r"have to be \[P, 16\], but are \[16\]"):
+        guide.gates(pair.embedder.embed(texts)[0])
+    with pytest.raises(InvalidRequestError, match="no embedder"):
+        HeadGuide(pair.head).gates(texts)
+
+
+def test_guides_name_their_kind(pair: TinyPair) -> None:
+    """What an engine tells it can run; a PersRM compared as bytes is a text PersRM still."""
+    model, prompts = Backbone(tiny_model(3)), Prompts(pair.tokenizer)
+    lora = {f"model.layers.0.self_attn.q_proj.lora_{side}.weight": torch.ones(shape) for side, shape in SHAPES.items()}
+    adapter = Adapter(model.model, lora, {"peft_type": "LORA", "r": 2})
+    assert pair.guide().kind == "head"
+    assert ModelGuide(model, prompts).kind == "text"
+    assert ByteLevelGuide(model, prompts).kind == "text"
+    assert ModelGuide(model, prompts, adapter=adapter).kind == "adapter"
+    assert SelfGuide(model, prompts).kind == "self"
+    with load_engine(pair.model, "self", tokenizer=pair.tokenizer) as engine:
+        assert engine.guide is not None
+        assert engine.guide.kind == "self"
+
+
+def test_a_guide_shares_the_tokens_of_its_own_vocabulary(pair: TinyPair) -> None:
+    base, prompts, others = Backbone(pair.model), Prompts(pair.tokenizer), Prompts(tiny_tokenizer(390))
+    assert ModelGuide(Backbone(tiny_model(3)), Prompts(tiny_tokenizer())).shares_tokens(base, prompts)
+    assert not ModelGuide(Backbone(tiny_model(3)), others).shares_tokens(base, prompts)
+    assert ModelGuide(base, others).shares_tokens(base, prompts)  # it rides in the base's forward
 
 
 def test_another_embedder_is_refused(pair: TinyPair) -> None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from naive_reference import NaiveText, naive_decode
 
-from pad_langchain.arithmetic.scoring import clip_rewards, guided_scores, settled
+from pad_langchain.arithmetic.scoring import clip_rewards, decided, guided_scores
 from pad_langchain.engine.stream import Completion
 from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.engine.types import Request, WeightedPreference
@@ -130,20 +130,20 @@ def test_company_changes_neither_tokens_nor_what_counts_as_skipped(engine: Torch
 
 
 @given(logits, logits, st.floats(-2, 2), st.floats(0.01, 3))
-def test_a_settled_step_cannot_change(base: list[float], rewards: list[float], beta: float, clip: float) -> None:
+def test_a_decided_step_cannot_change(base: list[float], rewards: list[float], beta: float, clip: float) -> None:
     base_BK, keep_BK = torch.tensor([base]), torch.ones(1, 4, dtype=torch.bool)
     beta_B, clip_B = torch.tensor([beta]), torch.tensor([clip])
     clipped_BK = clip_rewards(torch.tensor([rewards]), clip_B)
     assert clipped_BK.abs().max() <= clip_B
-    if settled(base_BK, keep_BK, beta_B, clip_B):
+    if decided(base_BK, keep_BK, beta_B, clip_B):
         assert guided_scores(base_BK, clipped_BK, beta_B, keep_BK).argmax() == base_BK.argmax()
 
 
-def test_when_a_step_is_settled() -> None:
+def test_when_a_step_is_decided() -> None:
     base_BK = torch.tensor([[3.0, 1.0, 0.0], [3.0, 1.0, 0.0], [3.0, 1.0, 0.0], [3.0, math.nan, 0.0]])
     keep_BK = torch.tensor([[True] * 3, [True] * 3, [True, False, False], [True] * 3])
     beta_B, clip_B = torch.tensor([-2.0, 2.0, 1.0, 1.0]), torch.tensor([0.49, 0.51, math.inf, 0.1])
-    assert settled(base_BK, keep_BK, beta_B, clip_B).tolist() == [True, False, True, False]
+    assert decided(base_BK, keep_BK, beta_B, clip_B).tolist() == [True, False, True, False]
     assert clip_rewards(base_BK[:2], torch.tensor([0.5, math.inf])).tolist() == [[0.5, 0.5, 0.0], [3.0, 1.0, 0.0]]
 
 

@@ -14,11 +14,11 @@ from llama_index.core.callbacks import CallbackManager, TokenCountingHandler
 from llama_index.core.llms import ChatResponse
 from llama_index_parts import ADD, ASKED, QUESTION, WEATHER, WISHES, Weather, pair_settings
 from pydantic import ValidationError
-from together import together
 
 from pad_langchain import PADLLM, ChatPAD, InvalidRequestError
+from pad_langchain.chat import Chat
 from pad_langchain.chat.engines import shared_pair
-from pad_langchain.testing import HashEmbedder
+from pad_langchain.testing import HashEmbedder, paused
 from pad_memory import PreferenceMemory, Statement
 
 
@@ -78,7 +78,7 @@ async def test_every_async_way_to_call_gives_the_users_answer(llm, expected, use
 def test_for_user_is_a_copy_on_the_same_engine(llm, engine):
     ada, bob = llm.for_user("ada"), llm.for_user("bob")
     assert (llm.user_id, ada.user_id, bob.user_id) == (None, "ada", "bob")
-    assert ada._chat_model()._engine() is bob._chat_model()._engine() is engine
+    assert Chat.of(ada.model, ada).engine is Chat.of(bob.model, bob).engine is engine
     assert ada.memory is llm.memory
     for blank in ("", " ", 7):
         with pytest.raises(InvalidRequestError, match="user_id has to be a string that is not blank"):
@@ -160,7 +160,7 @@ async def test_concurrent_users_share_their_forwards(llm, engine, expected):
     await llm.achat(ASKED)
     users = ["ada", "bob"] * 4
     before = engine.steps
-    with together(engine, 8):
+    with paused(engine, until=8):
         answers = await asyncio.gather(*(llm.for_user(user).achat(ASKED) for user in users))
     assert [answer.message.content for answer in answers] == [expected[user] for user in users]
     assert engine.steps - before == 11, "answers of 12 tokens, the first of them from the prefill"

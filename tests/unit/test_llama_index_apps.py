@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from langchain_core.messages import AIMessageChunk
-from langchain_core.outputs import ChatGenerationChunk
 from llama_index.core import Document, Settings, VectorStoreIndex
 from llama_index.core.agent.workflow import AgentStream, FunctionAgent, ReActAgent, ToolCallResult
 from llama_index.core.evaluation import CorrectnessEvaluator, FaithfulnessEvaluator, RelevancyEvaluator
-from llama_index_parts import ADD, QUESTION, WEATHER, WISHES, pair_settings
+from llama_index_parts import ADD, QUESTION, WEATHER, WISHES, pair_settings, script
 from pydantic import Field
 
 from pad_langchain import PADLLM
@@ -80,7 +78,7 @@ async def test_a_react_agent_answers_its_user_in_plain_text(llm, engine):
     assert said["ada"] != said["bob"]
 
 
-async def test_a_react_agent_runs_the_tool_it_asks_for(llm):
+async def test_a_react_agent_runs_the_tool_it_asks_for(monkeypatch):
     """What the model writes is scripted, and goes through PADLLM's own streaming."""
     turns = iter(
         [
@@ -88,16 +86,8 @@ async def test_a_react_agent_runs_the_tool_it_asks_for(llm):
             "Thought: I can answer without using any more tools.\nAnswer: three",
         ]
     )
-
-    class Scripted(PADLLM):
-        async def _achunks(self, messages, kwargs):
-            text = next(turns)
-            info = {"finish_reason": "stop", "model_name": "scripted", "pad": {"user": self.user_id}}
-            usage = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}
-            yield ChatGenerationChunk(message=AIMessageChunk(text[:9]))
-            yield ChatGenerationChunk(message=AIMessageChunk(text[9:], usage_metadata=usage), generation_info=info)
-
-    handler = ReActAgent(tools=[ADD], llm=Scripted().for_user("ada")).run("How much is 1 and 2?")
+    script(monkeypatch, lambda settings, messages: next(turns))
+    handler = ReActAgent(tools=[ADD], llm=PADLLM().for_user("ada")).run("How much is 1 and 2?")
     results = [event async for event in handler.stream_events() if isinstance(event, ToolCallResult)]
     assert [(result.tool_name, result.tool_kwargs, result.tool_output.content) for result in results] == [
         ("add", {"a": 1, "b": 2}, "3")
@@ -178,11 +168,9 @@ class Judge(PADLLM):
     verdict: str = "YES"
     heard: list[str] = Field(default_factory=list)
 
-    async def _achunks(self, messages, kwargs):
-        self.heard.append(messages[-1].content)
-        info = {"finish_reason": "stop", "model_name": "judge", "pad": {"user": self.user_id}}
-        usage = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}
-        yield ChatGenerationChunk(message=AIMessageChunk(self.verdict, usage_metadata=usage), generation_info=info)
+    def write(self, messages):
+        self.heard.append(messages[-1]["content"])
+        return self.verdict
 
 
 @pytest.mark.parametrize(
@@ -195,7 +183,8 @@ class Judge(PADLLM):
         (CorrectnessEvaluator, "1\nIt is wrong.", False, 1.0),
     ],
 )
-async def test_evaluators_read_the_verdict(evaluator, verdict, passing, score):
+async def test_evaluators_read_the_verdict(evaluator, verdict, passing, score, monkeypatch):
+    script(monkeypatch, Judge.write)
     judge = Judge(verdict=verdict)
     result = await evaluator(llm=judge).aevaluate(
         query=QUESTION, response="a metal", contexts=[PASSAGES[0]], reference="a metal"

@@ -61,6 +61,18 @@ async def test_concurrent_sessions_do_not_mix(memory):
         assert [wish in text for wish in WISHES.values()] == [name == user for name in WISHES]
 
 
+async def test_a_wish_for_one_conversation_is_told_in_its_session_only():
+    with PreferenceMemory(embedder=HashEmbedder()) as memory:
+        memory.record("ada", Statement("In this conversation, be concise and brief", thread="monday"))
+        block = PreferenceMemoryBlock(memory=memory, user_id="ada")
+        sessions = {
+            name: Memory.from_defaults(session_id=name, memory_blocks=[block]) for name in ("monday", "tuesday")
+        }
+        assert "be concise and brief" in await told(sessions["monday"])
+        assert await told(sessions["tuesday"]) == ""
+        assert "be concise and brief" in await block.aget(session_id="tuesday", thread_id="monday")
+
+
 async def test_the_block_follows_feedback_and_learns_nothing_itself():
     with PreferenceMemory(embedder=HashEmbedder()) as memory:
         block = PreferenceMemoryBlock(memory=memory, user_id="ada")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import InvalidRequestError, MissingDependencyError, ModelLoadError
 from pad_langchain.hf.model import PADForCausalLM
-from pad_langchain.models import loading
+from pad_langchain.models import ends, loading
 from pad_langchain.persrm.build import load_engine
 from pad_langchain.persrm.persrm import PersRM
 from pad_langchain.testing import HashEmbedder, TinyPair, tiny_head, tiny_model, tiny_pair, tiny_tokenizer
@@ -90,6 +93,31 @@ def test_keywords_that_are_wrong_or_too_late_are_refused(pair: TinyPair, folder:
         load_engine(pair.model, tokenizer=pair.tokenizer, device_map="auto")
     with pytest.raises(ModelLoadError, match="does not load"):
         load_engine(folder, device_map="cuda-everywhere")
+
+
+def test_what_is_known_of_a_model_without_loading_it(folder: Path, tmp_path: Path) -> None:
+    assert loading.context_size(str(folder)) == 512
+    (tmp_path / "config.json").write_text(json.dumps({"text_config": {"max_position_embeddings": 77}}))
+    assert loading.context_size(str(tmp_path)) == 77
+    assert loading.context_size("no/such/model") is None
+    code = f"from pad_langchain.models.loading import context_size; print(context_size({str(folder)!r}))"
+    code += "; import sys; print('torch' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert result.stdout.split() == ["512", "False"], result.stderr
+
+
+def test_what_a_loaded_model_says_of_itself(folder: Path, pair: TinyPair) -> None:
+    for kind in ("sdpa", "eager"):
+        model = AutoModelForCausalLM.from_pretrained(folder, attn_implementation=kind)
+        assert loading.attention_of(model.config) == kind
+    model.generation_config.eos_token_id = None
+    assert ends.configured_ends(model) == []
+    assert ends.end_tokens(model, pair.tokenizer) == {pair.tokenizer.eos_token_id}
+    model.generation_config.eos_token_id = 7
+    assert ends.configured_ends(model) == [7]
+    model.generation_config.eos_token_id = [7, 9]
+    assert ends.end_tokens(model, pair.tokenizer) == {7, 9, pair.tokenizer.eos_token_id}
+    assert ends.configured_ends(object()) == []
 
 
 # ---- which files: the same for everything that belongs to one model

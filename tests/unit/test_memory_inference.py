@@ -16,9 +16,10 @@ from memory_fakes import PoleScorer
 
 from pad_memory import CATALOGUE, Calibration, Choice, Critique, Edit, Feedback, Rating, Statement, Thumb
 from pad_memory.errors import ScorerError
+from pad_memory.evidence import Evidence, Recorded
 from pad_memory.evidence.scorer import judge
 from pad_memory.language.reader import Reading
-from pad_memory.profile.posterior import Evidence, Recorded, fold, infer
+from pad_memory.profile import fold, infer
 
 LENGTH = CATALOGUE[:1]
 HARNESS = Path(__file__).parents[2] / "benchmarks" / "memory_users.py"

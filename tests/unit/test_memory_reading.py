@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pad_memory import CATALOGUE, SentenceEmbedder
-from pad_memory.language.reader import Reader, polarity
+from pad_memory.language.polarity import polarity
+from pad_memory.language.reader import Reader
 
 POLES = {pole.name: f"{dimension.name}:{pole.name}" for dimension in CATALOGUE for pole in dimension.poles}
 WISHES = """

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,9 @@ from pad_memory import Choice, Edit, PreferenceMemory, Statement
 from pad_memory.embedding import embed
 from pad_memory.errors import InvalidEventError, StoreError, StoreVersionError
 from pad_memory.store import index_files as files
+from pad_memory.store import ledger
 from pad_memory.store import shards as store
+from pad_memory.store.chroma import Collections
 
 
 def opened(path: Path | None, **options) -> PreferenceMemory:  # type: ignore[no-untyped-def]
@@ -39,11 +42,9 @@ def index_of(folder: Path, name: str = "index_metadata.pickle") -> Path:
 
 def check_all(memory: PreferenceMemory, wishes: int = 60) -> None:
     assert len(memory.events("ada")) == wishes
-    owner = memory._owner("ada")
-    ids = {store.row_id(owner, "wording", item.key): item.text for item in memory.profile("ada").preferences}
-    vectors = memory._open.vectors(owner, list(ids))
-    assert len(vectors) == wishes
-    assert all(np.array_equal(vectors[id], embed(WordEmbedder(), [text])[0]) for id, text in ids.items())
+    items = memory.condition("ada", budget=wishes + 1).items
+    assert len(items) == len(memory.profile("ada").preferences) == wishes
+    assert all(np.array_equal(item.embedding, embed(WordEmbedder(), [item.text])[0]) for item in items)
     assert memory.repair().rebuilt == ()
 
 
@@ -206,29 +207,33 @@ def test_a_chroma_that_cannot_write_loses_nothing_recorded(
     with opened(tmp_path) as memory:
         monkeypatch.setattr(store, "WAITING", 4)
         with monkeypatch.context() as patch:
-            patch.setattr(memory._open._chroma, "upsert", fail)
+            patch.setattr(Collections, "upsert", fail)
             for number in range(5, 9):
                 memory.record("ada", Statement(f"mention animal {number}"))
         assert "rows of pad-memory" in caplog.text
         assert "stay in the journal, which is as safe" in caplog.text
         check_all(memory, 9)
-        monkeypatch.setattr(memory._open._chroma, "upsert", fail)  # when it is closed too
+        with monkeypatch.context() as patch:
+            patch.setattr(Collections, "upsert", fail)  # when it is closed too
+            memory.close()
     with opened(tmp_path) as memory:
         check_all(memory, 9)
 
 
 def test_what_waits_for_chroma_is_read_with_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "WAITING", 6)
+    monkeypatch.setattr(ledger, "CACHED_USERS", 1)
     with opened(tmp_path) as memory:
         for number in range(8):  # two rows each: the first six are in Chroma, two wait
             memory.record("ada", Statement(f"mention animal {number}", id=f"event {number}"))
-        owner = memory._owner("ada")
 
         def stored() -> int:
-            return memory._open._chroma.open(store._shard_of(owner)).count()
+            with closing(sqlite3.connect(tmp_path / files.DATABASE)) as database:
+                (rows,) = database.execute("SELECT count(*) FROM embeddings").fetchone()
+            return rows - 16  # without the catalogue's texts
 
         assert stored() == 12
-        memory._ledger.drop(owner)
+        assert memory.events("nobody") == ()  # now ada's have to be read again
         assert [event.id for event in memory.events("ada")] == [f"event {number}" for number in range(8)]
         assert memory.users() == ["ada"]
         check_all(memory, 8)  # its repair brings the rest to Chroma

@@ -13,10 +13,10 @@ from pad_memory import CATALOGUE, Choice, Feedback, Preference, PreferenceMemory
 from pad_memory.condition.select import Request, count_tokens, select
 from pad_memory.embedding import embed
 from pad_memory.errors import InvalidEventError
+from pad_memory.evidence import Evidence, Recorded
 from pad_memory.language.reader import KEPT, Reader
+from pad_memory.profile import fold, infer, standing
 from pad_memory.profile.population import Population
-from pad_memory.profile.posterior import Evidence, Recorded, fold, infer
-from pad_memory.profile.wishes import standing
 
 DAY = 86_400.0
 

@@ -6,8 +6,9 @@ import copy
 import json
 import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import chromadb
@@ -380,24 +381,29 @@ def test_a_path_that_is_a_file_is_refused(tmp_path: Path) -> None:
         opened(tmp_path / "file")
 
 
-def test_a_temporary_memory_leaves_nothing_behind() -> None:
+def test_a_temporary_memory_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     memory = opened(None)
-    folder = memory._open._chroma.path
-    assert folder is not None
-    assert folder.exists()
+    (folder,) = tmp_path.glob("pad-memory-*")
     memory.record("ada", Statement("short answers"))
     memory.close()
     assert not folder.exists()
 
 
-def test_a_user_who_is_forgotten_amid_a_condition_gets_none(
-    memory: PreferenceMemory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    memory.record("ada", Statement("mention cats"))
-    known = memory.profile("ada")
-    memory.forget("ada")
-    monkeypatch.setattr(memory, "_profile", lambda owner: known)  # as it was computed before another thread forgot
-    assert memory.condition("ada").items == ()
+def test_a_user_who_is_forgotten_amid_a_condition_gets_none() -> None:
+    with opened(None) as memory:
+        memory.record("ada", Statement("mention cats"))
+        memory.record("ada", Thumb("q", "tone:casual", True))
+
+        def forgets(prompt: str, response: str, preferences: Sequence[str]) -> np.ndarray:
+            other = threading.Thread(target=memory.forget, args=("ada",))
+            other.start()
+            other.join()  # the lock is not held while a scorer takes its time
+            return PoleScorer()(prompt, response, preferences)
+
+        memory.scorer = forgets
+        assert memory.condition("ada").items == ()
+        assert memory.users() == []  # what was judged by then did not come back
 
 
 def test_a_query_that_is_no_text_is_refused(memory: PreferenceMemory) -> None:
@@ -406,13 +412,18 @@ def test_a_query_that_is_no_text_is_refused(memory: PreferenceMemory) -> None:
     assert memory.condition("ada", query=" ").items == ()
 
 
-def test_what_was_recorded_under_the_same_rules_is_not_judged_again(tmp_path: Path) -> None:
+def test_what_was_recorded_under_the_same_rules_is_not_judged_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged: list[str] = []
+    monkeypatch.setattr("pad_memory.values.policy.broken", judged.append)
     with opened(tmp_path) as memory:
         memory.record("ada", Statement("mention cats"))
+        assert judged
     with opened(tmp_path) as memory:
-        checked = memory._guard._by_rules
+        judged.clear()
         assert [item.text for item in memory.condition("ada")] == ["mention cats"]
-        assert checked.cache_info().misses == 0
+        assert judged == []
     with opened(tmp_path, values=Values(refuse=("cats",))) as memory:  # other rules: it is
         condition = memory.condition("ada")
         assert condition.items == ()

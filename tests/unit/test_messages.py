@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
-from pad_langchain.chat.messages import fit_template, last_user_text, merge_runs, to_chat_dicts, with_preferences
+from pad_langchain.chat.messages import chat_dicts, fit_template, last_user_text, merge_runs, with_preferences
 from pad_langchain.errors import InvalidRequestError
+from pad_langchain.langchain.messages import to_chat_dicts
 from pad_langchain.models.prompts import Prompts
 from pad_langchain.testing import tiny_tokenizer
 
@@ -43,6 +44,24 @@ def test_empty_list_and_broken_unicode_are_refused():
         to_chat_dicts([])
     with pytest.raises(InvalidRequestError, match="not valid Unicode at character 3"):
         to_chat_dicts([HumanMessage("bad\ud800")])
+
+
+def test_conversations_of_dicts_are_checked_alike():
+    call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
+    asked = {"role": "assistant", "content": None, "tool_calls": [call]}
+    result = {"role": "tool", "tool_call_id": "c1", "content": [{"type": "text", "text": "sun"}]}
+    shown, answered = chat_dicts([asked, result])
+    assert (shown["content"], shown["tool_calls"][0]["function"]["arguments"]) == ("", {"a": 1})
+    assert answered["content"] == "sun"
+    assert call["function"]["arguments"] == '{"a": 1}', "what was passed is left alone"
+    with pytest.raises(InvalidRequestError, match="answers the call 'c1', but no assistant message before it"):
+        chat_dicts([result])
+
+
+def test_a_call_that_was_cut_off_may_be_answered():
+    cut = {"name": "f", "args": '{"a"]', "id": "c1", "error": None, "type": "invalid_tool_call"}
+    dicts = to_chat_dicts([AIMessage("hm", invalid_tool_calls=[cut]), ToolMessage("not run", tool_call_id="c1")])
+    assert [message["content"] for message in dicts] == ["hm", "not run"]
 
 
 def test_merge_runs_joins_neighbours_and_moves_the_system_text():

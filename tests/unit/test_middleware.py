@@ -13,6 +13,7 @@ from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 from langgraph.checkpoint.memory import MemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.runtime import Runtime
 from pydantic import BaseModel
 
 from pad_langchain import ChatPAD, InvalidRequestError
@@ -58,8 +59,17 @@ def ask(agent, text=QUESTION, **run):
     return agent.invoke({"messages": messages}, **run)["messages"][-1]
 
 
+def hear(middleware, messages):
+    """What an agent does with the middleware before it answers ada."""
+    middleware.before_agent({"messages": messages}, Runtime(context=Context("ada")))
+
+
+def pad_of(answer):
+    return answer.response_metadata["pad"]
+
+
 def user_of(answer):
-    return answer.response_metadata["pad"]["user"]
+    return pad_of(answer)["user"]
 
 
 # ---- the user id
@@ -183,6 +193,18 @@ def test_an_explicit_statement_is_learned_and_steers_at_once(agent, memory):
     assert TOLD in [wish["text"] for wish in answer.response_metadata["pad"]["condition"]]
 
 
+def test_a_wish_for_this_conversation_steers_in_its_thread_only(agent, memory):
+    ask(agent, f"During this session, please keep your answers short. {QUESTION}", **run("bob", "monday"))
+    assert [event.thread for event in memory.events("bob") if event.source == "conversation"] == ["monday"]
+    pads = {thread: pad_of(ask(agent, **run("bob", thread))) for thread in ("monday", "tuesday")}
+    steered = {thread: sorted(wish["text"] for wish in pad["condition"]) for thread, pad in pads.items()}
+    assert steered == {
+        "monday": ["please keep your answers short", "use a formal tone"],
+        "tuesday": ["use a formal tone"],
+    }
+    assert [pad["thread"] for pad in pads.values()] == ["monday", "tuesday"]
+
+
 async def test_it_is_learned_in_async_runs_too(agent, memory):
     await agent.ainvoke({"messages": [HumanMessage(TOLD)]}, **run())
     assert learned(memory, "ada") == [TOLD]
@@ -237,8 +259,7 @@ def test_a_history_sent_whole_each_time_is_not_learned_again(llm, memory):
     ids=["assistant", "repeated", "system", "tool", "summary", "of summary", "other agent", "context", "injected"],
 )
 def test_recalled_text_is_never_learned(llm, memory, messages):
-    middleware = PreferenceMiddleware(memory, learn=True)
-    middleware._record("ada", "t1", messages)
+    hear(PreferenceMiddleware(memory, learn=True), messages)
     assert learned(memory, "ada") == []
 
 
@@ -253,12 +274,12 @@ def test_what_it_learned_and_the_model_repeats_is_not_learned_again(llm, memory)
     ]
     middleware = PreferenceMiddleware(memory, learn=True)
     before = memory.export("ada")["events"]
-    middleware._record("ada", "t1", messages)
+    hear(middleware, messages)
     assert memory.export("ada")["events"] == before
 
 
 def test_a_message_in_the_users_name_is_theirs(memory):
-    PreferenceMiddleware(memory, learn=True)._record("ada", None, [HumanMessage(TOLD, name="ada")])
+    hear(PreferenceMiddleware(memory, learn=True), [HumanMessage(TOLD, name="ada")])
     assert learned(memory, "ada") == [TOLD]
 
 

@@ -1,4 +1,4 @@
-"""A PersRM with another tokenizer: bytes, settled boundaries, the trie against plain forwards and an exact gold."""
+"""A PersRM with another tokenizer: bytes, committed tokens, the trie against plain forwards and an exact gold."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pad_langchain.models.byte_vocabulary import ByteVocabulary
 from pad_langchain.models.kv.slot_cache import SlotRows
 from pad_langchain.models.prompts import Prompts
 from pad_langchain.persrm.build import load_engine, load_pair
-from pad_langchain.persrm.guides.byte_level import OtherTokenizerGuide, fitting_guide
+from pad_langchain.persrm.guides.byte_level import ByteLevelGuide, fitting_guide
 from pad_langchain.persrm.guides.text import ModelGuide
 from pad_langchain.persrm.persrm import PersRM
 from pad_langchain.testing import CHAT_TEMPLATE, TinyPair, tiny_model, tiny_pair, tiny_tokenizer
@@ -70,10 +70,10 @@ def bpe(size: int, pattern: str = PATTERNS["cl100k"], texts: Sequence[str] = TEX
     )
 
 
-def text_guide(tokenizer: Any, seed: int = 5, value_head: Any = None) -> OtherTokenizerGuide:
+def text_guide(tokenizer: Any, seed: int = 5, value_head: Any = None) -> ByteLevelGuide:
     model = tiny_model(seed, vocab_size=len(tokenizer), hidden_size=48)
     model.generation_config.eos_token_id = tokenizer.eos_token_id
-    return OtherTokenizerGuide(Backbone(model), Prompts(tokenizer), value_head)
+    return ByteLevelGuide(Backbone(model), Prompts(tokenizer), value_head)
 
 
 @pytest.fixture(scope="module")
@@ -110,40 +110,40 @@ def test_tokens_that_start_with_bytes_are_a_range(other: PreTrainedTokenizerFast
         }
 
 
-def check_settled(words: ByteVocabulary, text: bytes) -> int:
-    """Whatever was settled at any point is how the whole text begins; returns how often something was."""
-    whole, settled = words.encode(text), 0
+def check_committed(words: ByteVocabulary, text: bytes) -> int:
+    """Whatever was committed at any point is how the whole text begins; returns how often something was."""
+    whole, committed = words.encode(text), 0
     for cut in range(len(text) + 1):
-        begun, rest = words.settle(text[:cut])
+        begun, rest = words.commit(text[:cut])
         assert list(whole[: len(begun)]) == begun, (text[:cut], rest)
         assert b"".join(words.tokens[token] for token in begun) + rest == text[:cut]
-        settled += len(begun) > 0
-    return settled
+        committed += len(begun) > 0
+    return committed
 
 
 BY_PATTERN = {name: ByteVocabulary(bpe(420, pattern)) for name, pattern in PATTERNS.items()}
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
-def test_settled_tokens_are_those_of_the_whole_text(pattern: str) -> None:
+def test_committed_tokens_are_those_of_the_whole_text(pattern: str) -> None:
     for text in TEXTS:
-        # Nothing settles within the first word or a long one, but most of the time something has.
-        assert check_settled(BY_PATTERN[pattern], text.encode()) > len(text) / 2
+        # Nothing is committed within the first word or a long one, but most of the time something has.
+        assert check_committed(BY_PATTERN[pattern], text.encode()) > len(text) / 2
 
 
 @given(text=st.text(st.sampled_from("abZ'slteLvr12 \n\r\t!/_é東🙂."), max_size=24))
 @settings(max_examples=150, deadline=None)
 @example("don'll")
 @example("x ' ll\n \n!\n\n'S")
-def test_settled_tokens_of_any_text(text: str) -> None:
+def test_committed_tokens_of_any_text(text: str) -> None:
     for words in BY_PATTERN.values():
-        check_settled(words, text.encode())
+        check_committed(words, text.encode())
 
 
 # The trie
 
 
-def naive_masses(guide: OtherTokenizerGuide, head: Any, ids: list[int], texts: Sequence[bytes | None]) -> list[float]:
+def naive_masses(guide: ByteLevelGuide, head: Any, ids: list[int], texts: Sequence[bytes | None]) -> list[float]:
     """log P(starts with text) along its own tokens, each node a forward of its own; None stands for the end."""
 
     def logprobs(more: Sequence[int]) -> torch.Tensor:
@@ -201,7 +201,7 @@ def test_the_cached_trie_equals_plain_forwards(pair: TinyPair, other: PreTrained
         found = rows.logits(torch.zeros(0), picked, True, keep)
         for scores_GK, head in zip(found, (value_head, None), strict=True):
             for row, (prompt, answer) in enumerate(sequences):
-                done, rest = guide.ours.settle(answer)
+                done, rest = guide.ours.commit(answer)
                 ids = prompt + done
                 kept = [column for column in range(10) if keep[row, column]]
                 said = [guide.theirs.tokens.get(int(picked[row, column])) for column in kept]
@@ -235,7 +235,7 @@ def test_the_cached_trie_equals_plain_forwards(pair: TinyPair, other: PreTrained
     check(rows, sequences)
 
 
-def naive_masses_end(guide: OtherTokenizerGuide, head: Any, ids: list[int], pending: bytes) -> float:
+def naive_masses_end(guide: ByteLevelGuide, head: Any, ids: list[int], pending: bytes) -> float:
     """P(the answer ends after what is pending)."""
     tokens = guide.ours.encode(pending)
     reached = 0.0
@@ -249,7 +249,7 @@ def naive_masses_end(guide: OtherTokenizerGuide, head: Any, ids: list[int], pend
 class Gold:
     """The exact probability that a model writes bytes that start with a text, over every way to cut it into tokens."""
 
-    def __init__(self, guide: OtherTokenizerGuide) -> None:
+    def __init__(self, guide: ByteLevelGuide) -> None:
         self.guide = guide
         self.seen: dict[tuple[int, ...], torch.Tensor] = {}
 
@@ -285,7 +285,7 @@ def test_scores_are_close_to_the_exact_probability(pair: TinyPair, other: Any, k
     guide, base = text_guide(other), Backbone(pair.model)
     if kind == "trained":
         backbone = Backbone(AutoModelForCausalLM.from_pretrained(DEMO, dtype=torch.float32))
-        guide = OtherTokenizerGuide(backbone, Prompts(AutoTokenizer.from_pretrained(DEMO)))
+        guide = ByteLevelGuide(backbone, Prompts(AutoTokenizer.from_pretrained(DEMO)))
     guide.bind(base, Prompts(pair.tokenizer))
     gold, words = Gold(guide), guide.ours
     prompt = guide.prompts.render([{"role": "user", "content": "What is a lion?"}])
@@ -299,7 +299,7 @@ def test_scores_are_close_to_the_exact_probability(pair: TinyPair, other: Any, k
             rows.advance(torch.tensor([token]))
         kept = torch.ones(1, len(ids), dtype=torch.bool)
         found = rows.logits(torch.zeros(0), torch.tensor([ids]), False, kept)[0][0].double().log_softmax(-1)
-        done, pending = words.settle(answer.encode())
+        done, pending = words.commit(answer.encode())
         context = (*prompt, *done)
         masses = [gold.mass(context, pending + text) for text in texts]
         exact = torch.tensor(exclusive(texts, masses), dtype=torch.float64).log_softmax(-1)
@@ -330,7 +330,7 @@ def test_tokens_of_one_byte_decode_as_with_one_tokenizer() -> None:
         value_head.weight.copy_(torch.eye(32) + 0.2 * torch.randn(32, 32, generator=torch.Generator().manual_seed(2)))
     for reference in ("base", "reference"):
         done = []
-        for kind in (ModelGuide, OtherTokenizerGuide):
+        for kind in (ModelGuide, ByteLevelGuide):
             with TorchEngine(base, tokenizer, kind(Backbone(model), Prompts(tokenizer), value_head)) as engine:
                 done.append(run(engine, max_tokens=60, reference=reference))
         assert done[0].token_ids == done[1].token_ids
@@ -403,7 +403,7 @@ def test_a_folder_with_another_tokenizer_loads_and_guides(pair: TinyPair, other:
         expected = run(engine, max_tokens=20).token_ids
     loaded = load_pair(pair.model, tmp_path, tokenizer=pair.tokenizer, device="cpu")
     with loaded.engine as engine:
-        assert isinstance(engine.guide, OtherTokenizerGuide)
+        assert isinstance(engine.guide, ByteLevelGuide)
         assert run(engine, max_tokens=20).token_ids == expected
         assert loaded.persrm is not None
         scores = loaded.persrm.score("hi", "hello there", ["be kind", "be brief"])
@@ -438,16 +438,24 @@ def test_a_guide_that_returns_nan_fails_its_row(pair: TinyPair, other: PreTraine
         assert engine.submit(Request(MESSAGES, max_tokens=3)).result(60).completion_tokens == 3
 
 
-def test_the_context_counts_the_persrms_tokens(pair: TinyPair, other: PreTrainedTokenizerFast) -> None:
-    with TorchEngine(pair.model, pair.tokenizer, text_guide(other)) as engine:
-        engine._eos = frozenset()
+@pytest.fixture
+def endless() -> TinyPair:
+    """A base without a token that ends an answer."""
+    pair = tiny_pair()
+    pair.tokenizer.eos_token = pair.model.generation_config.eos_token_id = None
+    pair.tokenizer.chat_template = pair.tokenizer.chat_template.replace("<|im_end|>", "")
+    return pair
+
+
+def test_the_context_counts_the_persrms_tokens(endless: TinyPair, other: PreTrainedTokenizerFast) -> None:
+    with TorchEngine(endless.model, endless.tokenizer, text_guide(other)) as engine:
         done = run(engine, max_tokens=10_000)
     assert done.finish_reason == "length"
     assert 200 < done.completion_tokens < 512
 
 
 def test_an_answer_ends_where_the_persrms_context_is_full(
-    pair: TinyPair, other: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+    endless: TinyPair, other: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However far the estimate of its tokens is off: no token is scored at a position that the PersRM does not have."""
     guide = text_guide(other)
@@ -459,8 +467,7 @@ def test_an_answer_ends_where_the_persrms_context_is_full(
         return real(self, new)
 
     monkeypatch.setattr(SlotRows, "run", run_rows)
-    with TorchEngine(pair.model, pair.tokenizer, guide) as engine:
-        engine._eos = frozenset()
+    with TorchEngine(endless.model, endless.tokenizer, guide) as engine:
         guide.ratio = 0.01
         done = run(engine, max_tokens=10_000)
     assert done.finish_reason == "length"
@@ -520,7 +527,7 @@ def test_models_that_do_not_fit_are_refused(pair: TinyPair, other: PreTrainedTok
         vocab_size=len(other), hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
         num_key_value_heads=1, sliding_window=8,
     )  # fmt: skip
-    sliding = OtherTokenizerGuide(Backbone(MistralForCausalLM(config)), Prompts(other))
+    sliding = ByteLevelGuide(Backbone(MistralForCausalLM(config)), Prompts(other))
     with pytest.raises(IncompatibleModelError, match="sliding window of 8"):
         TorchEngine(pair.model, pair.tokenizer, sliding)
     endless = bpe(330)
@@ -532,4 +539,4 @@ def test_models_that_do_not_fit_are_refused(pair: TinyPair, other: PreTrainedTok
         TorchEngine(pair.model, pair.tokenizer, guide)
     base = Backbone(pair.model)
     with pytest.raises(IncompatibleModelError, match="the base's own model"):
-        OtherTokenizerGuide(base, Prompts(other)).bind(base, Prompts(pair.tokenizer))
+        ByteLevelGuide(base, Prompts(other)).bind(base, Prompts(pair.tokenizer))

@@ -31,18 +31,25 @@ def pair(monkeypatch: pytest.MonkeyPatch) -> TinyPair:
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[torch.Size]:
     """Shapes of the inputs that packed products got."""
     seen: list[torch.Size] = []
-    real = torch.ops.mkldnn._linear_pointwise
+    real = packed.blocked_product
 
-    class Counted:
-        @staticmethod
-        def _linear_pointwise(input: torch.Tensor, *args: Any) -> torch.Tensor:
-            seen.append(input.shape)
-            return real(input, *args)
+    def counted(input: torch.Tensor, *args: Any) -> torch.Tensor:
+        seen.append(input.shape)
+        return real(input, *args)
 
-        _reorder_linear_weight = torch.ops.mkldnn._reorder_linear_weight
-
-    monkeypatch.setattr(torch.ops, "mkldnn", Counted)
+    monkeypatch.setattr(packed, "blocked_product", counted)
     return seen
+
+
+def test_a_blocked_weight_multiplies_as_the_plain_one() -> None:
+    torch.manual_seed(0)
+    weight, bias = torch.randn(48, 80), torch.randn(48)
+    blocked = packed.blocked_layout(weight)
+    for rows in (1, 2, 16, 33):
+        x_BD = torch.randn(rows, 80)
+        for added in (bias, None):
+            expected = nn.functional.linear(x_BD, weight, added)
+            assert torch.allclose(packed.blocked_product(x_BD, blocked, added), expected, atol=1e-4)
 
 
 def requests(count: int) -> list[Request]:
@@ -106,13 +113,13 @@ def test_one_row_alone_meets_the_packed_weights_of_larger_layers_only(
 
 def test_compiled_steps_use_them(pair: TinyPair, calls: list[torch.Size], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiled, "BACKEND", "eager")
-    torch._dynamo.reset()
+    torch.compiler.reset()
     plain = tokens(TorchEngine(pair.model, pair.tokenizer, pair.guide()), 12)
     engine = TorchEngine(pair.model, pair.tokenizer, pair.guide(), compile=True, pack_weights=True)
     engine.warm_up(rows=(1, 2), columns=(100,))
     assert sum(shape.numel() > shape[-1] for shape in calls) == 14  # of two rows; the head is no part of the graph
     assert tokens(engine, 12) == plain
-    torch._dynamo.reset()
+    torch.compiler.reset()
 
 
 def test_a_packed_model_saves_copies_and_trains_as_before(

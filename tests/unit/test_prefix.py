@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +11,26 @@ import pytest
 import torch
 
 from pad_langchain import ChatPAD
+from pad_langchain.chat import Chat
 from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import InvalidRequestError
+from pad_langchain.models.adapter import Adapter
 from pad_langchain.models.backbone import Backbone
-from pad_langchain.models.kv.prefixes import BLOCK, PrefixStore
+from pad_langchain.models.kv.prefixes import BLOCK, PrefixStore, Root
 from pad_langchain.models.kv.row_cache import RowCache
-from pad_langchain.models.prompts import Prompts
+from pad_langchain.models.kv.slot_cache import SlotRows
+from pad_langchain.models.prompts import SELF_TEMPLATE, Prompts
 from pad_langchain.models.rows import Rows
-from pad_langchain.persrm.build import load_engine
+from pad_langchain.persrm.guides.byte_level import ByteLevelGuide
 from pad_langchain.persrm.guides.text import ModelGuide
-from pad_langchain.testing import HashEmbedder, TinyPair, tiny_model, tiny_pair
+from pad_langchain.testing import HashEmbedder, TinyPair, tiny_model, tiny_pair, tiny_tokenizer
 from pad_memory import PreferenceMemory, Statement
+
+
+def engine_behind(llm: ChatPAD) -> Any:
+    return Chat.of(llm.model_name, llm).engine
+
 
 SYSTEM = {"role": "system", "content": "please be concise, formal and polite when you answer my question"}
 
@@ -48,9 +57,9 @@ def test_a_store_finds_the_longest_common_beginning() -> None:
     assert torch.equal(found, cache.read(0, 0, 2 * BLOCK))
     assert store.find(first[: 2 * BLOCK])[1:] == []  # one token is left to run
     assert store.find([7, *first]) == []
-    assert store.find(first, root=5) == []  # an adapter's KV is not the plain model's
-    store.add(first, cache, 0, 0, root=5)
-    assert len(store.find(first, root=5)) == 3
+    assert store.find(first, root=Root(5)) == []  # an adapter's KV is not the plain model's
+    store.add(first, cache, 0, 0, root=Root(5))
+    assert len(store.find(first, root=Root(5))) == 3
     # another sequence shares the common beginning
     store.add([*range(33), *[7] * 17], filled([0] * 50), 0, 0)
     assert len(store) == 7 * BLOCK
@@ -101,19 +110,78 @@ def ask(*turns: str, preference: str | None = None, **kwargs: Any) -> Request:
     return Request(messages=messages, preferences=preferences, max_tokens=20, **kwargs)
 
 
+def engine_of(pair: TinyPair, kind: str, prefix_tokens: int = 4096) -> TorchEngine:
+    """A head; rows that ride in the base's forward, plainly or adapted; a guide model of its own, and as bytes."""
+    base, other = Backbone(pair.model), tiny_tokenizer(330)
+    guides: dict[str, Callable[[], Any]] = {
+        "head": pair.guide,
+        "self": lambda: ModelGuide(base, Prompts(pair.tokenizer), template=SELF_TEMPLATE),
+        "adapter": lambda: ModelGuide(base, Prompts(pair.tokenizer), adapter=adapter_of(pair)),
+        "model": lambda: ModelGuide(Backbone(tiny_model(7)), Prompts(pair.tokenizer)),
+        "bytes": lambda: ByteLevelGuide(Backbone(tiny_model(5, vocab_size=len(other))), Prompts(other)),
+    }
+    return TorchEngine(base, pair.tokenizer, guides[kind](), prefix_tokens=prefix_tokens)
+
+
+def adapter_of(pair: TinyPair) -> Adapter:
+    generator = torch.Generator().manual_seed(0)
+    shapes = {"lora_A": (4, 32), "lora_B": (32, 4)}
+    tensors = {
+        f"model.layers.{layer}.self_attn.q_proj.{name}.weight": torch.randn(shape, generator=generator) / 2
+        for layer in range(2)
+        for name, shape in shapes.items()
+    }
+    return Adapter(pair.model, tensors, {"peft_type": "LORA", "r": 4, "lora_alpha": 4})
+
+
+@pytest.mark.parametrize("kind", ["head", "self", "adapter", "model", "bytes"])
+def test_rows_of_another_salt_share_nothing(pair: TinyPair, kind: str) -> None:
+    """Neither the base's rows nor the guide's; what is written does not depend on it."""
+
+    def request(salt: str, reference: Any = "base") -> Request:
+        return ask("what is an element?", preference="be polite and formal", salt=salt, reference=reference)
+
+    with engine_of(pair, kind) as engine:
+
+        def run(salt: str) -> tuple[tuple[int, ...], list[int]]:
+            """The answer, and what each model knew of its prompts."""
+            before = [backbone.tally.reused for backbone in engine.models]
+            reference = "reference" if kind == "adapter" else "base"
+            done = engine.submit(request(salt, reference)).result(60)
+            return done.token_ids, [one.tally.reused - b for one, b in zip(engine.models, before, strict=True)]
+
+        plain, first = run("")
+        for salt in ("ada", "bob", "ad"):
+            assert run(salt) == (plain, first)
+        for salt in ("", "ada", "bob"):
+            again, known = run(salt)
+            assert again == plain
+            assert all(now > then + BLOCK for now, then in zip(known, first, strict=True))
+
+
+def test_rows_keep_their_salts_as_they_come_and_go(pair: TinyPair) -> None:
+    base = Backbone(pair.model)
+    base.prefixes.budget = 4096
+    prompts = [[index] * (BLOCK + 4) for index in range(1, 5)]
+    with torch.inference_mode():
+        rows = Rows(base, prompts[:1], guide=prompts[1:2], salts=["a", "b"])
+        rows.merge(Rows(base, prompts[2:3], guide=prompts[3:], salts=["c", "d"]))
+        assert rows.salts == ["a", "c", "b", "d"]
+        rows.keep([1, 3])
+        assert rows.salts == ["c", "d"]
+        slots = SlotRows(base, ["a", "b"])
+        slots.load(prompts[:2])
+        assert slots.lengths == [BLOCK, BLOCK]
+        strangers = SlotRows(base, ["b", "a"])
+        strangers.load(prompts[:2])
+        assert strangers.lengths == [0, 0]
+
+
 @pytest.mark.parametrize("kind", ["head", "model", "self"])
 def test_an_engine_runs_a_common_beginning_once_and_writes_the_same(pair: TinyPair, kind: str) -> None:
-    def engine(prefix_tokens: int) -> TorchEngine:
-        if kind == "self":
-            return load_engine(pair.model, "self", tokenizer=pair.tokenizer, prefix_tokens=prefix_tokens)
-        guide: Any = pair.guide()
-        if kind == "model":
-            guide = ModelGuide(Backbone(tiny_model(7)), Prompts(pair.tokenizer))
-        return TorchEngine(pair.model, pair.tokenizer, guide, prefix_tokens=prefix_tokens)
-
     questions = ("what is an element?", "why is the sky blue? " * 3, "who are you?")
     requests = [ask(question, preference="be polite and formal") for question in questions]
-    with engine(0) as forgetful, engine(4096) as engine_:
+    with engine_of(pair, kind, 0) as forgetful, engine_of(pair, kind) as engine_:
         expected = [forgetful.submit(request).result(60) for request in requests]
         assert forgetful.stats.reused_tokens == 0
         assert [engine_.submit(request).result(60).token_ids for request in requests] == [
@@ -153,7 +221,7 @@ def test_who_is_forgotten_is_in_no_kept_prompt(tmp_path: Path) -> None:
     memory.record("ada", Statement("always be concise and polite"))
     memory.record("bob", Statement("always be formal"))
     llm.invoke("why is the sky blue?")
-    engine = llm._engine()
+    engine = engine_behind(llm)
     while engine.running:  # the last event comes before the row is kept for the next turn
         time.sleep(0.01)
     assert len(engine.base.prefixes) > 0
@@ -167,8 +235,8 @@ def test_faces_pass_settings_to_the_engine_they_share(tmp_path: Path) -> None:
     small = {"max_batch_tokens": 40, "prefix_tokens": 0}
     llm = ChatPAD(model=folder, reward_model=None, engine_settings=small)
     again = ChatPAD(model=folder, reward_model=None, engine_settings=dict(reversed(small.items())))
-    assert llm._engine() is again._engine()
-    assert llm._engine() is not ChatPAD(model=folder, reward_model=None)._engine()
-    assert llm._engine().settings.prefix_tokens == 0
+    assert engine_behind(llm) is engine_behind(again)
+    assert engine_behind(llm) is not engine_behind(ChatPAD(model=folder, reward_model=None))
+    assert engine_behind(llm).settings.prefix_tokens == 0
     with pytest.raises(InvalidRequestError, match="max_batch_tokens 40"):
         llm.invoke("hello", max_tokens=100)

@@ -36,6 +36,17 @@ def test_pinned_names():
         assert getattr(pad_langchain, name) is not None
 
 
+@pytest.mark.parametrize("room", ["arithmetic", "defaults", "models", "persrm", "persrm.guides"])
+def test_a_room_exports_its_nouns(room):
+    package = importlib.import_module(f"pad_langchain.{room}")
+    names: dict[str, object] = {}
+    exec(f"from pad_langchain.{room} import *", names)
+    assert set(package.__all__) == names.keys() - {"__builtins__"}
+    assert list(package.__all__) == sorted(package.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
+        package.Nothing  # noqa: B018
+
+
 def test_a_star_import_needs_no_extra():
     code = (
         "import sys\n"
@@ -58,6 +69,10 @@ def test_unknown_name_says_so():
         ("import pad_langchain", ["torch", "transformers", "chromadb", "langchain_core"]),
         ("from pad_langchain import ChatPAD; ChatPAD()", ["torch", "sentence_transformers"]),
         ("from pad_langchain import PADLLM; PADLLM()", ["torch", "sentence_transformers"]),
+        (
+            "import pad_langchain.persrm, pad_langchain.models.loading, pad_langchain.defaults",
+            ["torch", "transformers"],
+        ),
         ("import pad_memory", ["torch", "transformers", "sentence_transformers", "langchain_core", "pad_langchain"]),
         ("import pad_langchain.cli.main", ["torch", "transformers", "sentence_transformers", "chromadb"]),
     ],

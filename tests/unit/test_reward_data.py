@@ -7,6 +7,7 @@ import logging
 
 import pytest
 
+from pad_langchain import evaluation, training
 from pad_langchain.errors import InvalidRequestError
 from pad_langchain.testing import HashEmbedder
 from pad_langchain.training.data import Pair, load_pairs, read_pairs, split_pairs, write_pairs
@@ -213,3 +214,11 @@ def test_sources_join_and_conversations_never_straddle_the_split(tmp_path):
     assert isinstance(held[0], Pair)
     with pytest.raises(InvalidRequestError, match="held_out"):
         split_pairs(found.pairs, 1.0)
+
+
+@pytest.mark.parametrize("room", [training, evaluation], ids=lambda room: room.__name__)
+def test_a_rooms_nouns_are_there_by_name(room):
+    assert dir(room) == sorted(room.__all__)
+    assert all(getattr(room, name).__name__ == name for name in room.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'Oracle'"):
+        room.Oracle  # noqa: B018

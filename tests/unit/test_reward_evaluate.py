@@ -14,20 +14,18 @@ import torch
 from langchain_core.language_models import FakeListChatModel
 
 from pad_langchain.errors import InvalidRequestError
-from pad_langchain.evaluation.answers import Answer, Kept, Setting
-from pad_langchain.evaluation.judges import (
-    Case,
-    DemoFactsJudge,
-    DemoJudge,
-    LLMJudge,
-    RewardModelJudge,
-    RuleJudge,
-    make_judge,
-)
-from pad_langchain.evaluation.run import EvaluateConfig, _best, _Run, evaluate
+from pad_langchain.evaluation.answers import Answer, Kept
+from pad_langchain.evaluation.cases import Case
+from pad_langchain.evaluation.config import EvaluateConfig, Setting
+from pad_langchain.evaluation.contenders import Contenders
+from pad_langchain.evaluation.grading import Grader
+from pad_langchain.evaluation.judges import LLMJudge, RewardModelJudge, RuleJudge, make_judge
+from pad_langchain.evaluation.run import best_setting, evaluate
 from pad_langchain.evaluation.statistics import distinct, interval, pareto_front
+from pad_langchain.persrm.files import write_value_head
 from pad_langchain.testing import HashEmbedder, tiny_model, tiny_pair, tiny_tokenizer
 from pad_langchain.training.config import from_dict
+from recipes.demo_world.judges import DemoFactsJudge, DemoFormJudge, DemoJudge
 
 CASE = Case(({"role": "user", "content": "what is tea?"},), "length:concise", "be concise")
 PREFERENCES = {"short": ("be brief", "keep it short"), "wordy": ("write a lot; use many words", "ramble on")}
@@ -161,9 +159,9 @@ def test_perplexity_is_the_plain_bases(folder: Path, tmp_path: Path) -> None:
     with torch.no_grad():
         logprobs_TV = model(torch.tensor([ids + said])).logits[0].log_softmax(-1)
     summed = sum(float(logprobs_TV[len(ids) + n - 1, token]) for n, token in enumerate(said))
-    with _Run(config_of(folder, tmp_path), None, HashEmbedder(), None) as run:
-        found = run.perplexity([CASE, CASE], [Answer(text, 3, True, 1.0), Answer("", 0, True, 1.0)])
-        assert np.isnan(run.perplexity([CASE], [Answer("", 0, True, 1.0)]))
+    with Contenders(config_of(folder, tmp_path), HashEmbedder()) as contenders:
+        found = contenders.perplexity([CASE, CASE], [Answer(text, 3, True, 1.0), Answer("", 0, True, 1.0)])
+        assert np.isnan(contenders.perplexity([CASE], [Answer("", 0, True, 1.0)]))
     assert found == pytest.approx(np.exp(-summed / len(said)), rel=1e-3)
 
 
@@ -189,8 +187,8 @@ def test_beta_is_the_best_of_the_fluent_and_of_equals_the_gentlest() -> None:
         (Setting("head", 2.0), measured(0.9, 4)),
         (Setting("head", 4.0), measured(1.0, 50)),
     ]
-    assert _best(tried, 10).beta == 1.0
-    assert _best(tried, 100).beta == 4.0
+    assert best_setting(tried, 10).beta == 1.0
+    assert best_setting(tried, 100).beta == 4.0
 
 
 def test_rules_and_the_demos_rules_read_the_text_alone() -> None:
@@ -207,8 +205,9 @@ def test_rules_and_the_demos_rules_read_the_text_alone() -> None:
 def test_the_demos_judges_read_several_wishes_and_the_facts_of_what_was_asked() -> None:
     both = Case(({"role": "user", "content": "Tell me about France."},), "length:concise+emoji:emoji", "x; y")
     assert [DemoJudge().score(both, text) for text in ("It is nice. 😀", "It is nice.")] == [1.0, 0.5]
-    facts = DemoFactsJudge()
+    facts, form = DemoFactsJudge(), DemoFormJudge()
     assert facts.score(both, "France is a country in Europe. France is a country in Asia.") == 0.5
+    assert form.score(both, "France is a country in Europe. A lion of purple.") == 0.5
     with pytest.raises(InvalidRequestError, match="names nothing"):
         facts.score(CASE, "Tea is a drink.")
 
@@ -275,9 +274,41 @@ def test_settings_are_checked(folder: Path, tmp_path: Path) -> None:
             config_of(folder, tmp_path, **changes)
     with pytest.raises(InvalidRequestError, match="has to be a JSONL file"):
         evaluate(config_of(folder, tmp_path, pairs=(), prompts=str(tmp_path / "none.jsonl")), embedder=HashEmbedder())
-    with pytest.raises(InvalidRequestError, match="kind of a judge"):
-        make_judge({"kind": "oracle"})
-    with pytest.raises(InvalidRequestError, match="other settings"):
-        make_judge({"kind": "rules", "rule": {}})
+    with pytest.raises(InvalidRequestError, match="needs a judge"):
+        evaluate(config_of(folder, tmp_path, judges=()), embedder=HashEmbedder())
+    text = tmp_path / "text"
+    tiny_model().save_pretrained(text)
+    tiny_tokenizer().save_pretrained(text)
+    write_value_head(torch.nn.Linear(tiny_model().config.hidden_size, tiny_model().config.hidden_size), text)
+    with pytest.raises(InvalidRequestError, match="head has to be a head PersRM"):
+        Contenders(config_of(folder, tmp_path, head=str(text)), HashEmbedder())
+    with pytest.raises(InvalidRequestError, match="names of their own"):
+        Grader([make_judge(RULES), make_judge(RULES)])
     read = from_dict(EvaluateConfig, {"base": "b", "output": "o", "prompts": "p", "betas": ["5e-1", 1], "pairs": ["q"]})
     assert (read.betas, read.pairs[0].source) == ((0.5, 1.0), "q")
+
+
+def test_a_judge_of_yours_is_named_by_where_it_is() -> None:
+    judge = make_judge({"kind": "recipes.demo_world.judges:DemoJudge"})
+    assert (judge.name, judge.scores) == ("demo rules", True)
+    ruled = make_judge({**RULES, "kind": "pad_langchain.evaluation.judges:RuleJudge", "name": "mine"})
+    assert ruled.name == "mine"
+    for settings, message in [
+        ({"kind": "oracle"}, "kind of a judge has to be one of .*'module:name'.* but is 'oracle'"),
+        ({"kind": "nowhere.at_all:Judge"}, "no judge 'nowhere.at_all:Judge': No module"),
+        ({"kind": "recipes.demo_world.judges:Oracle"}, "no judge .*Oracle"),
+        ({"kind": "rules", "rule": {}}, "other settings"),
+        ({"kind": "recipes.demo_world.judges:DemoJudge", "strict": True}, "other settings"),
+        ({"kind": "llm"}, "other settings"),
+    ]:
+        with pytest.raises(InvalidRequestError, match=message):
+            make_judge(settings)
+
+
+def test_a_grader_without_a_file_asks_a_pairwise_judge_each_time() -> None:
+    grader, said = Grader([picky := Picky()]), [Answer("a", 1, True, 1.0), Answer("b c", 2, True, 1.0)]
+    assert grader.first is None
+    cases = [CASE, CASE]
+    assert grader.win_rate(picky, cases, said, said) == {"won": (0.5, 0.5, 0.5), "ties": 1.0, "judged": 2}
+    assert grader.win_rate(picky, cases, said, said[::-1])["judged"] == 1
+    assert grader.failures == {"picky": 1}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,13 @@ from pad_langchain.persrm.build import load_engine
 from pad_langchain.persrm.head import VectorHead
 from pad_langchain.persrm.persrm import PersRM
 from pad_langchain.testing import HashEmbedder, tiny_head, tiny_model, tiny_pair, tiny_tokenizer
-from pad_langchain.training import features as features_module
-from pad_langchain.training import head as train_head_module
 from pad_langchain.training.config import HeadSettings, TrainConfig
 from pad_langchain.training.data import read_pairs
 from pad_langchain.training.encoding import EncodedPair, encode_pairs
 from pad_langchain.training.features import compute_features
-from pad_langchain.training.head import OPPOSITES, SAME, gates_of, margins, train_head, wishes_of
+from pad_langchain.training.margins import gates_of, margins
+from pad_langchain.training.run import train
+from pad_langchain.training.wordings import OPPOSITES, SAME, CatalogueWordings, wishes_of
 
 SHORT, LONG = "yes", "yes, it is a list of examples and a warning"
 ALL: dict[str, Any] = {"uncertain": 0.0, "settled": 1.0}
@@ -71,17 +72,18 @@ def test_a_killed_feature_run_goes_on_behind_its_last_batch(
     backbone = Backbone(tiny_model())
     settings = {"uncertain": 0.3, "settled": 0.5}
     whole = compute_features(backbone, encoded[:30], tmp_path / "whole", **settings)
-    read, calls = features_module._read_answer, []
+    logits, calls = Backbone.logits, []
 
     def stops(*arguments: Any) -> Any:
         calls.append(1)
         if len(calls) == 25:  # in the middle of the second batch
             raise KeyboardInterrupt
-        return read(*arguments)
+        return logits(*arguments)
 
-    monkeypatch.setattr(features_module, "_read_answer", stops)
-    with pytest.raises(KeyboardInterrupt):
-        compute_features(backbone, encoded[:30], tmp_path / "cut", **settings)
+    with monkeypatch.context() as patch:
+        patch.setattr(Backbone, "logits", stops)
+        with pytest.raises(KeyboardInterrupt):
+            compute_features(backbone, encoded[:30], tmp_path / "cut", **settings)
     seen: list[int] = []
     again = compute_features(
         backbone, encoded[:30], tmp_path / "cut", progress=lambda done, of: seen.append(done), **settings
@@ -126,11 +128,10 @@ def config_of(folder: Path, output: Path, **changes: Any) -> TrainConfig:
 def test_a_trained_head_tells_the_sides_apart_and_guides(folder: Path, tmp_path: Path) -> None:
     embedder = HashEmbedder(16)
     steps: list[str] = []
-    result = train_head(
+    result = train(
         config_of(folder, tmp_path, beta=2.0, alpha=0.02),
-        tmp_path,
         lambda stage, done, of, logged: steps.append(stage),
-        embedder,
+        embedder=embedder,
     )
     assert result["head"]["held_out_accuracy"] > 0.9
     assert set(result["head"]["by_preference"]) == {"be terse", "ramble"}
@@ -154,11 +155,10 @@ def test_a_stopped_head_goes_on_to_the_same_weights(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException
 ) -> None:
     embedder = HashEmbedder(16)
-    config = config_of(folder, tmp_path, save_steps=40, log_steps=30)
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    result = train_head(config, whole, embedder=embedder)
+    whole, cut = (config_of(folder, tmp_path / name, save_steps=40, log_steps=30) for name in ("whole", "cut"))
+    result = train(whole, embedder=embedder)
     saved: list[int] = []
-    replace = train_head_module.os.replace
+    replace = os.replace
 
     def stops(source: Path, target: Path) -> None:
         if target.name == "checkpoint.pt":
@@ -168,17 +168,17 @@ def test_a_stopped_head_goes_on_to_the_same_weights(
         replace(source, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(train_head_module.os, "replace", stops)
+        patch.setattr(os, "replace", stops)
         with pytest.raises(CheckpointError if isinstance(failure, OSError) else KeyboardInterrupt):
-            train_head(config, cut, embedder=embedder)
+            train(cut, embedder=embedder)
     assert saved == [40, 80, 120]
     steps: list[int] = []
-    again = train_head(
-        config, cut, lambda stage, done, of, logged: steps.append(done) if stage == "head" else None, embedder
+    again = train(
+        cut, lambda stage, done, of, logged: steps.append(done) if stage == "head" else None, embedder=embedder
     )
     assert steps[0] == 81
     assert again == result
-    ours, theirs = (VectorHead.from_pretrained(path).state_dict() for path in (cut, whole))
+    ours, theirs = (VectorHead.from_pretrained(run.output).state_dict() for run in (cut, whole))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
@@ -186,15 +186,15 @@ def test_a_full_disk_keeps_the_features_before(
     encoded: list[EncodedPair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backbone = Backbone(tiny_model())
-    keep = features_module._keep_state
+    replace = os.replace
 
-    def full(folder: Path, state: dict[str, Any]) -> None:
-        if state["pairs"] > 16:
+    def full(source: Path, target: Path) -> None:
+        if json.loads(source.read_text())["pairs"] > 16:
             raise OSError(28, "No space left on device")
-        keep(folder, state)
+        replace(source, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(features_module, "_keep_state", full)
+        patch.setattr(os, "replace", full)
         with pytest.raises(CheckpointError, match=r"pair 17 and on .* No space left"):
             compute_features(backbone, encoded[:30], tmp_path / "cut", **ALL)
     seen: list[int] = []
@@ -209,7 +209,7 @@ def test_a_full_disk_keeps_the_features_before(
 def test_a_head_needs_preferences(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "plain.jsonl").write_text('{"prompt": "a", "chosen": "b", "rejected": "c"}\n')
     with pytest.raises(InvalidRequestError, match="preference for every pair"):
-        train_head(config_of(folder, tmp_path, data=str(tmp_path / "plain.jsonl"), held_out=0.0), tmp_path)
+        train(config_of(folder, tmp_path, data=str(tmp_path / "plain.jsonl"), held_out=0.0))
 
 
 def test_wishes_and_their_opposites() -> None:
@@ -218,3 +218,73 @@ def test_wishes_and_their_opposites() -> None:
     assert brief in SAME[brief]
     assert not set(SAME[brief]) & set(OPPOSITES[brief])
     assert all(brief in OPPOSITES[other] for other in OPPOSITES[brief])
+
+
+def test_whole_features_are_normalised_over_the_vocabulary(encoded: list[EncodedPair], tmp_path: Path) -> None:
+    model, embedder = tiny_model(), HashEmbedder()
+    head, base = tiny_head(model), Backbone(model)
+    whole = compute_features(base, encoded[:4], tmp_path / "whole", candidates=None, **ALL)
+    every = compute_features(base, encoded[:4], tmp_path / "every", candidates=10_000, **ALL)
+    assert whole.whole
+    assert whole.candidates_MC.shape[1] == 1
+    vector = torch.from_numpy(embedder.embed(["be terse"])[0])
+    gates_NR = gates_of(head, [[vector]] * 4)
+    gates_GNR = torch.stack([gates_NR, -gates_NR]).detach()
+    with torch.no_grad():
+        ours, theirs = (margins(head, model.lm_head.weight, each, range(4), gates_GNR)[0] for each in (whole, every))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-3)  # states are bfloat16
+    assert compute_features(base, encoded[:4], tmp_path / "whole", candidates=5, **ALL).candidates_MC.shape[1] == 5
+
+
+def test_training_gives_the_head_it_always_gave(folder: Path, tmp_path: Path) -> None:
+    """The figures are those of the trainer before it took wordings from a source."""
+    rows = [json.loads(line) for line in (folder / "pairs.jsonl").read_text().splitlines()]
+    for n, row in enumerate(rows):
+        row["preference"] = ("ramble", "be terse", "be odd; be terse")[n % 3 if n % 5 else n % 2]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    head = HeadSettings(
+        rank=8, mlp_size=64, prototypes=8, steps=60, batch=16, learning_rate=1e-2, uncertain=0.2, settled=0.5
+    )
+    config = config_of(folder, tmp_path / "o", data=str(tmp_path / "pairs.jsonl"), label_smoothing=0.05, head=head)
+    result = train(config, embedder=HashEmbedder(16))
+    losses = [point["loss"] for point in result["head"]["curve"]]
+    assert losses == pytest.approx([0.69262, 0.68664, 0.67041, 0.64727, 0.62685, 0.61061], abs=1e-3)
+    sums = {
+        name: float(tensor.double().abs().sum())
+        for name, tensor in VectorHead.from_pretrained(config.output).state_dict().items()
+    }
+    expected = {"G_QR": 26.8167, "U_RD": 42.7555, "V_DR": 13.1187, "f.0.weight": 137.3878, "f.3.weight": 39.6868}
+    assert {name: sums[name] for name in expected} == pytest.approx(expected, rel=2e-3)
+
+
+def test_readers_name_wishes_before_pairs_are_shown(folder: Path, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"rank": 8, "mlp_size": 128, "steps": 60, "batch": 16, "learning_rate": 1e-2}
+    settings |= {"uncertain": 0.0, "readers": 2, "reader_steps": 300, "reader_batch": 128, "reader_decay": 0.1}
+    embedder, seen = HashEmbedder(512), list[str]()
+    config = config_of(folder, tmp_path, head=HeadSettings(**settings))
+    result = train(config, lambda stage, *_: seen.append(stage), embedder=embedder)
+    assert seen.count("reader") == 600
+    assert result["head"]["held_out_accuracy"] > 0.9
+    head = VectorHead.from_pretrained(tmp_path)
+    lessons = CatalogueWordings(embedder, ["be terse", "ramble"]).lessons()
+    # 16 poles, a prototype each for "be terse" and "ramble", and one for none
+    assert head.config.prototypes == lessons.poles_NQ.shape[1] == 19
+    with torch.no_grad():
+        named = head.read(lessons.about_NE).argmax(-1)
+    assert float((named == lessons.poles_NQ.argmax(-1)).float().mean()) > 0.95
+
+
+def test_lessons_name_the_pole_that_a_wording_is_about() -> None:
+    lessons = CatalogueWordings(HashEmbedder(16), ["pirates", "no pirates", "pirates; use emojis"]).lessons()
+    assert torch.equal(lessons.poles_NQ.sum(1), torch.ones(len(lessons.poles_NQ)))
+    assert lessons.poles_NQ.shape[1] == 18
+    assert lessons.poles_NQ[:, -2].sum() == 2  # pirates, wanted and turned away
+    assert lessons.poles_NQ[:, -1].sum() == 0  # the catalogue has no wording of nothing
+    emoji, none = lessons.poles_NQ[:, 14:16].sum(0).tolist()
+    assert emoji > none  # "no emojis" is about emojis
+
+
+@pytest.mark.parametrize("wrong", [{"readers": 3}, {"readers": -1}, {"candidates": 1}])
+def test_settings_of_a_head_are_checked(wrong: dict[str, int]) -> None:
+    with pytest.raises(InvalidRequestError, match=next(iter(wrong))):
+        HeadSettings(mlp_size=256, **wrong)

@@ -109,14 +109,14 @@ def trainer_of(folder: Path, output: Path, parts: tuple[Any, Any], **changes: An
     """A stage 1 trainer with an adapter that is not the identity."""
     import peft
 
-    from pad_langchain.training.run import _datasets, _trainer
-    from pad_langchain.training.text import PairTrainer
+    from pad_langchain.training.text import TextRun
 
-    config = config_of(folder, output, **changes)
+    model, tokenizer = parts
     output.mkdir()
-    datasets, _ = _datasets(config, output, *parts)
+    run = TextRun(config_of(folder, output, **changes), output, tokenizer)
+    datasets, _ = run.datasets(model)
     lora = peft.LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "down_proj"], task_type="CAUSAL_LM")
-    trainer = _trainer(PairTrainer, config, config.stage1, output / "stage1", *parts, datasets, None, lora)
+    trainer = run.trainer("stage1", model, datasets, lora)
     torch.manual_seed(1)
     for name, parameter in trainer.model.named_parameters():
         if "lora_B" in name:
@@ -212,19 +212,20 @@ def checksums(model: Any) -> dict[str, str]:
 
 
 def test_stage_2_changes_nothing_but_w_and_b(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pad_langchain.training import run as train_module
+    from pad_langchain.training.run import train
+    from pad_langchain.training.text import PairTrainer
 
     seen: list[tuple[dict[str, str], dict[str, str]]] = []
-    run = train_module._run
+    learn = PairTrainer.train
 
-    def watched(trainer: Any, *arguments: Any) -> Any:
+    def watched(trainer: Any, **arguments: Any) -> Any:
         before = checksums(trainer.model)
-        result = run(trainer, *arguments)
+        result = learn(trainer, **arguments)
         seen.append((before, checksums(trainer.model)))
         return result
 
-    monkeypatch.setattr(train_module, "_run", watched)
-    train_module.train(config_of(folder, tmp_path / "o", held_out=0.0))
+    monkeypatch.setattr(PairTrainer, "train", watched)
+    train(config_of(folder, tmp_path / "o", held_out=0.0))
     (first_before, first_after), (before, after) = seen
     assert {name for name in after if after[name] != before[name]} == {"v_head.summary.weight", "v_head.summary.bias"}
     assert any("lora" in name for name in before)
@@ -292,18 +293,18 @@ def test_a_full_disk_leaves_the_checkpoint_before(
     folder: Path, tmp_path: Path, trained: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from pad_langchain.training.run import train
-    from pad_langchain.training.text import PairTrainer, last_checkpoint
+    from pad_langchain.training.text import last_checkpoint
 
     config = config_of(folder, tmp_path / "full")
-    save = PairTrainer._save_optimizer_and_scheduler
+    save = torch.save
 
-    def full(self: Any, output_dir: str) -> None:
-        if output_dir.endswith("checkpoint-4"):
+    def full(tensors: Any, file: Any, **options: Any) -> None:
+        if "checkpoint-4" in str(file):
             raise OSError(28, "No space left on device")
-        save(self, output_dir)
+        save(tensors, file, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(PairTrainer, "_save_optimizer_and_scheduler", full)
+        patch.setattr(torch, "save", full)
         with pytest.raises(CheckpointError, match=r"step 4 .* No space left"):
             train(config)
     stage = tmp_path / "full" / "stage1"

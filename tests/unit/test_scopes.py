@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from pad_memory import CATALOGUE, SentenceEmbedder
+from pad_memory.condition.relevance import Relevance
 from pad_memory.embedding import embed
 from pad_memory.language.reader import Reader
-from pad_memory.language.scopes import THREAD, Relevance, scoped_parts
+from pad_memory.language.scopes import THREAD, scoped_parts
 
 LIMITED = {
     "For code, be terse": "code",

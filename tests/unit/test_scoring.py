@@ -10,11 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pad_langchain.arithmetic.scoring import (
+    Shares,
     candidate_rewards,
     combine_rewards,
     draw,
     guided_scores,
     plausible,
+    plausible_candidates,
+    score_candidates,
     take_candidates,
 )
 
@@ -78,10 +81,48 @@ def test_base_reference_is_the_released_formula() -> None:
 def test_preferences_add_up_or_the_best_counts() -> None:
     rewards_GK = torch.tensor([[1.0, 0.0, -1.0], [0.5, 2.0, 0.0], [3.0, 3.0, 3.0]])
     weights, rows = torch.tensor([1.0, -2.0, 1.0]), torch.tensor([0, 0, 2])
-    total = combine_rewards(rewards_GK, weights, rows, torch.tensor([False, False, False]))
+    total = combine_rewards(rewards_GK, Shares(weights, rows), 3)
     assert total.tolist() == [[0.0, -4.0, -1.0], [0.0, 0.0, 0.0], [3.0, 3.0, 3.0]]
-    best = combine_rewards(rewards_GK, weights, rows, torch.tensor([True, True, True]))
+    best = combine_rewards(rewards_GK, Shares(weights, rows, torch.tensor([True, True, True])), 3)
     assert best.tolist() == [[1.0, 0.0, 0.0], [0.0, 0.0, 0.0], [3.0, 3.0, 3.0]]
+    first = combine_rewards(rewards_GK, Shares(weights, rows, torch.tensor([True, False, False])), 3)
+    assert first.tolist() == [best[0].tolist(), *total[1:].tolist()]
+
+
+def test_a_guided_step_by_hand() -> None:
+    """Of four tokens three are asked for and the cut leaves two: they share the guide's whole mass."""
+    logits_BV = row(LOG2 * 3, LOG2 * 2, 0.0, -9.0)  # 8 : 4 : 1 : almost nothing
+    found = plausible_candidates(logits_BV, torch.tensor([3]), torch.tensor([0.3]))
+    assert found.tokens_BK.tolist() == [[0, 1, 2]]
+    assert found.keep_BK.tolist() == [[True, True, False]]
+    # base 2/3 : 1/3, guide 1/3 : 2/3: log ratios -log 2, log 2
+    guide_GK = row(0.0, LOG2, 99.0)
+    one = torch.ones(1)
+    scores = score_candidates(found, guide_GK, one)
+    assert scores.rewards_BK[0].tolist() == pytest.approx([-LOG2, LOG2, 0.0], abs=1e-6)
+    assert scores.scores_BK[0].tolist() == pytest.approx([2 * LOG2, 3 * LOG2, -math.inf], abs=1e-6)
+    assert scores.sound_B.tolist() == [True]
+    # the same against a uniform reference, twice: once with half its weight turned round, bounded by .1
+    twice = Shares(torch.tensor([1.0, -0.5]), torch.tensor([0, 0]))
+    told = {"reference_GK": torch.zeros(2, 3), "shares": twice, "clip_B": one / 10}
+    clipped = score_candidates(found, guide_GK.expand(2, -1), one, **told)
+    assert clipped.rewards_BK[0].tolist() == pytest.approx([-0.1, 0.1, 0.0], abs=1e-6)
+    free = score_candidates(found, guide_GK.expand(2, -1), one, **told | {"clip_B": None})
+    assert free.rewards_BK[0].tolist() == pytest.approx([0.5 * math.log(2 / 3), 0.5 * math.log(4 / 3), 0.0], abs=1e-6)
+    # nobody was asked, or the row is skipped: the base's own scores
+    for unguided in (score_candidates(found, None, one), score_candidates(found, guide_GK, one, skip_B=one > 0)):
+        assert unguided.scores_BK[0].tolist() == pytest.approx([LOG2 * 3, LOG2 * 2, -math.inf])
+    assert score_candidates(found, row(math.nan, 0.0, 0.0), one).sound_B.tolist() == [False]
+
+
+def test_rounded_logits_only_find_the_candidates() -> None:
+    exact = {0: 2.5, 1: 1.25, 2: 0.5}
+
+    def look(tokens_BK: torch.Tensor) -> torch.Tensor:
+        return torch.tensor([[exact[token] for token in tokens] for tokens in tokens_BK.tolist()])
+
+    found = plausible_candidates(row(2.0, 1.0, 0.0), torch.tensor([2]), torch.zeros(1), 2, look)
+    assert found.base_BK.tolist() == [[2.5, 1.25]]
 
 
 def test_draw_inverts_the_distribution() -> None:

@@ -6,13 +6,15 @@ import dataclasses
 import importlib.util
 import json
 import random
+from datetime import datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal, Optional
 
 import pytest
 from langchain_core.exceptions import OutputParserException
 from langchain_core.messages import AIMessage
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, HttpUrl, SecretStr
 from pydantic.v1 import BaseModel as BaseModelV1
 from pydantic.v1 import Field as FieldV1
 from typing_extensions import TypedDict
@@ -201,7 +203,6 @@ def test_bad_requests_are_refused(llm):
         ({"type": "array", "uniqueItems": True}, "uniqueItems"),
         ({"not": {"type": "string"}}, "not"),
         ({"type": "object", "dependentRequired": {"a": ["b"]}}, "dependentRequired"),
-        ({"type": "string", "format": "password"}, "format"),
         ({"type": "string", "pattern": "(?=a)b"}, "pattern"),
         ({"oneOf": [{"type": "integer"}, {"type": "number"}]}, "oneOf"),
         ({"$ref": "#/nowhere"}, "nowhere"),
@@ -212,6 +213,33 @@ def test_what_a_grammar_cannot_express_is_named(llm, method, part, named):
     schema = {"title": "T", "type": "object", "properties": {"a": part}}
     with pytest.raises(InvalidRequestError, match=f"(?s)cannot be compiled.*{named}"):
         llm.with_structured_output(schema, method=method).invoke(QUESTION)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_form_of_many_types(llm, method):
+    class Order(BaseModel):
+        """An order."""
+
+        amount: Decimal = Field(max_digits=5, decimal_places=2)
+        at: datetime
+        within: timedelta
+        kinds: set[Literal["a", "b"]] = Field(max_length=2)
+        page: HttpUrl
+        secret: SecretStr = Field(max_length=4)
+        data: bytes = Field(max_length=4)
+        file: Path = Field(json_schema_extra={"maxLength": 4})
+
+    order = llm.with_structured_output(Order, method=method).invoke(QUESTION, max_tokens=1200)
+    assert isinstance(order, Order)
+    assert abs(order.amount) < 1000
+
+
+def test_a_schema_that_is_no_json_is_refused_with_words(llm):
+    schema = {"title": "T", "type": "object", "properties": {"a": {"type": "string", "default": METHODS.index}}}
+    with pytest.raises(InvalidRequestError, match="schema of the answer has to be JSON: dicts, lists"):
+        llm.with_structured_output(schema).invoke(QUESTION)
+    with pytest.raises(InvalidRequestError, match="schema of tool 'T' has to be JSON"):
+        llm.with_structured_output(schema, method="function_calling").invoke(QUESTION)
 
 
 def test_closed_leaves_alone_what_speaks_for_itself():

@@ -267,6 +267,13 @@ def test_special_tokens_stay_in_the_text_where_they_are_asked_for() -> None:
     assert "".join(stream(ids)[0]) == "\n{}"
 
 
+def test_a_token_by_itself_is_shown_even_if_the_text_leaves_it_out() -> None:
+    text = Detokenizer(BACKEND).stream()
+    special, letter, broken = (TOKENIZER.convert_tokens_to_ids(token) for token in ("<|im_start|>", "a", _letter(0xE2)))
+    assert [text.of(token) for token in (special, letter, broken)] == ["<|im_start|>", "a", REPLACEMENT]
+    assert (text.push(special), text.push(letter)) == (("", False), ("a", False))
+
+
 def test_a_stop_string_may_name_a_special_token() -> None:
     ids = ids_of("one<|im_start|>two")
     assert ("".join(stream(ids, ("<|im_start|>",))[0]), stream(ids, ("<|im_start|>",))[1]) == ("one", True)

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
+from typing import Annotated
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, ToolMessage
-from langchain_core.tools import tool
+from langchain_core.tools import StructuredTool, tool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from langchain_core.utils.json import parse_partial_json
-from pydantic import BaseModel, Field
-from together import together
+from pydantic import BaseModel, Field, NaiveDatetime
 
 from pad_langchain import ChatPAD, InvalidRequestError
+from pad_langchain.chat import Chat
 from pad_langchain.chat.engines import shared_pair
 from pad_langchain.chat.tools.answer_parser import spoiler
-from pad_langchain.chat.tools.tool_format import check_tools, tool_choice_of, tool_format
+from pad_langchain.chat.tools.tool_format import tool_format
+from pad_langchain.chat.tools.tools import check_tools, tool_choice_of
 from pad_langchain.engine.torch.engine import TorchEngine
-from pad_langchain.testing import HashEmbedder, tiny_model, tiny_pair, tiny_tokenizer
+from pad_langchain.langchain.structured import openai_tool
+from pad_langchain.testing import HashEmbedder, paused, tiny_model, tiny_pair, tiny_tokenizer
 
 
 class Weather(BaseModel):
@@ -371,7 +375,7 @@ def test_calls_that_are_not_json_need_a_response_template_and_cannot_be_forced(t
         told.bind_tools(TOOLS, tool_choice="any").invoke(QUESTION)
     text = "ok<function=Weather><parameter=city>Rome</parameter><parameter=days>3</parameter></function>"
     schema = [convert_to_openai_tool(Weather)]
-    said, calls = parsed(tool_format(llm._engine(), XML), text, [5, 40], schema)
+    said, calls = parsed(tool_format(Chat.of(llm.model_name, llm).engine, XML), text, [5, 40], schema)
     assert said == "ok"
     assert [json.loads(call["arguments"]) for call in calls] == [{"city": "Rome", "days": 3}]
     unknown = llm.model_copy(update={"response_template": "lama"})
@@ -415,6 +419,58 @@ def test_bad_tool_calls_are_refused(llm):
         llm.bind_tools([now]).invoke(orphan)
 
 
+def test_a_schema_to_blame_is_named_by_tool_and_field(llm):
+    part = {"type": "object", "properties": {"number": {"type": "string", "pattern": "(?=0)0"}}}
+    bad = {"name": "send_sms", "parameters": {"type": "object", "properties": {"to": {"type": "array", "items": part}}}}
+    named = r"(?s)tool 'send_sms' cannot be compiled at 'to\[\].number': .*look-around"
+    for choice in ("auto", "any", "send_sms"):
+        with pytest.raises(InvalidRequestError, match=named):
+            llm.bind_tools([*TOOLS, bad], tool_choice=choice).invoke(QUESTION)
+
+
+@pytest.mark.parametrize("parameters", [{"properties": {"a": {"default": now}}}, {1: {2}}, 5, [1], "x"])
+def test_parameters_that_are_no_schema_are_refused_by_the_tools_name(llm, parameters):
+    form = {"type": "function", "function": {"name": "send_sms", "parameters": parameters}}
+    with pytest.raises(InvalidRequestError, match=r"tool 'send_sms' ha(s|ve) to be"):
+        llm.bind_tools([form]).invoke(QUESTION)
+
+
+def test_a_tool_says_all_that_its_model_checks(llm):
+    class Pay(BaseModel):
+        """Pay."""
+
+        amount: Decimal = Field(description="how much", ge=1, max_digits=4, decimal_places=2)
+        tags: set[int] = Field(max_length=2)
+        at: NaiveDatetime
+
+    def pay(
+        amount: Annotated[Decimal, Field(ge=1, max_digits=4, decimal_places=2)],
+        tags: Annotated[set[int], Field(max_length=2)],
+        at: NaiveDatetime,
+    ) -> str:
+        """Pay.
+
+        Args:
+            amount: how much
+            tags: which
+            at: when
+        """
+        return "paid"
+
+    for form in (Pay, tool(pay), pay, StructuredTool.from_function(pay, name="pay", args_schema=Pay)):
+        for strict in (None, True):
+            function = openai_tool(form, strict)["function"]
+            assert function["name"].lower() == "pay"
+            assert function["description"].startswith("Pay.")
+            assert function.get("strict") is strict
+            assert "uniqueItems" not in json.dumps(function)
+            assert function["parameters"]["properties"]["amount"]["multipleOf"] == 0.01
+    call = llm.bind_tools([Pay], tool_choice="any").invoke(QUESTION, max_tokens=140, **HOT).tool_calls[0]
+    Pay.model_validate(call["args"])
+    for form in (*TOOLS, openai_tool(now), {"name": "f", "description": "", "parameters": {}}):
+        assert openai_tool(form) == convert_to_openai_tool(form)
+
+
 @given(st.sampled_from([None, False, True, "auto", "any", "required", "none", "f", {"name": "f"}, {"type": "any"}]))
 def test_every_form_of_tool_choice_is_one_of_four(choice):
     assert tool_choice_of(choice, ["f"]) in ("auto", "required", "none", "f")
@@ -431,7 +487,7 @@ def test_check_tools_returns_what_it_accepts():
 def test_eight_forced_calls_share_their_forwards(llm, engine):
     bound = llm.bind_tools(TOOLS, tool_choice="any")
     before = engine.steps
-    with together(engine, 8):
+    with paused(engine, until=8):
         answers = bound.batch([QUESTION] * 8, temperature=1.5, seed=3)
     assert engine.steps - before == answers[0].usage_metadata["output_tokens"] - 1
     assert len({json.dumps(answer.tool_calls[0]["args"]) for answer in answers}) == 1
@@ -495,7 +551,7 @@ def demo(tmp_path_factory):
 
 
 def test_the_demo_template_is_understood(demo):
-    engine = demo._engine()
+    engine = Chat.of(demo.model_name, demo).engine
     found = tool_format(engine)
     assert (found.affixes.begin, found.affixes.end, found.affixes.separator) == (
         "<tool_call>\n",

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 
 import numpy as np
 import pytest
 from memory_fakes import WordEmbedder
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from pad_memory import CATALOGUE, Critique, PreferenceMemory, SentenceEmbedder, Statement
 from pad_memory.errors import EmbedderError, InvalidEventError
 from pad_memory.values import classifier as values_classifier
 from pad_memory.values import policy as values
-from pad_memory.values.policy import Guard, Values, plain
+from pad_memory.values.plain_text import plain
+from pad_memory.values.policy import Guard, Values
 
 DATA = Path(__file__).parent / "data"
 KINDS = ("hostile", "innocent")
@@ -22,13 +24,8 @@ KIND = "be kind and harmless"
 
 
 @pytest.fixture(scope="module")
-def embedder():
-    return SentenceEmbedder()
-
-
-@pytest.fixture(scope="module")
-def guard(embedder):
-    return Guard(Values(), embedder)
+def guard():
+    return Guard(Values())
 
 
 @pytest.fixture
@@ -67,11 +64,11 @@ def test_lists(guard):
     ],
 )
 def test_rules_let_innocent_neighbours_pass(text):
-    assert Guard(Values(classifier=False), WordEmbedder()).check(text).allowed
+    assert Guard(Values(classifier=False)).check(text).allowed
 
 
 def test_no_wording_of_the_catalogue_is_refused_by_a_rule():
-    rules = Guard(Values(classifier=False), WordEmbedder())
+    rules = Guard(Values(classifier=False))
     for dimension in CATALOGUE:
         for pole in dimension.poles:
             assert [text for text in (pole.text, *pole.paraphrases) if not rules.check(text).allowed] == []
@@ -93,25 +90,25 @@ def test_no_wording_of_the_catalogue_is_refused_by_a_rule():
     ],
 )
 def test_rules(text, rule):
-    verdict = Guard(Values(classifier=False), WordEmbedder()).check(text)
+    verdict = Guard(Values(classifier=False)).check(text)
     assert (verdict.status, verdict.rule) == ("refused", rule)
     assert verdict.reason
 
 
 @pytest.mark.parametrize("text", ["don't insult muslims", "never make up sources", "skip the safety warnings"])
 def test_the_opposite_is_allowed(text):
-    assert Guard(Values(classifier=False), WordEmbedder()).check(text).allowed
+    assert Guard(Values(classifier=False)).check(text).allowed
 
 
 def test_what_cannot_be_read_is_quarantined():
-    rules = Guard(Values(classifier=False), WordEmbedder())
+    rules = Guard(Values(classifier=False))
     assert rules.check("x" * 2001).rule == "length"
     assert rules.check("use qX9zPw7LmK2vBn4TgR8sHd5fJ1cYeA3u please").rule == "encoded"
 
 
 def test_only_the_operator_allows_or_refuses_more():
     values = Values(refuse=(r"\bcigars?\b",), allow=("Insult  immigrants",), classifier=False)
-    guard = Guard(values, WordEmbedder())
+    guard = Guard(values)
     assert guard.check("recommend a C\u0456gar").rule == "operator"
     assert guard.check("insult immigrants").allowed
     assert not guard.check("insult immigrants and jews").allowed
@@ -132,13 +129,17 @@ def test_the_classifier_knows_what_the_rules_have_no_words_for(guard):
     assert guard.check("Make my sister feel welcome when she asks for help").allowed
 
 
-def test_the_classifiers_members_judge_together():
-    whole = values_classifier.classifier()
+def test_the_classifiers_members_judge_together(tmp_path):
+    tensors: dict[str, dict[str, object]] = {}
+    with safe_open(values_classifier.WEIGHTS, framework="pt") as file:
+        for name in file.keys():  # noqa: SIM118 (not a mapping)
+            tensors.setdefault(name.partition(".")[0], {})[name] = file.get_tensor(name)
+        threshold = file.metadata()
     alone = []
-    for member in whole._members:
-        one = copy.copy(whole)
-        one._members = [member]
-        alone.append(one.logits([HOSTILE, "be brief"]))
+    for member, its in tensors.items():
+        save_file(its, tmp_path / member, metadata=threshold)
+        alone.append(values_classifier.HostilityClassifier(tmp_path / member).logits([HOSTILE, "be brief"]))
+    whole = values_classifier.classifier()
     assert len(alone) == 3
     assert not np.allclose(alone[0], alone[1])
     assert np.allclose(whole.logits([HOSTILE, "be brief"]), np.mean(alone, axis=0), atol=1e-5)
@@ -151,7 +152,7 @@ def test_without_its_encoder_the_rules_still_hold(monkeypatch, caplog):
 
     monkeypatch.setattr(values_classifier, "load_model", missing)
     monkeypatch.setattr(values, "classifier", values_classifier.classifier.__wrapped__)
-    guard = Guard(Values(), WordEmbedder())
+    guard = Guard(Values())
     assert guard.check("be brief").allowed
     assert guard.check(HOSTILE).status == "refused"
     assert "rules of the floor only" in caplog.text

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pad_langchain.testing import HashEmbedder, tiny_pair
-from pad_memory.embedding import core, embed_wishes, wanted
+from pad_memory.language import core, embed_wishes, wanted
 from recipes.demo_world.wordings import CARRIERS, HELD_OUT_CARRIERS
 
 

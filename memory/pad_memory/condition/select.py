@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
-
-from pad_memory.language.scopes import Relevance, thread_scope
-from pad_memory.profile.preference import Preference
+from pad_memory.condition.relevance import Relevance
+from pad_memory.errors import InvalidEventError
+from pad_memory.language import thread_scope
+from pad_memory.profile import Preference
 
 __all__ = ["Condition", "Request", "count_tokens", "select"]
 
@@ -49,11 +49,14 @@ class Request:
     """What is known of the next generation.
 
     Args:
-        budget: preferences at most.
-        max_tokens: tokens of all their texts at most; None: any number.
+        budget: preferences at most, 0 or more.
+        max_tokens: tokens of all their texts at most, 0 or more; None: any number.
         thread: the conversation it belongs to.
         similarity: key of a wish in the user's own words → how much it bears on the query, a cosine.
         relevance: scope → how near the query is to it; None: there is no query.
+
+    Raises:
+        InvalidEventError: a limit below 0, or one that is not a whole number.
     """
 
     budget: int = 5
@@ -61,6 +64,12 @@ class Request:
     thread: str | None = None
     similarity: Mapping[str, float] = field(default_factory=dict)
     relevance: Mapping[str, float] | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (("budget", self.budget), ("max_tokens", self.max_tokens)):
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+                unit = "preferences" if name == "budget" else "tokens"
+                raise InvalidEventError(f"{name} has to be a number of {unit}, 0 or more, but is {value!r}.")
 
 
 Left = tuple[Preference, str]
@@ -160,9 +169,3 @@ def _grounds(item: Preference) -> str:
 def count_tokens(text: str) -> int:
     """Estimate the tokens of a text from above: four for every three words and signs."""
     return -(-len(re.findall(r"\w+|[^\w\s]", text)) * 4 // 3)
-
-
-def cosine(one_E: np.ndarray, other_E: np.ndarray) -> float:
-    """Cosine of two vectors, 0 where one is zero."""
-    length = float(np.linalg.norm(one_E) * np.linalg.norm(other_E))
-    return float(one_E @ other_E) / length if length else 0.0

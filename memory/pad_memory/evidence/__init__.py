@@ -1,0 +1,17 @@
+"""What an event says: the wishes in its words, the styles of its responses, computed once and kept with it."""
+
+from pad_memory.evidence.affinity import sides
+from pad_memory.evidence.compute import Interpreter
+from pad_memory.evidence.evidence import Evidence, Recorded
+from pad_memory.evidence.scorer import Calibration, EmbeddingScorer, Scorer, judge
+
+__all__ = [
+    "Calibration",
+    "EmbeddingScorer",
+    "Evidence",
+    "Interpreter",
+    "Recorded",
+    "Scorer",
+    "judge",
+    "sides",
+]

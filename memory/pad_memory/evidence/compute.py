@@ -1,4 +1,7 @@
-"""What an event says, computed once when it is recorded: the wishes in its words, the styles of its responses."""
+"""What an event says, computed once when it is recorded: the wishes in its words, the styles of its responses.
+
+It takes the time of a scorer, a reader and a classifier, so nobody computes it with a lock held.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +13,17 @@ from pathlib import Path
 from pad_memory.catalogue import Dimension
 from pad_memory.embedding import Embedder
 from pad_memory.events import Critique, Feedback
+from pad_memory.evidence.evidence import Evidence, Recorded
 from pad_memory.evidence.scorer import Scorer, judge
-from pad_memory.language.matters import settled
-from pad_memory.language.reader import Reader, Reading, ReadsWishes
-from pad_memory.profile.posterior import Evidence, Recorded
-from pad_memory.profile.wishes import spoken, standing
+from pad_memory.language import Reader, Reading, ReadsWishes
+from pad_memory.values import Guard
 
-__all__ = ["Listener"]
+__all__ = ["Interpreter"]
 
 logger = logging.getLogger(__name__)
 
 
-class Listener:
+class Interpreter:
     """Turns events into evidence.
 
     Args:
@@ -29,13 +31,18 @@ class Listener:
         embedder: any sentence embedder.
         reader: finds wishes in words; where it fails, or is None, the built-in one does.
         folder: where the built-in reader keeps the catalogue's vectors; None: nowhere.
+        guard: judges words under the operator's values.
     """
 
     def __init__(
-        self, catalogue: Sequence[Dimension], embedder: Embedder, reader: ReadsWishes | None, folder: Path | None
+        self,
+        catalogue: Sequence[Dimension],
+        embedder: Embedder,
+        reader: ReadsWishes | None,
+        folder: Path | None,
+        guard: Guard,
     ) -> None:
-        self._catalogue, self._embedder = catalogue, embedder
-        self._other = reader
+        self._catalogue, self._other, self._guard = catalogue, reader, guard
         self.reader = Reader(catalogue, embedder, folder)
 
     def evidence(self, event: Feedback, scorer: Scorer | None) -> Evidence:
@@ -43,7 +50,23 @@ class Listener:
         words = event.words
         # A critique is about one response, so only what it says of the catalogue's dimensions is a lasting wish.
         readings = self._read(words, keep_rest=not isinstance(event, Critique)) if words else ()
-        return replace(self.scored([event], scorer)[0], readings=readings)
+        return self.screened(event, replace(self.scored([event], scorer)[0], readings=readings))
+
+    def screened(self, event: Feedback, evidence: Evidence) -> Evidence:
+        """Let nothing come of words that ask for what the operator's values forbid; the event itself is kept."""
+        if event.words is None:
+            return evidence
+        verdict = self._guard.check_all([event.words, *(reading.text for reading in evidence.readings)])
+        return evidence if verdict.allowed else Evidence(verdict=verdict)
+
+    def judged(self, records: Sequence[Recorded], scorer: Scorer) -> list[Recorded]:
+        """Judge the responses of records that waited for a scorer, in one call; return those that it could judge."""
+        scored = self.scored([record.event for record in records], scorer)
+        return [
+            replace(record, evidence=replace(evidence, readings=record.evidence.readings))
+            for record, evidence in zip(records, scored, strict=True)
+            if not evidence.pending
+        ]
 
     def _read(self, words: str, *, keep_rest: bool) -> tuple[Reading, ...]:
         if self._other is not None:
@@ -52,13 +75,6 @@ class Listener:
             except Exception:
                 logger.warning("The reader failed; the built-in one reads this event.", exc_info=True)
         return self.reader.read(words, keep_rest=keep_rest)
-
-    def placed(self, evidence: Evidence, records: Sequence[Recorded]) -> Evidence:
-        """Settle which of the user's own matters an event's words are about, given the records before it."""
-        if all(reading.key is not None for reading in evidence.readings):
-            return evidence
-        wishes = spoken(sorted(standing(records), key=lambda record: record.order), self._catalogue)
-        return replace(evidence, readings=settled(evidence.readings, wishes, self._embedder))
 
     def scored(self, events: Sequence[Feedback], scorer: Scorer | None) -> list[Evidence]:
         """Judge the responses of events in one call of the scorer; pending where there is none or it fails."""

@@ -1,0 +1,20 @@
+"""What words mean: which wish they hold, whether it is wanted, what it is limited to, and what it is about."""
+
+from pad_memory.language.chat_wishes import explicit_statements
+from pad_memory.language.courtesies import core, embed_wishes, wanted
+from pad_memory.language.matters import place
+from pad_memory.language.reader import Reader, Reading, ReadsWishes
+from pad_memory.language.scopes import THREAD, thread_scope
+
+__all__ = [
+    "THREAD",
+    "Reader",
+    "Reading",
+    "ReadsWishes",
+    "core",
+    "embed_wishes",
+    "explicit_statements",
+    "place",
+    "thread_scope",
+    "wanted",
+]

@@ -1,7 +1,7 @@
 """Wishes of the user's own, which fit no dimension: is a new one about the same matter as one that stands?
 
 "Call me Max" replaces "call me Sam", "you may talk about politics" replaces "never talk about politics", and the same
-wish in other words counts up. That is settled once, when the event is recorded, and kept with it.
+wish in other words counts up. That is found out once, when the event is recorded, and kept with it.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pad_memory.embedding import Embedder, embed
-from pad_memory.language.polarity import polarity, without_filler
+from pad_memory.language.courtesies import without_filler
+from pad_memory.language.polarity import polarity
 from pad_memory.language.reader import Reading
-from pad_memory.profile.wishes import Wishes
 
-__all__ = ["settled"]
+__all__ = ["place"]
 
 SAME = 0.9  # least cosine of two wishes that are the same in other words
 OPPOSED = 0.75  # least cosine of a wish and what speaks against it, without their negations
@@ -33,36 +33,42 @@ _MATTERS = {
 }
 
 
-def settled(readings: Sequence[Reading], wishes: Wishes, embedder: Embedder) -> tuple[Reading, ...]:
-    """Give readings of the user's own words the key of the matter they are about, given the wishes that stand.
+def place(readings: Sequence[Reading], standing: Sequence[Reading], embedder: Embedder) -> tuple[Reading, ...]:
+    """Give readings of the user's own words the key of the matter they are about.
 
     One that takes back a wish nobody knows is dropped.
+
+    Args:
+        readings: of a new event, in its order.
+        standing: the wishes of the user's own that stand, as they were read, each with its key and scope.
+        embedder: any sentence embedder.
     """
-    found = []
+    placed = []
     for reading in readings:
         if reading.key is not None:
-            found.append(reading)
+            placed.append(reading)
             continue
-        key, replaces = _about(reading, wishes, embedder)
+        same_scope = [wish for wish in standing if wish.scope == reading.scope]
+        key, replaces = _about(reading, same_scope, embedder)
         if key is not None or not reading.ends:
-            found.append(replace(reading, key=key, replaces=replaces))
-    return tuple(found)
+            placed.append(replace(reading, key=key, replaces=replaces))
+    return tuple(placed)
 
 
-def _about(reading: Reading, wishes: Wishes, embedder: Embedder) -> tuple[str | None, bool]:
+def _about(reading: Reading, standing: Sequence[Reading], embedder: Embedder) -> tuple[str | None, bool]:
+    """The key of the matter a reading is about, None where it is a new one; and whether it replaces what stands."""
     core, sign = polarity(reading.text)
     if sign > 0 and not reading.ends:
         for key, pattern in _MATTERS.items():
             if pattern.search(core):
-                stands = wishes.standing.get((key, reading.scope))
-                return key, stands is not None and without_filler(stands.text) != without_filler(reading.text)
-    own = [wish for (name, scope), wish in wishes.standing.items() if name[:5] == "text:" and scope == reading.scope]
-    if not own:
+                before = next((wish for wish in standing if wish.key == key), None)
+                return key, before is not None and without_filler(before.text) != without_filler(reading.text)
+    if not standing:
         return None, False
-    others = [polarity(wish.text) for wish in own]
+    others = [polarity(wish.text) for wish in standing]
     vectors_NE = embed(embedder, [core, *(other for other, _ in others)])
     cosines = vectors_NE[1:] @ vectors_NE[0]
     best = int(cosines.argmax())
     if reading.ends or sign != others[best][1]:
-        return (own[best].key, not reading.ends) if cosines[best] >= OPPOSED else (None, False)
-    return (own[best].key, False) if cosines[best] >= SAME else (None, False)
+        return (standing[best].key, not reading.ends) if cosines[best] >= OPPOSED else (None, False)
+    return (standing[best].key, False) if cosines[best] >= SAME else (None, False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["long_forms", "polarity", "taken_back", "turned_away", "without_filler"]
+__all__ = ["long_forms", "polarity", "taken_back", "turned_away"]
 
 
 def _either(phrases: str) -> str:
@@ -105,19 +105,6 @@ _LINK = _either(
 _TURNED = re.compile(rf"^(?:{_BEFORE} )*{_AWAY} (?:{_LINK} )*(?!(?:it|this|that|than)\b)([^,;:.!?]+)$")
 _CLAUSES = re.compile(r" (?:and|but|instead|rather|only) ")
 LONGEST_TURNED = 120  # characters; a longer text says more than what is turned away
-
-
-_FILLER = re.compile(
-    r"\b(?:please|kindly|thanks|thank you|sorry|(?:not )?any ?more|any longer|these days|nowadays"
-    r"|stop (?:it|that)|do(?: not|n['’]?t)$|from now on|in (?:the )?future|next time|as a rule|if possible"
-    r"|for me"
-    r"|(?:the user|i|we)(?: would| really)? (?:prefers?|likes?|wants?) (?:this|it|the following)?:)"
-)
-
-
-def without_filler(text: str) -> str:
-    """Return the text in lower case without "please", "from now on" and the like."""
-    return " ".join(_FILLER.sub(" ", text.lower()).split())
 
 
 def long_forms(text: str) -> str:

@@ -23,13 +23,13 @@ import numpy as np
 
 from pad_memory.catalogue import Dimension
 from pad_memory.embedding import Embedder, embed
-from pad_memory.language.polarity import long_forms, polarity, taken_back, without_filler
+from pad_memory.language.courtesies import without_filler
+from pad_memory.language.polarity import long_forms, polarity, taken_back
 from pad_memory.language.scopes import Scoped, scoped_parts
 
-__all__ = ["Reader", "Reading", "ReadsWishes", "polarity"]
+__all__ = ["KEPT", "Reader", "Reading", "ReadsWishes"]
 
 KEPT = "catalogue.npz"
-
 
 _CLAUSE = re.compile(
     r"[.;!?\n]+|,| but | and (?=(?:please |also |do |don|never |no |not |use |be |keep |add |give |with |stop ))"
@@ -132,7 +132,7 @@ class Reader:
         return tuple(found.values())
 
     def _resolved(self, part: Scoped) -> Scoped:
-        """Settle a loose scope: "be formal in emails" has one, "answer in detail" has not."""
+        """Decide on a loose scope: "be formal in emails" has one, "answer in detail" has not."""
         if part.loose is None or part.scope is None:
             return part
         wish, topic = self._keys([part.text, part.scope])

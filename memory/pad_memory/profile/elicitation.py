@@ -2,7 +2,7 @@
 
 A question puts two styles side by side that are opposite in one or two dimensions and alike in all others. Its gain is
 the mutual information of the answer (the first, the second, no difference) and the user's weights under the exact
-posterior of `inference`, with its noise ε and informativeness κ.
+posterior of `pad_memory.profile.posterior`, with its noise ε and informativeness κ.
 """
 
 from __future__ import annotations

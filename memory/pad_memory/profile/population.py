@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pad_memory.catalogue import Dimension
-from pad_memory.profile.posterior import Profile
 from pad_memory.profile.preference import Preference
+from pad_memory.profile.profile import Profile
 
 __all__ = ["Population"]
 

@@ -1,7 +1,7 @@
-"""From events to a profile: a pure fold, without clock, randomness, scorer or embedder.
+"""What a user's judgements say about the weights of the catalogue's dimensions: the exact posterior. Pure.
 
-Words are taken at their word: the latest explicit wish of a dimension stands. Judgements (thumbs, stars, choices,
-edits) are read with a Bayesian logistic model over signed weights w, one for each dimension of the catalogue:
+Judgements (thumbs, stars, choices, edits) are read with a Bayesian logistic model over signed weights w, one for each
+dimension of the catalogue:
 
     P(up | w, x) = ε + (1 − 2ε) · σ( κ · (w · x + bias) )        x = a response's style, or half the difference of two
 
@@ -14,91 +14,27 @@ the judgements away. Judgements fade: one that is a half-life older than the use
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from scipy.special import expit
 
-from pad_memory.catalogue import Dimension
-from pad_memory.events import Choice, Critique, Edit, Feedback, Rating, Thumb
-from pad_memory.language.reader import Reading
-from pad_memory.profile.preference import Preference
-from pad_memory.profile.wishes import signs, spoken, standing, text_key
-from pad_memory.values.policy import Verdict
+from pad_memory.events import Choice, Critique, Edit, Rating, Thumb
+from pad_memory.evidence import Recorded
 
-__all__ = ["Evidence", "Posterior", "Profile", "Recorded", "fold", "infer", "text_key"]
+__all__ = ["HALF_LIFE", "Posterior", "answer_chances", "infer", "says"]
 
 LABEL_NOISE = 0.1  # ε: share of judgements that say the opposite of what was meant
 ACTIVE = 0.25  # prior probability that a user cares about a dimension at all
 MAX_ACTIVE = 4  # inferred preferences at once; words may state any number
 MAX_PATTERNS = 20_000  # a catalogue too large for MAX_ACTIVE at once gets fewer
 HALF_LIFE = 180 * 86_400.0  # seconds after which a judgement counts half
-LISTED = 0.5  # an inferred preference is listed from this confidence on
 INFORMATIVENESS = {Choice.kind: 3.0, Edit.kind: 4.0, Thumb.kind: 3.0, Rating.kind: 3.0, Critique.kind: 1.5}  # κ
 ASKED = 6.0  # κ of an answer to a question: its two sides are alike in all but what is asked
 _BIASES = np.linspace(-1.0, 1.0, 5)  # how easily a user is pleased, in units of one weight; the same prior for each
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What an event says about the catalogue, computed once when it is recorded and stored with it.
-
-    Args:
-        styles: for each judged response, the preferred one first: dimension → style in [-1, 1], +1 the first pole.
-            None: still to be computed.
-        margins: the same in the scorer's nats: reward of the first pole minus reward of the second.
-        readings: the wishes found in the user's words.
-        verdict: why nothing of the event counts, where the floor of values holds it back; None: it counts.
-    """
-
-    styles: tuple[dict[str, float], ...] | None = ()
-    margins: tuple[dict[str, float], ...] = ()
-    readings: tuple[Reading, ...] = ()
-    verdict: Verdict | None = None
-
-    @property
-    def pending(self) -> bool:
-        """Whether the styles wait for a scorer."""
-        return self.styles is None
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "styles": None if self.styles is None else list(self.styles),
-            "margins": list(self.margins),
-            "readings": [reading.to_dict() for reading in self.readings],
-            **({} if self.verdict is None else {"verdict": self.verdict.to_dict()}),
-        }
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Evidence:
-        return cls(
-            styles=None if data["styles"] is None else tuple(data["styles"]),
-            margins=tuple(data["margins"]),
-            readings=tuple(Reading(**reading) for reading in data["readings"]),
-            verdict=Verdict(**data["verdict"]) if data.get("verdict") else None,
-        )
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """An event as it stands in the store. `sequence` counts a user's events, so the order is total."""
-
-    event: Feedback
-    sequence: int
-    evidence: Evidence
-
-    @property
-    def id(self) -> str:
-        return self.event.id or ""
-
-    @property
-    def order(self) -> tuple[float, int, str]:
-        return (self.event.time or 0.0, self.sequence, self.id)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,123 +51,6 @@ class Posterior:
     negative_D: np.ndarray
     weights_HD: np.ndarray
     p_H: np.ndarray
-
-
-@dataclass(frozen=True)
-class Profile:
-    """Everything concluded about one user.
-
-    Args:
-        preferences: stated ones first, the latest first; then inferred ones, the surest first.
-        posterior: the weights behind them, also of dimensions too uncertain to be listed.
-        pending: events whose evidence waits for a scorer.
-        reasons: key → why we believe it.
-        history: wishes in words that were replaced or ended, with valid_from and valid_to, in the order they ended.
-        refused: event id → why nothing was learned from its words.
-    """
-
-    preferences: tuple[Preference, ...]
-    posterior: Posterior = field(compare=False)
-    pending: int = 0
-    reasons: Mapping[str, str] = field(default_factory=dict, repr=False)
-    history: tuple[Preference, ...] = ()
-    refused: Mapping[str, Verdict] = field(default_factory=dict)
-
-    def why(self, key: str) -> str:
-        """Say in one sentence what makes us believe the preference `key`.
-
-        Raises:
-            KeyError: the profile has no such preference; the message lists those it has.
-        """
-        if key not in self.reasons:
-            raise KeyError(f"no preference {key!r} in this profile; it has: {', '.join(self.reasons) or 'none yet'}")
-        return self.reasons[key]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-able dict; two replays of the same events give the same bytes."""
-        return {
-            "preferences": [{**item.to_dict(), "why": self.reasons[item.key]} for item in self.preferences],
-            "weights": {
-                name: round(float(mean), 6)
-                for name, mean in zip(self.posterior.dimensions, self.posterior.mean_D, strict=True)
-            },
-            "pending": self.pending,
-            "history": [item.to_dict() for item in self.history],
-            "refused": {id: verdict.to_dict() for id, verdict in self.refused.items()},
-        }
-
-    def to_json(self) -> str:
-        """Return `to_dict` as canonical JSON."""
-        return json.dumps(self.to_dict(), sort_keys=True, ensure_ascii=False)
-
-
-def fold(records: Sequence[Recorded], catalogue: Sequence[Dimension], half_life: float | None = HALF_LIFE) -> Profile:
-    """Conclude a profile from a user's events. Pure: the same records, in whatever order, give the same profile.
-
-    Args:
-        records: what the user told us; what they took back does not count.
-        catalogue: the dimensions along which preferences are inferred.
-        half_life: seconds after which a judgement counts half, measured back from the user's newest event, so that
-            a replay gives the same bytes at any time; None: it counts in full for ever. Words never fade.
-    """
-    records = sorted(standing(records), key=lambda record: record.order)
-    wishes = spoken(records, catalogue)
-    fixed = signs(wishes, catalogue)
-    judged = [_counting(record, wishes.counts_from) for record in records]
-    posterior = infer(judged, tuple(dimension.name for dimension in catalogue), fixed, half_life)
-    preferences, reasons = [], {}
-    for wish in sorted(wishes.standing.values(), key=lambda wish: wish.order, reverse=True):
-        preference = wish.preference()
-        preferences.append(preference)
-        reasons[preference.key] = wish.why()
-    for preference, reason in _inferred(judged, catalogue, posterior, fixed):
-        preferences.append(preference)
-        reasons[preference.key] = reason
-    history = tuple(wish.preference() for wish in wishes.history)
-    pending = sum(record.evidence.pending for record in records)
-    refused = {record.id: record.evidence.verdict for record in records if record.evidence.verdict is not None}
-    return Profile(tuple(preferences), posterior, pending, reasons, history, refused)
-
-
-def _counting(record: Recorded, counts_from: Mapping[str, tuple[float, int, str]]) -> Recorded:
-    """A judgement without the dimensions about which the user has since taken everything back."""
-    gone = {name for name, order in counts_from.items() if record.order < order}
-    if not gone or not record.evidence.styles:
-        return record
-    styles = tuple(
-        {name: value for name, value in style.items() if name not in gone} for style in record.evidence.styles
-    )
-    return replace(record, evidence=replace(record.evidence, styles=styles))
-
-
-def _inferred(
-    records: Sequence[Recorded], catalogue: Sequence[Dimension], posterior: Posterior, fixed: Mapping[str, int]
-) -> list[tuple[Preference, str]]:
-    found = []
-    for row, dimension in enumerate(catalogue):
-        mean = float(posterior.mean_D[row])
-        confidence = float(posterior.positive_D[row] if mean > 0 else posterior.negative_D[row])
-        if dimension.name in fixed or confidence < LISTED:
-            continue
-        pole = dimension.poles[0 if mean > 0 else 1]
-        told = [(record.id, _says(record, dimension.name)) for record in records]
-        agree = [id for id, says in told if says * mean > 0.3 * abs(mean)]
-        against = [id for id, says in told if says * mean < -0.3 * abs(mean)]
-        preference = Preference(
-            f"{dimension.name}:{pole.name}",
-            pole.text,
-            round(abs(mean), 6),
-            round(min(confidence, 1.0), 6),
-            "inferred",
-            tuple(agree),
-            valid_from=next((record.event.time for record in records if record.id in agree), None),
-        )
-        reason = (
-            f"{len(agree)} of {len(agree) + len(against)} of your judgements that bear on {dimension.name} "
-            f"point to “{pole.text}”."
-        )
-        found.append((preference, reason))
-    return sorted(found, key=lambda item: (-item[0].confidence, item[0].key))
 
 
 def infer(
@@ -314,8 +133,8 @@ def _observation(record: Recorded, dimensions: tuple[str, ...]) -> tuple[np.ndar
     return x_D, 0.0, kappa
 
 
-def _says(record: Recorded, dimension: str) -> float:
-    """How much an event speaks for the first pole of one dimension, in [-1, 1]; for why()."""
+def says(record: Recorded, dimension: str) -> float:
+    """How much an event speaks for the first pole of one dimension, in [-1, 1]."""
     said = _observation(record, (dimension,))
     return 0.0 if said is None else float(said[0][0]) * (2.0 * said[1] - 1.0)
 

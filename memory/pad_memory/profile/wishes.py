@@ -8,20 +8,16 @@ place, and what was judged before it says nothing about that dimension any more.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 from pad_memory.catalogue import Dimension
 from pad_memory.events import Feedback, Retraction, Statement
-from pad_memory.language.reader import Reading
-from pad_memory.language.scopes import THREAD, thread_scope
+from pad_memory.evidence import Recorded
+from pad_memory.language import THREAD, Reading, thread_scope
 from pad_memory.profile.preference import Preference
 
-if TYPE_CHECKING:
-    from pad_memory.profile.posterior import Recorded
-
-__all__ = ["Wish", "Wishes", "retracted", "signs", "spoken", "standing", "text_key"]
+__all__ = ["Wish", "Wishes", "own_wishes", "retracted", "signs", "spoken", "standing", "text_key"]
 
 
 @dataclass
@@ -101,7 +97,7 @@ def text_key(text: str) -> str:
     return "text:" + hashlib.sha256(" ".join(text.lower().split()).encode()).hexdigest()[:12]
 
 
-def retracted(records: Sequence[Recorded]) -> dict[str, str]:
+def retracted(records: Iterable[Recorded]) -> dict[str, str]:
     """Return what was taken back: event id → id of the retraction that stands."""
     gone: dict[str, str] = {}
     for record in sorted(records, key=lambda record: (record.sequence, record.id), reverse=True):
@@ -110,8 +106,9 @@ def retracted(records: Sequence[Recorded]) -> dict[str, str]:
     return gone
 
 
-def standing(records: Sequence[Recorded]) -> list[Recorded]:
+def standing(records: Iterable[Recorded]) -> list[Recorded]:
     """Return the records that count: without those taken back, and without the retractions themselves."""
+    records = list(records)
     gone = retracted(records)
     return [record for record in records if record.id not in gone and not isinstance(record.event, Retraction)]
 
@@ -132,6 +129,16 @@ def spoken(records: Sequence[Recorded], catalogue: Sequence[Dimension]) -> Wishe
             else:
                 wishes.say((name, scope), key, texts.get(key, reading.text), reading, record)
     return wishes
+
+
+def own_wishes(records: Iterable[Recorded], catalogue: Sequence[Dimension]) -> list[Reading]:
+    """Return the wishes that stand and fit no dimension, as they were read, each with the key of its matter."""
+    wishes = spoken(sorted(standing(records), key=lambda record: record.order), catalogue)
+    return [
+        Reading(wish.text, wish.key, scope)
+        for (name, scope), wish in wishes.standing.items()
+        if name.startswith("text:")
+    ]
 
 
 def signs(wishes: Wishes, catalogue: Sequence[Dimension]) -> Mapping[str, int]:

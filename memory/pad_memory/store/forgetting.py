@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 
 from pad_memory.errors import InvalidEventError
 from pad_memory.events import Retraction
-from pad_memory.profile.posterior import Recorded
-from pad_memory.profile.wishes import text_key
-from pad_memory.store.shards import row_id
+from pad_memory.evidence import Recorded
+from pad_memory.profile import text_key
+from pad_memory.store.rows import row_id
 
 __all__ = ["rows_of_event"]
 
 
-def rows_of_event(owner: str, records: Sequence[Recorded], event_id: str) -> list[str]:
+def rows_of_event(owner: str, records: Collection[Recorded], event_id: str) -> list[str]:
     """Return the ids of the rows that exist because of one event: it, what took it back, and wordings only it has.
 
     Raises:

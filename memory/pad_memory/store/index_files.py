@@ -13,6 +13,7 @@ import os
 import shutil
 import sqlite3
 import struct
+import threading
 from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -28,6 +29,7 @@ __all__ = [
     "check",
     "drop_indexes",
     "flush",
+    "note_erasure",
     "scrub",
     "torn",
     "writing",
@@ -40,16 +42,23 @@ JOURNAL = "journal"  # the folder of rows that wait for Chroma
 
 _HEADER = struct.Struct("<iQQQQ")  # version, offset, capacity, elements, bytes of one
 _LENGTH = struct.Struct("<I")
+_erased = threading.Event()  # whether this process erased something, in any folder: its heap may still hold it
 logger = logging.getLogger(__name__)
 
 
+def note_erasure() -> None:
+    """Say that this process erases something. From now on, files it writes are blanked, for its heap may hold that."""
+    _erased.set()
+
+
 @contextmanager
-def writing(folder: Path | None, *, blank: bool) -> Iterator[None]:
+def writing(folder: Path | None) -> Iterator[None]:
     """Mark that index files may be changing. After an error the mark stays for the next opening to look into.
+
+    Where this process erased something before, what the changed files hold of its heap is zeroed.
 
     Args:
         folder: None on a server: nothing is done.
-        blank: zero what the changed files hold of this process's memory.
     """
     if folder is None:
         yield
@@ -59,7 +68,7 @@ def writing(folder: Path | None, *, blank: bool) -> Iterator[None]:
     if mine:
         mark.touch()
     yield
-    if blank:
+    if _erased.is_set():
         blank_unused(folder, mark.stat().st_mtime_ns)
     if mine:
         mark.unlink()

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pad_memory.embedding import embed
+import numpy as np
+
+from pad_memory.embedding import Embedder, embed
 from pad_memory.errors import InvalidEventError
 from pad_memory.events import check_text
-from pad_memory.store.shards import Row, row_id
-
-if TYPE_CHECKING:
-    from pad_memory.memory import PreferenceMemory
+from pad_memory.store.ledger import Ledger
+from pad_memory.store.rows import StoredRow, row_id
 
 __all__ = ["Item", "Items"]
 
@@ -45,14 +45,15 @@ class Item:
 
 
 class Items:
-    """The items in a memory's store, each user's apart. As thread-safe as the memory.
+    """The items in a ledger's store, each user's apart. Thread-safe.
 
     Args:
-        memory: an open `PreferenceMemory`.
+        ledger: an open one.
+        embedder: turns what items are found by into vectors.
     """
 
-    def __init__(self, memory: PreferenceMemory) -> None:
-        self._memory = memory
+    def __init__(self, ledger: Ledger, embedder: Embedder) -> None:
+        self._ledger, self._embedder = ledger, embedder
 
     def put(
         self, user: str, namespace: Sequence[str], key: str, value: Mapping[str, Any], text: str | None = None
@@ -70,47 +71,51 @@ class Items:
             InvalidUserError, InvalidEventError: a user id, label, key or value outside what is allowed.
             StoreError: it could not be written.
         """
-        owner, now = self._memory._owner(user), time.time()
+        owner, now = self._ledger.owner(user), time.time()
         text = text if text and text.strip() else None
-        with self._memory._mutex:
-            before = self.get(user, namespace, key)
-            created = now if before is None else before.created
-            self._write(owner, user, [Item(tuple(namespace), key, dict(value), created, now, text)])
+        item = Item(_checked(namespace, key), key, dict(value), now, now, text)
+        (row,) = self._rows(owner, user, [item])
+        with self._ledger.store(to_write=True) as store:
+            for before in store.get(owner, [row.id]).values():
+                body = _body(replace(item, created=_read(before).created))
+                row = StoredRow(row.id, {**row.metadata, "item": body}, row.vector_E)
+            store.write(owner, [row])
 
     def get(self, user: str, namespace: Sequence[str], key: str) -> Item | None:
         """Return an item; None where there is none."""
-        owner = self._memory._owner(user)
-        with self._memory._mutex:
-            found = self._memory._open.get(owner, [_row(owner, _checked(namespace, key), key)])
-        return next(self._read(found), None)
+        owner = self._ledger.owner(user)
+        name = _name(owner, _checked(namespace, key), key)
+        with self._ledger.store() as store:
+            found = store.get(owner, [name])
+        return _read(found[name]) if name in found else None
 
     def delete(self, user: str, namespace: Sequence[str], key: str) -> None:
         """Remove an item; one that is not there is no error. Only `memory.forget` removes its bytes from the files."""
-        owner = self._memory._owner(user)
-        name = _row(owner, _checked(namespace, key), key)
-        with self._memory._mutex:
-            if self._memory._open.get(owner, [name]):
+        owner = self._ledger.owner(user)
+        name = _name(owner, _checked(namespace, key), key)
+        with self._ledger.store() as store:
+            if store.get(owner, [name]):
                 # Where nothing else of the user is left, this row tells `forget` that there are bytes to erase.
-                mark: Row = (row_id(owner, "mark", ""), {**self._about(owner, user), "kind": "mark"}, None)
-                self._memory._open.write(owner, [mark])
-                self._memory._open.delete(owner, [name])
+                mark = StoredRow(row_id(owner, "mark", ""), {**self._about(owner, user), "kind": "mark"})
+                store.write(owner, [mark])
+                store.delete(owner, [name])
 
     def search(self, user: str, prefix: Sequence[str] = (), query: str | None = None) -> list[Item]:
         """Return the items whose namespace begins with `prefix`.
 
         With a query, those found by meaning come first, the nearest first, with their score; else the oldest first.
         """
-        owner, prefix = self._memory._owner(user), tuple(prefix)
-        with self._memory._mutex:
-            rows = self._memory._open.read(owner, "item")
-        items = [item for item in self._read(dict(enumerate(rows))) if item.namespace[: len(prefix)] == prefix]
+        owner, prefix = self._ledger.owner(user), tuple(prefix)
+        with self._ledger.store() as store:
+            found = store.read(owner, "item")
+        items = [item for item in map(_read, found) if item.namespace[: len(prefix)] == prefix]
         items.sort(key=lambda item: (item.created, item.namespace, item.key))
         if not query or not query.strip() or not items:
             return items
-        query_E = embed(self._memory.embedder, [query])[0]
-        names = [_row(owner, item.namespace, item.key) for item in items]
-        with self._memory._mutex:
-            vectors = self._memory._open.vectors(owner, names)
+        query_E = embed(self._embedder, [query])[0]
+        names = [_name(owner, item.namespace, item.key) for item in items]
+        with self._ledger.store() as store:
+            vectors = store.vectors(owner, names)
         scored = [
             item if item.text is None else replace(item, score=float(vectors[name] @ query_E))
             for item, name in zip(items, names, strict=True)
@@ -128,38 +133,39 @@ class Items:
         Raises:
             InvalidEventError: one is not an exported item; then none is written.
         """
-        owner, items = self._memory._owner(user), [_parsed(body) for body in data]
+        owner, items = self._ledger.owner(user), [_parsed(body) for body in data]
         for item in items:
             _body(item)
-        with self._memory._mutex:
-            new = [item for item in items if self.get(user, item.namespace, item.key) is None]
-            self._write(owner, user, new)
-        return len(new)
+        names = [_name(owner, item.namespace, item.key) for item in items]
+        with self._ledger.store() as store:
+            have = store.get(owner, names)
+        rows = self._rows(owner, user, [item for item, name in zip(items, names, strict=True) if name not in have])
+        if not rows:
+            return 0
+        with self._ledger.store(to_write=True) as store:
+            have = store.get(owner, [row.id for row in rows])  # another thread may have put some by now
+            rows = [row for row in rows if row.id not in have]
+            store.write(owner, rows)
+        return len(rows)
 
-    def _write(self, owner: str, user: str, items: Sequence[Item]) -> None:
-        """Write items with their vectors, a zero vector for those not found by meaning. The caller holds the mutex."""
+    def _rows(self, owner: str, user: str, items: Sequence[Item]) -> list[StoredRow]:
+        """The rows of items, with vectors for those found by meaning. It takes the embedder's time."""
         bodies = [_body(item) for item in items]
         texts = [item.text for item in items if item.text is not None]
-        vectors = iter(embed(self._memory.embedder, texts) if texts else ())
-        self._memory._ledger.catalogue_vectors()  # the store learns the embeddings' size from them
-        rows: list[Row] = [
-            (
-                _row(owner, item.namespace, item.key),
-                {**self._about(owner, user), "item": body},
-                None if item.text is None else next(vectors),
-            )
-            for item, body in zip(items, bodies, strict=True)
-        ]
-        if rows:
-            self._memory._open.write(owner, rows)
+        vectors = iter(embed(self._embedder, texts) if texts else ())
+        rows = []
+        for item, body in zip(items, bodies, strict=True):
+            vector_E: np.ndarray | None = None if item.text is None else next(vectors)
+            name = _name(owner, item.namespace, item.key)
+            rows.append(StoredRow(name, {**self._about(owner, user), "item": body}, vector_E))
+        return rows
 
     def _about(self, owner: str, user: str) -> dict[str, str]:
-        return {"owner": owner, "tenant": self._memory.tenant, "user": user, "kind": "item"}
+        return {"owner": owner, "tenant": self._ledger.tenant, "user": user, "kind": "item"}
 
-    @staticmethod
-    def _read(rows: Mapping[Any, Mapping[str, Any]]) -> Iterator[Item]:
-        for row in rows.values():
-            yield _parsed(json.loads(row["item"]))
+
+def _read(metadata: Mapping[str, Any]) -> Item:
+    return _parsed(json.loads(metadata["item"]))
 
 
 def _parsed(body: Mapping[str, Any]) -> Item:
@@ -169,7 +175,8 @@ def _parsed(body: Mapping[str, Any]) -> Item:
         raise InvalidEventError(f"This is not an exported item: {error!r}.") from None
 
 
-def _row(owner: str, namespace: Sequence[str], key: str) -> str:
+def _name(owner: str, namespace: Sequence[str], key: str) -> str:
+    """The id of an item's row."""
     return row_id(owner, "item", json.dumps([*namespace, key]))
 
 

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from pad_memory.errors import StoreError
-from pad_memory.store.chroma import Row
 from pad_memory.store.index_files import flush
+from pad_memory.store.rows import StoredRow
 
 __all__ = ["Journal"]
 
@@ -39,7 +39,7 @@ class Journal:
             folder.mkdir(mode=0o700)
             flush(folder.parent)
         self._folder = folder
-        self._rows: dict[str, dict[str, Row]] = {}
+        self._rows: dict[str, dict[str, StoredRow]] = {}
         self._size: dict[str, int] = {}  # bytes
         for path in folder.glob("*.log"):
             self._size[path.stem], self._rows[path.stem] = _read(path)
@@ -50,11 +50,11 @@ class Journal:
         """Return the names of the collections that rows wait for, sorted."""
         return sorted(name for name, rows in self._rows.items() if rows)
 
-    def rows(self, name: str) -> Mapping[str, Row]:
+    def rows(self, name: str) -> Mapping[str, StoredRow]:
         """Return the rows that wait for a collection, by id."""
         return self._rows.get(name, {})
 
-    def append(self, name: str, rows: Sequence[Row]) -> None:
+    def append(self, name: str, rows: Sequence[StoredRow]) -> None:
         """Keep rows, or replace those whose id waits; when this returns they are on the disk, else none of them is.
 
         Raises:
@@ -65,7 +65,7 @@ class Journal:
         start, line = self._size.get(name, 0), b"%08x %s\n" % (zlib.crc32(body), body)
         self._write(name, start, line)
         self._size[name] = start + len(line)
-        self._rows.setdefault(name, {}).update((row[0], row) for row in rows)
+        self._rows.setdefault(name, {}).update((row.id, row) for row in rows)
 
     def clear(self, name: str) -> None:
         """Drop the rows that waited for a collection, and their bytes.
@@ -96,7 +96,7 @@ class Journal:
             flush(self._folder)
 
 
-def _read(path: Path) -> tuple[int, dict[str, Row]]:
+def _read(path: Path) -> tuple[int, dict[str, StoredRow]]:
     """Return how many bytes of a file are whole lines, and the rows in them."""
     size, rows = 0, {}
     lines = path.read_bytes().split(b"\n")[:-1]  # what follows the last one was cut off
@@ -110,7 +110,7 @@ def _read(path: Path) -> tuple[int, dict[str, Row]]:
                 "which loses what was recorded shortly before the memory was last open."
             )
         size += len(line) + 1
-        rows.update({id: (id, metadata, _unpacked(text)) for id, metadata, text in json.loads(body)})
+        rows.update({id: StoredRow(id, metadata, _unpacked(text)) for id, metadata, text in json.loads(body)})
     return size, rows
 
 

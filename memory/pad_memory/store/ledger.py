@@ -1,124 +1,268 @@
-"""Users' records as they stand in the store and in the process's memory."""
+"""Users' records, in the store and at hand. It owns the one lock: taken once for a read, and once for a write.
+
+What it hands out is a snapshot, so that reading, scoring and choosing go on without the lock.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import json
+import time
+import uuid
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from threading import Lock
+from types import MappingProxyType
 
 import numpy as np
 
 from pad_memory.catalogue import Dimension
-from pad_memory.embedding import Embedder, embed_wishes
-from pad_memory.errors import InvalidEventError, InvalidUserError
-from pad_memory.events import Feedback
-from pad_memory.evidence.scorer import Scorer
-from pad_memory.language.reader import Reading
-from pad_memory.profile.posterior import Evidence, Profile, Recorded
-from pad_memory.profile.preference import Preference
-from pad_memory.profile.wishes import text_key
-from pad_memory.store.shards import Row, Store, row_id
+from pad_memory.embedding import Embedder
+from pad_memory.errors import InvalidEventError, StoreClosedError, StoreError
+from pad_memory.events import Feedback, Retraction
+from pad_memory.evidence import Evidence, Recorded, Scorer
+from pad_memory.language import Reading, embed_wishes
+from pad_memory.profile import HALF_LIFE, Profile, Snapshot, fold, text_key
+from pad_memory.store.forgetting import rows_of_event
+from pad_memory.store.rows import StoredRow, owner_of, read_record, record_to_dict, row_id
+from pad_memory.store.shards import RepairReport, Store
 
-__all__ = ["Ledger", "State", "owner_of", "read_record", "record_to_dict"]
+__all__ = ["Decide", "Ledger"]
 
 CACHED_USERS = 1024
-MAX_USER_BYTES = 1024
 
-
-def owner_of(tenant: str, user: object) -> str:
-    """Return the hash that stands for a user in every row: no id can be taken for a pattern or for another id.
-
-    Raises:
-        InvalidUserError: the user id is empty, over 1,024 bytes or not valid text.
-    """
-    if not isinstance(user, str) or not user.strip():
-        raise InvalidUserError(f"A user id has to be text that is not empty, but is {user!r}.")
-    try:
-        size = len(user.encode())
-    except UnicodeEncodeError:
-        raise InvalidUserError(f"A user id has to be valid Unicode text, but is {user[:80]!r}.") from None
-    if size > MAX_USER_BYTES:
-        raise InvalidUserError(
-            f"A user id has to be at most {MAX_USER_BYTES} bytes of UTF-8, but has {size:,}: {user[:40]!r}… "
-            "Pass an id, not a text."
-        )
-    return hashlib.sha256(json.dumps([tenant, user]).encode()).hexdigest()
+# Given a user's records by id: the event to add with its evidence, or the id of the one that says it already.
+Decide = Callable[[Mapping[str, Recorded]], tuple[Feedback, Evidence] | str]
 
 
 @dataclass
-class State:
-    """A user's records in memory, in the order they were recorded, and what was concluded from them."""
+class _State:
+    """A user's records by id, in the order they were recorded, and what was concluded from them."""
 
-    records: list[Recorded]
-    profile: Profile | None = None
-    vectors: dict[str, np.ndarray] = field(default_factory=dict)  # of their own wordings, by text, as stored
-    tried: Scorer | None = None  # the scorer that has already been asked for the pending evidence
-    cleared: frozenset[str] = frozenset()  # wishes that were held against today's rules when they were recorded
+    records: dict[str, Recorded]
+    cleared: frozenset[str]  # wishes that were held against today's rules when they were recorded
+    own_vectors: dict[str, np.ndarray]  # of their own wordings, by text, as stored
+    known: Snapshot | None = None
+    tried: Scorer | None = None  # the scorer that has already been asked for the evidence that waits
 
-    @property
-    def ids(self) -> set[str]:
-        return {record.id for record in self.records}
-
-    def add(self, records: Sequence[Recorded]) -> None:
+    def add(self, records: Iterable[Recorded]) -> None:
         """Add records, or replace those with the same id."""
-        self.records = list({record.id: record for record in (*self.records, *records)}.values())
-        self.profile = None
+        self.records.update((record.id, record) for record in records)
+        self.known = None
 
 
 class Ledger:
-    """Users' records in the store, with those of recent users in memory. Whoever calls holds the memory's mutex.
+    """Users' records in a store, with those of recent users at hand. Thread-safe.
 
     Args:
-        store: an open one.
+        store: an open one, which is the ledger's from now on.
         embedder: turns the users' own wordings into vectors.
         catalogue: the memory's dimensions, whose vectors are kept too.
         tenant: whose users.
         rulebook: stands for the rules of values that new records were held against.
+        half_life: seconds after which a judgement counts half; None: judgements never fade.
     """
 
     def __init__(
-        self, store: Store, embedder: Embedder, catalogue: Sequence[Dimension], tenant: str, rulebook: str
+        self,
+        store: Store,
+        embedder: Embedder,
+        catalogue: Sequence[Dimension],
+        *,
+        tenant: str,
+        rulebook: str,
+        half_life: float | None = HALF_LIFE,
     ) -> None:
-        self.store = store
-        self._embedder, self._tenant, self._rulebook = embedder, tenant, rulebook
+        self.tenant = tenant
+        self._lock = Lock()
+        self._store: Store | None = store
+        self._embedder, self._catalogue = embedder, tuple(catalogue)
+        self._rulebook, self._half_life = rulebook, half_life
         self._canonical = [pole.text for dimension in catalogue for pole in dimension.poles]
         self._canonical_vectors: dict[str, np.ndarray] = {}
-        self._states: OrderedDict[str, State] = OrderedDict()
+        self._states: OrderedDict[str, _State] = OrderedDict()
 
-    def state(self, owner: str, *, vectors: bool = False) -> State:
-        """Load a user's records, or take them from memory; where they are loaded, with `vectors` those in one go."""
-        if self.store.shared or owner not in self._states:
-            together = vectors and not self.store.shared
-            found, known = self.store.read_with_vectors(owner) if together else (self.store.read(owner, "event"), {})
+    def owner(self, user: object) -> str:
+        """Return the hash that stands for a user of this tenant in every row.
+
+        Raises:
+            InvalidUserError: the user id is empty, over 1,024 bytes or not valid text.
+        """
+        return owner_of(self.tenant, user)
+
+    # --- reading ---
+
+    def read(self, owner: str, *, vectors: bool = False, catalogue: bool = False) -> Snapshot:
+        """Return what is known of a user now.
+
+        Args:
+            owner: whose.
+            vectors: with the vectors of their preferences; of a user without one there are none.
+            catalogue: with those of the catalogue's texts even then.
+        """
+        with self._lock:
+            state = self._state(owner, vectors=vectors)
+            if state.known is None:
+                records = _by_time(state)
+                state.known = Snapshot(records, fold(records, self._catalogue, self._half_life), state.cleared)
+            if vectors and not state.known.vectors and (catalogue or state.known.profile.preferences):
+                state.known = replace(state.known, vectors=self._vectors(owner, state, state.known.profile))
+            return state.known
+
+    def records(self, owner: str) -> tuple[Recorded, ...]:
+        """Return a user's records, oldest first, without concluding anything from them."""
+        with self._lock:
+            return _by_time(self._state(owner))
+
+    def has(self, owner: str, event_id: str) -> bool:
+        """Whether a user has an event."""
+        with self._lock:
+            return event_id in self._state(owner).records
+
+    def users(self) -> list[str]:
+        """Return the ids of all users of this tenant, sorted."""
+        with self.store() as store:
+            return store.users(self.tenant)
+
+    # --- writing ---
+
+    def append(self, owner: str, user: str, decide: Decide) -> str:
+        """Add one event to a user's, and return its id.
+
+        Args:
+            owner, user: whose.
+            decide: says which, given the records before it. It holds up everybody else, so it has to be quick.
+
+        Raises:
+            InvalidEventError: it takes back an event that the user has not.
+            StoreError: it could not be written, or the store did not say so; the message has the id to try again with.
+        """
+        with self._lock:
+            state = self._state(owner)
+            decided = decide(state.records)
+            if isinstance(decided, str):
+                return decided
+            event, evidence = decided
+            if isinstance(event, Retraction) and event.target not in state.records:
+                raise InvalidEventError(f"This user has no event {event.target!r} to take back. Pass an id of theirs.")
+            # A clock that goes backwards must not make the newest word the older one.
+            last = max((record.event.time or 0.0 for record in state.records.values()), default=0.0)
+            event = event.stamped(id=uuid.uuid4().hex, time=max(time.time(), last), user=user, tenant=self.tenant)
+            sequence = 1 + max((record.sequence for record in state.records.values()), default=-1)
+            record = Recorded(event, sequence, evidence)
+            try:
+                self._write(owner, user, [record])
+            except StoreError as error:
+                self._states.pop(owner, None)  # the store knows how far it got
+                again = f"Record it again with id={record.id!r}: however far it got, it will count once."
+                raise StoreError(f"{error} {again}") from error
+            state.add([record])
+            return record.id
+
+    def extend(self, owner: str, user: str, records: Sequence[Recorded]) -> int:
+        """Add those records whose id the user has not, as they are, and return how many."""
+        with self._lock:
+            state = self._state(owner)
+            new = [record for record in records if record.id not in state.records]
+            if new:
+                self._write(owner, user, new)
+                state.add(new)
+            return len(new)
+
+    def claim(self, owner: str, scorer: Scorer) -> list[Recorded]:
+        """Return the records whose evidence waits, to be judged by whoever asks first for this scorer."""
+        with self._lock:
+            state = self._state(owner)
+            pending = [record for record in state.records.values() if record.evidence.pending]
+            if not pending or state.tried is scorer:
+                return []
+            state.tried = scorer
+            return pending
+
+    def replace(self, owner: str, user: str, records: Sequence[Recorded]) -> None:
+        """Write records with new evidence over those with their id; what was forgotten by now stays so."""
+        with self._lock:
+            state = self._state(owner)
+            there = [record for record in records if record.id in state.records]
+            if there:
+                self._write(owner, user, there, judged=False)
+                state.add(there)
+
+    def erase(self, owner: str, event_id: str | None = None) -> int:
+        """Erase a user, or one of their events, from every file; return the number of rows that were erased.
+
+        Raises:
+            InvalidEventError: the user has no event with this id.
+            StoreError: it failed; call it again.
+        """
+        with self._lock:
+            rows = None
+            if event_id is not None:
+                rows = rows_of_event(owner, self._state(owner).records.values(), event_id)
+            self._states.pop(owner, None)
+            return self._open.erase(owner, rows)
+
+    # --- the store ---
+
+    @contextmanager
+    def store(self, *, to_write: bool = False) -> Iterator[Store]:
+        """Lend the store for a few calls that belong together; nobody else reads or writes meanwhile.
+
+        Args:
+            to_write: rows are to be added. The store has to know the embeddings' size for that.
+        """
+        with self._lock:
+            if to_write:
+                self._catalogue_vectors()
+            yield self._open
+
+    def repair(self) -> RepairReport:
+        """Look through the database and all vectors, and make those anew that cannot be read."""
+        with self.store() as store:
+            return store.repair()
+
+    def close(self) -> None:
+        """Release the store. More calls to `close` do nothing; any other call raises StoreClosedError."""
+        with self._lock:
+            if self._store is not None:
+                self._store.close()
+            self._store = None
+
+    def check_open(self) -> None:
+        """Raise StoreClosedError after `close`. It takes no lock."""
+        if self._store is None:
+            raise StoreClosedError("This PreferenceMemory was closed. Open a new one on the same path.")
+
+    # --- inside; whoever calls holds the lock ---
+
+    @property
+    def _open(self) -> Store:
+        self.check_open()
+        assert self._store is not None
+        return self._store
+
+    def _state(self, owner: str, *, vectors: bool = False) -> _State:
+        """Load a user's records, or take those at hand; where they are loaded, with `vectors` those in one go."""
+        store = self._open
+        if store.shared or owner not in self._states:
+            together = vectors and not store.shared
+            found, own_vectors = store.read_with_vectors(owner) if together else (store.read(owner, "event"), {})
             rows = [(read_record(json.loads(row["record"])), row) for row in found]
-            self._states[owner] = State(
-                sorted((record for record, _ in rows), key=lambda record: record.sequence),
-                vectors=known,
-                cleared=frozenset(
-                    reading.text
-                    for record, row in rows
-                    for reading in record.evidence.readings
-                    if row.get("rules") == self._rulebook
-                ),
+            rows.sort(key=lambda item: item[0].sequence)
+            cleared = frozenset(
+                reading.text
+                for record, row in rows
+                for reading in record.evidence.readings
+                if row.get("rules") == self._rulebook
             )
+            self._states[owner] = _State({record.id: record for record, _ in rows}, cleared, own_vectors)
         self._states.move_to_end(owner)
         while len(self._states) > CACHED_USERS:
             self._states.popitem(last=False)
         return self._states[owner]
 
-    def drop(self, owner: str) -> None:
-        """Forget what is in memory of a user."""
-        self._states.pop(owner, None)
-
-    def user_of(self, owner: str) -> str:
-        """Return the id of a user who has events."""
-        user: str = self.store.read(owner, "event")[0]["user"]
-        return user
-
-    def write(self, owner: str, user: str, records: Sequence[Recorded], *, judged: bool = True) -> None:
+    def _write(self, owner: str, user: str, records: Sequence[Recorded], *, judged: bool = True) -> None:
         """Write events and the user's own wordings with their vectors.
 
         Args:
@@ -126,66 +270,52 @@ class Ledger:
             records: the events.
             judged: whether their words were held against today's rules just now.
         """
-        self.catalogue_vectors()  # the store learns the embeddings' size from them
-        about = {"owner": owner, "tenant": self._tenant, "user": user}
+        self._catalogue_vectors()  # the store learns the embeddings' size from them
+        about = {"owner": owner, "tenant": self.tenant, "user": user}
         rules = {"rules": self._rulebook} if judged else {}
-        rows: list[Row] = []
+        rows: list[StoredRow] = []
         texts: dict[str, str] = {}
         for record in records:
             line = json.dumps(record_to_dict(record), ensure_ascii=False, allow_nan=False)
-            rows.append((row_id(owner, "event", record.id), {**about, **rules, "kind": "event", "record": line}, None))
+            rows.append(
+                StoredRow(row_id(owner, "event", record.id), {**about, **rules, "kind": "event", "record": line})
+            )
             texts.update({text_key(item.text): item.text for item in record.evidence.readings if _own(item)})
         vectors_NE = embed_wishes(self._embedder, list(texts.values())) if texts else ()
         for (key, text), vector_E in zip(texts.items(), vectors_NE, strict=True):
-            rows.append((row_id(owner, "wording", key), {**about, "kind": "wording", "text": text}, vector_E))
-        self.store.write(owner, rows)
+            rows.append(StoredRow(row_id(owner, "wording", key), {**about, "kind": "wording", "text": text}, vector_E))
+        self._open.write(owner, rows)
 
-    def catalogue_vectors(self) -> dict[str, np.ndarray]:
-        """Return the stored vectors of the catalogue's canonical texts, embedded and stored at the first need."""
+    def _catalogue_vectors(self) -> dict[str, np.ndarray]:
+        """The stored vectors of the catalogue's canonical texts, embedded and stored at the first need."""
         if not self._canonical_vectors:
-            found = self.store.catalogue_vectors(self._canonical)
+            found = self._open.catalogue_vectors(self._canonical)
             missing = [text for text in self._canonical if text not in found]
             if missing:
-                self.store.add_catalogue_vectors(missing, embed_wishes(self._embedder, missing))
-                found = self.store.catalogue_vectors(self._canonical)
+                self._open.add_catalogue_vectors(missing, embed_wishes(self._embedder, missing))
+                found = self._open.catalogue_vectors(self._canonical)
             self._canonical_vectors = found
         return self._canonical_vectors
 
-    def vectors(self, owner: str, preferences: Sequence[Preference]) -> dict[str, np.ndarray]:
-        """Return the stored vectors of some preferences, key → float32 [E]; of a forgotten user's there are none."""
-        if not preferences:
-            return {}
-        canonical, known = self.catalogue_vectors(), self.state(owner).vectors
+    def _vectors(self, owner: str, state: _State, profile: Profile) -> Mapping[str, np.ndarray]:
+        """The stored vectors of the catalogue's texts and of a profile's preferences, by text."""
+        canonical = self._catalogue_vectors()
+        texts = [item.text for item in profile.preferences]
         ids = {
-            row_id(owner, "wording", text_key(item.text)): item.text
-            for item in preferences
-            if item.text not in canonical and item.text not in known
+            row_id(owner, "wording", text_key(text)): text
+            for text in texts
+            if text not in canonical and text not in state.own_vectors
         }
-        known.update((ids[id], vector_E) for id, vector_E in self.store.vectors(owner, list(ids)).items())
-        return {
-            item.key: vector_E
-            for item in preferences
-            if (vector_E := canonical.get(item.text, known.get(item.text))) is not None
-        }
+        if ids:
+            found = self._open.vectors(owner, list(ids))
+            state.own_vectors.update((ids[id], vector_E) for id, vector_E in found.items())
+        own = {text: state.own_vectors[text] for text in texts if text in state.own_vectors}
+        return MappingProxyType({**own, **canonical})
+
+
+def _by_time(state: _State) -> tuple[Recorded, ...]:
+    return tuple(sorted(state.records.values(), key=lambda record: record.order))
 
 
 def _own(reading: Reading) -> bool:
     return not reading.ends and (reading.key is None or reading.key.startswith("text:"))
-
-
-def record_to_dict(record: Recorded) -> dict[str, Any]:
-    """Return a record as a JSON-able dict."""
-    return {"event": record.event.to_dict(), "sequence": record.sequence, "evidence": record.evidence.to_dict()}
-
-
-def read_record(data: Mapping[str, Any]) -> Recorded:
-    """Read what `record_to_dict` wrote.
-
-    Raises:
-        InvalidEventError: it has no id or time, so it was never recorded.
-        StoreVersionError: the event was written by a newer version.
-    """
-    event = Feedback.from_dict(data["event"])
-    if event.id is None or event.time is None:
-        raise InvalidEventError("A recorded event needs its id and time. Pass new events to record() instead.")
-    return Recorded(event, int(data["sequence"]), Evidence.from_dict(data["evidence"]))

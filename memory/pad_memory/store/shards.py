@@ -10,7 +10,6 @@ In a folder, rows go to a journal first and from there to their shard, many at a
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,10 +21,12 @@ import numpy as np
 from pad_memory.embedding import Embedder
 from pad_memory.errors import EmbedderError, StoreError, StoreVersionError
 from pad_memory.store import index_files as files
-from pad_memory.store.chroma import BATCH, Collections, Row
+from pad_memory.store.chroma import BATCH, Collections
+from pad_memory.store.connection import Connection
 from pad_memory.store.journal import Journal
+from pad_memory.store.rows import StoredRow
 
-__all__ = ["RepairReport", "Row", "Store", "row_id"]
+__all__ = ["RepairReport", "Store", "shard_of"]
 
 SCHEMA_VERSION = 1
 SHARDS = 64
@@ -33,11 +34,6 @@ SHARED = "pad-memory"
 WAITING = 64  # rows of a shard that go to Chroma together
 
 logger = logging.getLogger(__name__)
-
-
-def row_id(owner: str, kind: str, name: str) -> str:
-    """A row's id: fixed-size and safe whatever the user called themselves or the event."""
-    return hashlib.sha256(json.dumps([owner, kind, name]).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -58,7 +54,7 @@ class RepairReport:
 
 
 class Store:
-    """One open Chroma store. Not thread-safe: `PreferenceMemory` serialises the calls.
+    """One open Chroma store. Not thread-safe: the ledger serialises the calls.
 
     A write that returned survives the end of the process at any moment. After a power failure the rows are whole, but
     index files may be torn without a mark that says so. Rows that a killed process left in the journal are there for
@@ -78,13 +74,14 @@ class Store:
     """
 
     def __init__(self, path: str | Path | None, url: str | None, embedder: Embedder) -> None:
-        self._chroma = Collections(path, url, embedder)
+        self._connection = Connection(path, url)
         self._embedding_size = 0
         self._journal: Journal | None = None
         try:
-            if self._chroma.path is not None:
-                with self._chroma.reporting("opened"):
-                    self._journal = Journal(self._chroma.path / files.JOURNAL)
+            self._chroma = Collections(self._connection, embedder)
+            if self._connection.path is not None:
+                with self._connection.reporting("opened"):
+                    self._journal = Journal(self._connection.path / files.JOURNAL)
             self._check_version(embedder.name)
         except BaseException:
             self.close()
@@ -93,16 +90,16 @@ class Store:
     def close(self) -> None:
         """Bring what waits to Chroma, close the store and release its lock. More calls do nothing."""
         try:
-            for name in () if self._chroma.temporary else self._names():
-                self._try_to_settle(name)
+            for name in () if self._connection.temporary else self._names():
+                self._try_to_drain(name)
         finally:
             self._journal = None
-            self._chroma.close()
+            self._connection.close()
 
     @property
     def shared(self) -> bool:
         """Whether there may be other writers."""
-        return self._chroma.path is None
+        return self._connection.path is None
 
     # --- rows ---
 
@@ -111,9 +108,9 @@ class Store:
         shard, rows = self._shard(owner), {}
         if shard is not None:
             # Chroma would look up a second condition among all users' rows, so the kind is left to us.
-            found = self._chroma.call("read", shard.get, where={"owner": owner}, include=["metadatas"])
+            found = self._connection.call("read", shard.get, where={"owner": owner}, include=["metadatas"])
             rows = dict(zip(found["ids"], found["metadatas"], strict=True))
-        rows |= {id: metadata for id, (_, metadata, _) in self._waiting(owner).items()}
+        rows |= {id: row.metadata for id, row in self._waiting(owner).items()}
         return [metadata for metadata in rows.values() if metadata["kind"] == kind]
 
     def read_with_vectors(self, owner: str) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
@@ -124,50 +121,50 @@ class Store:
         shard, rows = self._shard(owner), dict[str, tuple[dict[str, Any], np.ndarray | None]]()
         if shard is not None:
             try:
-                found = self._chroma.call(
+                found = self._connection.call(
                     "read", shard.get, where={"owner": owner}, include=["metadatas", "embeddings"]
                 )
             except StoreError:
                 return self.read(owner, "event"), {}
             vectors_NE = np.asarray(found["embeddings"], dtype=np.float32)
             rows = dict(zip(found["ids"], zip(found["metadatas"], vectors_NE, strict=True), strict=True))
-        rows |= {id: (metadata, vector_E) for id, metadata, vector_E in self._waiting(owner).values()}
+        rows |= {id: (row.metadata, row.vector_E) for id, row in self._waiting(owner).items()}
         vectors = {m["text"]: v for m, v in rows.values() if m["kind"] == "wording" and v is not None}
         return [metadata for metadata, _ in rows.values() if metadata["kind"] == "event"], vectors
 
-    def write(self, owner: str, rows: Sequence[Row]) -> None:
+    def write(self, owner: str, rows: Sequence[StoredRow]) -> None:
         """Add an owner's rows, or replace those whose id is there; all or none, on a server each batch of 2,000."""
-        name = _shard_of(owner)
+        name = shard_of(owner)
         if self._journal is None:
             return self._upsert(name, rows)
-        with self._chroma.reporting("written"):
+        with self._connection.reporting("written"):
             self._journal.append(name, rows)
         if len(self._rows(name)) >= WAITING:
-            self._try_to_settle(name)
+            self._try_to_drain(name)
         return None
 
     def get(self, owner: str, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Return the metadata of an owner's rows, by id; ids that are not there are missing."""
         waiting = self._waiting(owner)
-        found = {id: waiting[id][1] for id in ids if id in waiting}
+        found = {id: waiting[id].metadata for id in ids if id in waiting}
         shard, rest = self._shard(owner), [id for id in ids if id not in waiting]
         if shard is not None and rest:
-            stored = self._chroma.call("read", shard.get, ids=rest, include=["metadatas"])
+            stored = self._connection.call("read", shard.get, ids=rest, include=["metadatas"])
             found |= dict(zip(stored["ids"], stored["metadatas"], strict=True))
         return found
 
     def delete(self, owner: str, ids: Sequence[str]) -> None:
         """Remove some of an owner's rows. Their bytes stay in free pages until `erase`."""
-        self._settle(_shard_of(owner))
+        self._drain(shard_of(owner))
         if self._shard(owner) is not None:
-            self._chroma.delete(_shard_of(owner), ids)
+            self._chroma.delete(shard_of(owner), ids)
 
     def vectors(self, owner: str, ids: Sequence[str]) -> dict[str, np.ndarray]:
         """Return the stored embeddings of an owner's rows, id → float32 [E]; those without one are missing."""
-        waiting = {id: row[2] for id, row in self._waiting(owner).items()}
+        waiting = {id: row.vector_E for id, row in self._waiting(owner).items()}
         found = {id: vector_E for id in ids if (vector_E := waiting.get(id)) is not None}
         rest = [id for id in ids if id not in waiting]
-        return found | ({} if self._shard(owner) is None else self._chroma.vectors(_shard_of(owner), rest))
+        return found | ({} if self._shard(owner) is None else self._chroma.vectors(shard_of(owner), rest))
 
     def catalogue_vectors(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
         """Return the stored embeddings of catalogue texts, text → float32 [E]; texts not yet stored are missing."""
@@ -176,7 +173,10 @@ class Store:
 
     def add_catalogue_vectors(self, texts: Sequence[str], vectors_NE: np.ndarray) -> None:
         """Store embeddings of catalogue texts, which belong to no user."""
-        rows = [(_text_id(text), {"text": text}, vector_E) for text, vector_E in zip(texts, vectors_NE, strict=True)]
+        rows = [
+            StoredRow(_text_id(text), {"text": text}, vector_E)
+            for text, vector_E in zip(texts, vectors_NE, strict=True)
+        ]
         self._chroma.upsert(SHARED, rows, vectors_NE.shape[1])
 
     @property
@@ -184,7 +184,7 @@ class Store:
         """E, known once a catalogue text is stored; 0 before."""
         if not self._embedding_size:
             shared = self._chroma.open(SHARED)
-            peek = self._chroma.call("read", shared.get, limit=1, include=["embeddings"])["embeddings"]
+            peek = self._connection.call("read", shared.get, limit=1, include=["embeddings"])["embeddings"]
             self._embedding_size = len(peek[0]) if len(peek) else 0
         return self._embedding_size
 
@@ -193,9 +193,11 @@ class Store:
         rows: list[dict[str, Any]] = []
         for name in self._shards():
             shard = self._chroma.open(name)
-            rows += self._chroma.call("read", shard.get, where={"tenant": tenant}, include=["metadatas"])["metadatas"]
+            rows += self._connection.call("read", shard.get, where={"tenant": tenant}, include=["metadatas"])[
+                "metadatas"
+            ]
         for name in self._names():
-            rows += [row for _, row, _ in self._rows(name).values() if row["tenant"] == tenant]
+            rows += [row.metadata for row in self._rows(name).values() if row.metadata["tenant"] == tenant]
         return sorted({row["user"] for row in rows if row["kind"] in ("event", "item")})
 
     # --- forgetting and repairing ---
@@ -210,12 +212,12 @@ class Store:
             owner: whose rows.
             ids: only these; None: all.
         """
-        name = _shard_of(owner)
-        self._settle(name)
+        name = shard_of(owner)
+        self._drain(name)
         shard = self._shard(owner)
         if shard is None:
             return 0
-        found = self._chroma.call("read", shard.get, where={"owner": owner}, include=[])["ids"]
+        found = self._connection.call("read", shard.get, where={"owner": owner}, include=[])["ids"]
         gone = sorted(set(found) if ids is None else set(found) & set(ids))
         if self.shared:
             self._chroma.delete(name, gone)
@@ -229,19 +231,16 @@ class Store:
         Raises:
             StoreError: the database itself is damaged, or the store is on a server, which its operator repairs.
         """
-        path = self._chroma.path
-        if path is None:
-            raise StoreError(f"The store in {self._chroma.where!r} is on a server: only its operator can repair it.")
-        self._chroma.disconnect()
-        try:
-            files.check(path)
-        finally:
-            self._chroma.connect()
+        if self.shared:
+            raise StoreError(
+                f"The store in {self._connection.where!r} is on a server: only its operator can repair it."
+            )
+        self._chroma.check()
         names = [SHARED, *self._shards()]
         damaged = [name for name in names if self._chroma.unreadable(name)]
         embedded = self._chroma.renew(damaged) if damaged else 0
         for name in self._names():
-            self._settle(name)
+            self._drain(name)
         rows = sum(self._chroma.open(name).count() for name in names)
         return RepairReport(len(names), rows, tuple(damaged), embedded)
 
@@ -251,51 +250,52 @@ class Store:
         """The shards that rows wait for."""
         return [] if self._journal is None else self._journal.names()
 
-    def _rows(self, name: str) -> Mapping[str, Row]:
+    def _rows(self, name: str) -> Mapping[str, StoredRow]:
         """The rows that wait for a shard, by id."""
         return {} if self._journal is None else self._journal.rows(name)
 
-    def _waiting(self, owner: str) -> dict[str, Row]:
+    def _waiting(self, owner: str) -> dict[str, StoredRow]:
         """The rows of an owner that wait for their shard, by id."""
-        return {id: row for id, row in self._rows(_shard_of(owner)).items() if row[1]["owner"] == owner}
+        return {id: row for id, row in self._rows(shard_of(owner)).items() if row.metadata["owner"] == owner}
 
-    def _settle(self, name: str) -> None:
+    def _drain(self, name: str) -> None:
         """Bring what waits for a shard to Chroma, and drop it from the journal; after a crash it is done again."""
         if self._journal is not None and self._rows(name):
             self._upsert(name, list(self._rows(name).values()))
-            with self._chroma.reporting("written"):
+            with self._connection.reporting("written"):
                 self._journal.clear(name)
 
-    def _try_to_settle(self, name: str) -> None:
+    def _try_to_drain(self, name: str) -> None:
         try:
-            self._settle(name)
+            self._drain(name)
         except StoreError:
             rows = len(self._rows(name))
             logger.warning("%d rows of %s stay in the journal, which is as safe.", rows, name, exc_info=True)
 
-    def _upsert(self, name: str, rows: Sequence[Row]) -> None:
+    def _upsert(self, name: str, rows: Sequence[StoredRow]) -> None:
         for start in range(0, len(rows), BATCH):
             self._chroma.upsert(name, rows[start : start + BATCH], self.embedding_size)
 
     def _check_version(self, embedder: str) -> None:
         """Bring the store to this schema version, or refuse it."""
+        where = self._connection.where
         shared = self._chroma.open(SHARED, schema_version=SCHEMA_VERSION, embedder=embedder)
         found = dict(shared.metadata or {})
         version = found.get("schema_version")
         if not isinstance(version, int) or version > SCHEMA_VERSION:
             raise StoreVersionError(
-                f"The store in {self._chroma.where!r} has schema version {version!r}, written by a newer version; this "
+                f"The store in {where!r} has schema version {version!r}, written by a newer version; this "
                 f"one reads up to {SCHEMA_VERSION}. Upgrade pad-langchain."
             )
         if found.get("embedder") != embedder:
             raise EmbedderError(
-                f"The store in {self._chroma.where!r} holds embeddings of {found.get('embedder')!r}, but the embedder "
+                f"The store in {where!r} holds embeddings of {found.get('embedder')!r}, but the embedder "
                 f"is {embedder!r}. Open it with the same one, or export it and import it into a new store."
             )
         about = {key: value for key, value in found.items() if not key.startswith("hnsw:")}  # those cannot change
         for step in range(version, SCHEMA_VERSION):
             MIGRATIONS[step](self)
-            self._chroma.call("migrated", shared.modify, metadata={**about, "schema_version": step + 1})
+            self._connection.call("migrated", shared.modify, metadata={**about, "schema_version": step + 1})
 
     def _shards(self) -> list[str]:
         return [name for name in self._chroma.names() if name.startswith(f"{SHARED}-")]
@@ -305,7 +305,7 @@ class Store:
         from chromadb.errors import NotFoundError
 
         try:
-            return self._chroma.open(_shard_of(owner), create=False)
+            return self._chroma.open(shard_of(owner), create=False)
         except NotFoundError:
             return None
 
@@ -314,8 +314,8 @@ class Store:
 MIGRATIONS: dict[int, Callable[[Store], None]] = {}
 
 
-def _shard_of(owner: str) -> str:
-    """Name of the collection that holds an owner's rows."""
+def shard_of(owner: str) -> str:
+    """Return the name of the collection that holds an owner's rows."""
     return f"{SHARED}-{int(owner[:8], 16) % SHARDS:02d}"
 
 

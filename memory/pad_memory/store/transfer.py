@@ -2,38 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pad_memory.errors import InvalidEventError, StoreVersionError
+from pad_memory.events import Feedback
+from pad_memory.evidence import Evidence
+from pad_memory.profile import Snapshot
 from pad_memory.store.items import Items
-from pad_memory.store.ledger import read_record, record_to_dict
-
-if TYPE_CHECKING:
-    from pad_memory.memory import PreferenceMemory
+from pad_memory.store.ledger import Ledger
+from pad_memory.store.rows import read_record, record_to_dict
 
 __all__ = ["export_user", "import_user"]
 
 EXPORT_VERSION = 1
 
 
-def export_user(memory: PreferenceMemory, user: str) -> dict[str, Any]:
+def export_user(tenant: str, user: str, known: Snapshot, items: Items) -> dict[str, Any]:
     """Return all that is kept about a user."""
-    owner = memory._owner(user)
     return {
         "format": "pad-memory",
         "version": EXPORT_VERSION,
-        "tenant": memory.tenant,
+        "tenant": tenant,
         "user": user,
-        "events": [record_to_dict(record) for record in memory._records(owner)],
-        "items": Items(memory).export(user),
-        "profile": memory._profile(owner).to_dict(),
+        "events": [record_to_dict(record) for record in known.records],
+        "items": items.export(user),
+        "profile": known.profile.to_dict(),
     }
 
 
-def import_user(memory: PreferenceMemory, data: Mapping[str, Any]) -> int:
+def import_user(
+    ledger: Ledger, items: Items, data: Mapping[str, Any], screen: Callable[[Feedback, Evidence], Evidence]
+) -> int:
     """Add what an export has and its user has not, and return how many events and items were new.
+
+    Args:
+        ledger, items: what they are added to.
+        data: the export.
+        screen: what may come of an event under today's values.
 
     Raises:
         InvalidEventError: not an export.
@@ -46,26 +53,23 @@ def import_user(memory: PreferenceMemory, data: Mapping[str, Any]) -> int:
             f"This export has version {data.get('version')!r}, written by a newer version; this one reads up to "
             f"{EXPORT_VERSION}. Upgrade pad-langchain."
         )
-    owner = memory._owner(data["user"])
+    user = data["user"]
+    owner = ledger.owner(user)
     try:
         records = [read_record(item) for item in data["events"]]
     except (KeyError, TypeError) as error:
         raise InvalidEventError(f"This export has an event that cannot be read: {error!r}.") from error
-    stranger = next((record.event for record in records if record.event.user not in (None, data["user"])), None)
+    stranger = next((record.event for record in records if record.event.user not in (None, user)), None)
     if stranger is not None:
-        raise InvalidEventError(f"This export is of {data['user']!r}, but has an event of {stranger.user!r}.")
-    with memory._mutex:
-        state = memory._ledger.state(owner)
-        new = [
-            replace(
-                record,
-                event=replace(record.event, user=data["user"], tenant=memory.tenant),
-                evidence=memory._under_floor(record.event, record.evidence),
-            )
-            for record in records
-            if record.id not in state.ids
-        ]
-        if new:
-            memory._ledger.write(owner, data["user"], new)
-            state.add(new)
-    return len(new) + Items(memory).restore(data["user"], data.get("items", ()))
+        raise InvalidEventError(f"This export is of {user!r}, but has an event of {stranger.user!r}.")
+    have = {record.id for record in ledger.records(owner)}
+    new = [
+        replace(
+            record,
+            event=replace(record.event, user=user, tenant=ledger.tenant),
+            evidence=screen(record.event, record.evidence),  # takes the classifier's time, so outside the lock
+        )
+        for record in records
+        if record.id not in have
+    ]
+    return ledger.extend(owner, user, new) + items.restore(user, data.get("items", ()))

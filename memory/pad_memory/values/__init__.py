@@ -1,0 +1,6 @@
+"""The operator's floor of universal values: which wishes are held back, and why."""
+
+from pad_memory.values.policy import Guard, Values
+from pad_memory.values.verdict import Verdict
+
+__all__ = ["Guard", "Values", "Verdict"]

@@ -1,4 +1,4 @@
-"""The rules of the floor: what makes a sentence an instruction to the system, or a request for harm.
+"""Layer 2 of the floor: the rules, which say what makes a sentence an instruction to the system, or a request for harm.
 
 The patterns are in `rules.txt` and are compiled at the first text. All meet plain text: lower case, one space,
 no look-alike letters. A request is two or three kinds of words near each other ("explain how to" + "build" + "a bomb"),
@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-__all__ = ["Rule", "rules"]
+from pad_memory.values.plain_text import sentences
+
+__all__ = ["FILE", "Rule", "broken", "rules"]
 
 FILE = Path(__file__).with_name("rules.txt")
 
@@ -67,6 +69,24 @@ def rules() -> tuple[Rule, ...]:
         elif line and not line.startswith("; "):
             found.append(Rule(name, _compiled(line, sets), negatable))
     return tuple(found)
+
+
+def broken(form: str) -> str | None:
+    """Return the name of the rule that a plain text breaks; None: it breaks none."""
+    parts = sentences(form) or [form]
+    for rule in rules():
+        # Instructions hide anywhere and are not about sentences.
+        for text in [form] if rule.name == "instructions" else parts:
+            if rule.pattern.search(text) and _asks(rule, text):  # most match nothing, and a search is quicker
+                return rule.name
+    return None
+
+
+def _asks(rule: Rule, text: str) -> bool:
+    return any(
+        not (rule.negatable and rule.denied(text[: match.start()], match[0], text[match.end() :]))
+        for match in rule.pattern.finditer(text)
+    )
 
 
 def _compiled(pattern: str, sets: dict[str, str]) -> re.Pattern[str]:

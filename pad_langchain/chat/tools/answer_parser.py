@@ -1,4 +1,4 @@
-"""An answer's text into text, reasoning and tool calls, while it streams. No LangChain here: every face shares it."""
+"""An answer's text into text, reasoning and tool calls, while it streams."""
 
 from __future__ import annotations
 
@@ -36,6 +36,9 @@ class Piece:
 
     def __bool__(self) -> bool:
         return bool(self.text or self.reasoning or self.calls)
+
+    def __add__(self, later: Piece) -> Piece:
+        return Piece(self.text + later.text, self.reasoning + later.reasoning, self.calls + later.calls)
 
 
 class AnswerParser:

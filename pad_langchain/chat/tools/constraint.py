@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from pad_langchain.chat.messages import ChatDict, fit_template, with_system
 from pad_langchain.chat.tools.answer_parser import AnswerParser
-from pad_langchain.chat.tools.schemas import answer_schema, schema_told
-from pad_langchain.chat.tools.tool_format import ToolFormat, check_tools, tool_choice_of, tool_format
+from pad_langchain.chat.tools.schemas import answer_schema, schema_told, written
+from pad_langchain.chat.tools.tool_format import ToolFormat, tool_format
+from pad_langchain.chat.tools.tools import check_tools, tool_choice_of
 from pad_langchain.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from pad_langchain.engine.grammar import Grammar
-    from pad_langchain.engine.torch.engine import TorchEngine
+    from pad_langchain.engine.protocol import Engine
 
 __all__ = ["Constraint", "constrain"]
 
@@ -63,7 +64,7 @@ class Constraint:
 
 
 def constrain(
-    engine: TorchEngine,
+    engine: Engine,
     *,
     tools: Sequence[Mapping[str, Any]] | None = None,
     tool_choice: Any = None,
@@ -89,13 +90,14 @@ def constrain(
     if choice == "required" and not shown:
         raise InvalidRequestError(f"tool_choice is {tool_choice!r}, but there are no tools. Pass some to bind_tools.")
     schema = answer_schema(response_format)
+    text = None if schema is None else written(schema, "the answer")
     told = schema_told(response_format)
     how = tool_format(engine, response_template)
     if shown and choice != "none":
         grammar = how.grammar(shown, choice, parallel_tool_calls, schema)
         return Constraint(shown, grammar, "\n\n".join(filter(None, (how.told(shown), told))), how, parsed=True)
-    if schema is not None:
-        return Constraint([], _compiled(engine.grammars, json.dumps(schema)), told, how, parsed=False)
+    if text is not None:
+        return Constraint([], _compiled(engine.grammars, text), told, how, parsed=False)
     return Constraint([], None, told, how, parsed=bool(how.template or how.facts.thought))
 
 

@@ -14,7 +14,7 @@ from pad_langchain.chat.tools.answer_parser import call_head
 from pad_langchain.errors import InvalidRequestError
 
 if TYPE_CHECKING:
-    from pad_langchain.engine.torch.engine import TorchEngine
+    from pad_langchain.engine.protocol import Engine
 
 __all__ = ["FAMILIES", "Affixes", "TemplateFacts", "study"]
 
@@ -128,7 +128,7 @@ _TOOL = {
 _THOUGHT = ("<think>", "</think>")
 
 
-def study(engine: TorchEngine) -> TemplateFacts:
+def study(engine: Engine) -> TemplateFacts:
     """Render a question, a tool and a call through the engine's chat template, and read what comes out."""
     asked = [{"role": "user", "content": _ASKED}]
     try:
@@ -145,7 +145,7 @@ def study(engine: TorchEngine) -> TemplateFacts:
     return TemplateFacts(affixes, shows_tools, anchor or "\n", _THOUGHT, bool(opened) and _THOUGHT[1] not in rest)
 
 
-def _affixes(engine: TorchEngine, asked: list[dict[str, Any]], before: str) -> Affixes | None:
+def _affixes(engine: Engine, asked: list[dict[str, Any]], before: str) -> Affixes | None:
     """Cut around a call; None where it is not JSON with a name."""
     try:
         one = _answer(before, _render(engine, [*asked, *_turns(1)]))
@@ -161,12 +161,12 @@ def _affixes(engine: TorchEngine, asked: list[dict[str, Any]], before: str) -> A
     return Affixes(begin, end, _separator(engine, asked, before, begin, end), **form)
 
 
-def _marked(engine: TorchEngine, begin: str) -> bool:
+def _marked(engine: Engine, begin: str) -> bool:
     """Whether a token of its own says that a call begins; where words do, text would have to be marked as well."""
     return any(begin.lstrip().startswith(token.content) for token in engine.tokenizer.added_tokens_decoder.values())
 
 
-def _separator(engine: TorchEngine, asked: list[dict[str, Any]], before: str, begin: str, end: str) -> str | None:
+def _separator(engine: Engine, asked: list[dict[str, Any]], before: str, begin: str, end: str) -> str | None:
     try:
         two = _answer(before, _render(engine, [*asked, *_turns(2)]))
     except InvalidRequestError:  # such as Llama's: one call at a time
@@ -189,7 +189,7 @@ def _turns(count: int) -> list[dict[str, Any]]:
     return [{"role": "assistant", "content": "", "tool_calls": calls}, *results]
 
 
-def _render(engine: TorchEngine, messages: Sequence[Mapping[str, Any]], tools: Any = (_TOOL,)) -> str:
+def _render(engine: Engine, messages: Sequence[Mapping[str, Any]], tools: Any = (_TOOL,)) -> str:
     return engine.tokenizer.decode(engine.prompts.render(messages, tools))
 
 
@@ -235,8 +235,8 @@ def _named(text: str) -> list[tuple[int, int, dict[str, Any]]]:
     return found
 
 
-def _until_end(text: str, engine: TorchEngine) -> str:
+def _until_end(text: str, engine: Engine) -> str:
     """`text` up to the token that ends a turn."""
-    ends = [engine.tokenizer.decode([token]) for token in engine._eos]
+    ends = [engine.tokenizer.decode([token]) for token in engine.end_tokens]
     places = [text.find(end) for end in ends if end and end in text]
     return text[: min(places)] if places else text.split("\n", 1)[0]

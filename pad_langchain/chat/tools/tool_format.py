@@ -1,9 +1,7 @@
-"""What callers say about tools, and how one model's chat template writes calls of them.
+"""How one model's chat template writes tool calls.
 
-    tool_format(engine) → ToolFormat ── grammar(…) → Request.grammar
-                                     └─ parser(…)  → AnswerParser: push(text) → Piece(text, reasoning, calls)
-
-No LangChain here: every face shares it.
+tool_format(engine) → ToolFormat ── grammar(…) → Request.grammar
+                                 └─ parser(…)  → AnswerParser: push(text) → Piece(text, reasoning, calls)
 """
 
 from __future__ import annotations
@@ -14,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from pad_langchain.chat.tools.answer_parser import AnswerParser, call_head
 from pad_langchain.chat.tools.schemas import closed
@@ -22,65 +21,9 @@ from pad_langchain.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from pad_langchain.engine.grammar import Grammar
-    from pad_langchain.engine.torch.engine import TorchEngine
+    from pad_langchain.engine.protocol import Engine
 
-__all__ = ["ToolFormat", "check_tools", "tool_choice_of", "tool_format"]
-
-
-# ---- what callers ask for
-
-
-def check_tools(tools: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Check OpenAI-style function tools and return them as dicts.
-
-    Raises:
-        InvalidRequestError: a tool is not a function with a name, or two share a name.
-    """
-    names: list[str] = []
-    for tool in tools:
-        function = tool.get("function") if isinstance(tool, Mapping) else None
-        if not isinstance(function, Mapping) or not isinstance(function.get("name"), str) or not function["name"]:
-            raise InvalidRequestError(
-                'A tool has to be {"type": "function", "function": {"name": …, "parameters": …}}, but is '
-                f"{tool!r}. Tools that a provider runs, like web search, do not exist on a local model."
-            )
-        names.append(function["name"])
-    if double := sorted({name for name in names if names.count(name) > 1}):
-        raise InvalidRequestError(f"Tools need different names, but {double!r} occur more than once. Rename one.")
-    return [dict(tool) for tool in tools]
-
-
-def tool_choice_of(choice: Any, names: Sequence[str]) -> str:
-    """Read any of LangChain's and OpenAI's forms of `tool_choice`.
-
-    Returns:
-        "auto", "required", "none" or one of `names`.
-
-    Raises:
-        InvalidRequestError: none of these.
-
-    >>> tool_choice_of({"type": "function", "function": {"name": "add"}}, ["add"])
-    'add'
-    """
-    asked = choice
-    if isinstance(choice, Mapping):
-        inner = choice.get("function", choice)
-        asked = inner.get("name") or inner.get("type")
-    if asked is None or asked is False:
-        return "auto"
-    if asked is True:
-        return "required"
-    if isinstance(asked, str):
-        asked = {"any": "required"}.get(asked, asked) if asked not in names else asked
-        if asked in ("auto", "required", "none") or asked in names:
-            return asked
-    raise InvalidRequestError(
-        f"tool_choice has to be 'auto', 'any', 'required', 'none' or the name of a tool ({list(names)!r}), but is "
-        f"{choice!r}."
-    )
-
-
-# ---- how this model writes calls
+__all__ = ["ToolFormat", "tool_format"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +37,7 @@ class ToolFormat:
         template: transformers' response template that the tokenizer or the caller brought; None: one made from `facts`.
     """
 
-    engine: TorchEngine
+    engine: Engine
     facts: TemplateFacts
     affixes: Affixes | None
     template: Mapping[str, Any] | None
@@ -247,7 +190,10 @@ def _closed_tool(tool: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def tool_format(engine: TorchEngine, response_template: Mapping[str, Any] | str | None = None) -> ToolFormat:
+_studied: WeakKeyDictionary[Engine, TemplateFacts] = WeakKeyDictionary()
+
+
+def tool_format(engine: Engine, response_template: Mapping[str, Any] | str | None = None) -> ToolFormat:
     """Find out how the engine's model writes tool calls. Costs some milliseconds once for a tokenizer.
 
     Args:
@@ -258,9 +204,9 @@ def tool_format(engine: TorchEngine, response_template: Mapping[str, Any] | str 
     Raises:
         InvalidRequestError: an unknown name.
     """
-    facts: TemplateFacts | None = engine.__dict__.get("_template_facts")
+    facts = _studied.get(engine)
     if facts is None:
-        facts = engine.__dict__["_template_facts"] = study(engine)
+        facts = _studied[engine] = study(engine)
     if isinstance(response_template, str):
         if response_template not in FAMILIES:
             raise InvalidRequestError(

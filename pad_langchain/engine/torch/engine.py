@@ -1,39 +1,35 @@
-"""The engine: one thread owns the model, everybody's requests ride its batch.
+"""The engine on torch: what callers see of it. `worker.py` is the thread that owns the models.
 
-    submit(Request) → Stream of TokenEvents → Completion
-
-Requests join and leave at token boundaries. One step is one forward of the base, and one of the guide if it has a
-model of its own, for all rows.
+submit(Request) → admission → queue → worker: batch, step → Stream of TokenEvents → Completion
 """
 
 from __future__ import annotations
 
-import atexit
+import copy
 import logging
-import threading
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
 import torch
 
+from pad_langchain.engine.admission import Admission, Admitted
+from pad_langchain.engine.detokenize import Detokenizer
 from pad_langchain.engine.grammar import GrammarCompiler
-from pad_langchain.engine.protocol import Guide
+from pad_langchain.engine.protocol import Capabilities, Engine, Guide
 from pad_langchain.engine.settings import EngineSettings
 from pad_langchain.engine.stream import Stream
-from pad_langchain.engine.torch.admission import Admission
-from pad_langchain.engine.torch.batch import Batch, Row
-from pad_langchain.engine.torch.out_of_memory import explain_memory, out_of_memory
-from pad_langchain.engine.types import EngineStats, FinishReason, Request, TokenEvent
-from pad_langchain.errors import EngineBusyError, EngineClosedError, PadError
+from pad_langchain.engine.torch.best_of import BestOf
+from pad_langchain.engine.torch.queue import Queue
+from pad_langchain.engine.torch.row import Row, generators
+from pad_langchain.engine.torch.worker import StepReport, Worker
+from pad_langchain.engine.types import EngineStats, Request
 from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.compiled import decode_graph
 from pad_langchain.models.ends import end_tokens
 from pad_langchain.models.packed import pack
 from pad_langchain.models.prompts import Prompts
 from pad_langchain.models.rows import Rows
-from pad_memory.openmp import dismiss_helpers
 
 __all__ = ["TorchEngine"]
 
@@ -54,13 +50,16 @@ class TorchEngine:
         InvalidRequestError: a setting is out of its range.
     """
 
+    capabilities = Capabilities(
+        guides=frozenset({"head", "text", "self", "adapter"}), token_rewards=True, hidden_states=True, prefixes=True
+    )
+
     def __init__(self, model: Any, tokenizer: Any, guide: Guide | None = None, **settings: Any) -> None:
         self.settings = EngineSettings(**settings)
         self.base = model if isinstance(model, Backbone) else Backbone(model)
-        self.tokenizer = tokenizer
+        self.tokenizer: Any = tokenizer
         self.prompts = Prompts(tokenizer)
         self.guide = guide
-        self.steps = 0  # forwards of the base over the whole batch, prefills not counted
         if guide is not None:
             guide.bind(self.base, self.prompts)
         # The base and, for a guide with a model of its own, that one.
@@ -71,28 +70,41 @@ class TorchEngine:
             if self.settings.pack_weights is True:
                 pack(backbone.model)
             backbone.graph = decode_graph(backbone.model) if self.settings.compile else None
-        self._admission = Admission(self.base, self.prompts, guide, tokenizer, self.settings)
-        self._eos = end_tokens(self.base.model, tokenizer)
-        self._waiting: deque[list[Row]] = deque()
-        self._changed = threading.Condition()
-        self._closed = False
-        self._worker: threading.Thread | None = None
-        self._batch: Batch | None = None
-
-    @property
-    def recommended(self) -> tuple[float, float]:
-        """(beta, alpha) that the PersRM's config recommends; (1.0, 0.0) without one."""
-        return (1.0, 0.0) if self.guide is None else (self.guide.beta, self.guide.alpha)
+        self._admission = Admission(self.prompts, guide, self.settings, self.base.vocab_size, self.base.context)
+        # A copy: the worker decodes while callers encode.
+        self._detokenizer = Detokenizer(copy.deepcopy(tokenizer.backend_tokenizer))
+        self._queue = Queue(self.settings.max_queue, self._admission.fit)
+        ends = end_tokens(self.base.model, tokenizer)
+        self._worker = Worker(self.base, guide, self.models, self._queue, self.settings, ends)
 
     @property
     def context(self) -> int | None:
         """Tokens of prompt and answer together that the base can hold; None: no limit known."""
         return self.base.context
 
+    @property
+    def end_tokens(self) -> frozenset[int]:
+        """Token ids that end an answer and are no text; set others before the first request."""
+        return self._worker.end_tokens
+
+    @end_tokens.setter
+    def end_tokens(self, tokens: frozenset[int]) -> None:
+        self._worker.end_tokens = tokens
+
+    @property
+    def guided(self) -> bool:
+        """Whether there is a guide: requests may have preferences."""
+        return self.guide is not None
+
+    @property
+    def recommended(self) -> tuple[float, float]:
+        """(beta, alpha) that the PersRM's config recommends; (1.0, 0.0) without one."""
+        return (1.0, 0.0) if self.guide is None else (self.guide.beta, self.guide.alpha)
+
     @cached_property
     def grammars(self) -> GrammarCompiler:
         """Compiles grammars for `Request.grammar`; the first use costs up to a second."""
-        return GrammarCompiler(self.tokenizer, self.base.vocab_size, self._eos)
+        return GrammarCompiler(self.tokenizer, self.base.vocab_size, self.end_tokens)
 
     @property
     def stats(self) -> EngineStats:
@@ -107,8 +119,17 @@ class TorchEngine:
     @property
     def running(self) -> int:
         """Rows in the batch now."""
-        batch = self._batch
-        return 0 if batch is None else len(batch.rows)
+        return len(self._worker.rows)
+
+    @property
+    def waiting(self) -> int:
+        """Requests in the queue now."""
+        return len(self._queue)
+
+    @property
+    def steps(self) -> int:
+        """Forwards of the base over the whole batch so far, prefills not counted."""
+        return self._worker.steps
 
     def submit(self, request: Request) -> Stream:
         """Queue a request and return its stream at once. Thread-safe.
@@ -118,24 +139,31 @@ class TorchEngine:
             EngineBusyError: the queue is full.
             EngineClosedError: the engine was shut down.
         """
-        stream, rows = self._admission.prepare(request)
-        with self._changed:
-            if self._closed:
-                raise EngineClosedError("The engine is closed and takes no more requests. Make a new one.")
-            if len(self._waiting) >= self.settings.max_queue:
-                raise EngineBusyError(
-                    f"{len(self._waiting)} requests are waiting, which is max_queue. Try again later, or raise "
-                    f"max_queue."
-                )
-            self._waiting.append(rows)
-            if self._worker is None:
-                self._worker = threading.Thread(target=self._run, name="pad-engine", daemon=True)
-                self._worker.start()
-                # A thread inside torch while the interpreter shuts down aborts the process.
-                atexit.register(self.close)
-            self._changed.notify_all()
-        dismiss_helpers()  # this thread may have loaded the model; two teams slow each other down
+        admitted = self._admission.admit(request)
+        stream, rows = self._open(admitted)
+        self._queue.put(rows)
+        self._worker.start()
         return stream
+
+    def count_tokens(self, request: Request) -> int:
+        """Tokens of the request's prompt for the base."""
+        return len(self._admission.prompt(request))
+
+    def room(self, request: Request) -> int:
+        """New tokens that every context has room for, at most max_tokens; raises what `submit` would."""
+        return self._admission.place(request).limit
+
+    def pause(self) -> None:
+        """Let requests wait that are not in the batch yet; those in it go on (see `pad_langchain.testing.paused`)."""
+        self._queue.pause()
+
+    def resume(self) -> None:
+        """Let them join again, as many at once as fit."""
+        self._queue.resume()
+
+    def watch(self, call: Callable[[StepReport], object] | None) -> None:
+        """Have every step reported, in the thread that runs it; None: no more."""
+        self._worker.report = call
 
     @torch.inference_mode()
     def warm_up(self, rows: Sequence[int] = (1, 2, 4, 8, 16), columns: Sequence[int] = (192, 384, 768)) -> float:
@@ -151,11 +179,7 @@ class TorchEngine:
         Raises:
             EngineBusyError: requests are running.
         """
-        with self._changed:
-            while self._batch is not None and all(row.stream.done for row in self._rows()):
-                self._changed.wait(0.01)  # their results are out, the worker is about to drop them
-            if self._batch is not None or self._waiting:
-                raise EngineBusyError("Requests are running. Warm the engine up before the first, or wait for them.")
+        with self._worker.idle():
             seconds = 0.0
             for backbone in self.models:
                 if backbone.graph is not None:
@@ -169,27 +193,13 @@ class TorchEngine:
         for backbone in self.models:
             backbone.prefixes.clear()
 
-    def count_tokens(self, request: Request) -> int:
-        """Tokens of the request's prompt for the base."""
-        return len(self._admission.prompt(request))
-
-    def room(self, request: Request) -> int:
-        """New tokens that every context has room for, at most max_tokens; raises what `submit` would."""
-        return self._admission.room(request)
-
     def close(self, timeout: float | None = 10.0) -> None:
         """Stop: requests in flight and in the queue end with EngineClosedError. Closing twice is fine.
 
         Args:
             timeout: seconds to wait for the step that is running.
         """
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-            worker = self._worker
-        if worker is not None and worker is not threading.current_thread():
-            worker.join(timeout)
-        atexit.unregister(self.close)
+        self._worker.close(timeout)
 
     def __enter__(self) -> TorchEngine:
         return self
@@ -197,140 +207,16 @@ class TorchEngine:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    # In the worker's thread
+    def _open(self, admitted: Admitted) -> tuple[Stream, list[Row]]:
+        """The caller's stream and the rows that fill it: one, or one for each sample of best-of-n."""
+        request = admitted.request
+        stream = Stream(request, len(admitted.prompt))
+        streams = [stream] if request.best_of == 1 else BestOf(stream, request.best_of).samples
+        rows = [
+            Row(admitted, one, self._detokenizer.stream(request.stop, request.visible), generator)
+            for one, generator in zip(streams, generators(request.seed, len(streams)), strict=True)
+        ]
+        return stream, rows
 
-    @torch.inference_mode()
-    def _run(self) -> None:
-        while self._wait():
-            try:
-                self._step()
-            except Exception as error:  # the thread must live, whatever a model does
-                if not self._make_room(error):
-                    logger.exception("A step of %d rows failed", self.running)
-                    self._fail_batch(error)
-        self._fail_batch(EngineClosedError("The engine was closed while the request ran."))
-        with self._changed:
-            waiting, self._waiting = list(self._waiting), deque()
-        for group in waiting:
-            group[0].stream.fail(EngineClosedError("The engine was closed before the request began."))
 
-    def _wait(self) -> bool:
-        """Sleep until there is something to do; False when closed."""
-        with self._changed:
-            if not self._waiting and self._batch is None:
-                dismiss_helpers()
-            self._changed.wait_for(lambda: self._closed or self._waiting or self._batch is not None)
-            return not self._closed
-
-    def _step(self) -> None:
-        """One turn: cancelled rows leave, all others advance by one token, waiting rows join, everybody chooses."""
-        self._drop([row for row in self._rows() if row.stream.cancelled or row.stream.done], "cancelled")
-        if self._batch is not None:
-            self._batch.advance()
-            self.steps += 1
-        self._admit()
-        if self._batch is None:
-            return
-        choices = self._batch.choose()
-        leaving, finished = [], []
-        for index, (row, choice) in enumerate(zip(self._batch.rows, choices, strict=True)):
-            if isinstance(choice, PadError):
-                row.stream.fail(choice)
-                leaving.append(row)
-            elif row.emit(choice, self._eos, tuple(map(self._admission.candidate, choice.weighed))):
-                finished.append(index)
-                leaving.append(row)
-        for index in finished:
-            self._batch.remember(index)
-        self._drop(leaving)
-
-    def _rows(self) -> list[Row]:
-        return [] if self._batch is None else self._batch.rows
-
-    def _drop(self, leaving: list[Row], reason: FinishReason | None = None) -> None:
-        if not leaving or self._batch is None:
-            return
-        if reason is not None:
-            for row in leaving:
-                row.stream.put(TokenEvent(row.index, -1, row.text.flush(), 0.0, 0.0, reason))
-        gone = {id(row) for row in leaving}
-        kept = [index for index, row in enumerate(self._batch.rows) if id(row) not in gone]
-        if not kept:
-            self._batch = None
-            return
-        try:
-            self._batch.keep(kept)
-        except Exception as error:  # a half-thinned cache is useless
-            self._fail_batch(error)
-
-    def _admit(self) -> None:
-        """Prefill waiting requests that fit, first come first served; if that fails, one by one."""
-        groups: list[list[Row]] = []
-        rows = list(self._rows())
-        with self._changed:
-            while self._waiting:
-                group = self._waiting[0]
-                cancelled = group[0].stream.cancelled
-                if not (cancelled or self._admission.fit([*rows, *group])):
-                    break
-                self._waiting.popleft()
-                if cancelled:
-                    for row in group:
-                        row.stream.put(TokenEvent(0, -1, "", 0.0, 0.0, "cancelled"))
-                else:
-                    groups.append(group)
-                    rows += group
-        if not groups:
-            return
-        try:
-            if self._batch is not None:
-                self._batch.feed_guide()
-        except Exception:
-            with self._changed:
-                self._waiting.extendleft(reversed(groups))  # they have not begun
-            raise
-        for batch in self._prefill(groups):
-            if self._batch is None:
-                self._batch = batch
-                continue
-            try:
-                self._batch.merge(batch)
-            except Exception as error:  # a half-merged cache is useless
-                for row in batch.rows:
-                    row.stream.fail(self._explained(error))
-                self._fail_batch(error)
-
-    def _prefill(self, groups: list[list[Row]]) -> list[Batch]:
-        try:
-            return [Batch(self.base, self.guide, groups)]
-        except Exception as error:
-            if len(groups) == 1:
-                logger.warning("A request failed in its prefill: %s", error)
-                groups[0][0].stream.fail(self._explained(error))
-                return []
-        return [batch for group in groups for batch in self._prefill([group])]
-
-    def _make_room(self, error: Exception) -> bool:
-        """After a step ran out of memory: give up the kept prefixes, else the youngest row. False: it was not that."""
-        if not out_of_memory(error) or not self._rows():
-            return False
-        if any(len(backbone.prefixes) for backbone in self.models):
-            self.forget_prefixes()
-        else:
-            youngest = self._rows()[-1]
-            logger.warning("Out of memory with %d rows: the youngest fails", self.running)
-            youngest.stream.fail(self._explained(error))
-            self._drop([youngest])
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        return True
-
-    def _explained(self, error: BaseException) -> BaseException:
-        """The error a caller gets for it."""
-        return explain_memory(error, self.running, self.settings.max_batch, self.settings.max_batch_tokens)
-
-    def _fail_batch(self, error: BaseException) -> None:
-        explained = self._explained(error)
-        rows, self._batch = self._rows(), None
-        for row in rows:
-            row.stream.fail(explained)
+_ENGINE: type[Engine] = TorchEngine  # a type checker compares the two

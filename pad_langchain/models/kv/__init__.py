@@ -1,0 +1,7 @@
+"""Keys and values: of rows that share a width, of rows that grow at their own pace, and of prefixes kept for others."""
+
+from pad_langchain.models.kv.prefixes import PrefixStore, Root
+from pad_langchain.models.kv.row_cache import RowCache
+from pad_langchain.models.kv.slot_cache import Branches, SlotRows
+
+__all__ = ["Branches", "PrefixStore", "Root", "RowCache", "SlotRows"]

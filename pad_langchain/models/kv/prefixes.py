@@ -10,7 +10,7 @@ import itertools
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
@@ -18,11 +18,25 @@ if TYPE_CHECKING:
     from pad_langchain.models.kv.row_cache import RowCache
     from pad_langchain.models.kv.slot_cache import SlotRows
 
-__all__ = ["PrefixStore"]
+__all__ = ["PrefixStore", "Root"]
 
 BLOCK = 16  # tokens; fewer find more, but cost more look-ups
 
-_Key = tuple[int, tuple[int, ...]]  # the serial number of the block before, and the block's tokens
+
+class Root(NamedTuple):
+    """Whose keys and values: only sequences of the same root share any.
+
+    Args:
+        adapter: the serial number of the adapter that acted on the row; 0 is the plain model.
+        salt: that of the request.
+    """
+
+    adapter: int = 0
+    salt: str = ""
+
+
+_Key = tuple[int | Root, tuple[int, ...]]  # the serial number of the block before or the root, and the block's tokens
+_PLAIN = Root()
 
 
 class PrefixStore:
@@ -35,7 +49,6 @@ class PrefixStore:
     def __init__(self, budget: int = 0) -> None:
         self.budget = budget
         self._blocks: OrderedDict[_Key, tuple[int, torch.Tensor]] = OrderedDict()
-        # Roots are 0 for the plain model and the negative serial number of an adapter.
         self._serials = itertools.count(1)
         self._lock = threading.Lock()
 
@@ -43,12 +56,12 @@ class PrefixStore:
         """Tokens held."""
         return len(self._blocks) * BLOCK
 
-    def find(self, tokens: Sequence[int], root: int = 0) -> list[torch.Tensor]:
+    def find(self, tokens: Sequence[int], root: Root = _PLAIN) -> list[torch.Tensor]:
         """The blocks, [2 * layers, H, BLOCK, D] each, of the longest known prefix that leaves a token to run."""
         with self._lock:
             return [block for _, block in self._walk(tokens[: len(tokens) - 1], root)]
 
-    def add(self, tokens: Sequence[int], cache: RowCache | SlotRows, row: int, first: int, root: int = 0) -> None:
+    def add(self, tokens: Sequence[int], cache: RowCache | SlotRows, row: int, first: int, root: Root = _PLAIN) -> None:
         """Keep the blocks of a row that has these tokens in its columns from `first` on."""
         if len(tokens) < BLOCK or self.budget < BLOCK or not cache.uniform:
             return
@@ -58,7 +71,7 @@ class PrefixStore:
             if len(known) >= whole:
                 return
             fresh = cache.read(row, first + len(known) * BLOCK, first + whole * BLOCK)
-            before = known[-1][0] if known else -root
+            before = known[-1][0] if known else root
             for index, block in enumerate(fresh.split(BLOCK, dim=2), len(known)):
                 serial = next(self._serials)
                 # A copy of its own, or one block would keep all of `fresh` alive.
@@ -73,11 +86,11 @@ class PrefixStore:
         with self._lock:
             self._blocks.clear()
 
-    def _walk(self, tokens: Sequence[int], root: int) -> list[tuple[int, torch.Tensor]]:
+    def _walk(self, tokens: Sequence[int], root: Root) -> list[tuple[int, torch.Tensor]]:
         """Known blocks from the beginning on; the nearer to it, the more recently used, so that ends go first."""
         found: list[tuple[int, torch.Tensor]] = []
         keys: list[_Key] = []
-        before = -root
+        before: int | Root = root
         for index in range(len(tokens) // BLOCK):
             key = (before, _tokens(tokens, index))
             entry = self._blocks.get(key)

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers.cache_utils import Cache, CacheLayerMixin
 
-from pad_langchain.models.backbone import Backbone
+from pad_langchain.models.kv.prefixes import Root
+
+if TYPE_CHECKING:
+    from pad_langchain.models.backbone import Backbone
 
 __all__ = ["Branches", "SlotRows"]
 
@@ -76,10 +79,14 @@ class _SlotLayer(CacheLayerMixin):
 
 
 class SlotRows:
-    """Rows on one backbone that each append as many tokens as they have, and try out others, in one forward."""
+    """Rows on one backbone that each append as many tokens as they have, and try out others, in one forward.
 
-    def __init__(self, backbone: Backbone, count: int) -> None:
-        self.backbone, self.lengths = backbone, [0] * count
+    Args:
+        salts: of each row; those of one salt share the prefixes that are kept.
+    """
+
+    def __init__(self, backbone: Backbone, salts: Sequence[str]) -> None:
+        self.backbone, self.salts, self.lengths = backbone, list(salts), [0] * len(salts)
         config = backbone.model.config.get_text_config()
         self.layers = [_SlotLayer(self) for _ in range(config.num_hidden_layers)]
         self.last_position = (backbone.context or 2**31) - 1
@@ -108,7 +115,8 @@ class SlotRows:
 
     def load(self, prompts: Sequence[Sequence[int]]) -> None:
         """Fill empty rows with what the prefix store knows of their prompts; `lengths` says how many tokens that is."""
-        known = [self.backbone.prefixes.find(prompt) for prompt in prompts]
+        store = self.backbone.prefixes
+        known = [store.find(prompt, Root(salt=salt)) for prompt, salt in zip(prompts, self.salts, strict=True)]
         self.lengths = [sum(block.shape[2] for block in blocks) for blocks in known]
         for row, blocks in enumerate(known):
             if not blocks:
@@ -124,7 +132,7 @@ class SlotRows:
 
     def remember(self, row: int, tokens: Sequence[int]) -> None:
         """Keep a row's KV for whoever begins with the same tokens, which its first columns hold."""
-        self.backbone.prefixes.add(tokens, self, row, 0)
+        self.backbone.prefixes.add(tokens, self, row, 0, Root(salt=self.salts[row]))
 
     def read(self, row: int, begin: int, end: int) -> torch.Tensor:
         """Columns [begin, end) of a row, keys and values of all layers stacked: a new tensor [2 * layers, H, T, D]."""
@@ -147,10 +155,12 @@ class SlotRows:
             mine.keys = torch.cat([_room(layer.keys, capacity, exact=True) for layer in (mine, theirs)])
             mine.values = torch.cat([_room(layer.values, capacity, exact=True) for layer in (mine, theirs)])
         self.lengths += other.lengths
+        self.salts += other.salts
 
     def keep(self, rows: Sequence[int]) -> None:
         """Keep the rows of these indices, in this order."""
         self.lengths = [self.lengths[row] for row in rows]
+        self.salts = [self.salts[row] for row in rows]
         for layer in self.layers:
             rows_B = torch.tensor(rows, device=layer.device)
             capacity = max(self.lengths) + HEADROOM

@@ -33,7 +33,7 @@ from pad_langchain.models.kv.slot_cache import Branches, SlotRows
 from pad_langchain.models.prompts import Prompts
 from pad_langchain.persrm.guides.text import ModelGuide
 
-__all__ = ["OtherTokenizerGuide", "fitting_guide"]
+__all__ = ["ByteLevelGuide", "fitting_guide"]
 
 logger = logging.getLogger(__name__)
 
@@ -44,15 +44,17 @@ RANGE = -1
 FLOOR = -60.0  # nats below the best candidate: what the PersRM cannot write at all
 
 
-class OtherTokenizerGuide(ModelGuide):
+class ByteLevelGuide(ModelGuide):
     """A text PersRM whose tokenizer is not the base's; the arguments are those of `ModelGuide`.
 
     Both tokenizers have to be byte-level BPEs. The reference "reference" is the PersRM's own backbone with W =
     identity, compared in the same way.
     """
 
+    bound: Backbone | None = None  # whose tokens are compared
+
     def bind(self, base: Backbone, prompts: Prompts) -> None:
-        if getattr(self, "bound", None) is base:
+        if self.bound is base:
             return
         if self.adapter is not None or self.rides(base):
             raise IncompatibleModelError(
@@ -83,7 +85,8 @@ class OtherTokenizerGuide(ModelGuide):
         return plan if plan.room is None else replace(plan, room=max(1, int(plan.room / self.ratio)))
 
     def start(self, base: Backbone, plans: Sequence[Plan]) -> GuideRows:
-        return _ByteRows(self, [list(prompt) for plan in plans for prompt in plan.rows])
+        prompts = [(list(prompt), plan.salt) for plan in plans for prompt in plan.rows]
+        return _ByteRows(self, [prompt for prompt, _ in prompts], [salt for _, salt in prompts])
 
     def means(self, token: int) -> _Meaning:
         """What a token of the base's is to the PersRM."""
@@ -97,10 +100,10 @@ class OtherTokenizerGuide(ModelGuide):
 
 def fitting_guide(guide: ModelGuide, base: Backbone, prompts: Prompts) -> ModelGuide:
     """The guide itself where its tokenizer is the base's, else the same PersRM compared as bytes."""
-    if guide.rides(base) or guide.prompts.vocabulary() == prompts.vocabulary():
+    if guide.shares_tokens(base, prompts):
         return guide
     logger.info("The PersRM has a tokenizer of its own: candidates are compared as bytes.")
-    return OtherTokenizerGuide(
+    return ByteLevelGuide(
         guide.backbone,
         guide.prompts,
         guide.value_head,
@@ -121,10 +124,10 @@ class _Meaning:
 
 @dataclass
 class _State:
-    """One guide row: bytes without settled tokens, and tokens that are settled but not run yet."""
+    """One guide row: bytes that are in no token yet, and tokens that are committed but not run."""
 
     pending: bytes = b""
-    settled: list[int] = field(default_factory=list)
+    committed: list[int] = field(default_factory=list)
 
 
 @dataclass
@@ -140,10 +143,10 @@ class _Event:
 
 
 class _ByteRows:
-    def __init__(self, guide: OtherTokenizerGuide, prompts: Sequence[list[int]]) -> None:
+    def __init__(self, guide: ByteLevelGuide, prompts: Sequence[list[int]], salts: Sequence[str]) -> None:
         self.guide = guide
         self.states = [_State() for _ in prompts]
-        self.rows = SlotRows(guide.backbone, len(prompts))
+        self.rows = SlotRows(guide.backbone, salts)
         self.rows.load(prompts)
         fresh = [prompt[length:] for prompt, length in zip(prompts, self.rows.lengths, strict=True)]
         guide.backbone.tally.reused += sum(self.rows.lengths)
@@ -161,7 +164,7 @@ class _ByteRows:
     def full(self) -> list[bool]:
         """Which rows have no room in the PersRM's context for another token and what is tried out after it."""
         spare = min(SPARE, self.rows.last_position // 4)
-        return [self.rows.left(row) - len(state.settled) <= spare for row, state in enumerate(self.states)]
+        return [self.rows.left(row) - len(state.committed) <= spare for row, state in enumerate(self.states)]
 
     def advance(self, tokens_GT: torch.Tensor) -> None:
         """Take in the chosen tokens; the forward they need comes with the next candidates'."""
@@ -170,11 +173,11 @@ class _ByteRows:
             for token in tokens:
                 meaning = self.guide.means(token)
                 if meaning.ends:
-                    state.settled += [*ours.encode(state.pending), meaning.ends[0]]
+                    state.committed += [*ours.encode(state.pending), meaning.ends[0]]
                     state.pending = b""
                 state.pending += meaning.text
-            tokens, state.pending = ours.settle(state.pending)
-            state.settled += tokens
+            tokens, state.pending = ours.commit(state.pending)
+            state.committed += tokens
 
     def merge(self, other: _ByteRows) -> None:
         self.rows.merge(other.rows)
@@ -184,7 +187,7 @@ class _ByteRows:
     def keep(self, rows: Sequence[int]) -> None:
         self.rows.keep(rows)
         # A row may come twice, and its copies go their own ways.
-        self.states = [replace(self.states[row], settled=list(self.states[row].settled)) for row in rows]
+        self.states = [replace(self.states[row], committed=list(self.states[row].committed)) for row in rows]
         self.root_GD = self.root_GD[torch.tensor(rows, device=self.root_GD.device)]
 
     def logits(
@@ -220,13 +223,13 @@ class _ByteRows:
         return events
 
     def _run(self, paths: Sequence[Sequence[tuple[int, ...]]]) -> list[torch.Tensor]:
-        """One forward over what was settled and the trie; the hidden states of each row's root and nodes, [M, D]."""
+        """One forward over what was committed and the trie; the hidden states of each row's root and nodes, [M, D]."""
         new = []
         for state, own in zip(self.states, paths, strict=True):
-            kept = len(state.settled)
+            kept = len(state.committed)
             place = {path: kept + n for n, path in enumerate(own)}  # sorted: a parent comes before its children
             parents = [place.get(path[:-1], -1) for path in own]
-            new.append(Branches([*state.settled, *(path[-1] for path in own)], kept, parents))
+            new.append(Branches([*state.committed, *(path[-1] for path in own)], kept, parents))
         if not any(one.tokens for one in new):
             return [root_D[None] for root_D in self.root_GD]
         hidden_GTD = self.rows.run(new)
@@ -234,7 +237,7 @@ class _ByteRows:
         for row, (state, one) in enumerate(zip(self.states, new, strict=True)):
             if one.kept:
                 self.root_GD[row] = hidden_GTD[row, one.kept - 1]
-            state.settled = []
+            state.committed = []
             nodes.append(torch.cat([self.root_GD[row : row + 1], hidden_GTD[row, one.kept : len(one.tokens)]]))
         return nodes
 

@@ -13,7 +13,8 @@ from pad_langchain.errors import IncompatibleModelError, InvalidRequestError
 from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.prompts import Prompts
 from pad_langchain.persrm.head import VectorHead
-from pad_memory.embedding import Embedder, embed_wishes
+from pad_memory.embedding import Embedder
+from pad_memory.language import embed_wishes
 
 __all__ = ["HeadGuide"]
 
@@ -32,7 +33,7 @@ class HeadGuide:
 
     def __init__(self, head: VectorHead, embedder: Embedder | None = None) -> None:
         self.head = head.eval()
-        self.beta, self.alpha = head.config.beta, head.config.alpha
+        self.kind, self.beta, self.alpha = "head", head.config.beta, head.config.alpha
         self.embedder = embedder
         self.backbone = self.adapter = None
         if embedder is not None and embedder.name != head.config.embedder:
@@ -46,10 +47,29 @@ class HeadGuide:
         if self.embedder is None:
             raise InvalidRequestError(
                 f"The preferences {list(texts)!r} come without embeddings and the guide has no embedder. Pass "
-                f"embedder= (the head "
-                f"was trained with {self.head.config.embedder!r}), or set WeightedPreference.embedding."
+                f"embedder= (the head was trained with {self.head.config.embedder!r}), or set "
+                "WeightedPreference.embedding."
             )
         return embed_wishes(self.embedder, texts)
+
+    def gates(self, preferences: Sequence[str] | np.ndarray) -> torch.Tensor:
+        """The gate of each of P preferences alone, [P, R].
+
+        Args:
+            preferences: P texts, or their embeddings [P, E].
+
+        Raises:
+            InvalidRequestError: embeddings of another shape, or texts without an embedder.
+        """
+        if not (isinstance(preferences, np.ndarray) and preferences.dtype.kind == "f"):
+            preferences = self.embed([str(preference) for preference in preferences])
+        vectors_PE = np.asarray(preferences, dtype=np.float32)
+        size = self.head.config.embedding_size
+        if vectors_PE.ndim != 2 or vectors_PE.shape[1] != size:
+            raise InvalidRequestError(
+                f"Preference embeddings have to be [P, {size}], but are {list(vectors_PE.shape)}."
+            )
+        return self.head.gates(torch.from_numpy(vectors_PE).to(self.head.U_RD.device))
 
     def bind(self, base: Backbone, prompts: Prompts) -> None:
         self.head.check_fits(base.hidden_size, base.vocab_size)

@@ -1,4 +1,4 @@
-"""The guide of a text PersRM, or of the base itself: a causal LM that reads the preference in its own prompt."""
+"""The guide of a text PersRM: a causal LM that reads the preference in its own prompt."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pad_langchain.errors import ContextLengthError, IncompatibleModelError
 from pad_langchain.models.adapter import Adapter
 from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.prompts import PERSRM_TEMPLATE, Prompts, with_preference
-from pad_langchain.models.rows import Rows
+from pad_langchain.models.rows import Rows, Section
 
 __all__ = ["ModelGuide"]
 
@@ -47,12 +47,17 @@ class ModelGuide:
         beta: float = 1.0,
         alpha: float = 0.0,
     ) -> None:
+        self.kind = "text" if adapter is None else "adapter"
         self.backbone, self.prompts, self.value_head, self.template = backbone, prompts, value_head, template
         self.adapter, self.beta, self.alpha = adapter, beta, alpha
 
     def rides(self, base: Backbone) -> bool:
         """Whether the guide rows go through the base's own forward."""
         return self.backbone.model is base.model
+
+    def shares_tokens(self, base: Backbone, prompts: Prompts) -> bool:
+        """Whether the base's tokens are the guide's own, so that candidates can be compared token by token."""
+        return self.rides(base) or self.prompts.vocabulary() == prompts.vocabulary()
 
     def bind(self, base: Backbone, prompts: Prompts) -> None:
         if self.rides(base):
@@ -67,9 +72,8 @@ class ModelGuide:
             differing = sum(theirs.get(token) != index for token, index in ours.items())
             raise IncompatibleModelError(
                 f"The PersRM's vocabulary is not the base's: {len(ours)} tokens ({self.backbone.vocab_size} logits) "
-                f"against "
-                f"{len(theirs)} ({base.vocab_size} logits), {differing} of them under another id. Use a PersRM with "
-                f"the base's tokenizer."
+                f"against {len(theirs)} ({base.vocab_size} logits), {differing} of them under another id. Use a PersRM "
+                "with the base's tokenizer."
             )
 
     def plan(self, request: Request) -> Plan:
@@ -91,7 +95,9 @@ class ModelGuide:
     def start(self, base: Backbone, plans: Sequence[Plan]) -> GuideRows:
         if self.rides(base):
             return _RidingRows(self)
-        return _ModelRows(self, Rows(self.backbone, [prompt for plan in plans for prompt in plan.rows]))
+        prompts = [prompt for plan in plans for prompt in plan.rows]
+        salts = [plan.salt for plan in plans for _ in plan.rows]
+        return _ModelRows(self, Rows(self.backbone, guide=prompts, salts=salts))
 
     def logits(
         self, own_GD: torch.Tensor, candidates_GK: torch.Tensor, own_reference: bool
@@ -136,7 +142,7 @@ class _ModelRows:
     def logits(
         self, hidden_GD: torch.Tensor, candidates_GK: torch.Tensor, own_reference: bool, keep_GK: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        return self.guide.logits(self.rows.hidden(0), candidates_GK, own_reference)
+        return self.guide.logits(self.rows.hidden(Section.GUIDE), candidates_GK, own_reference)
 
     def advance(self, tokens_GT: torch.Tensor) -> None:
         self.rows.step(tokens_GT)

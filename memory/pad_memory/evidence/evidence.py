@@ -1,0 +1,75 @@
+"""What an event says about its user's preferences, and the event with it, as both stand in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pad_memory.events import Feedback
+from pad_memory.language import Reading
+from pad_memory.values import Verdict
+
+__all__ = ["Evidence", "Recorded"]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What an event says about the catalogue, computed once when it is recorded and stored with it.
+
+    Args:
+        styles: for each judged response, the preferred one first: dimension → style in [-1, 1], +1 the first pole.
+            None: still to be computed.
+        margins: the same in the scorer's nats: reward of the first pole minus reward of the second.
+        readings: the wishes found in the user's words.
+        verdict: why nothing of the event counts, where the floor of values holds it back; None: it counts.
+    """
+
+    styles: tuple[dict[str, float], ...] | None = ()
+    margins: tuple[dict[str, float], ...] = ()
+    readings: tuple[Reading, ...] = ()
+    verdict: Verdict | None = None
+
+    @property
+    def in_own_words(self) -> bool:
+        """Whether a wish fits no dimension, so that it is still to be found out which matter it is about."""
+        return any(reading.key is None for reading in self.readings)
+
+    @property
+    def pending(self) -> bool:
+        """Whether the styles wait for a scorer."""
+        return self.styles is None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "styles": None if self.styles is None else list(self.styles),
+            "margins": list(self.margins),
+            "readings": [reading.to_dict() for reading in self.readings],
+            **({} if self.verdict is None else {"verdict": self.verdict.to_dict()}),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Evidence:
+        return cls(
+            styles=None if data["styles"] is None else tuple(data["styles"]),
+            margins=tuple(data["margins"]),
+            readings=tuple(Reading(**reading) for reading in data["readings"]),
+            verdict=Verdict(**data["verdict"]) if data.get("verdict") else None,
+        )
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """An event as it stands in the store. `sequence` counts a user's events, so the order is total."""
+
+    event: Feedback
+    sequence: int
+    evidence: Evidence
+
+    @property
+    def id(self) -> str:
+        return self.event.id or ""
+
+    @property
+    def order(self) -> tuple[float, int, str]:
+        return (self.event.time or 0.0, self.sequence, self.id)

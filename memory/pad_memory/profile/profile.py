@@ -1,0 +1,140 @@
+"""From events to a profile: a pure fold, without clock, randomness, scorer or embedder.
+
+Words are taken at their word: the latest explicit wish of a dimension stands. What words leave open is inferred from
+judgements, see `pad_memory.profile.posterior`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pad_memory.catalogue import Dimension
+from pad_memory.evidence import Recorded
+from pad_memory.profile.posterior import HALF_LIFE, Posterior, infer, says
+from pad_memory.profile.preference import Preference
+from pad_memory.profile.wishes import signs, spoken, standing
+from pad_memory.values import Verdict
+
+__all__ = ["Profile", "fold"]
+
+LISTED = 0.5  # an inferred preference is listed from this confidence on
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Everything concluded about one user.
+
+    Args:
+        preferences: stated ones first, the latest first; then inferred ones, the surest first.
+        posterior: the weights behind them, also of dimensions too uncertain to be listed.
+        pending: events whose evidence waits for a scorer.
+        reasons: key → why we believe it.
+        history: wishes in words that were replaced or ended, with valid_from and valid_to, in the order they ended.
+        refused: event id → why nothing was learned from its words.
+    """
+
+    preferences: tuple[Preference, ...]
+    posterior: Posterior = field(compare=False)
+    pending: int = 0
+    reasons: Mapping[str, str] = field(default_factory=dict, repr=False)
+    history: tuple[Preference, ...] = ()
+    refused: Mapping[str, Verdict] = field(default_factory=dict)
+
+    def why(self, key: str) -> str:
+        """Say in one sentence what makes us believe the preference `key`.
+
+        Raises:
+            KeyError: the profile has no such preference; the message lists those it has.
+        """
+        if key not in self.reasons:
+            raise KeyError(f"no preference {key!r} in this profile; it has: {', '.join(self.reasons) or 'none yet'}")
+        return self.reasons[key]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-able dict; two replays of the same events give the same bytes."""
+        return {
+            "preferences": [{**item.to_dict(), "why": self.reasons[item.key]} for item in self.preferences],
+            "weights": {
+                name: round(float(mean), 6)
+                for name, mean in zip(self.posterior.dimensions, self.posterior.mean_D, strict=True)
+            },
+            "pending": self.pending,
+            "history": [item.to_dict() for item in self.history],
+            "refused": {id: verdict.to_dict() for id, verdict in self.refused.items()},
+        }
+
+    def to_json(self) -> str:
+        """Return `to_dict` as canonical JSON."""
+        return json.dumps(self.to_dict(), sort_keys=True, ensure_ascii=False)
+
+
+def fold(records: Sequence[Recorded], catalogue: Sequence[Dimension], half_life: float | None = HALF_LIFE) -> Profile:
+    """Conclude a profile from a user's events. Pure: the same records, in whatever order, give the same profile.
+
+    Args:
+        records: what the user told us; what they took back does not count.
+        catalogue: the dimensions along which preferences are inferred.
+        half_life: seconds after which a judgement counts half, measured back from the user's newest event, so that
+            a replay gives the same bytes at any time; None: it counts in full for ever. Words never fade.
+    """
+    records = sorted(standing(records), key=lambda record: record.order)
+    wishes = spoken(records, catalogue)
+    fixed = signs(wishes, catalogue)
+    judged = [_counting(record, wishes.counts_from) for record in records]
+    posterior = infer(judged, tuple(dimension.name for dimension in catalogue), fixed, half_life)
+    preferences, reasons = [], {}
+    for wish in sorted(wishes.standing.values(), key=lambda wish: wish.order, reverse=True):
+        preference = wish.preference()
+        preferences.append(preference)
+        reasons[preference.key] = wish.why()
+    for preference, reason in _inferred(judged, catalogue, posterior, fixed):
+        preferences.append(preference)
+        reasons[preference.key] = reason
+    history = tuple(wish.preference() for wish in wishes.history)
+    pending = sum(record.evidence.pending for record in records)
+    refused = {record.id: record.evidence.verdict for record in records if record.evidence.verdict is not None}
+    return Profile(tuple(preferences), posterior, pending, reasons, history, refused)
+
+
+def _counting(record: Recorded, counts_from: Mapping[str, tuple[float, int, str]]) -> Recorded:
+    """A judgement without the dimensions about which the user has since taken everything back."""
+    gone = {name for name, order in counts_from.items() if record.order < order}
+    if not gone or not record.evidence.styles:
+        return record
+    styles = tuple(
+        {name: value for name, value in style.items() if name not in gone} for style in record.evidence.styles
+    )
+    return replace(record, evidence=replace(record.evidence, styles=styles))
+
+
+def _inferred(
+    records: Sequence[Recorded], catalogue: Sequence[Dimension], posterior: Posterior, fixed: Mapping[str, int]
+) -> list[tuple[Preference, str]]:
+    found = []
+    for row, dimension in enumerate(catalogue):
+        mean = float(posterior.mean_D[row])
+        confidence = float(posterior.positive_D[row] if mean > 0 else posterior.negative_D[row])
+        if dimension.name in fixed or confidence < LISTED:
+            continue
+        pole = dimension.poles[0 if mean > 0 else 1]
+        told = [(record.id, says(record, dimension.name)) for record in records]
+        agree = [id for id, says in told if says * mean > 0.3 * abs(mean)]
+        against = [id for id, says in told if says * mean < -0.3 * abs(mean)]
+        preference = Preference(
+            f"{dimension.name}:{pole.name}",
+            pole.text,
+            round(abs(mean), 6),
+            round(min(confidence, 1.0), 6),
+            "inferred",
+            tuple(agree),
+            valid_from=next((record.event.time for record in records if record.id in agree), None),
+        )
+        reason = (
+            f"{len(agree)} of {len(agree) + len(against)} of your judgements that bear on {dimension.name} "
+            f"point to “{pole.text}”."
+        )
+        found.append((preference, reason))
+    return sorted(found, key=lambda item: (-item[0].confidence, item[0].key))

@@ -1,0 +1,36 @@
+"""What is known of a user at one moment. Whoever has it reads on while others write."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from pad_memory.evidence import Recorded
+from pad_memory.profile.profile import Profile
+
+__all__ = ["Snapshot"]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A user's records and what was concluded from them.
+
+    Args:
+        records: what they told us, oldest first.
+        profile: the conclusion.
+        cleared: wishes that were held against today's rules of values when they were recorded.
+        vectors: text of a preference → its stored embedding, float32 [E]; empty where they were not asked for.
+    """
+
+    records: tuple[Recorded, ...]
+    profile: Profile
+    cleared: frozenset[str] = frozenset()
+    vectors: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
+
+    @cached_property
+    def pending(self) -> bool:
+        """Whether the evidence of a record waits for a scorer, be it one that was taken back."""
+        return any(record.evidence.pending for record in self.records)

@@ -1,0 +1,75 @@
+"""What a row of the store is, and which one holds what of whom."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pad_memory.errors import InvalidEventError, InvalidUserError
+from pad_memory.events import Feedback
+from pad_memory.evidence import Evidence, Recorded
+
+__all__ = ["StoredRow", "owner_of", "read_record", "record_to_dict", "row_id", "text_of"]
+
+MAX_USER_BYTES = 1024
+
+
+class StoredRow(NamedTuple):
+    """A row as Chroma takes it: flat metadata, and an embedding [E]; None: a row without one."""
+
+    id: str
+    metadata: dict[str, Any]
+    vector_E: np.ndarray | None = None
+
+
+def owner_of(tenant: str, user: object) -> str:
+    """Return the hash that stands for a user in every row: no id can be taken for a pattern or for another id.
+
+    Raises:
+        InvalidUserError: the user id is empty, over 1,024 bytes or not valid text.
+    """
+    if not isinstance(user, str) or not user.strip():
+        raise InvalidUserError(f"A user id has to be text that is not empty, but is {user!r}.")
+    try:
+        size = len(user.encode())
+    except UnicodeEncodeError:
+        raise InvalidUserError(f"A user id has to be valid Unicode text, but is {user[:80]!r}.") from None
+    if size > MAX_USER_BYTES:
+        raise InvalidUserError(
+            f"A user id has to be at most {MAX_USER_BYTES} bytes of UTF-8, but has {size:,}: {user[:40]!r}… "
+            "Pass an id, not a text."
+        )
+    return hashlib.sha256(json.dumps([tenant, user]).encode()).hexdigest()
+
+
+def row_id(owner: str, kind: str, name: str) -> str:
+    """A row's id: fixed-size and safe whatever the user called themselves or the event."""
+    return hashlib.sha256(json.dumps([owner, kind, name]).encode()).hexdigest()
+
+
+def text_of(metadata: Mapping[str, Any]) -> str | None:
+    """The text a row's vector is the embedding of; None: it has none, and its vector is zero."""
+    text: str | None = json.loads(metadata["item"])["text"] if "item" in metadata else metadata.get("text")
+    return text
+
+
+def record_to_dict(record: Recorded) -> dict[str, Any]:
+    """Return a record as a JSON-able dict."""
+    return {"event": record.event.to_dict(), "sequence": record.sequence, "evidence": record.evidence.to_dict()}
+
+
+def read_record(data: Mapping[str, Any]) -> Recorded:
+    """Read what `record_to_dict` wrote.
+
+    Raises:
+        InvalidEventError: it has no id or time, so it was never recorded.
+        StoreVersionError: the event was written by a newer version.
+    """
+    event = Feedback.from_dict(data["event"])
+    if event.id is None or event.time is None:
+        raise InvalidEventError("A recorded event needs its id and time. Pass new events to record() instead.")
+    return Recorded(event, int(data["sequence"]), Evidence.from_dict(data["evidence"]))

@@ -1,0 +1,97 @@
+"""The vector-conditioned head in functions of arrays (the paper's R = w_p · φ taken literally).
+
+    g_R = Σ_i weight_i · ( s(e_i) − s(−e_i) )_Q · G_QR   s = √softmax(f), f a small MLP, e the sentence embedding
+    q_V = lm_head( h_D + V_DR · ( (U_RD · h_D) ⊙ g_R ) )
+
+The features know nothing of the preference and the gate nothing of the text; preferences add up as vectors. A wording
+is read as a mixture of Q prototype gates G, so one that is worded mildly steers as much as one that is worded strongly;
+the mixture's weights are of length 1, not of sum 1, so that what is read with doubt is not halved at every doubt.
+The gate is odd in e: what is not wanted has the opposite vector and so steers the opposite way.
+
+`read` and `gates` run once a preference, on torch tensors. `gate`, `features` and `steer` run for every request and
+token; they use `@`, `*`, `+` and `sum` alone, so they take numpy arrays as well as tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import nn
+
+__all__ = ["Layer", "features", "gate", "gates", "read", "steer", "vocabulary_features"]
+
+Array = TypeVar("Array", torch.Tensor, np.ndarray)
+Layer = tuple[torch.Tensor, torch.Tensor]  # weight [out, in] and bias [out] of a linear map
+
+ROWS_AT_ONCE = 16384  # of the lm_head, in float32
+
+
+def read(
+    embeddings_PE: torch.Tensor,
+    center_E: torch.Tensor,
+    spread_E: torch.Tensor,
+    inner: Layer,
+    outer: Layer,
+    drop: Callable[[torch.Tensor], torch.Tensor] | None = None,
+) -> torch.Tensor:
+    """Read preferences with f, an MLP of one hidden layer: [P, E] → logits of the prototypes [P, Q].
+
+    Args:
+        center_E, spread_E: standardise the embeddings, which are small and share a direction.
+        inner, outer: the MLP's layers, E → M and M → Q, with GELU between them.
+        drop: what training puts on the M hidden units; None: nothing.
+    """
+    hidden_PM = nn.functional.gelu(nn.functional.linear((embeddings_PE - center_E) / spread_E, *inner))
+    return nn.functional.linear(hidden_PM if drop is None else drop(hidden_PM), *outer)
+
+
+def gates(wished_PQ: torch.Tensor, turned_PQ: torch.Tensor, G_QR: torch.Tensor) -> torch.Tensor:
+    """Mix the prototype gates G for each preference: [P, Q] twice → [P, R].
+
+    Args:
+        wished_PQ, turned_PQ: what `read` finds in the embeddings e and in −e. Swapped, they give the opposite gates.
+    """
+    # The root of the softmax; taken like this, its gradient is finite where a share is 0.
+    wished_PQ, turned_PQ = ((logits_PQ.log_softmax(-1) / 2).exp() for logits_PQ in (wished_PQ, turned_PQ))
+    return (wished_PQ - turned_PQ) @ G_QR
+
+
+def gate(gates_PR: Array, weights_P: Array | Sequence[float] | None = None) -> Array:
+    """Sum the weighted gates of P preferences: [P, R] → [R]. P = 0 gives zeros, the neutral gate.
+
+    Args:
+        weights_P: the weight of each preference, negative to avoid it; None: all are 1.
+
+    Raises:
+        ValueError: there are not as many weights as gates.
+    """
+    if weights_P is None:
+        return gates_PR.sum(0)
+    if len(weights_P) != len(gates_PR):
+        raise ValueError(f"A gate needs one weight a preference, but has {len(weights_P)} for {len(gates_PR)}.")
+    if isinstance(gates_PR, torch.Tensor):
+        weights_P = torch.as_tensor(weights_P, dtype=gates_PR.dtype, device=gates_PR.device)
+    else:
+        weights_P = np.asarray(weights_P, dtype=gates_PR.dtype)
+    return (gates_PR * weights_P[:, None]).sum(0)
+
+
+def features(hidden_BD: Array, U_RD: Array) -> Array:
+    """The features of hidden states, U h: [..., D] → [..., R]."""
+    return hidden_BD @ U_RD.T
+
+
+def steer(hidden_BD: Array, gates_BR: Array, U_RD: Array, V_DR: Array) -> Array:
+    """Steer hidden states, h + V (U h ⊙ g): [..., D] and [..., R] → [..., D]. A gate of zeros changes nothing."""
+    return hidden_BD + (features(hidden_BD, U_RD) * gates_BR) @ V_DR.T
+
+
+def vocabulary_features(head_VD: torch.Tensor, V_DR: torch.Tensor) -> torch.Tensor:
+    """What each feature adds to each logit, lm_head V: [V, D] and [D, R] → [V, R] float32.
+
+    The logits of a steered state are those of the plain one + vocabulary_features @ (U h ⊙ g).
+    """
+    return torch.cat([rows_VD.float() @ V_DR for rows_VD in head_VD.split(ROWS_AT_ONCE)])

@@ -1,0 +1,112 @@
+"""A head's folder: what it is in `persrm_head.json`, its weights in `persrm_head.safetensors`.
+
+| tensor | shape | what |
+|---|---|---|
+| center_E, spread_E | [E] | standardise an embedding |
+| f.0.weight, f.0.bias | [M, E], [M] | f's inner layer |
+| f.3.weight, f.3.bias | [Q, M], [Q] | f's outer layer |
+| G_QR | [Q, R] | prototype gates |
+| U_RD, V_DR | [R, D], [D, R] | features of a hidden state, and what they add to it |
+
+All are float32. See `arithmetic.head` for what is computed from them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, fields
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+__all__ = [
+    "CONFIG_NAME",
+    "FORMAT_VERSION",
+    "WEIGHTS_NAME",
+    "HeadConfig",
+    "NewerFormatError",
+    "read_config",
+    "read_weights",
+    "write_head",
+]
+
+CONFIG_NAME = "persrm_head.json"
+WEIGHTS_NAME = "persrm_head.safetensors"
+FORMAT_VERSION = 1
+
+
+class NewerFormatError(ValueError):
+    """A head was written by a newer version; the message is its format version."""
+
+
+@dataclass(frozen=True)
+class HeadConfig:
+    """Shapes of a head, what it was trained with, and what it recommends.
+
+    Args:
+        hidden_size: D of the base it reads.
+        vocab_size: V of the base, to refuse another one.
+        rank: R, the number of shared features.
+        embedding_size: E of the sentence embedder.
+        mlp_size: M, the width of f's one hidden layer.
+        prototypes: Q, the number of prototype gates that preferences mix.
+        embedder: name of the sentence embedder; another one is refused.
+        beta, alpha: guidance strength and plausibility cut chosen on a development split.
+        calibration: what the head's margins mean to a preference memory (`pad_memory.Calibration.to_dict`), or None.
+    """
+
+    hidden_size: int
+    vocab_size: int
+    rank: int = 64
+    embedding_size: int = 384
+    mlp_size: int = 256
+    prototypes: int = 32
+    embedder: str = "all-MiniLM-L6-v2"
+    beta: float = 1.0
+    alpha: float = 0.0
+    calibration: dict[str, dict[str, float]] | None = None
+    format_version: int = FORMAT_VERSION
+
+
+def read_config(folder: str | Path) -> HeadConfig:
+    """Read `persrm_head.json`.
+
+    Raises:
+        OSError: there is no such file.
+        ValueError: it is not JSON, or lacks a field, or has one that is not known.
+        NewerFormatError: its format version is above FORMAT_VERSION.
+    """
+    found = json.loads((Path(folder) / CONFIG_NAME).read_text())
+    if not isinstance(found, dict):
+        raise ValueError(f"it has to hold an object, but holds {type(found).__name__}.")
+    if (version := found.get("format_version", 0)) > FORMAT_VERSION:
+        raise NewerFormatError(version)
+    unknown = found.keys() - {field.name for field in fields(HeadConfig)}
+    missing = {field.name for field in fields(HeadConfig) if field.default is MISSING} - found.keys()
+    if unknown or missing:
+        raise ValueError(f"fields {sorted(unknown)} are not known and {sorted(missing)} are missing.")
+    return HeadConfig(**found)
+
+
+def read_weights(folder: str | Path) -> dict[str, torch.Tensor]:
+    """Read `persrm_head.safetensors`, onto the CPU.
+
+    Raises:
+        OSError: there is no such file.
+        ValueError: it is not a safetensors file.
+    """
+    try:
+        return load_file(Path(folder) / WEIGHTS_NAME)
+    except SafetensorError as error:
+        raise ValueError(str(error)) from error
+
+
+def write_head(folder: str | Path, config: HeadConfig, weights: Mapping[str, torch.Tensor]) -> None:
+    """Write config and weights, in float32, into a folder that is made where there is none."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({name: tensor.detach().float().contiguous() for name, tensor in weights.items()}, folder / WEIGHTS_NAME)
+    (folder / CONFIG_NAME).write_text(json.dumps(asdict(config), indent=2) + "\n")

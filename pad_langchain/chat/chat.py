@@ -1,0 +1,199 @@
+"""`Chat`: one turn for one user. Every face comes through this door, and none reaches around it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from pad_langchain.chat.condition import explicit, remembered
+from pad_langchain.chat.engines import shared_pair
+from pad_langchain.chat.messages import (
+    ChatDict,
+    fit_template,
+    last_user_text,
+    with_preferences,
+    with_preferences_at_end,
+)
+from pad_langchain.chat.options import CallOptions, ChatSettings, WishPlace
+from pad_langchain.chat.tools.constraint import Constraint, constrain
+from pad_langchain.chat.turn import Turn, begin
+from pad_langchain.engine.types import Request, WeightedPreference
+
+if TYPE_CHECKING:
+    from pad_langchain.engine.protocol import Engine
+    from pad_langchain.persrm.persrm import PersRM
+    from pad_memory.embedding import Embedder
+
+__all__ = ["Chat"]
+
+
+class Chat:
+    """Answers users, each in their own way, on one engine.
+
+    Making one costs nothing and keeps nothing beside what it is given: faces make one for each call. The memory gets
+    the PersRM as its scorer, if it has none, and the engine forgets its kept prompts when a user is forgotten.
+
+    Args:
+        engine: decodes.
+        persrm: what the engine is guided by; None: it decodes the base alone.
+        settings: how, where a call does not say; its `memory` is whose users are known.
+    """
+
+    def __init__(self, engine: Engine, persrm: PersRM | None = None, settings: ChatSettings | None = None) -> None:
+        self.engine, self.persrm = engine, persrm
+        self.settings = ChatSettings() if settings is None else settings
+        self.memory = self.settings.memory
+        if self.memory is not None:
+            self.memory.attach(scorer=persrm, on_forget=engine.forget_prefixes)
+
+    @classmethod
+    def of(cls, model: str, settings: ChatSettings) -> Chat:
+        """Make the chat of a face, on weights that the process loads once. Blocks for seconds when they load.
+
+        Args:
+            model: a folder, a hub id or the name of a default.
+            settings: the face's; they name the PersRM and where both run.
+
+        Raises:
+            ModelLoadError: a model was not found or could not be read.
+            IncompatibleModelError: base, PersRM and embedder do not fit each other.
+        """
+        place = {"device": settings.device, "dtype": settings.dtype, **settings.engine_settings}
+        pair = shared_pair(model, settings.reward_model, embedder=_embedder(settings), **place)
+        return cls(pair.engine, pair.persrm, settings)
+
+    def submit(self, messages: Sequence[ChatDict], options: CallOptions | None = None) -> Turn:
+        """Begin to answer a conversation. Blocks while the memory is read and the prompt is tokenized; thread-safe.
+
+        Args:
+            messages: the conversation, as `chat_dicts` makes it.
+            options: what this call says; the settings say the rest.
+
+        Raises:
+            InvalidRequestError: the call asks for what cannot be; ContextLengthError: its prompt is too long.
+            EngineBusyError, EngineClosedError: the engine takes no request.
+        """
+        # 1  who asks, and how
+        said = (options or CallOptions()).over(self.settings)
+        # 2  what is allowed
+        bound = self._constraint(said)
+        # 3  what is read
+        question = last_user_text(messages)  # before a template's needs put other words into user turns
+        read, prompt_ids = bound.render(messages)
+        # 4  what steers, and whether the base is told as well
+        preferences = self._condition(said, question)
+        if preferences and self._tells(said):
+            prompt_ids = self._told(bound, messages, read, preferences, said.wish_place or "system")
+        # 5  the request
+        request = self._request(said, bound, read, prompt_ids, preferences)
+        pad = _pad(said, request, preferences)
+        return Turn(
+            self.engine.submit(request),
+            pad,
+            parser=bound.parser(prompt_ids),
+            token_text=self._token_text if said.logprobs or request.candidates else None,
+            answered=self._log(said.user_id, pad["response_id"], question),
+        )
+
+    async def asubmit(self, messages: Sequence[ChatDict], options: CallOptions | None = None) -> Turn:
+        """`submit` in a thread; a cancelled task stops the turn."""
+        return await begin(partial(self.submit, messages, options))
+
+    def count_tokens(self, messages: Sequence[ChatDict], tools: Sequence[Mapping[str, Any]] = ()) -> int:
+        """Tokens of the whole prompt: the chat template's own and the tools' schemas included."""
+        _, prompt_ids = self._constraint(CallOptions(tools=tools)).render(messages)
+        return len(prompt_ids)
+
+    def _constraint(self, said: CallOptions) -> Constraint:
+        return constrain(
+            self.engine,
+            tools=said.tools,
+            tool_choice=said.tool_choice,
+            parallel_tool_calls=said.parallel_tool_calls,
+            response_format=said.response_format,
+            response_template=self.settings.response_template,
+        )
+
+    def _condition(self, said: CallOptions, question: str) -> tuple[WeightedPreference, ...]:
+        if said.preference is not None:
+            reads_vectors = self.persrm is not None and self.persrm.head is not None
+            return explicit(said.preference, _embedder(self.settings) if reads_vectors else None)
+        if self.memory is None or said.user_id is None:
+            return ()
+        return remembered(self.memory, said.user_id, question, said.thread_id)
+
+    def _tells(self, said: CallOptions) -> bool:
+        return not self.engine.guided if said.condition_base == "auto" else bool(said.condition_base)
+
+    def _told(
+        self,
+        bound: Constraint,
+        messages: Sequence[ChatDict],
+        read: Sequence[ChatDict],
+        preferences: Sequence[WeightedPreference],
+        place: WishPlace,
+    ) -> list[int]:
+        """The prompt with the preferences in words; the guide reads `read`, without them."""
+        wishes = [(preference.text, preference.weight) for preference in preferences]
+        if place != "system" and any(message["role"] == "user" for message in messages):
+            read, prompt_ids = bound.render(with_preferences_at_end(messages, wishes))
+            if place == "user":
+                return prompt_ids
+        _, prompt_ids = fit_template(self.engine.prompts, with_preferences(read, wishes), bound.shown)
+        return prompt_ids
+
+    def _request(
+        self,
+        said: CallOptions,
+        bound: Constraint,
+        read: Sequence[ChatDict],
+        prompt_ids: Sequence[int],
+        preferences: tuple[WeightedPreference, ...],
+    ) -> Request:
+        best_beta, best_alpha = self.engine.recommended
+        decoding = {name: getattr(said, name) for name in ("top_k", "temperature", "top_p", "seed", "max_tokens")}
+        steering = {name: getattr(said, name) for name in ("combine", "reference", "clip", "lazy", "best_of")}
+        return Request(
+            messages=read,
+            prompt_ids=prompt_ids,
+            tools=bound.shown,
+            grammar=bound.grammar,
+            visible=bound.visible_tokens(),
+            preferences=preferences if self.engine.guided else (),
+            beta=best_beta if said.beta is None else said.beta,
+            alpha=best_alpha if said.alpha is None else said.alpha,
+            stop=tuple(said.stop or ()),
+            candidates=said.top_logprobs or 0,
+            salt="" if self.memory is None else self.memory.tenant,  # no tenant can time another's prompts
+            **decoding,
+            **steering,
+        )
+
+    def _token_text(self, token_id: int) -> str:
+        return str(self.engine.tokenizer.decode([token_id]))
+
+    def _log(self, user: str | None, response_id: str, question: str) -> Callable[[str], object] | None:
+        """What keeps the answer in the memory's log of recent answers, so that feedback needs its response id only."""
+        if self.memory is None or user is None:
+            return None
+        return partial(self.memory.responses.add, user, response_id, question)
+
+
+def _pad(said: CallOptions, request: Request, preferences: Sequence[WeightedPreference]) -> dict[str, Any]:
+    return {
+        "user": said.user_id,
+        "thread": said.thread_id,
+        "condition": [{"text": preference.text, "weight": preference.weight} for preference in preferences],
+        "beta": request.beta,
+        "top_k": request.top_k,
+        "response_id": f"pad-{uuid.uuid4().hex}",
+    }
+
+
+def _embedder(settings: ChatSettings) -> Embedder | None:
+    """What embeds preferences: the settings' own, else the memory's, so that what is told and what is known meet."""
+    if settings.embedder is not None or settings.memory is None:
+        return settings.embedder
+    return settings.memory.embedder

@@ -1,0 +1,107 @@
+"""What one user and the model say to each other, and the exchange that feedback is about."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pad_langchain.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pad_langchain.chat import CallOptions, Chat
+    from pad_langchain.chat.messages import ChatDict
+    from pad_memory.profile.elicitation import Question
+
+__all__ = ["Conversation", "Exchange"]
+
+MOST_QUESTIONS = 8  # tried for two answers that differ; each costs two answers
+
+
+@dataclass
+class Exchange:
+    """A question, its answer, and how each of its tokens was chosen (`Delta.logprobs`)."""
+
+    prompt: str
+    response: str
+    tokens: list[Mapping[str, Any]] = field(default_factory=list)
+
+
+class Conversation:
+    """One user's conversation with a chat.
+
+    Args:
+        chat: answers; its memory is where feedback goes.
+        user: who talks.
+        thread: the conversation's id, for wishes that hold in it only; None: a new one.
+        beta: guidance strength; None: the chat's.
+    """
+
+    def __init__(self, chat: Chat, user: str, thread: str | None = None, beta: float | None = None) -> None:
+        self.chat, self.user, self.beta = chat, user, beta
+        self.thread = uuid.uuid4().hex if thread is None else thread
+        self.history: list[ChatDict] = []
+        self.last: Exchange | None = None
+
+    def options(self, **more: Any) -> CallOptions:
+        """What each call says, and `more`."""
+        from pad_langchain.chat import CallOptions
+
+        return CallOptions(user_id=self.user, thread_id=self.thread, beta=self.beta, **more)
+
+    def ask(self, question: str) -> Iterator[str]:
+        """Stream the answer to `question`; when it is complete, remember both."""
+        messages = self._fitting([*self.history, {"role": "user", "content": question}])
+        weighed = min(3, self.chat.settings.top_k)
+        text = ""
+        tokens: list[Mapping[str, Any]] = []
+        for delta in self.chat.submit(messages, self.options(logprobs=True, top_logprobs=weighed)):
+            text += delta.text
+            tokens += delta.logprobs
+            yield delta.text
+        self.history = [*messages, {"role": "assistant", "content": text}]
+        self.last = Exchange(question, text, tokens)
+
+    def _fitting(self, messages: list[ChatDict]) -> list[ChatDict]:
+        """Drop the oldest turns until the rest and an answer fit the context."""
+        context = self.chat.engine.context
+        if context is None:
+            return messages
+        room = context - min(self.chat.settings.max_tokens, context // 2)
+        *earlier, last = (place for place, message in enumerate(messages) if message["role"] == "user")
+        for start in earlier:
+            if self.chat.count_tokens(messages[start:]) <= room:
+                return messages[start:]
+        return messages[last:]  # a single question that is too long is the engine's to refuse, with the counts
+
+    def judged(self) -> Exchange:
+        """The exchange that feedback is about.
+
+        Raises:
+            InvalidRequestError: there is none yet.
+        """
+        if self.last is None:
+            raise InvalidRequestError("There is no answer to judge yet. Ask something first.")
+        return self.last
+
+    def two_answers(self, prompt: str) -> tuple[Question, str, str]:
+        """The question that teaches most, and its answers; the next question where they do not differ.
+
+        Raises:
+            InvalidRequestError: nothing is left to ask about, or no two answers differ.
+        """
+        from pad_langchain.chat.compare import two_answers
+
+        questions = self.chat.memory.questions(self.user)
+        for question in questions[:MOST_QUESTIONS]:
+            left, right = two_answers(self.chat, question, prompt, self.options())
+            if left.strip() and right.strip() and left != right:
+                return question, left, right
+        if not questions:
+            raise InvalidRequestError("Your taste is known; there is nothing left to compare. See /profile.")
+        raise InvalidRequestError(
+            f"No two different answers to {prompt!r} were found. Ask something else, or raise /beta."
+        )

@@ -1,0 +1,66 @@
+"""How things look in a terminal: text without control characters, a profile, what guided an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from pad_memory import Preference, PreferenceMemory
+
+__all__ = ["coloured", "guidance_table", "named", "printable", "profile_table"]
+
+# Everything below the space but tab and line feed, and the C1 set: in a terminal they are commands, not text.
+_CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
+
+
+def printable(text: str) -> str:
+    """The text with what a terminal would obey instead of showing replaced."""
+    return text.translate(_CONTROLS)
+
+
+def profile_table(memory: PreferenceMemory, user: str) -> Table | str:
+    """What the memory knows about a user: preference, weight, confidence in [0, 1], where it comes from."""
+    profile = memory.profile(user)
+    if not profile.preferences:
+        return f"Nothing is known about {user} yet."
+    table = Table("preference", "weight", "sure", "why", box=None, pad_edge=False)
+    for preference in profile.preferences:
+        table.add_row(
+            Text(preference.text),
+            f"{preference.weight:+.2f}",
+            f"{preference.confidence:.0%}",
+            Text(str(profile.why(preference.key))),
+        )
+    return table
+
+
+def named(preference: Preference) -> str:
+    """A preference's text, with what it is limited to."""
+    return preference.text if preference.scope is None else f"{preference.text} (only for {preference.scope})"
+
+
+def coloured(tokens: Sequence[Mapping[str, Any]]) -> Text:
+    """An answer, each of its tokens coloured by its reward."""
+    return Text.assemble(*((printable(entry["token"]), _colour(entry["reward"])) for entry in tokens))
+
+
+def guidance_table(tokens: Sequence[Mapping[str, Any]]) -> Table:
+    """The eight tokens of an answer that guidance pushed most, and what each was chosen over."""
+    table = Table("reward", "token", "passed over", box=None, pad_edge=False)
+    for entry in sorted(tokens, key=lambda entry: -abs(entry["reward"]))[:8]:
+        others = [other for other in entry["top_logprobs"] if other["token"] != entry["token"]]
+        passed = ", ".join(f"{other['token']!r} {other['reward']:+.2f}" for other in others)
+        table.add_row(f"{entry['reward']:+.2f}", Text(repr(entry["token"])), Text(passed))
+    return table
+
+
+def _colour(reward: float) -> str:
+    """Green for tokens the preferences wanted, red for those they did not; 2 nats is full colour."""
+    strength = int(min(abs(reward) / 2, 1) * 200)
+    if strength < 10:
+        return ""
+    return f"rgb(0,{55 + strength},0)" if reward > 0 else f"rgb({55 + strength},0,0)"

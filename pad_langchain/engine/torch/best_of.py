@@ -1,0 +1,54 @@
+"""Best-of-n: several answers to one request, of which the caller sees one."""
+
+from __future__ import annotations
+
+from pad_langchain.engine.stream import Stream
+from pad_langchain.engine.types import TokenEvent
+
+__all__ = ["BestOf"]
+
+
+class BestOf:
+    """Several answers to one request: when all are there, the events of the best one go to the caller's stream.
+
+    The best has the highest total reward; of two alike, the one that was drawn first.
+
+    Args:
+        stream: the caller's.
+        count: samples to decode; each fills one of `samples`.
+    """
+
+    def __init__(self, stream: Stream, count: int) -> None:
+        self.stream = stream
+        self.samples: list[Stream] = [_Sample(self) for _ in range(count)]
+
+    def decide(self) -> None:
+        """Look at the samples: one that failed fails the request, and when all are done the best one is given."""
+        failed = next((sample.error for sample in self.samples if sample.error is not None), None)
+        if failed is not None:
+            self.stream.fail(failed)
+        elif all(sample.done for sample in self.samples):
+            best = max(self.samples, key=lambda sample: sum(event.reward for event in sample.events))
+            for event in best.events:
+                self.stream.put(event)
+
+
+class _Sample(Stream):
+    """The stream of one sample, which only its group reads."""
+
+    def __init__(self, group: BestOf) -> None:
+        super().__init__(group.stream.request, group.stream.prompt_tokens)
+        self._group = group
+
+    @property
+    def cancelled(self) -> bool:
+        return self._group.stream.cancelled or self._group.stream.done
+
+    def put(self, event: TokenEvent) -> None:
+        super().put(event)
+        if event.finish_reason is not None:
+            self._group.decide()
+
+    def fail(self, error: BaseException) -> None:
+        super().fail(error)
+        self._group.decide()

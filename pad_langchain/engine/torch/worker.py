@@ -1,0 +1,248 @@
+"""The token loop: one thread owns the models, everybody's requests ride its batch.
+
+Requests join and leave at token boundaries. One step is one forward of the base, and one of the guide if it has a
+model of its own, for all rows.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from pad_langchain.engine.protocol import Guide
+from pad_langchain.engine.settings import EngineSettings
+from pad_langchain.engine.torch.batch import Batch
+from pad_langchain.engine.torch.out_of_memory import explain_memory, out_of_memory
+from pad_langchain.engine.torch.queue import Queue
+from pad_langchain.engine.torch.row import Chosen, Row
+from pad_langchain.engine.types import Request
+from pad_langchain.errors import EngineBusyError, EngineClosedError, PadError
+from pad_langchain.models.backbone import Backbone
+from pad_memory.openmp import dismiss_helpers
+
+__all__ = ["StepReport", "Worker"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """One step of a batch, for whoever watches it.
+
+    Args:
+        requests: the request of each row, in the order in which the rows joined.
+        joined: rows whose prompts were run in this step.
+        kv_tokens: columns of KV cache that the base's rows use, padding included.
+        cpu_seconds: CPU time of the worker's thread.
+    """
+
+    requests: tuple[Request, ...]
+    joined: int
+    kv_tokens: int
+    cpu_seconds: float
+
+
+class Worker:
+    """The thread of one engine, from the first request until it is closed.
+
+    Args:
+        base, guide: the engine's.
+        models: those whose kept prefixes can be given up.
+        queue: where requests wait.
+        settings: the engine's limits, for what errors say.
+        end_tokens: token ids that end an answer and are no text.
+    """
+
+    def __init__(
+        self,
+        base: Backbone,
+        guide: Guide | None,
+        models: Sequence[Backbone],
+        queue: Queue,
+        settings: EngineSettings,
+        end_tokens: frozenset[int],
+    ) -> None:
+        self.base, self.guide, self.models, self.queue, self.settings = base, guide, models, queue, settings
+        self.end_tokens = end_tokens
+        self.steps = 0  # forwards of the base over the whole batch, prefills not counted
+        self.report: Callable[[StepReport], object] | None = None
+        self._batch: Batch | None = None
+        self._thread: threading.Thread | None = None
+
+    # From callers' threads
+
+    @property
+    def rows(self) -> list[Row]:
+        """The rows in the batch now."""
+        batch = self._batch
+        return [] if batch is None else batch.rows
+
+    def start(self) -> None:
+        """Begin to take requests, if that is not done yet; the thread that calls is done with torch."""
+        with self.queue.changed:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="pad-engine", daemon=True)
+                self._thread.start()
+                # A thread inside torch while the interpreter shuts down aborts the process.
+                atexit.register(self.close)
+        dismiss_helpers()  # this thread may have loaded the model; two teams slow each other down
+
+    def close(self, timeout: float | None = 10.0) -> None:
+        """End everything; waits so many seconds for the step that is running."""
+        self.queue.close()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout)
+        atexit.unregister(self.close)
+
+    @contextmanager
+    def idle(self) -> Iterator[None]:
+        """Nothing runs within it, and nobody can submit.
+
+        Raises:
+            EngineBusyError: requests are running.
+        """
+        with self.queue.changed:
+            while self._batch is not None and all(row.stream.done for row in self.rows):
+                self.queue.changed.wait(0.01)  # their results are out, they are about to be dropped
+            if self._batch is not None or len(self.queue):
+                raise EngineBusyError("Requests are running. Warm the engine up before the first, or wait for them.")
+            yield
+
+    # In the thread
+
+    @torch.inference_mode()
+    def _run(self) -> None:
+        while self._wait():
+            try:
+                self._step()
+            except Exception as error:  # the thread must live, whatever a model does
+                if not self._make_room(error):
+                    logger.exception("A step of %d rows failed", len(self.rows))
+                    self._fail_batch(error)
+        self._fail_batch(EngineClosedError("The engine was closed while the request ran."))
+        self.queue.fail(EngineClosedError("The engine was closed before the request began."))
+
+    def _wait(self) -> bool:
+        """Sleep until there is something to do; False when closed."""
+        with self.queue.changed:
+            if self._batch is None and not self.queue.ready:
+                dismiss_helpers()
+            self.queue.changed.wait_for(lambda: self._batch is not None or self.queue.ready)
+            return not self.queue.closed
+
+    def _step(self) -> None:
+        """One turn: cancelled rows leave, all others advance by one token, waiting rows join, everybody chooses."""
+        begun = time.thread_time()
+        self._drop_cancelled()
+        if self._batch is not None:
+            self._batch.advance()
+            self.steps += 1
+        joined = self._join(self.queue.take(self.rows))
+        if self._batch is None:
+            return
+        rows, kv_tokens = self._batch.rows, self._batch.kv_tokens
+        self._emit(self._batch.choose())
+        if self.report is not None:
+            requests = tuple(row.request for row in rows)
+            self.report(StepReport(requests, joined, kv_tokens, time.thread_time() - begun))
+
+    def _emit(self, chosen: Sequence[Chosen | PadError]) -> None:
+        """Put what the rows chose into their streams; who is done leaves."""
+        assert self._batch is not None
+        leaving, finished = [], []
+        for index, (row, choice) in enumerate(zip(self._batch.rows, chosen, strict=True)):
+            if isinstance(choice, PadError):
+                row.stream.fail(choice)
+                leaving.append(row)
+            elif row.emit(choice, self.end_tokens):
+                finished.append(index)
+                leaving.append(row)
+        for index in finished:
+            self._batch.remember(index)
+        self._drop(leaving)
+
+    def _drop_cancelled(self) -> None:
+        leaving = [row for row in self.rows if row.stream.cancelled or row.stream.done]
+        for row in leaving:
+            row.cancel()
+        self._drop(leaving)
+
+    def _drop(self, leaving: list[Row]) -> None:
+        if not leaving or self._batch is None:
+            return
+        gone = {id(row) for row in leaving}
+        kept = [index for index, row in enumerate(self._batch.rows) if id(row) not in gone]
+        if not kept:
+            self._batch = None
+            return
+        try:
+            self._batch.keep(kept)
+        except Exception as error:  # a half-thinned cache is useless
+            self._fail_batch(error)
+
+    def _join(self, groups: list[list[Row]]) -> int:
+        """Prefill these rows, all at once; if that fails, one request at a time. How many are in the batch now."""
+        if not groups:
+            return 0
+        try:
+            if self._batch is not None:
+                self._batch.feed_guide()
+        except Exception:
+            self.queue.put_back(groups)
+            raise
+        joined = 0
+        for batch in self._prefill(groups):
+            joined += len(batch.rows)
+            if self._batch is None:
+                self._batch = batch
+                continue
+            try:
+                self._batch.merge(batch)
+            except Exception as error:  # a half-merged cache is useless
+                for row in batch.rows:
+                    row.stream.fail(self._explained(error))
+                self._fail_batch(error)
+        return joined
+
+    def _prefill(self, groups: list[list[Row]]) -> list[Batch]:
+        try:
+            return [Batch(self.base, self.guide, groups)]
+        except Exception as error:
+            if len(groups) == 1:
+                logger.warning("A request failed in its prefill: %s", error)
+                groups[0][0].stream.fail(self._explained(error))
+                return []
+        return [batch for group in groups for batch in self._prefill([group])]
+
+    def _make_room(self, error: Exception) -> bool:
+        """After a step ran out of memory: give up the kept prefixes, else the youngest row. False: it was not that."""
+        if not out_of_memory(error) or not self.rows:
+            return False
+        if any(len(backbone.prefixes) for backbone in self.models):
+            for backbone in self.models:
+                backbone.prefixes.clear()
+        else:
+            youngest = self.rows[-1]
+            logger.warning("Out of memory with %d rows: the youngest fails", len(self.rows))
+            youngest.stream.fail(self._explained(error))
+            self._drop([youngest])
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return True
+
+    def _explained(self, error: BaseException) -> BaseException:
+        """The error a caller gets for it."""
+        return explain_memory(error, len(self.rows), self.settings.max_batch, self.settings.max_batch_tokens)
+
+    def _fail_batch(self, error: BaseException) -> None:
+        explained = self._explained(error)
+        rows, self._batch = self.rows, None
+        for row in rows:
+            row.stream.fail(explained)

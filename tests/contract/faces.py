@@ -1,0 +1,169 @@
+"""What every face keeps: whose conversation it is. A wish for one conversation steers there and nowhere else.
+
+A face is a way to ask: `(shop, user, thread) → text`. Each is given the same tiny pair with random weights and the same
+memory, in which ada said "in this conversation, …" on monday.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from langchain.agents import create_agent
+from langchain_core.messages import HumanMessage
+from langgraph.checkpoint.memory import MemorySaver
+from llama_index.core.llms import ChatMessage
+from rich.console import Console
+
+from pad_langchain import PADLLM, ChatPAD, PreferenceMiddleware
+from pad_langchain.chat import CallOptions, Chat, ChatSettings
+from pad_langchain.chat.compare import two_answers
+from pad_langchain.cli.chat import ChatSession
+from pad_langchain.cli.show import printable
+from pad_langchain.testing import HashEmbedder, tiny_pair
+from pad_memory import PreferenceMemory, Statement
+
+__all__ = ["FACES", "Shop", "Steered"]
+
+QUESTION = "what is an element?"
+WISH = "In this conversation, be concise and brief"
+
+
+@dataclass
+class Shop:
+    """What the faces share: the folders of a pair, and a memory that ada has talked to on monday."""
+
+    model: str
+    reward_model: str
+    memory: PreferenceMemory
+
+    @classmethod
+    def open(cls, folder: Any) -> Shop:
+        base, persrm = tiny_pair().save(folder)
+        memory = PreferenceMemory(embedder=HashEmbedder())
+        memory.record("ada", Statement(WISH, thread="monday"))
+        return cls(str(base), str(persrm), memory)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"reward_model": self.reward_model, "memory": self.memory, "max_tokens": 10, "beta": 2.0}
+
+    @cached_property
+    def chat(self) -> Chat:
+        return Chat.of(self.model, ChatSettings(**self.settings))
+
+    def told(self, preference: Any) -> str:
+        """The answer under explicit preferences, which involves no user and no thread."""
+        options = CallOptions(preference=preference)
+        return self.chat.submit([{"role": "user", "content": QUESTION}], options).result().text
+
+
+Ask = Callable[[Shop, str, "str | None"], str]
+
+
+def _ids(user: str, thread: str | None) -> dict[str, str]:
+    return {"user_id": user, **({} if thread is None else {"thread_id": thread})}
+
+
+def _config(user: str, thread: str | None) -> Any:
+    return {"configurable": _ids(user, thread)}
+
+
+def _llm(shop: Shop, **fields: Any) -> ChatPAD:
+    return ChatPAD(model=shop.model, **shop.settings, **fields)
+
+
+def _padllm(shop: Shop, **fields: Any) -> PADLLM:
+    return PADLLM(model=shop.model, **shop.settings, **fields)
+
+
+async def _astream(shop: Shop, user: str, thread: str | None) -> str:
+    return "".join([chunk.text async for chunk in _llm(shop).astream(QUESTION, _config(user, thread))])
+
+
+async def _padllm_astream(shop: Shop, user: str, thread: str | None) -> str:
+    stream = await _padllm(shop).for_user(user, thread).astream_chat([ChatMessage(QUESTION)])
+    return "".join([response.delta or "" async for response in stream])
+
+
+def _command(shop: Shop, user: str, thread: str | None) -> str:
+    out = io.StringIO()
+    ChatSession(shop.chat, user, Console(file=out, width=200, highlight=False), thread=thread).handle(QUESTION)
+    return out.getvalue().removesuffix("\n")
+
+
+def _agent(shop: Shop, user: str, thread: str | None) -> str:
+    middleware = PreferenceMiddleware(shop.memory, learn=True)
+    # A checkpointer has to have a thread.
+    saver = None if thread is None else MemorySaver()
+    agent = create_agent(_llm(shop), [], middleware=[middleware], checkpointer=saver)
+    state = agent.invoke({"messages": [HumanMessage(QUESTION)]}, _config(user, thread))
+    return str(state["messages"][-1].text)
+
+
+FACES: dict[str, Ask] = {
+    "the chat": lambda shop, user, thread: (
+        shop.chat.submit([{"role": "user", "content": QUESTION}], CallOptions(**_ids(user, thread))).result().text
+    ),
+    "ChatPAD.invoke, config": lambda shop, user, thread: _llm(shop).invoke(QUESTION, _config(user, thread)).text,
+    "ChatPAD.invoke, keyword": lambda shop, user, thread: _llm(shop).invoke(QUESTION, **_ids(user, thread)).text,
+    "ChatPAD.invoke, field": lambda shop, user, thread: _llm(shop, **_ids(user, thread)).invoke(QUESTION).text,
+    "ChatPAD.stream": lambda shop, user, thread: "".join(
+        chunk.text for chunk in _llm(shop).stream(QUESTION, _config(user, thread))
+    ),
+    "ChatPAD.batch": lambda shop, user, thread: _llm(shop).batch([QUESTION] * 2, _config(user, thread))[1].text,
+    "ChatPAD.ainvoke": lambda shop, user, thread: asyncio.run(_llm(shop).ainvoke(QUESTION, _config(user, thread))).text,
+    "ChatPAD.astream": lambda shop, user, thread: asyncio.run(_astream(shop, user, thread)),
+    "PADLLM.chat, keyword": lambda shop, user, thread: str(
+        _padllm(shop).chat([ChatMessage(QUESTION)], **_ids(user, thread)).message.content
+    ),
+    "PADLLM.complete, field": lambda shop, user, thread: _padllm(shop, **_ids(user, thread)).complete(QUESTION).text,
+    "PADLLM.stream_chat": lambda shop, user, thread: "".join(
+        response.delta or "" for response in _padllm(shop).for_user(user, thread).stream_chat([ChatMessage(QUESTION)])
+    ),
+    "PADLLM.achat": lambda shop, user, thread: str(
+        asyncio.run(_padllm(shop).for_user(user, thread).achat([ChatMessage(QUESTION)])).message.content
+    ),
+    "PADLLM.astream_chat": lambda shop, user, thread: asyncio.run(_padllm_astream(shop, user, thread)),
+    "the command": _command,
+    "an agent": _agent,
+}
+
+
+class Steered:
+    """Collected once for every face; needs the fixtures `shop` and `ask`."""
+
+    def test_the_wish_steers_in_its_conversation(self, shop: Shop, ask: Ask) -> None:
+        wishes = [(item.text, item.weight) for item in shop.memory.condition("ada", query=QUESTION, thread="monday")]
+        assert wishes
+        assert shown(ask(shop, "ada", "monday")) == shown(shop.told(wishes)) != shown(shop.told([]))
+
+    def test_it_does_not_in_another_one_nor_without_one(self, shop: Shop, ask: Ask) -> None:
+        assert shown(ask(shop, "ada", "tuesday")) == shown(ask(shop, "ada", None)) == shown(shop.told([]))
+
+    def test_it_does_not_steer_somebody_else_there(self, shop: Shop, ask: Ask) -> None:
+        assert shown(ask(shop, "bob", "monday")) == shown(shop.told([]))
+
+
+def shown(text: str) -> str:
+    """Text as a terminal shows it, so that the command may be compared with the rest."""
+    return printable(text)
+
+
+class Compared:
+    """The comparison answers under a question's sides, and what else is known in the conversation."""
+
+    def test_a_comparison_knows_its_conversation(self, shop: Shop) -> None:
+        question = next(one for one in shop.memory.questions("ada") if "length" not in one.dimensions)
+
+        def answers(thread: str | None) -> tuple[str, str]:
+            return two_answers(shop.chat, question, QUESTION, CallOptions(**_ids("ada", thread)))
+
+        known = [(item.text, item.weight) for item in shop.memory.condition("ada", query=QUESTION, thread="monday")]
+        sides = [[(text, 1.0) for text in side] for side in (question.first, question.second)]
+        assert answers("monday") == tuple(shop.told([*known, *side]) for side in sides)
+        assert answers("tuesday") == answers(None) == tuple(shop.told(side) for side in sides) != answers("monday")
