@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
@@ -75,7 +76,8 @@ class _Source:
         """The base as a backbone, and its tokenizer; it is fetched in the same way, but is of no such version."""
         if isinstance(base, Backbone):
             return base, self.tokenizer
-        source = {name: self.keywords[name] for name in self.keywords.keys() & SOURCE}
+        named = isinstance(base, str | PathLike)  # a loaded one takes no keywords
+        source = {name: self.keywords[name] for name in self.keywords.keys() & SOURCE} if named else {}
         loaded, tokenizer = load_causal_lm(base, self.tokenizer, device=self.device, dtype=self.dtype, **source)
         return Backbone(loaded), tokenizer
 

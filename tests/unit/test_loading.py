@@ -197,6 +197,9 @@ def test_a_persrm_is_fetched_as_the_base_is_and_has_a_version_of_its_own(hub: Pa
     for head, seed in zip(heads, (0, 1, 1), strict=True):
         assert head is not None
         torch.testing.assert_close(head.V_DR, tiny_head(tiny_model(seed), seed, embedder=HashEmbedder()).V_DR)
+    base, tokenizer = tiny_model(), tiny_tokenizer()  # loaded, so there is nothing to fetch
+    loaded = PersRM.from_pretrained("org/persrm", base=base, tokenizer=tokenizer, embedder=HashEmbedder(), **source)
+    assert loaded.backbone.model is base
     with pytest.raises(InvalidRequestError, match=r"unknown keywords \['revison'\]"):
         PersRM.from_pretrained("org/persrm", base="org/chat", revison="v2", **source)
 
