@@ -160,6 +160,7 @@ class Chat:
             prompt_ids=prompt_ids,
             tools=bound.shown,
             grammar=bound.grammar,
+            visible=bound.visible_tokens(),
             preferences=preferences if self.engine.guided else (),
             beta=best_beta if said.beta is None else said.beta,
             alpha=best_alpha if said.alpha is None else said.alpha,

@@ -18,9 +18,13 @@ _pairs: dict[tuple[str, ...], Pair] = {}
 _lock = threading.Lock()
 
 
-def context_size(model: str) -> int | None:
-    """Return the context of `model`, a name of ours included, in tokens; None where it is not known without loading."""
-    return loading.context_size(model_folder(model))
+def context_size(model: str, **settings: Any) -> int | None:
+    """Return the context of `model`, a name of ours included, in tokens; None where it is not known without loading.
+
+    Args:
+        settings: those that the model is loaded with (see `loading.context_size`).
+    """
+    return loading.context_size(model_folder(model), **settings)
 
 
 def shared_pair(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -60,6 +60,8 @@ class Request:
         seed: makes sampling repeatable whoever shares the batch; None draws a fresh one.
         max_tokens: new tokens at most, 1 or more; fewer where the context leaves less room (finish_reason "length").
         stop: strings that end the answer; they are not part of it.
+        visible: ids of special tokens that stay in the text, because whoever reads it parses them; all others are left
+            out of it, but for those that a stop string names. The candidates show every token.
         reference: the log-ratio's denominator, "base" (released code) or "reference" (the PersRM's own backbone).
         combine: several preferences add up ("sum") or the best counts ("max").
         candidates: report this many of the candidates passed over in every event, 0 to top_k.
@@ -88,6 +90,7 @@ class Request:
     seed: int | None = None
     max_tokens: int = 512
     stop: Sequence[str] = ()
+    visible: Collection[int] = ()
     reference: Literal["base", "reference"] = "base"
     combine: Literal["sum", "max"] = "sum"
     candidates: int = 0

@@ -12,6 +12,7 @@ from pad_langchain.defaults import model_folder, reward_folder
 from pad_langchain.errors import IncompatibleModelError, InvalidRequestError
 from pad_langchain.hf.config import PADConfig
 from pad_langchain.models.backbone import Backbone
+from pad_langchain.models.ends import end_tokens
 from pad_langchain.models.loading import load_causal_lm
 from pad_langchain.models.prompts import Prompts
 from pad_langchain.persrm.build import guide_for
@@ -24,13 +25,18 @@ __all__ = ["Parts", "load_parts"]
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """What `PADForCausalLM` is made of; a PersRM has a model, a head, or neither (the base guides itself)."""
+    """What `PADForCausalLM` is made of; a PersRM has a model, a head, or neither (the base guides itself).
+
+    Args:
+        ends: token ids that end an answer; empty: nothing names one.
+    """
 
     config: PADConfig
     base: PreTrainedModel
     reward_model: PreTrainedModel | None
     head: VectorHead | None
     value_head: nn.Linear | None
+    ends: frozenset[int]
 
 
 def load_parts(
@@ -52,7 +58,8 @@ def load_parts(
         model = model_folder(model)
     model, tokenizer = load_causal_lm(model, tokenizer, device=device, dtype=dtype, **model_kwargs)
     backbone = Backbone(model)
-    persrm, guide = guide_for(reward_model, backbone, tokenizer, device=device, dtype=dtype, embedder=embedder)
+    place: dict[str, Any] = {"device": device, "dtype": dtype}
+    persrm, guide = guide_for(reward_model, backbone, tokenizer, embedder=embedder, **place, **model_kwargs)
     if persrm is None or guide is None:
         raise InvalidRequestError(
             "There is no PersRM to compose with: reward_model is None, or 'auto' for a base without one. Pass one, "
@@ -80,7 +87,7 @@ def load_parts(
         attn_implementation={},  # each model keeps the one that it was loaded with
         dtype=model.dtype,
     )
-    return Parts(config, model, reward, persrm.head, persrm.value_head)
+    return Parts(config, model, reward, persrm.head, persrm.value_head, end_tokens(model, tokenizer))
 
 
 def _merged(persrm: PersRM, reference: str) -> PersRM:

@@ -12,6 +12,7 @@ of one is a column of the other, and from the prompts' end on both hold the same
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple, cast
@@ -141,7 +142,11 @@ class PADForCausalLM(GuidedGeneration, PreTrainedModel, GenerationMixin):  # typ
             reference=reference,
             **model_kwargs,
         )
-        return cls(parts.config, parts.base, parts.reward_model, parts.head, parts.value_head).eval()
+        made = cls(parts.config, parts.base, parts.reward_model, parts.head, parts.value_head).eval()
+        if parts.ends:  # `generate()` goes by the generation config alone; the base's own stays as it is
+            made.generation_config = copy.deepcopy(made.generation_config)
+            made.generation_config.eos_token_id = sorted(parts.ends)
+        return made
 
     # What goes in
 

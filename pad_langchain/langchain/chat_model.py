@@ -111,7 +111,7 @@ class ChatPAD(ChatSettings, UserChatModel):
             tool_calling=True,
             structured_output=True,
         )
-        if (size := context_size(self.model_name)) is not None:
+        if (size := context_size(self.model_name, **self.engine_settings)) is not None:
             profile["max_input_tokens"] = size
         return profile
 

@@ -71,7 +71,8 @@ class PADLLM(ChatSettings, FunctionCallingLLM):
     @property
     def metadata(self) -> LLMMetadata:
         """Context and answer length in tokens. Loads the weights where no local config.json names the context."""
-        window = self.context_window or context_size(self.model) or self._open().engine.context
+        known = self.context_window or context_size(self.model, **self.engine_settings)
+        window = known or self._open().engine.context
         window = window or DEFAULT_CONTEXT_WINDOW
         return LLMMetadata(
             context_window=window,

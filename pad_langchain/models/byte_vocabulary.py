@@ -6,13 +6,13 @@ import copy
 import json
 import re
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Collection
 from functools import lru_cache
 from typing import Any
 
 from pad_langchain.errors import IncompatibleModelError
 
-__all__ = ["ByteVocabulary"]
+__all__ = ["ByteVocabulary", "letters_to_bytes"]
 
 # The byte-level alphabet of GPT-2: printable bytes stand for themselves, the other 68 follow from U+0100 on.
 _PRINTABLE = [*range(33, 127), *range(161, 173), *range(174, 256)]
@@ -36,7 +36,7 @@ class ByteVocabulary:
         IncompatibleModelError: not a byte-level BPE.
     """
 
-    def __init__(self, tokenizer: Any, ends: Sequence[int] = ()) -> None:
+    def __init__(self, tokenizer: Any, ends: Collection[int] = ()) -> None:
         self._backend = copy.deepcopy(tokenizer.backend_tokenizer)
         _check_kind(type(tokenizer).__name__, json.loads(self._backend.to_str()))
         # Tokens with a meaning beyond their text; in a text they are written with ordinary tokens.
@@ -98,6 +98,11 @@ class ByteVocabulary:
                 pieces += [(piece, start + begin) for piece, (begin, _) in split]
             start += len(segment)
         return pieces
+
+
+def letters_to_bytes(token: str) -> bytes:
+    """What a byte-level tokenizer's decoder makes of a token: each letter is a byte, or the whole is plain text."""
+    return bytes(map(_BYTES.__getitem__, token)) if set(token) <= _BYTES.keys() else token.encode()
 
 
 def _check_kind(name: str, settings: dict[str, Any]) -> None:

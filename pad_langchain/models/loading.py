@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = [
+    "SOURCE",
+    "VERSION",
     "attention_of",
-    "configured_ends",
     "context_size",
-    "end_tokens",
     "load_causal_lm",
     "load_tokenizer",
     "pick_device",
@@ -24,7 +24,11 @@ __all__ = [
 ]
 
 # Packages that loading in these ways needs; not all of them every time.
-NEEDS = {"device_map": "accelerate", "quantization_config": "accelerate bitsandbytes"}
+NEEDS = {"gguf_file": "gguf", "device_map": "accelerate", "quantization_config": "accelerate bitsandbytes"}
+# Keywords that say how files are fetched, the same for whatever is loaded …
+SOURCE = frozenset({"cache_dir", "force_download", "local_files_only", "proxies", "token"})
+# … and which files of one model; its weights and its tokenizer have to come from the same.
+VERSION = frozenset({"code_revision", "gguf_file", "revision", "subfolder", "trust_remote_code"})
 
 
 def pick_device(device: str) -> torch.device:
@@ -72,8 +76,9 @@ def load_causal_lm(
     """A model and its tokenizer; a loaded model is returned as it is and must come with its tokenizer.
 
     Args:
-        kwargs: passed to transformers' `from_pretrained`. `device_map` (several devices) or `quantization_config` (4 or
-            8 bits) decide where the model goes; `device` then only decides on the dtype.
+        kwargs: passed to transformers' `from_pretrained` for the model, and those that say which files (`SOURCE`,
+            `VERSION`) for its tokenizer as well. `device_map` (several devices) or `quantization_config` (4 or 8 bits)
+            decide where the model goes; `device` then only decides on the dtype.
 
     Raises:
         ModelLoadError: not found, or not readable.
@@ -106,43 +111,59 @@ def load_causal_lm(
         raise _missing(kwargs, error) from error
     if place.type != "cpu" and not kwargs.keys() & {"device_map", "quantization_config"}:
         loaded.to(place)
-    return loaded, load_tokenizer(model) if tokenizer is None else tokenizer
+    if tokenizer is None:
+        tokenizer = load_tokenizer(model, **{name: kwargs[name] for name in kwargs.keys() & (SOURCE | VERSION)})
+    return loaded, tokenizer
 
 
-def load_tokenizer(path: Any) -> Any:
+def load_tokenizer(path: Any, **kwargs: Any) -> Any:
     """A tokenizer from a folder or hub id.
+
+    Args:
+        kwargs: which files, as the model's (`SOURCE`, `VERSION`).
 
     Raises:
         ModelLoadError: not found, or not readable.
+        MissingDependencyError: it needs a package that is not installed.
     """
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(path)
+        return AutoTokenizer.from_pretrained(path, **kwargs)
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"The tokenizer {str(path)!r} needs a package that is not installed: {_first_line(error)}"
+        ) from error
     except (OSError, ValueError, KeyError) as error:
         raise ModelLoadError(_message("tokenizer", path, error)) from error
 
 
-def context_size(model: str) -> int | None:
+def context_size(model: str, **settings: Any) -> int | None:
     """The context of a model in tokens, without loading it: from its folder, or from the hub's local cache.
+
+    Args:
+        settings: those that the model is loaded with; `revision`, `subfolder` and `cache_dir` say which files.
 
     Returns:
         None where it is not known, such as for a hub id that was never downloaded.
     """
-    config = Path(model) / "config.json"
+    if settings.get("gguf_file"):
+        return None  # its config is in the file itself
+    name = "/".join(filter(None, (settings.get("subfolder"), "config.json")))
+    config = Path(model) / name
     if not config.is_file():
         from huggingface_hub import try_to_load_from_cache
 
         try:
-            cached = try_to_load_from_cache(model, "config.json")
+            cached = try_to_load_from_cache(model, name, settings.get("cache_dir"), settings.get("revision"))
         except ValueError:  # not a hub id
             return None
         if not isinstance(cached, str):
             return None
         config = Path(cached)
-    settings = json.loads(config.read_text())
+    known = json.loads(config.read_text())
     # Models that read images, too, keep their language model's settings apart.
-    size = settings.get("max_position_embeddings", settings.get("text_config", {}).get("max_position_embeddings"))
+    size = known.get("max_position_embeddings", known.get("text_config", {}).get("max_position_embeddings"))
     return size if isinstance(size, int) else None
 
 
@@ -153,18 +174,6 @@ def attention_of(config: Any) -> str | None:
     """
     kind: str | None = attrgetter("_attn_implementation")(config)
     return kind
-
-
-def configured_ends(model: Any) -> list[int]:
-    """The tokens that end an answer by the model's generation config; none if it has no such config."""
-    configured = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
-    return [configured] if isinstance(configured, int) else list(configured or [])
-
-
-def end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
-    """Every token that ends an answer: the tokenizer's and all of the generation config's."""
-    own = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
-    return frozenset([*configured_ends(model), *own])
 
 
 def _missing(kwargs: dict[str, Any], error: Exception) -> MissingDependencyError:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from jinja2 import TemplateError
 
 from pad_langchain.errors import IncompatibleModelError, InvalidRequestError
+from pad_langchain.models.ends import turn_end
 
 __all__ = ["PERSRM_TEMPLATE", "SELF_TEMPLATE", "Prompts", "with_preference"]
 
@@ -70,6 +72,11 @@ class Prompts:
     def tokenizer(self) -> Any:
         """The private copy, to be read only."""
         return self._tokenizer
+
+    @cached_property
+    def turn_end(self) -> int | None:
+        """The token that an assistant's turn ends with (see `ends.turn_end`); None where nothing names one."""
+        return turn_end(self._tokenizer)
 
     def encode(self, text: str) -> list[int]:
         """Plain text to ids, nothing added."""

@@ -12,7 +12,7 @@ from pad_langchain.engine.settings import EngineSettings, split_settings
 from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.errors import InvalidRequestError
 from pad_langchain.models.backbone import Backbone
-from pad_langchain.models.loading import load_causal_lm
+from pad_langchain.models.loading import SOURCE, load_causal_lm
 from pad_langchain.models.packed import pack
 from pad_langchain.models.prompts import SELF_TEMPLATE, Prompts
 from pad_langchain.persrm.files import TextConfig
@@ -39,12 +39,14 @@ def guide_for(
     device: str = "auto",
     dtype: Any = "auto",
     embedder: Embedder | None = None,
+    **keywords: Any,
 ) -> tuple[PersRM | None, Guide | None]:
     """Make a PersRM and its guide for a base from whatever may be passed as `reward_model` (see `load_pair`).
 
     Args:
         base, tokenizer: what the guide will steer.
         device, dtype, embedder: as in `load_pair`, for a PersRM that has to be loaded.
+        keywords: those that the base was loaded with; what says how files are fetched holds for a PersRM's name, too.
 
     Returns:
         both None where `reward_model` is None.
@@ -62,7 +64,13 @@ def guide_for(
         persrm = PersRM(base, tokenizer, head=reward_model, embedder=embedder)
     elif isinstance(reward_model, str | Path):
         persrm = PersRM.from_pretrained(
-            reward_model, base=base, tokenizer=tokenizer, embedder=embedder, device=device, dtype=dtype
+            reward_model,
+            base=base,
+            tokenizer=tokenizer,
+            embedder=embedder,
+            device=device,
+            dtype=dtype,
+            **{name: keywords[name] for name in keywords.keys() & SOURCE},
         )
     else:
         raise InvalidRequestError(
@@ -92,7 +100,9 @@ def load_pair(
         dtype: "auto" (bfloat16 on CUDA, float32 on the CPU), "bfloat16", "float32", … or a torch dtype.
         embedder: embeds preferences for a head; None loads the sentence embedder the head names, when first needed.
         keywords: settings of the engine (`EngineSettings`); all others are passed to transformers for the base:
-            `device_map="auto"` for a model larger than one card, `quantization_config=` for 4 or 8 bits.
+            `device_map="auto"` for a model larger than one card, `quantization_config=` for 4 or 8 bits; `revision`,
+            `subfolder`, `trust_remote_code` and the like for its tokenizer, too; `cache_dir`, `token`,
+            `local_files_only`, … for the PersRM as well.
 
     Raises:
         ModelLoadError: a model was not found or cannot be read.
@@ -104,7 +114,8 @@ def load_pair(
     loads = all(one is None or isinstance(one, str | PathLike) for one in (model, reward_model))
     model, tokenizer = load_causal_lm(model, tokenizer, device=device, dtype=dtype, **model_kwargs)
     base = Backbone(model)
-    persrm, guide = guide_for(reward_model, base, tokenizer, device=device, dtype=dtype, embedder=embedder)
+    place: dict[str, Any] = {"device": device, "dtype": dtype}
+    persrm, guide = guide_for(reward_model, base, tokenizer, embedder=embedder, **place, **model_kwargs)
     engine = TorchEngine(base, tokenizer, guide, **settings)
     if loads and engine.settings.pack_weights == "auto":
         for backbone in engine.models:

@@ -141,19 +141,23 @@ def read_value_head(folder: Path) -> torch.nn.Linear | None:
     return value_head.requires_grad_(False)
 
 
-def local_folder(path: str | Path) -> Path:
+def local_folder(path: str | Path, *, subfolder: str = "", **kwargs: Any) -> Path:
     """A local folder as it is, a hub id as the folder of its snapshot.
+
+    Args:
+        subfolder: where in it the files are.
+        kwargs: which snapshot of a hub id: `revision`, `token`, `cache_dir`, `local_files_only`, `force_download`.
 
     Raises:
         ModelLoadError: neither.
     """
     if Path(path).is_dir():
-        return Path(path)
+        return Path(path) / subfolder
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
-        return Path(snapshot_download(str(path)))
+        return Path(snapshot_download(str(path), **kwargs)) / subfolder
     except (OSError, ValueError, HfHubHTTPError, HFValidationError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelLoadError(

@@ -10,8 +10,9 @@ from __future__ import annotations
 import copy
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +25,7 @@ from pad_langchain.engine.protocol import Guide
 from pad_langchain.errors import IncompatibleModelError, InvalidRequestError, ModelLoadError
 from pad_langchain.models.adapter import Adapter
 from pad_langchain.models.backbone import Backbone
-from pad_langchain.models.loading import load_causal_lm, load_tokenizer
+from pad_langchain.models.loading import SOURCE, VERSION, load_causal_lm, load_tokenizer
 from pad_langchain.models.prompts import Prompts
 from pad_langchain.persrm.files import (
     ADAPTER_CONFIG,
@@ -50,10 +51,18 @@ from pad_memory.openmp import dismiss_helpers
 
 __all__ = ["PersRM", "merge_value_head"]
 
+# A GGUF file has no room for what makes a causal LM a PersRM.
+_LOADING = (SOURCE | VERSION) - {"gguf_file"}
+_CODE = frozenset({"code_revision", "trust_remote_code"})
+
 
 @dataclass(frozen=True, eq=False)
 class _Source:
-    """Where a PersRM is loaded from, and what it is loaded with: the arguments of `PersRM.from_pretrained`."""
+    """Where a PersRM is loaded from, and what it is loaded with: the arguments of `PersRM.from_pretrained`.
+
+    Args:
+        keywords: those of `_LOADING` that it got.
+    """
 
     name: str
     folder: Path
@@ -61,13 +70,22 @@ class _Source:
     tokenizer: Any | None
     device: str
     dtype: Any
+    keywords: Mapping[str, Any]
 
-    def load(self, model: Any, tokenizer: Any | None = None) -> tuple[Backbone, Any]:
-        """A model as a backbone, and its tokenizer: the one given here, else the base's."""
-        tokenizer = self.tokenizer if tokenizer is None else tokenizer
-        if isinstance(model, Backbone):
-            return model, tokenizer
-        loaded, tokenizer = load_causal_lm(model, tokenizer, device=self.device, dtype=self.dtype)
+    def load_base(self, base: Any) -> tuple[Backbone, Any]:
+        """The base as a backbone, and its tokenizer; it is fetched in the same way, but is of no such version."""
+        if isinstance(base, Backbone):
+            return base, self.tokenizer
+        named = isinstance(base, str | PathLike)  # a loaded one takes no keywords
+        source = {name: self.keywords[name] for name in self.keywords.keys() & SOURCE} if named else {}
+        loaded, tokenizer = load_causal_lm(base, self.tokenizer, device=self.device, dtype=self.dtype, **source)
+        return Backbone(loaded), tokenizer
+
+    def load_own(self) -> tuple[Backbone, Any]:
+        """The causal LM in the folder as a backbone, and its tokenizer."""
+        code = {name: self.keywords[name] for name in self.keywords.keys() & _CODE}
+        tokenizer = load_tokenizer(self.folder, **code)
+        loaded, _ = load_causal_lm(self.folder, tokenizer, device=self.device, dtype=self.dtype, **code)
         return Backbone(loaded), tokenizer
 
 
@@ -156,6 +174,7 @@ class PersRM:
         embedder: Embedder | None = None,
         device: str = "auto",
         dtype: Any = "auto",
+        **kwargs: Any,
     ) -> PersRM:
         """Load a PersRM; which kind it is, its files tell (see `files`).
 
@@ -164,13 +183,21 @@ class PersRM:
             base: hub id, folder, loaded model or `Backbone`. A head needs it; an adapter is put on it (None: on the
                 base it was trained for). It becomes the reference of a text PersRM's scores.
             tokenizer: for a base that is already loaded; a text PersRM brings its own.
+            kwargs: which files of `path`, as transformers takes them: `revision`, `subfolder`, `trust_remote_code`, …
+                How they are fetched (`cache_dir`, `token`, `local_files_only`, …) holds for a base's name as well.
 
         Raises:
+            InvalidRequestError: an unknown keyword, or a head or adapter without its base.
             ModelLoadError: a file is missing or not readable.
             IncompatibleModelError: the parts do not fit each other.
         """
-        folder = local_folder(path)
-        source = _Source(str(path), folder, base, tokenizer, device, dtype)
+        if unknown := sorted(kwargs.keys() - _LOADING):
+            raise InvalidRequestError(
+                f"PersRM.from_pretrained got unknown keywords {unknown}. Allowed for loading: {sorted(_LOADING)}."
+            )
+        # The hub's client takes proxies from the environment only.
+        folder = local_folder(path, **{name: kwargs[name] for name in kwargs.keys() - _CODE - {"proxies"}})
+        source = _Source(str(path), folder, base, tokenizer, device, dtype, kwargs)
         if (folder / CONFIG_NAME).exists():
             return cls._load_head(source, embedder)
         if (folder / ADAPTER_CONFIG).exists():
@@ -185,7 +212,7 @@ class PersRM:
                 f"{source.name!r} is a PersRM head and reads its base's hidden states: pass base= (hub id, folder or "
                 "loaded model)."
             )
-        backbone, tokenizer = source.load(source.base)
+        backbone, tokenizer = source.load_base(source.base)
         return cls(backbone, tokenizer, head=head, embedder=embedder)
 
     @classmethod
@@ -193,7 +220,7 @@ class PersRM:
         value_head, config = read_value_head(source.folder), TextConfig.load(source.folder)
         if source.base is None and not config.base:
             raise InvalidRequestError(f"{source.name!r} is an adapter: pass base= (hub id, folder or loaded model).")
-        backbone, tokenizer = source.load(source.base or model_folder(config.base))
+        backbone, tokenizer = source.load_base(source.base or model_folder(config.base))
         adapter = Adapter.from_pretrained(source.folder, backbone.model)
         return cls(backbone, tokenizer, value_head=value_head, adapter=adapter, reference=backbone, config=config)
 
@@ -206,8 +233,8 @@ class PersRM:
                 f"adapter), and no {' and '.join(VALUE_HEAD_KEYS)} in {', '.join(VALUE_HEAD_FILES)} or the model's "
                 "shards."
             )
-        model, tokenizer = source.load(source.folder, load_tokenizer(source.folder))
-        reference, theirs = (None, None) if source.base is None else source.load(source.base)
+        model, tokenizer = source.load_own()
+        reference, theirs = (None, None) if source.base is None else source.load_base(source.base)
         return cls(
             model,
             tokenizer,

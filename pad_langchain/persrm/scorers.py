@@ -111,5 +111,5 @@ def answer_ids(
     messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
     if preference is not None:
         messages = with_preference(messages, preference, template)
-    eos = prompts.tokenizer.eos_token_id
-    return prompts.render(messages), prompts.encode(response) + ([] if eos is None else [eos])
+    end = [] if prompts.turn_end is None else [prompts.turn_end]
+    return prompts.render(messages), prompts.encode(response) + end

@@ -59,7 +59,7 @@ def encode_pairs(
         InvalidRequestError: not one pair is left.
     """
     prompts, rng = Prompts(tokenizer), random.Random(seed)
-    end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+    end = [] if prompts.turn_end is None else [prompts.turn_end]
     kept: list[EncodedPair] = []
     bad: list[BadRow] = []
     for place, pair in enumerate(pairs, 1):

@@ -341,3 +341,28 @@ def test_a_named_family_goes_before_what_the_template_shows(family, engine):
     assert ("[TOOL_CALLS]function name[ARGS]" in bound.told) == (family == "gemma-2")
     with pytest.raises(InvalidRequestError, match=r"one of \['gemma', 'llama-3', 'mistral', 'qwen'\], but is 'lama'"):
         tool_format(engine, "lama")
+
+
+def test_the_special_tokens_that_are_parsed_stay_in_the_text_and_no_others(family, engine):
+    """What stands around calls where calls may come, what stands around reasoning, and no marks of turns."""
+    marks = {
+        "qwen-2.5": {"<tool_call>", "</tool_call>"},
+        "qwen-3-thinking": {"<tool_call>", "</tool_call>", "<think>", "</think>"},
+        "mistral": {"[TOOL_CALLS]", "[ARGS]"},
+        "mistral-with-ids": {"[TOOL_CALLS]", "[CALL_ID]", "[ARGS]"},
+    }.get(family, set())  # tokens that are not special, such as all of "qwen-3", are never hidden
+
+    def visible(**bound):
+        return set(engine.tokenizer.convert_ids_to_tokens(sorted(constrain(engine, **bound).visible_tokens())))
+
+    assert visible(tools=[WEATHER]) == visible(tools=[WEATHER], tool_choice="required") == marks
+    assert visible() == visible(tools=[WEATHER], tool_choice="none") == {mark for mark in marks if "think" in mark}
+    assert visible(response_format={"type": "json_object"}) == set()
+    escaped = {
+        "start_anchor": "<|im_start|>",
+        "fields": {
+            "content": {"content": "text"},
+            "reasoning_content": {"open_pattern": r"<\|im_end\|>\s*", "close": "<|endoftext|>\n", "content": "text"},
+        },
+    }
+    assert visible(response_template=escaped) == {"<|im_end|>", "<|endoftext|>"}

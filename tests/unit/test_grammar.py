@@ -72,6 +72,7 @@ def answers(engine: TorchEngine, grammar: Any, count: int = 6) -> list[str]:
         Request(
             messages=[{"role": "user", "content": "hi"}],
             grammar=grammar,
+            visible=[engine.tokenizer.convert_tokens_to_ids(token) for token in ("<tool_call>", "</tool_call>")],
             temperature=20.0,
             seed=seed,
             max_tokens=120,
@@ -193,6 +194,20 @@ def test_bad_grammars_are_refused(compiler: GrammarCompiler, compile_: Any) -> N
 def test_an_illegal_token_is_an_error(compiler: GrammarCompiler) -> None:
     with pytest.raises(InvalidRequestError, match="grammar failed"):
         compiler.lark('start: "yes"').start().accept(3)
+
+
+def test_special_tokens_are_no_text_unless_the_request_shows_them(engine: TorchEngine) -> None:
+    """Whatever the model writes: padding, other turns' marks, an end of another kind."""
+    start, pad = (engine.tokenizer.convert_tokens_to_ids(token) for token in ("<|im_start|>", "<|endoftext|>"))
+    grammar = engine.grammars.lark(f'start: <[{pad}]> "a" <[{start}]> "b" <[{pad}]>')
+    asked = {"messages": [{"role": "user", "content": "hi"}], "grammar": grammar, "candidates": 1}
+    hidden = engine.submit(Request(**asked)).result(60)
+    assert hidden.text == "".join(event.text for event in engine.submit(Request(**asked))) == "ab"
+    assert {start, pad} <= set(hidden.token_ids)
+    assert hidden.events[0].candidates[0].text == "<|endoftext|>"
+    assert engine.submit(Request(**asked, visible=[start])).result(60).text == "a<|im_start|>b"
+    stopped = engine.submit(Request(**asked, stop=["<|im_start|>"])).result(60)
+    assert (stopped.text, stopped.finish_reason, stopped.token_ids[-1]) == ("a", "stop", start)
 
 
 # ---- errors name what is to blame

@@ -12,14 +12,17 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
+from pad_langchain.chat.engines import context_size
 from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import InvalidRequestError, MissingDependencyError, ModelLoadError
-from pad_langchain.models import loading
+from pad_langchain.hf.model import PADForCausalLM
+from pad_langchain.models import ends, loading
 from pad_langchain.persrm.build import load_engine
-from pad_langchain.testing import TinyPair, tiny_pair
+from pad_langchain.persrm.persrm import PersRM
+from pad_langchain.testing import HashEmbedder, TinyPair, tiny_head, tiny_model, tiny_pair, tiny_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -108,10 +111,103 @@ def test_what_a_loaded_model_says_of_itself(folder: Path, pair: TinyPair) -> Non
         model = AutoModelForCausalLM.from_pretrained(folder, attn_implementation=kind)
         assert loading.attention_of(model.config) == kind
     model.generation_config.eos_token_id = None
-    assert loading.configured_ends(model) == []
-    assert loading.end_tokens(model, pair.tokenizer) == {pair.tokenizer.eos_token_id}
+    assert ends.configured_ends(model) == []
+    assert ends.end_tokens(model, pair.tokenizer) == {pair.tokenizer.eos_token_id}
     model.generation_config.eos_token_id = 7
-    assert loading.configured_ends(model) == [7]
+    assert ends.configured_ends(model) == [7]
     model.generation_config.eos_token_id = [7, 9]
-    assert loading.end_tokens(model, pair.tokenizer) == {7, 9, pair.tokenizer.eos_token_id}
-    assert loading.configured_ends(object()) == []
+    assert ends.end_tokens(model, pair.tokenizer) == {7, 9, pair.tokenizer.eos_token_id}
+    assert ends.configured_ends(object()) == []
+
+
+# ---- which files: the same for everything that belongs to one model
+
+
+TEMPLATE = "{%% for message in messages %%}{{ '%s ' + message['content'] }}{%% endfor %%}"
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache of the hub with two versions of a model and of a head for it, each in a subfolder as well."""
+    cache = tmp_path_factory.mktemp("hub")
+    for seed, (revision, commit) in enumerate((("main", "a" * 40), ("v2", "b" * 40))):
+        for inner in (".", "inner"):
+            word = revision if inner == "." else revision + "inner"
+            model = tiny_model(seed, max_position_embeddings=100 * (seed + 1) + len(inner))
+            tokenizer = tiny_tokenizer()
+            tokenizer.chat_template = TEMPLATE % word
+            for name in ("chat", "persrm"):
+                repository = cache / f"models--org--{name}"
+                (repository / "refs").mkdir(parents=True, exist_ok=True)
+                (repository / "refs" / revision).write_text(commit)
+                folder = repository / "snapshots" / commit / inner
+                if name == "chat":
+                    model.save_pretrained(folder)
+                    tokenizer.save_pretrained(folder)
+                else:
+                    tiny_head(model, seed, embedder=HashEmbedder()).save_pretrained(folder)
+    return cache
+
+
+@pytest.mark.parametrize("revision", [None, "v2"])
+@pytest.mark.parametrize("inner", [None, "inner"])
+def test_weights_tokenizer_and_context_are_of_one_version(hub: Path, revision: str | None, inner: str | None) -> None:
+    asked = {"cache_dir": hub, "local_files_only": True, "revision": revision, "subfolder": inner}
+    asked = {name: value for name, value in asked.items() if value is not None}
+    with load_engine("org/chat", **asked) as engine:
+        words = engine.tokenizer.decode(engine.prompts.render([{"role": "user", "content": "hello"}]))
+        assert words == (revision or "main") + (inner or "") + " hello"
+        own = tiny_model(0 if revision is None else 1)
+        torch.testing.assert_close(engine.base.model.lm_head.weight, own.lm_head.weight)
+        assert engine.context == context_size("org/chat", **asked)
+    assert context_size("org/chat", cache_dir=hub, gguf_file="model.gguf") is None
+
+
+@pytest.mark.parametrize("name", sorted(loading.SOURCE | loading.VERSION))
+def test_keywords_for_files_reach_the_tokenizer_and_others_do_not(
+    name: str, pair: TinyPair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[dict[str, Any]] = []
+
+    def remembered(loaded: Any) -> Any:
+        def from_pretrained(path: Any, **kwargs: Any) -> Any:
+            calls.append(kwargs)
+            return loaded
+
+        return from_pretrained
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", remembered(pair.model))
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", remembered(pair.tokenizer))
+    loading.load_causal_lm("org/chat", device="cpu", device_map="auto", **{name: "x"})
+    weights, tokenizer = calls
+    assert weights == {"dtype": torch.float32, "device_map": "auto", name: "x"}
+    assert tokenizer == {name: "x"}
+
+
+def test_a_persrm_is_fetched_as_the_base_is_and_has_a_version_of_its_own(hub: Path) -> None:
+    source = {"cache_dir": hub, "local_files_only": True}
+    with load_engine("org/chat", "org/persrm", revision="v2", embedder=HashEmbedder(), **source) as engine:
+        assert engine.guide is not None
+    made = PADForCausalLM.compose("org/chat", "org/persrm", embedder=HashEmbedder(), **source)
+    assert made.config.guide == "head"
+    heads = [
+        PersRM.from_pretrained("org/persrm", base="org/chat", embedder=HashEmbedder(), **source, **version).head
+        for version in ({}, {"revision": "v2"}, {"revision": "v2", "subfolder": "inner"})
+    ]
+    for head, seed in zip(heads, (0, 1, 1), strict=True):
+        assert head is not None
+        torch.testing.assert_close(head.V_DR, tiny_head(tiny_model(seed), seed, embedder=HashEmbedder()).V_DR)
+    base, tokenizer = tiny_model(), tiny_tokenizer()  # loaded, so there is nothing to fetch
+    loaded = PersRM.from_pretrained("org/persrm", base=base, tokenizer=tokenizer, embedder=HashEmbedder(), **source)
+    assert loaded.backbone.model is base
+    with pytest.raises(InvalidRequestError, match=r"unknown keywords \['revison'\]"):
+        PersRM.from_pretrained("org/persrm", base="org/chat", revison="v2", **source)
+
+
+def test_a_tokenizers_package_that_is_missing_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def from_pretrained(path: Any, **kwargs: Any) -> Any:
+        raise ImportError("pip install sentencepiece")
+
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", from_pretrained)
+    with pytest.raises(MissingDependencyError, match=r"The tokenizer .* needs a package .*pip install sentencepiece"):
+        loading.load_causal_lm(folder, device="cpu")

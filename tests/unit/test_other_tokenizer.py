@@ -443,6 +443,7 @@ def endless() -> TinyPair:
     """A base without a token that ends an answer."""
     pair = tiny_pair()
     pair.tokenizer.eos_token = pair.model.generation_config.eos_token_id = None
+    pair.tokenizer.chat_template = pair.tokenizer.chat_template.replace("<|im_end|>", "")
     return pair
 
 
@@ -531,6 +532,7 @@ def test_models_that_do_not_fit_are_refused(pair: TinyPair, other: PreTrainedTok
         TorchEngine(pair.model, pair.tokenizer, sliding)
     endless = bpe(330)
     endless.eos_token = None
+    endless.chat_template = endless.chat_template.replace("<stop>", "")
     guide = text_guide(endless)
     guide.backbone.model.generation_config.eos_token_id = None
     with pytest.raises(IncompatibleModelError, match="ends an answer"):

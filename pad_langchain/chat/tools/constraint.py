@@ -54,6 +54,10 @@ class Constraint:
         told = with_system(self.format.retell(messages), self.told)
         return fit_template(self.format.engine.prompts, told, self.shown)
 
+    def visible_tokens(self) -> frozenset[int]:
+        """The special tokens that the parser reads, for `Request.visible`; none where nothing has to be parsed."""
+        return self.format.visible_tokens(calls=bool(self.tools)) if self.parsed else frozenset()
+
     def parser(self, prompt_ids: Sequence[int]) -> AnswerParser | None:
         """A parser for the answer to this prompt; None where nothing has to be parsed."""
         return self.format.parser(prompt_ids, self.tools, calls=bool(self.tools)) if self.parsed else None

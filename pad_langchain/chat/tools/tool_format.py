@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -117,6 +117,21 @@ class ToolFormat:
             thought,
         )
 
+    def visible_tokens(self, *, calls: bool = True) -> frozenset[int]:
+        """Ids of the special tokens that stand around reasoning and, with `calls`, in and around calls."""
+        marks: list[str] = []
+        if self.template is not None:
+            # The start anchor is the prompt's. Patterns name a token as it is, or with its signs escaped.
+            written = list(_strings({key: value for key, value in self.template.items() if key != "start_anchor"}))
+            marks += [*written, *(re.sub(r"\\(.)", r"\1", text) for text in written)]
+        elif calls and self.affixes is not None:
+            marks += [self.affixes.begin, self.affixes.separator or "", self.affixes.end, *(self.affixes.between or ())]
+        if self.template is None:
+            marks += self.facts.thought or ()
+        added = self.engine.tokenizer.added_tokens_decoder
+        special = {index: token.content for index, token in added.items() if token.special}
+        return frozenset(index for index, text in special.items() if text and any(text in mark for mark in marks))
+
     def parser(
         self, prompt_ids: Sequence[int], tools: Sequence[Mapping[str, Any]] = (), *, calls: bool = True
     ) -> AnswerParser:
@@ -129,6 +144,15 @@ class ToolFormat:
             template, head = _bare_bodies(self.template)
         parser = self.engine.tokenizer.get_response_parser(template, prefix=prefix, tools=list(tools) or None)
         return AnswerParser(parser, head)
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """Every string in nested dicts and lists, keys not counted."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _strings(item)
 
 
 @lru_cache(maxsize=128)

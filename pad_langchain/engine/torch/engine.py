@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from pad_langchain.engine.admission import Admission, Admitted
-from pad_langchain.engine.detokenize import TextStream
+from pad_langchain.engine.detokenize import Detokenizer
 from pad_langchain.engine.grammar import GrammarCompiler
 from pad_langchain.engine.protocol import Capabilities, Engine, Guide
 from pad_langchain.engine.settings import EngineSettings
@@ -26,7 +26,7 @@ from pad_langchain.engine.torch.worker import StepReport, Worker
 from pad_langchain.engine.types import EngineStats, Request
 from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.compiled import decode_graph
-from pad_langchain.models.loading import end_tokens
+from pad_langchain.models.ends import end_tokens
 from pad_langchain.models.packed import pack
 from pad_langchain.models.prompts import Prompts
 from pad_langchain.models.rows import Rows
@@ -72,7 +72,7 @@ class TorchEngine:
             backbone.graph = decode_graph(backbone.model) if self.settings.compile else None
         self._admission = Admission(self.prompts, guide, self.settings, self.base.vocab_size, self.base.context)
         # A copy: the worker decodes while callers encode.
-        self._backend = copy.deepcopy(tokenizer.backend_tokenizer)
+        self._detokenizer = Detokenizer(copy.deepcopy(tokenizer.backend_tokenizer))
         self._queue = Queue(self.settings.max_queue, self._admission.fit)
         ends = end_tokens(self.base.model, tokenizer)
         self._worker = Worker(self.base, guide, self.models, self._queue, self.settings, ends)
@@ -213,7 +213,7 @@ class TorchEngine:
         stream = Stream(request, len(admitted.prompt))
         streams = [stream] if request.best_of == 1 else BestOf(stream, request.best_of).samples
         rows = [
-            Row(admitted, one, TextStream(self._backend, request.stop), generator)
+            Row(admitted, one, self._detokenizer.stream(request.stop, request.visible), generator)
             for one, generator in zip(streams, generators(request.seed, len(streams)), strict=True)
         ]
         return stream, rows

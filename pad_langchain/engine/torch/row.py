@@ -112,7 +112,8 @@ class Row:
         if self.grammar is not None and self.grammar.finished:
             return text + self.text.flush(), "stop"
         if self.index + 1 >= self.limit:
-            return text + self.text.flush(), "length"
+            text += self.text.flush()
+            return text, "stop" if self.text.stopped else "length"
         return text, None
 
 

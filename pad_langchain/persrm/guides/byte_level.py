@@ -28,8 +28,8 @@ from pad_langchain.engine.types import Request
 from pad_langchain.errors import IncompatibleModelError
 from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.byte_vocabulary import ByteVocabulary
+from pad_langchain.models.ends import end_tokens
 from pad_langchain.models.kv.slot_cache import Branches, SlotRows
-from pad_langchain.models.loading import configured_ends
 from pad_langchain.models.prompts import Prompts
 from pad_langchain.persrm.guides.text import ModelGuide
 
@@ -66,8 +66,9 @@ class ByteLevelGuide(ModelGuide):
                 f"The PersRM has another tokenizer and attention with a sliding window of {windows}, which a tree of "
                 "continuations does not fit. Use a PersRM with the base's tokenizer."
             )
-        self.theirs = ByteVocabulary(prompts.tokenizer, configured_ends(base.model))
-        self.ours = ByteVocabulary(self.prompts.tokenizer, configured_ends(self.backbone.model))
+        self.theirs = ByteVocabulary(prompts.tokenizer, end_tokens(base.model, prompts.tokenizer))
+        own = self.prompts.tokenizer
+        self.ours = ByteVocabulary(own, end_tokens(self.backbone.model, own))
         if not self.ours.ends:
             raise IncompatibleModelError(
                 "The PersRM's tokenizer names no token that ends an answer. Set its eos_token."
