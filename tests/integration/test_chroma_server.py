@@ -114,7 +114,8 @@ def test_the_commands_take_a_servers_address(server: Server, tmp_path: Path) -> 
     assert run("list") == ""
 
 
-def test_a_server_that_restarts_amid_a_call_is_waited_for(server: Server) -> None:
+def test_a_server_that_restarts_amid_a_call_is_waited_for(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "PAUSES", (*connection.PAUSES, *[1.0] * 60))  # a busy machine starts it slowly
     with opened(server) as memory:
         memory.record("ada", Statement("short answers", id="first"))
         server.stop()
@@ -159,3 +160,21 @@ def test_an_index_that_another_client_is_just_making_is_asked_for_again(monkeypa
         with pytest.raises(StoreError, match="Nothing found on disk"):
             server.call("read", read)
         assert len(errors) == 6  # three tries
+
+
+@pytest.mark.parametrize(("failures", "reads"), [(1, True), (9, False)])
+def test_rows_whose_vectors_are_not_there_yet_are_asked_for_again(monkeypatch, failures, reads) -> None:
+    monkeypatch.setattr(connection, "PAUSES", (0.0, 0.0))
+    server = connection.Connection(None, "http://host")
+    halves = [{"ids": ["a", "b"], "embeddings": [[1.0]]}] * failures
+    whole = {"ids": ["a", "b"], "embeddings": [[1.0], [2.0]]}
+
+    class Collection:
+        def get(self, **options: object) -> object:
+            return halves.pop() if halves else whole
+
+    if reads:
+        assert server.get(Collection(), ids=["a", "b"]) == whole
+    else:
+        with pytest.raises(StoreError, match="2 rows came with 1 embeddings"):
+            server.get(Collection(), ids=["a", "b"])

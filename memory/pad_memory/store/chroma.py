@@ -103,13 +103,13 @@ class Collections:
         if not ids:
             return {}
         try:
-            found = self._call("read", self.open(name).get, ids=list(ids), include=["embeddings"])
+            found = self._connection.get(self.open(name), ids=list(ids), include=["embeddings"])
         except StoreError:
             if self._path is None:
                 raise
             logger.warning("Vectors in %s of %s cannot be read; making them anew.", name, self._connection.where)
             self.renew([name])
-            found = self._call("read", self.open(name).get, ids=list(ids), include=["embeddings"])
+            found = self._connection.get(self.open(name), ids=list(ids), include=["embeddings"])
         vectors_NE = np.asarray(found["embeddings"], dtype=np.float32)
         return dict(zip(found["ids"], vectors_NE, strict=True))
 

@@ -134,6 +134,17 @@ class Connection:
         with self.reporting(verb):
             return function(*args, **options)
 
+    def get(self, collection: Any, **options: Any) -> Any:
+        """Read rows with their embeddings, all of them: a server may tell of a row before its vector is there."""
+
+        def whole() -> Any:
+            found = collection.get(**options)
+            if len(found["embeddings"]) != len(found["ids"]):
+                raise _HalfReadError(f"{len(found['ids'])} rows came with {len(found['embeddings'])} embeddings")
+            return found
+
+        return self.call("read", whole)
+
     @contextmanager
     def reporting(self, verb: str) -> Iterator[None]:
         """Turn whatever Chroma raises into a StoreError that names the store."""
@@ -153,12 +164,15 @@ class Connection:
             ) from error
 
 
+class _HalfReadError(Exception):
+    """Rows came without their embeddings."""
+
+
 def _passing(error: BaseException | None) -> bool:
-    """Whether a connection failed, was refused or broke off, or an index is read that another client's first rows are
-    just making."""
+    """Whether a connection failed, was refused or broke off, or rows are read that another client is just writing."""
     from httpx import TransportError
 
-    if "Nothing found on disk" in str(error):
+    if isinstance(error, _HalfReadError) or "Nothing found on disk" in str(error):
         return True
     while error is not None and not isinstance(error, TransportError):
         error = error.__cause__ or error.__context__

@@ -121,9 +121,7 @@ class Store:
         shard, rows = self._shard(owner), dict[str, tuple[dict[str, Any], np.ndarray | None]]()
         if shard is not None:
             try:
-                found = self._connection.call(
-                    "read", shard.get, where={"owner": owner}, include=["metadatas", "embeddings"]
-                )
+                found = self._connection.get(shard, where={"owner": owner}, include=["metadatas", "embeddings"])
             except StoreError:
                 return self.read(owner, "event"), {}
             vectors_NE = np.asarray(found["embeddings"], dtype=np.float32)
