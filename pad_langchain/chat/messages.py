@@ -138,7 +138,10 @@ def merge_runs(messages: Sequence[Mapping[str, Any]]) -> list[ChatDict]:
 
 
 def fit_template(
-    prompts: Prompts, messages: Sequence[ChatDict], tools: Sequence[Mapping[str, Any]] | None = None
+    prompts: Prompts,
+    messages: Sequence[ChatDict],
+    tools: Sequence[Mapping[str, Any]] | None = None,
+    template_kwargs: Mapping[str, Any] | None = None,
 ) -> tuple[list[ChatDict], list[int]]:
     """Render `messages` as they are if the model's chat template takes them, else merged by `merge_runs`.
 
@@ -146,15 +149,15 @@ def fit_template(
         The messages in the form that was taken, and the prompt's token ids.
 
     Raises:
-        InvalidRequestError: the tokenizer has no chat template, or the template refuses both forms.
+        InvalidRequestError: the tokenizer has no chat template, or the template refuses both forms or a switch.
     """
     try:
-        return list(messages), prompts.render(messages, tools)
+        return list(messages), prompts.render(messages, tools, template_kwargs)
     except InvalidRequestError:
         merged = merge_runs(messages)
         if merged == list(messages):
             raise
-    return merged, prompts.render(merged, tools)
+    return merged, prompts.render(merged, tools, template_kwargs)
 
 
 def last_user_text(messages: Sequence[Mapping[str, Any]]) -> str:

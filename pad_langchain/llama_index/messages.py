@@ -139,13 +139,14 @@ def to_schema(tool: BaseTool) -> dict[str, Any]:
     return {**schema, "function": {**schema["function"], "name": tool.metadata.get_name()}}
 
 
-def to_response(answer: Delta, model: str, delta: str | None = None) -> ChatResponse:
+def to_response(answer: Delta, model: str, delta: str | None = None, thinking: str = "") -> ChatResponse:
     """Turn an answer, finished or as far as it has come, into LlamaIndex's form.
 
     Args:
         answer: the deltas so far, added up; the last one brought a finish reason.
         model: reported when it is finished.
         delta: the text that is new, for a stream.
+        thinking: the reasoning that is new, for a stream.
 
     Returns:
         The answer. `raw` has model, finish_reason, usage (tokens) and pad (what steered) once it is finished. Tool
@@ -164,10 +165,12 @@ def to_response(answer: Delta, model: str, delta: str | None = None) -> ChatResp
         extra["tool_calls"] = [_openai(call) for call in calls]
     if answer.finish and cut_off:
         extra["invalid_tool_calls"] = [_as_written(call) for call in cut_off]
+    thought = [ThinkingBlock(content=answer.reasoning)] if answer.reasoning else []
     text = [TextBlock(text=answer.text)] if answer.text or not calls else []
     return ChatResponse(
-        message=ChatMessage(role=MessageRole.ASSISTANT, blocks=[*text, *calls], additional_kwargs=extra),
+        message=ChatMessage(role=MessageRole.ASSISTANT, blocks=[*thought, *text, *calls], additional_kwargs=extra),
         delta=delta,
+        additional_kwargs={"thinking_delta": thinking} if thinking else {},  # where LlamaIndex's agents look for it
         raw=_raw(answer, model),
         logprobs=_logprobs(answer.logprobs) if answer.logprobs else None,
     )
