@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, model_validator
 
+from pad_langchain.chat.names import KnownNames, hint
+from pad_langchain.engine.settings import split_settings
 from pad_langchain.engine.types import Request, is_json_object
 from pad_langchain.errors import InvalidRequestError
 
@@ -16,8 +18,8 @@ __all__ = ["UNSAID", "CallOptions", "ChatSettings", "WishPlace", "check_id"]
 WishPlace = Literal["system", "user", "both"]
 
 
-class ChatSettings(BaseModel):
-    """What a face is told beside its model.
+class ChatSettings(KnownNames):
+    """What a face is told beside its model. A name that neither it nor the face knows is refused.
 
     Args:
         reward_model: a PersRM: a head folder or a text PersRM's checkpoint. "auto" is the demo PersRM for the demo
@@ -86,6 +88,7 @@ class ChatSettings(BaseModel):
             stop=tuple(self.stop or ()),
             template_kwargs=self.chat_template_kwargs or {},
         )
+        split_settings(self.engine_settings)
         return self
 
 
@@ -170,7 +173,8 @@ class CallOptions:
         """
         allowed = sorted({*(field.name for field in fields(cls)), *own})
         if unknown := sorted(set(keywords) - set(allowed)):
-            raise InvalidRequestError(f"{face} got unknown keywords {unknown}. Allowed: {allowed}.")
+            near = "".join(hint(name, allowed) for name in unknown)
+            raise InvalidRequestError(f"{face} got unknown keywords {unknown}. Allowed: {allowed}.{near}")
         return cls(**{name: value for name, value in keywords.items() if name not in own})
 
     def over(self, settings: ChatSettings) -> Self:
