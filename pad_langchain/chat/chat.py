@@ -11,7 +11,6 @@ from pad_langchain.chat.condition import explicit, remembered
 from pad_langchain.chat.engines import shared_pair
 from pad_langchain.chat.messages import (
     ChatDict,
-    fit_template,
     last_user_text,
     with_preferences,
     with_preferences_at_end,
@@ -103,7 +102,8 @@ class Chat:
 
     def count_tokens(self, messages: Sequence[ChatDict], tools: Sequence[Mapping[str, Any]] = ()) -> int:
         """Tokens of the whole prompt: the chat template's own and the tools' schemas included."""
-        _, prompt_ids = self._constraint(CallOptions(tools=tools)).render(messages)
+        said = CallOptions(tools=tools, chat_template_kwargs=self.settings.chat_template_kwargs)
+        _, prompt_ids = self._constraint(said).render(messages)
         return len(prompt_ids)
 
     def _constraint(self, said: CallOptions) -> Constraint:
@@ -114,6 +114,7 @@ class Chat:
             parallel_tool_calls=said.parallel_tool_calls,
             response_format=said.response_format,
             response_template=self.settings.response_template,
+            template_kwargs=said.chat_template_kwargs,
         )
 
     def _condition(self, said: CallOptions, question: str) -> tuple[WeightedPreference, ...]:
@@ -141,7 +142,7 @@ class Chat:
             read, prompt_ids = bound.render(with_preferences_at_end(messages, wishes))
             if place == "user":
                 return prompt_ids
-        _, prompt_ids = fit_template(self.engine.prompts, with_preferences(read, wishes), bound.shown)
+        _, prompt_ids = bound.fit(with_preferences(read, wishes))
         return prompt_ids
 
     def _request(
@@ -159,6 +160,7 @@ class Chat:
             messages=read,
             prompt_ids=prompt_ids,
             tools=bound.shown,
+            template_kwargs=bound.template_kwargs,
             grammar=bound.grammar,
             visible=bound.visible_tokens(),
             preferences=preferences if self.engine.guided else (),

@@ -6,6 +6,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pad_langchain.chat.blocks import Content, read_content
 from pad_langchain.errors import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -24,28 +25,36 @@ __all__ = [
 
 ChatDict = dict[str, Any]
 
-# Blocks that carry no text of their own: a tool call is in `tool_calls` already, reasoning is not shown again.
-_SILENT_BLOCKS = frozenset({"tool_use", "tool_call", "function_call", "reasoning", "thinking"})
-
 
 def chat_dicts(messages: Sequence[Mapping[str, Any]], cut_off: Collection[str | None] = ()) -> list[ChatDict]:
     """Turn OpenAI-style messages into chat-template dicts: `content` as one string, arguments of calls decoded.
 
+    What another provider's model said beside its words is left out with a debug log: thoughts, tools that ran at the
+    provider, citations, pictures. Refusals are words, and tool calls and results in blocks become calls and turns.
+
     Args:
-        messages: at least one message with `role`, one of `system`, `user`, `assistant`, `tool`; text only.
+        messages: at least one message with `role`, one of `system`, `user`, `assistant`, `tool`.
         cut_off: ids of calls that were made but are not shown, because their arguments are no JSON.
 
     Raises:
-        InvalidRequestError: no message, an image or other non-text block, text that is not valid Unicode, or a tool
-            result whose call is not in the conversation.
+        InvalidRequestError: no message, an image or other non-text block that no assistant has answered yet, text that
+            is not valid Unicode, or a tool result whose call is not in the conversation.
 
     >>> chat_dicts([{"role": "user", "content": [{"type": "text", "text": "hello"}]}])
     [{'role': 'user', 'content': 'hello'}]
     """
     if not messages:
         raise InvalidRequestError("There is nothing to answer: the list of messages is empty. Pass at least one.")
-    _check_results(messages, cut_off)
-    return [_chat_dict(message) for message in messages]
+    last = max((place for place, message in enumerate(messages) if message["role"] == "assistant"), default=-1)
+    dicts: list[ChatDict] = []
+    cut = list(cut_off)
+    for place, message in enumerate(messages):
+        past = place <= last and message["role"] != "system"
+        content = read_content(message.get("content") or "", message["role"], past=past)
+        cut += content.cut_off
+        dicts += _chat_dicts(message, content)
+    _check_results(dicts, cut)
+    return dicts
 
 
 def _check_results(messages: Sequence[Mapping[str, Any]], cut_off: Collection[str | None]) -> None:
@@ -60,11 +69,29 @@ def _check_results(messages: Sequence[Mapping[str, Any]], cut_off: Collection[st
             )
 
 
-def _chat_dict(message: Mapping[str, Any]) -> ChatDict:
-    copy = {**message, "content": _text(message)}
-    if "tool_calls" in message:
-        copy["tool_calls"] = [_decoded(call) for call in message["tool_calls"]]
-    return copy
+def _chat_dicts(message: Mapping[str, Any], content: Content) -> list[ChatDict]:
+    """One message; the results of calls in its blocks are turns of their own in front of it."""
+    role = message["role"]
+    results = [{**result, "content": _valid("tool", result["content"])} for result in content.results]
+    text = _valid(role, content.text or _spoken(message))
+    if results and not text:
+        return results
+    copy = {**message, "content": text}
+    for said in ("refusal", "audio"):
+        copy.pop(said, None)
+    calls = [_decoded(call) for call in message.get("tool_calls") or ()]
+    known = {call.get("id") for call in calls}
+    if role == "assistant":
+        calls += [call for call in content.calls if call["id"] not in known]
+    if calls or "tool_calls" in message:
+        copy["tool_calls"] = calls
+    return [*results, copy]
+
+
+def _spoken(message: Mapping[str, Any]) -> str:
+    """The words of a message without content: OpenAI keeps a refusal and what was said aloud beside it."""
+    audio = message.get("audio")
+    return str(message.get("refusal") or (audio.get("transcript") if isinstance(audio, Mapping) else "") or "")
 
 
 def _decoded(call: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,28 +101,15 @@ def _decoded(call: Mapping[str, Any]) -> dict[str, Any]:
     return {**call, "function": {**call["function"], "arguments": decoded}}
 
 
-def _text(message: Mapping[str, Any]) -> str:
-    content = message.get("content") or ""
-    if not isinstance(content, str):
-        parts = []
-        for block in content:
-            kind = "text" if isinstance(block, str) else block.get("type", "")
-            if kind == "text":
-                parts.append(block if isinstance(block, str) else block["text"])
-            elif kind not in _SILENT_BLOCKS:
-                raise InvalidRequestError(
-                    f"A {message['role']} message has a block of type {kind!r}, but this model reads text only. "
-                    "Leave the block out or describe it in words."
-                )
-        content = "\n".join(parts)
+def _valid(role: str, text: str) -> str:
     try:
-        content.encode()
+        text.encode()
     except UnicodeEncodeError as error:
         raise InvalidRequestError(
-            f"A {message['role']} message is not valid Unicode at character {error.start}: "
-            f"{content[error.start : error.end]!r}. Decode the text with errors='replace' first."
+            f"A {role} message is not valid Unicode at character {error.start}: "
+            f"{text[error.start : error.end]!r}. Decode the text with errors='replace' first."
         ) from error
-    return content
+    return text
 
 
 def merge_runs(messages: Sequence[Mapping[str, Any]]) -> list[ChatDict]:
@@ -124,7 +138,10 @@ def merge_runs(messages: Sequence[Mapping[str, Any]]) -> list[ChatDict]:
 
 
 def fit_template(
-    prompts: Prompts, messages: Sequence[ChatDict], tools: Sequence[Mapping[str, Any]] | None = None
+    prompts: Prompts,
+    messages: Sequence[ChatDict],
+    tools: Sequence[Mapping[str, Any]] | None = None,
+    template_kwargs: Mapping[str, Any] | None = None,
 ) -> tuple[list[ChatDict], list[int]]:
     """Render `messages` as they are if the model's chat template takes them, else merged by `merge_runs`.
 
@@ -132,15 +149,15 @@ def fit_template(
         The messages in the form that was taken, and the prompt's token ids.
 
     Raises:
-        InvalidRequestError: the tokenizer has no chat template, or the template refuses both forms.
+        InvalidRequestError: the tokenizer has no chat template, or the template refuses both forms or a switch.
     """
     try:
-        return list(messages), prompts.render(messages, tools)
+        return list(messages), prompts.render(messages, tools, template_kwargs)
     except InvalidRequestError:
         merged = merge_runs(messages)
         if merged == list(messages):
             raise
-    return merged, prompts.render(merged, tools)
+    return merged, prompts.render(merged, tools, template_kwargs)
 
 
 def last_user_text(messages: Sequence[Mapping[str, Any]]) -> str:

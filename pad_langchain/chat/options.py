@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, model_validator
 
-from pad_langchain.engine.types import Request
+from pad_langchain.chat.names import KnownNames, hint
+from pad_langchain.engine.settings import split_settings
+from pad_langchain.engine.types import Request, is_json_object
 from pad_langchain.errors import InvalidRequestError
 
 __all__ = ["UNSAID", "CallOptions", "ChatSettings", "WishPlace", "check_id"]
@@ -16,8 +18,8 @@ __all__ = ["UNSAID", "CallOptions", "ChatSettings", "WishPlace", "check_id"]
 WishPlace = Literal["system", "user", "both"]
 
 
-class ChatSettings(BaseModel):
-    """What a face is told beside its model.
+class ChatSettings(KnownNames):
+    """What a face is told beside its model. A name that neither it nor the face knows is refused.
 
     Args:
         reward_model: a PersRM: a head folder or a text PersRM's checkpoint. "auto" is the demo PersRM for the demo
@@ -45,6 +47,8 @@ class ChatSettings(BaseModel):
         response_template: how answers are split into text, reasoning and tool calls: transformers' response template,
             or the family that writes calls as the model does ("llama-3", "mistral", "qwen", "gemma"); None finds it
             out from the tokenizer and its chat template.
+        chat_template_kwargs: the chat template's own switches by name, such as {"enable_thinking": False}, with values
+            as JSON has them; a call's are taken instead of these. One that the template does not have is refused.
         embedder: sentence embedder for preferences given by keyword; None is the memory's, else the default one.
     """
 
@@ -68,6 +72,7 @@ class ChatSettings(BaseModel):
     engine_settings: dict[str, Any] = Field(default_factory=dict)
     embedder: Any = Field(default=None, exclude=True, repr=False)
     response_template: dict[str, Any] | str | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
 
     @model_validator(mode="after")
     def _check_ranges(self) -> Self:
@@ -81,7 +86,9 @@ class ChatSettings(BaseModel):
             top_p=self.top_p,
             max_tokens=self.max_tokens,
             stop=tuple(self.stop or ()),
+            template_kwargs=self.chat_template_kwargs or {},
         )
+        split_settings(self.engine_settings)
         return self
 
 
@@ -103,13 +110,14 @@ class CallOptions:
         thread_id: in which conversation; None: in none.
         preference: explicit preferences instead of the memory's: a text, or texts and (text, weight) pairs; [] is none.
         tools, tool_choice, parallel_tool_calls, response_format: what the answer may be, see `tools.constraint`.
-        stop, beta, alpha, top_k, temperature, top_p, max_tokens, seed, condition_base, wish_place: see `ChatSettings`.
+        stop, beta, alpha, top_k, temperature, top_p, max_tokens, seed, condition_base, wish_place,
+            chat_template_kwargs: see `ChatSettings`.
         combine, reference, clip, lazy, best_of: how preferences steer, see `engine.types.Request`.
         logprobs: report each token's log-probability and reward.
         top_logprobs: report this many of the candidates passed over, too; above 0 it implies `logprobs`.
 
     Raises:
-        InvalidRequestError: condition_base or wish_place is not one of what is allowed.
+        InvalidRequestError: condition_base, wish_place or chat_template_kwargs is not what is allowed.
     """
 
     user_id: str | None = UNSAID
@@ -134,6 +142,7 @@ class CallOptions:
     best_of: int = 1
     condition_base: Literal["auto"] | bool | None = None
     wish_place: WishPlace | None = None
+    chat_template_kwargs: Mapping[str, Any] | None = None
     logprobs: bool = False
     top_logprobs: int | None = None
 
@@ -145,6 +154,10 @@ class CallOptions:
         if self.wish_place not in (None, "system", "user", "both"):
             raise InvalidRequestError(
                 f"wish_place has to be 'system', 'user', 'both' or None, but is {self.wish_place!r}."
+            )
+        if not (self.chat_template_kwargs is None or is_json_object(self.chat_template_kwargs)):
+            raise InvalidRequestError(
+                f"chat_template_kwargs has to be a dict of JSON values by name, but is {self.chat_template_kwargs!r}."
             )
 
     @classmethod
@@ -160,7 +173,8 @@ class CallOptions:
         """
         allowed = sorted({*(field.name for field in fields(cls)), *own})
         if unknown := sorted(set(keywords) - set(allowed)):
-            raise InvalidRequestError(f"{face} got unknown keywords {unknown}. Allowed: {allowed}.")
+            near = "".join(hint(name, allowed) for name in unknown)
+            raise InvalidRequestError(f"{face} got unknown keywords {unknown}. Allowed: {allowed}.{near}")
         return cls(**{name: value for name, value in keywords.items() if name not in own})
 
     def over(self, settings: ChatSettings) -> Self:

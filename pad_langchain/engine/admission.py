@@ -82,7 +82,7 @@ class Admission:
                     f"prompt_ids has to be token ids from 0 to {self.vocab_size - 1}, but has {bad[:5]!r}."
                 )
         else:
-            ids = tuple(self.prompts.render(request.messages, request.tools))
+            ids = tuple(self.prompts.render(request.messages, request.tools, request.template_kwargs))
         if not ids:
             raise InvalidRequestError("The prompt has no tokens. Pass messages, or prompt_ids with at least one id.")
         return ids

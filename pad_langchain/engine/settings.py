@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
@@ -54,7 +55,14 @@ class EngineSettings:
 
 
 def split_settings(keywords: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Part keywords into those of `EngineSettings` and all others."""
+    """Part keywords into those of `EngineSettings` and all others.
+
+    Raises:
+        InvalidRequestError: one of the others is nearly a setting.
+    """
     names = {field.name for field in fields(EngineSettings)}
     mine = {name: value for name, value in keywords.items() if name in names}
+    for name in keywords.keys() - names:
+        if near := difflib.get_close_matches(name, names, 1, 0.8):
+            raise InvalidRequestError(f"The engine has no setting {name!r}. Did you mean {near[0]!r}?")
     return mine, {name: value for name, value in keywords.items() if name not in names}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -14,7 +15,7 @@ from pad_langchain.errors import InvalidRequestError
 if TYPE_CHECKING:
     from pad_langchain.engine.grammar import Grammar
 
-__all__ = ["Candidate", "EngineStats", "FinishReason", "Request", "TokenEvent", "WeightedPreference"]
+__all__ = ["Candidate", "EngineStats", "FinishReason", "Request", "TokenEvent", "WeightedPreference", "is_json_object"]
 
 FinishReason = Literal["stop", "length", "tool_calls", "cancelled"]
 
@@ -51,6 +52,7 @@ class Request:
         prompt_ids: the base model's prompt as token ids; None renders `messages` with the base tokenizer's chat
             template.
         tools: JSON schemas for the chat template.
+        template_kwargs: the chat template's own switches, such as `enable_thinking`: names and values as JSON has them.
         preferences: the condition; empty decodes the plain base model.
         beta: guidance strength, finite: score = z + beta * r. 0 is exactly the base model; the guide is not asked.
         top_k: candidates a token, 1 to the vocabulary's size.
@@ -81,6 +83,7 @@ class Request:
     messages: Sequence[Mapping[str, Any]] = ()
     prompt_ids: Sequence[int] | None = None
     tools: Sequence[Mapping[str, Any]] | None = None
+    template_kwargs: Mapping[str, Any] = field(default_factory=dict)
     preferences: Sequence[WeightedPreference] = ()
     beta: float = 1.0
     top_k: int = 10
@@ -130,6 +133,12 @@ class Request:
                 f"lazy guidance needs clip and temperature 0, but clip is {self.clip!r} and temperature "
                 f"{self.temperature!r}. Set both, or lazy=False."
             )
+        _check(
+            is_json_object(self.template_kwargs),
+            "template_kwargs",
+            self.template_kwargs,
+            "a dict of JSON values by name",
+        )
         _check(isinstance(self.salt, str), "salt", self.salt, "a string")
         many = self.best_of
         _check(isinstance(many, int) and many >= 1, "best_of", many, "an integer of at least 1")
@@ -193,6 +202,17 @@ class EngineStats:
     forwards: int
     prefilled_tokens: int
     reused_tokens: int
+
+
+def is_json_object(value: Any) -> bool:
+    """Whether it is a JSON object: it goes into templates, keys of caches and servers."""
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+        return False
+    try:
+        json.dumps(dict(value))
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
 
 
 def _check(ok: bool, name: str, got: object, allowed: str) -> None:

@@ -13,7 +13,7 @@ of one is a column of the other, and from the prompts' end on both hold the same
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, cast
 
@@ -157,6 +157,7 @@ class PADForCausalLM(GuidedGeneration, PreTrainedModel, GenerationMixin):  # typ
         preferences: Sequence[Sequence[Preference]],
         *,
         embedder: Embedder | None = None,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
     ) -> dict[str, torch.Tensor]:
         """Everything `generate()` needs for B conversations, each with preferences of its own.
 
@@ -166,6 +167,7 @@ class PADForCausalLM(GuidedGeneration, PreTrainedModel, GenerationMixin):  # typ
             preferences: for each conversation its preferences: texts, (text, weight), or `WeightedPreference`s. An
                 empty list decodes that row with the base alone.
             embedder: of a head PersRM, for preferences without a vector; None loads the one the head names.
+            chat_template_kwargs: the chat template's own switches, such as {"enable_thinking": False}.
 
         Returns:
             `input_ids`, `attention_mask`, `beta` [B], and `gates` [B, R] (head) or `reward_input_ids` and
@@ -176,11 +178,11 @@ class PADForCausalLM(GuidedGeneration, PreTrainedModel, GenerationMixin):  # typ
                 f"There are {len(conversations)} conversations but preferences for {len(preferences)}. Pass one list "
                 "of preferences a conversation; [] is the base alone."
             )
-        prompts = Prompts(tokenizer)
+        render = partial(Prompts(tokenizer).render, template_kwargs=chat_template_kwargs)
         talks = [[{"role": "user", "content": one}] if isinstance(one, str) else list(one) for one in conversations]
         wishes = [[weighted(one) for one in row] for row in preferences]
         pad = self.generation_config.pad_token_id or 0
-        ids_BT, mask_BT = left_padded([prompts.render(talk) for talk in talks], pad, self.device)
+        ids_BT, mask_BT = left_padded([render(talk) for talk in talks], pad, self.device)
         beta_B = torch.tensor([self.config.beta if row else 0.0 for row in wishes], device=self.device)
         inputs = {"input_ids": ids_BT, "attention_mask": mask_BT, "beta": beta_B}
         if self.persrm_head is not None:
@@ -190,7 +192,7 @@ class PADForCausalLM(GuidedGeneration, PreTrainedModel, GenerationMixin):  # typ
             with_preference(talk, joined(row), template) if row else talk
             for talk, row in zip(talks, wishes, strict=True)
         ]
-        ids_BT, mask_BT = left_padded([prompts.render(talk) for talk in told], pad, self.device)
+        ids_BT, mask_BT = left_padded([render(talk) for talk in told], pad, self.device)
         return inputs | {"reward_input_ids": ids_BT, "reward_attention_mask": mask_BT}
 
     def set_preferences(self, preferences: Sequence[Preference], *, embedder: Embedder | None = None) -> None:

@@ -15,7 +15,7 @@ def to_chat_dicts(messages: Sequence[BaseMessage]) -> list[ChatDict]:
     """Turn messages into chat-template dicts: `role`, `content` as one string, tool-call arguments as dicts.
 
     Args:
-        messages: at least one message; text only.
+        messages: at least one message; see `chat_dicts` for blocks that are no text.
 
     Returns:
         One dict per message, roles `system`, `user`, `assistant`, `tool`.
@@ -30,4 +30,12 @@ def to_chat_dicts(messages: Sequence[BaseMessage]) -> list[ChatDict]:
     cut_off = [
         call["id"] for message in messages if isinstance(message, AIMessage) for call in message.invalid_tool_calls
     ]
-    return chat_dicts(convert_to_openai_messages(list(messages), text_format="string"), cut_off)
+    # Core knows the roles and the calls; blocks it reads for OpenAI's servers, and raises at those it does not know.
+    bare = convert_to_openai_messages([message.model_copy(update={"content": ""}) for message in messages])
+    return chat_dicts([_with_content(dict_, message) for dict_, message in zip(bare, messages, strict=True)], cut_off)
+
+
+def _with_content(converted: ChatDict, message: BaseMessage) -> ChatDict:
+    role = {"developer": "system"}.get(converted["role"], converted["role"])
+    audio = message.additional_kwargs.get("audio")
+    return {**converted, "role": role, "content": message.content, **({} if audio is None else {"audio": audio})}

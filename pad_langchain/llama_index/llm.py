@@ -115,8 +115,9 @@ class PADLLM(ChatSettings, FunctionCallingLLM):
         dicts = to_chat_dicts(messages)  # what is wrong is said before weights load
         return self._open(said.get("model")).submit(dicts, options)
 
-    def _response(self, answer: Delta, kwargs: Mapping[str, Any], delta: str | None = None) -> ChatResponse:
-        return to_response(answer, kwargs.get("model", self.model), delta)
+    def _response(self, answer: Delta, kwargs: Mapping[str, Any], new: Delta | None = None) -> ChatResponse:
+        model = kwargs.get("model", self.model)
+        return to_response(answer, model) if new is None else to_response(answer, model, new.text, new.reasoning)
 
     def _chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         return self._response(self._begin(messages, kwargs).result(), kwargs)
@@ -126,7 +127,7 @@ class PADLLM(ChatSettings, FunctionCallingLLM):
         with closing(iter(self._begin(messages, kwargs))) as deltas:  # type: ignore[type-var]
             for delta in deltas:
                 answer += delta
-                yield self._response(answer, kwargs, delta.text)
+                yield self._response(answer, kwargs, delta)
 
     async def _achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         turn = await begin(partial(self._begin, messages, kwargs))
@@ -139,7 +140,7 @@ class PADLLM(ChatSettings, FunctionCallingLLM):
             async with aclosing(aiter(turn)) as deltas:  # type: ignore[type-var]
                 async for delta in deltas:
                     answer += delta
-                    yield self._response(answer, kwargs, delta.text)
+                    yield self._response(answer, kwargs, delta)
 
         return responses()
 

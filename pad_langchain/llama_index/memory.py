@@ -12,13 +12,14 @@ from llama_index.core.memory import BaseMemoryBlock
 from pydantic import Field, model_validator
 
 from pad_langchain.chat.messages import with_preferences
+from pad_langchain.chat.names import KnownNames
 from pad_langchain.errors import InvalidRequestError
 from pad_memory import SentenceEmbedder
 
 __all__ = ["PADEmbedding", "PreferenceMemoryBlock"]
 
 
-class PreferenceMemoryBlock(BaseMemoryBlock[str]):
+class PreferenceMemoryBlock(KnownNames, BaseMemoryBlock[str]):
     """What a user likes, in words, as a block of LlamaIndex's `Memory`, for any LLM.
 
     It is stateless: one block serves many sessions, each call gives what is known about that call's user and nobody
@@ -63,7 +64,7 @@ class PreferenceMemoryBlock(BaseMemoryBlock[str]):
         """Keep nothing: what is recalled must not be learned again as if the user had said it."""
 
 
-class PADEmbedding(BaseEmbedding):
+class PADEmbedding(KnownNames, BaseEmbedding):
     """The memory's sentence embedder as LlamaIndex embeddings: one model for retrieval and for preferences.
 
     Args:

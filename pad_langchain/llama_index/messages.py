@@ -13,6 +13,7 @@ from llama_index.core.base.llms.types import (
     ChatResponse,
     CitableBlock,
     CitationBlock,
+    DocumentBlock,
     LogProb,
     MessageRole,
     TextBlock,
@@ -21,6 +22,7 @@ from llama_index.core.base.llms.types import (
 )
 from llama_index.core.tools import BaseTool
 
+from pad_langchain.chat.blocks import log_left_out, refuse_block
 from pad_langchain.chat.messages import ChatDict, chat_dicts
 from pad_langchain.chat.tools.answer_parser import CallDelta
 from pad_langchain.chat.tools.schemas import unsaid
@@ -42,30 +44,45 @@ def to_chat_dicts(messages: Sequence[ChatMessage]) -> list[ChatDict]:
     """Turn LlamaIndex messages into chat-template dicts, tool calls and tool results included.
 
     Raises:
-        InvalidRequestError: a block that is not text, a tool result that does not say which call it answers, or what
-            `chat_dicts` refuses.
+        InvalidRequestError: a block that is not text and that no assistant has answered yet, a tool result that does
+            not say which call it answers, or what `chat_dicts` refuses.
 
     >>> to_chat_dicts([ChatMessage("hello")])
     [{'role': 'user', 'content': 'hello'}]
     """
-    return chat_dicts([_chat_dict(message) for message in messages])
+    last = max((place for place, message in enumerate(messages) if _role(message) == "assistant"), default=-1)
+    return chat_dicts([_chat_dict(message, place <= last) for place, message in enumerate(messages)])
 
 
-def _chat_dict(message: ChatMessage) -> ChatDict:
-    role = _ROLES.get(message.role, "assistant")
-    text = "\n".join(part for block in message.blocks for part in _texts(block, message.role))
+def _role(message: ChatMessage) -> str:
+    return _ROLES.get(message.role, "assistant")
+
+
+def _chat_dict(message: ChatMessage, past: bool) -> ChatDict:
+    role, extra = _role(message), message.additional_kwargs
+    text = "\n".join(part for block in message.blocks for part in _texts(block, role, past and role != "system"))
     if role == "tool":
-        call_id = message.additional_kwargs.get("tool_call_id")
+        call_id = extra.get("tool_call_id")
         if not isinstance(call_id, str):
             raise InvalidRequestError(
                 f"A tool result has to name its call: additional_kwargs['tool_call_id'] is {call_id!r}. "
                 "Pass the tool_call_id of the assistant's ToolCallBlock."
             )
         return {"role": role, "tool_call_id": call_id, "content": text}
-    calls = [block for block in message.blocks if isinstance(block, ToolCallBlock)]
-    if role != "assistant" or not calls:
+    if role != "assistant":
         return {"role": role, "content": text}
-    return {"role": role, "content": text, "tool_calls": [_call(call) for call in calls]}
+    refusal = extra.get("refusal")
+    said = {"role": role, "content": text or (refusal if isinstance(refusal, str) else "")}
+    calls = [_call(block) for block in message.blocks if isinstance(block, ToolCallBlock)]
+    calls = calls or [call for call in extra.get("tool_calls") or () if _is_openai(call)]
+    return {**said, "tool_calls": calls} if calls else said
+
+
+def _is_openai(call: Any) -> bool:
+    """Whether it is a call as OpenAI writes it, which other LLMs of LlamaIndex keep beside the blocks."""
+    function = call.get("function") if isinstance(call, Mapping) else None
+    written = function.get("arguments") if isinstance(function, Mapping) else None
+    return isinstance(written, Mapping) or (isinstance(written, str) and _object(written) is not None)
 
 
 def _call(block: ToolCallBlock) -> dict[str, Any]:
@@ -73,18 +90,23 @@ def _call(block: ToolCallBlock) -> dict[str, Any]:
     return {"type": "function", "id": block.tool_call_id, "function": function}
 
 
-def _texts(block: Any, role: MessageRole) -> list[str]:
+def _texts(block: Any, role: str, past: bool) -> list[str]:
+    """A block's words; without any, it is left out if the conversation went on, and refused if not."""
     if isinstance(block, TextBlock):
         return [block.text]
     if isinstance(block, CitableBlock | CitationBlock):
-        return [text for nested in block.nested_blocks for text in _texts(nested, role)]
+        return [text for nested in block.nested_blocks for text in _texts(nested, role, past)]
+    if isinstance(block, DocumentBlock) and block.data and str(block.document_mimetype).startswith("text/"):
+        return [block.resolve_document().read().decode(errors="replace")]
     # A tool call is handled apart, reasoning is not shown again, and there is no provider's cache.
-    if isinstance(block, ToolCallBlock | ThinkingBlock | CachePoint):
+    if past or isinstance(block, ToolCallBlock | ThinkingBlock | CachePoint):
+        log_left_out(_kind(block), role)
         return []
-    raise InvalidRequestError(
-        f"A {role.value} message has a block of type {block.block_type!r}, but this model reads text only. "
-        "Leave the block out or describe it in words."
-    )
+    raise refuse_block(_kind(block), role)
+
+
+def _kind(block: Any) -> str:
+    return str(getattr(block, "block_type", type(block).__name__))
 
 
 def arguments(block: ToolCallBlock) -> dict[str, Any]:
@@ -121,13 +143,14 @@ def to_schema(tool: BaseTool) -> dict[str, Any]:
     return {**schema, "function": function}
 
 
-def to_response(answer: Delta, model: str, delta: str | None = None) -> ChatResponse:
+def to_response(answer: Delta, model: str, delta: str | None = None, thinking: str = "") -> ChatResponse:
     """Turn an answer, finished or as far as it has come, into LlamaIndex's form.
 
     Args:
         answer: the deltas so far, added up; the last one brought a finish reason.
         model: reported when it is finished.
         delta: the text that is new, for a stream.
+        thinking: the reasoning that is new, for a stream.
 
     Returns:
         The answer. `raw` has model, finish_reason, usage (tokens) and pad (what steered) once it is finished. Tool
@@ -146,10 +169,12 @@ def to_response(answer: Delta, model: str, delta: str | None = None) -> ChatResp
         extra["tool_calls"] = [_openai(call) for call in calls]
     if answer.finish and cut_off:
         extra["invalid_tool_calls"] = [_as_written(call) for call in cut_off]
+    thought = [ThinkingBlock(content=answer.reasoning)] if answer.reasoning else []
     text = [TextBlock(text=answer.text)] if answer.text or not calls else []
     return ChatResponse(
-        message=ChatMessage(role=MessageRole.ASSISTANT, blocks=[*text, *calls], additional_kwargs=extra),
+        message=ChatMessage(role=MessageRole.ASSISTANT, blocks=[*thought, *text, *calls], additional_kwargs=extra),
         delta=delta,
+        additional_kwargs={"thinking_delta": thinking} if thinking else {},  # where LlamaIndex's agents look for it
         raw=_raw(answer, model),
         logprobs=_logprobs(answer.logprobs) if answer.logprobs else None,
     )

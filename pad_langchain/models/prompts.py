@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+import difflib
+import re
 import threading
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from jinja2 import TemplateError
+from jinja2 import TemplateError, meta
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from pad_langchain.errors import IncompatibleModelError, InvalidRequestError
 from pad_langchain.models.ends import turn_end
@@ -22,6 +25,12 @@ PERSRM_TEMPLATE = (
 )
 # For a base that guides itself: an instruction any chat model understands.
 SELF_TEMPLATE = "{text}\n\nWrite the answer so that it follows this preference: {preference}"
+
+
+# What every template is given.
+_NO_SWITCHES = frozenset(
+    {"messages", "tools", "add_generation_prompt", "continue_final_message", "raise_exception", "strftime_now"}
+)
 
 
 class Prompts:
@@ -41,17 +50,24 @@ class Prompts:
         self._lock = threading.Lock()
 
     def render(
-        self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] | None = None
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        template_kwargs: Mapping[str, Any] | None = None,
     ) -> list[int]:
         """The conversation up to where the assistant's answer begins. Control tokens inside a message stay plain text.
 
+        Args:
+            template_kwargs: switches of the template, such as `enable_thinking`.
+
         Raises:
-            InvalidRequestError: the template refuses the conversation.
+            InvalidRequestError: the template refuses the conversation, or has no such switch.
         """
         if not self._tokenizer.chat_template:
             raise InvalidRequestError(
                 "The tokenizer has no chat template to render messages with. Use a chat model, or pass prompt_ids."
             )
+        self.check_switches(template_kwargs or {})
         with self._lock:
             try:
                 encoding = self._tokenizer.apply_chat_template(
@@ -60,6 +76,7 @@ class Prompts:
                     tokenize=True,
                     add_generation_prompt=True,
                     sanitize_control_tokens=True,
+                    **(template_kwargs or {}),
                 )
             except (TemplateError, TypeError, ValueError) as error:
                 raise InvalidRequestError(
@@ -67,6 +84,30 @@ class Prompts:
                     f"(roles {[message.get('role') for message in messages]!r}): {error}"
                 ) from error
         return list(encoding["input_ids"])
+
+    @cached_property
+    def switches(self) -> frozenset[str]:
+        """Names that the chat template reads beside the conversation, the tools and the tokenizer's own."""
+        template = self._tokenizer.chat_template or ""
+        text = "".join(template.values()) if isinstance(template, Mapping) else str(template)
+        plain = re.sub(r"{%-?\s*(end)?generation\s*-?%}", "", text)  # a tag of transformers
+        environment = ImmutableSandboxedEnvironment(extensions=["jinja2.ext.loopcontrols"])
+        try:
+            names = meta.find_undeclared_variables(environment.parse(plain))
+        except TemplateError:  # a tag we do not know: whatever it names may be a switch
+            names = set(re.findall(r"[A-Za-z_]\w*", text))
+        return frozenset(names - _NO_SWITCHES - environment.globals.keys() - self._tokenizer.special_tokens_map.keys())
+
+    def own(self, template_kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Those switches that this template has: what is said to the base may say nothing to a guide's template."""
+        return {name: value for name, value in template_kwargs.items() if name in self.switches}
+
+    def check_switches(self, template_kwargs: Mapping[str, Any]) -> None:
+        """Raise InvalidRequestError for a switch that the chat template does not have."""
+        for name in template_kwargs.keys() - self.switches:
+            near = difflib.get_close_matches(str(name), self.switches, 1, 0.5)
+            hint = f"Did you mean {near[0]!r}?" if near else f"It has {sorted(self.switches)!r}."
+            raise InvalidRequestError(f"The model's chat template has no switch {name!r}. {hint}")
 
     @property
     def tokenizer(self) -> Any:

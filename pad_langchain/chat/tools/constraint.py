@@ -32,6 +32,7 @@ class Constraint:
         told: what the model is told in the system turn; "": nothing.
         format: how the model's chat template writes calls and reasoning.
         parsed: whether the answer's text is split into text, reasoning and calls; else all of it is text.
+        template_kwargs: the chat template's switches.
     """
 
     tools: list[dict[str, Any]]
@@ -39,6 +40,7 @@ class Constraint:
     told: str
     format: ToolFormat
     parsed: bool
+    template_kwargs: Mapping[str, Any]
 
     @property
     def shown(self) -> list[dict[str, Any]]:
@@ -51,8 +53,11 @@ class Constraint:
         Raises:
             InvalidRequestError: the template refuses the conversation.
         """
-        told = with_system(self.format.retell(messages), self.told)
-        return fit_template(self.format.engine.prompts, told, self.shown)
+        return self.fit(with_system(self.format.retell(messages), self.told))
+
+    def fit(self, messages: Sequence[ChatDict]) -> tuple[list[ChatDict], list[int]]:
+        """The same for a conversation that has been told all."""
+        return fit_template(self.format.engine.prompts, messages, self.shown, self.template_kwargs)
 
     def visible_tokens(self) -> frozenset[int]:
         """The special tokens that the parser reads, for `Request.visible`; none where nothing has to be parsed."""
@@ -71,6 +76,7 @@ def constrain(
     parallel_tool_calls: bool | None = None,
     response_format: Mapping[str, Any] | None = None,
     response_template: Mapping[str, Any] | str | None = None,
+    template_kwargs: Mapping[str, Any] | None = None,
 ) -> Constraint:
     """Turn OpenAI-style call settings into a constraint for one engine.
 
@@ -80,6 +86,7 @@ def constrain(
         parallel_tool_calls: whether several calls may follow each other; None: only where no call is forced.
         response_format: JSON instead of text, see `answer_schema`; next to tools it binds answers that call none.
         response_template: how answers are parsed, see `tool_format`.
+        template_kwargs: the chat template's switches, such as `enable_thinking`.
 
     Raises:
         InvalidRequestError: a setting is out of range or a schema cannot be compiled.
@@ -92,13 +99,15 @@ def constrain(
     schema = answer_schema(response_format)
     text = None if schema is None else written(schema, "the answer")
     told = schema_told(response_format)
-    how = tool_format(engine, response_template)
+    switches = dict(template_kwargs or {})
+    how = tool_format(engine, response_template, switches)
     if shown and choice != "none":
         grammar = how.grammar(shown, choice, parallel_tool_calls, schema)
-        return Constraint(shown, grammar, "\n\n".join(filter(None, (how.told(shown), told))), how, parsed=True)
+        words = "\n\n".join(filter(None, (how.told(shown), told)))
+        return Constraint(shown, grammar, words, how, True, switches)
     if text is not None:
-        return Constraint([], _compiled(engine.grammars, text), told, how, parsed=False)
-    return Constraint([], None, told, how, parsed=bool(how.template or how.facts.thought))
+        return Constraint([], _compiled(engine.grammars, text), told, how, False, switches)
+    return Constraint([], None, told, how, bool(how.template or how.facts.thought), switches)
 
 
 @lru_cache(maxsize=128)

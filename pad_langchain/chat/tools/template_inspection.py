@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os.path
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from pad_langchain.chat.tools.answer_parser import call_head
@@ -124,19 +124,26 @@ _TOOL = {
 }
 
 
+_Render = Callable[[Sequence[Mapping[str, Any]]], str]
+
 # The tags of every open-weights family that reasons in the answer's text.
 _THOUGHT = ("<think>", "</think>")
 
 
-def study(engine: Engine) -> TemplateFacts:
-    """Render a question, a tool and a call through the engine's chat template, and read what comes out."""
+def study(engine: Engine, template_kwargs: Mapping[str, Any] | None = None) -> TemplateFacts:
+    """Render a question, a tool and a call through the engine's chat template, and read what comes out.
+
+    Args:
+        template_kwargs: the template's switches; with others it may write otherwise.
+    """
+    render = partial(_render, engine, template_kwargs or {})
     asked = [{"role": "user", "content": _ASKED}]
     try:
-        before = _render(engine, asked)
+        before = render(asked)
     except InvalidRequestError:  # it refuses tools, or conversations that begin like this
         before = ""
     shows_tools = _NAME in before
-    affixes = _affixes(engine, asked, before) if before else None
+    affixes = _affixes(engine, render, asked, before) if before else None
     opening = before.rpartition(_ASKED)[2]
     if _THOUGHT[1] not in str(engine.tokenizer.chat_template):
         return TemplateFacts(affixes, shows_tools, opening or "\n", None, False)
@@ -145,10 +152,10 @@ def study(engine: Engine) -> TemplateFacts:
     return TemplateFacts(affixes, shows_tools, anchor or "\n", _THOUGHT, bool(opened) and _THOUGHT[1] not in rest)
 
 
-def _affixes(engine: Engine, asked: list[dict[str, Any]], before: str) -> Affixes | None:
+def _affixes(engine: Engine, render: _Render, asked: list[dict[str, Any]], before: str) -> Affixes | None:
     """Cut around a call; None where it is not JSON with a name."""
     try:
-        one = _answer(before, _render(engine, [*asked, *_turns(1)]))
+        one = _answer(before, render([*asked, *_turns(1)]))
     except InvalidRequestError:  # the template takes tools, but no calls
         return None
     calls = _objects(one) or _named(one)
@@ -158,7 +165,7 @@ def _affixes(engine: Engine, asked: list[dict[str, Any]], before: str) -> Affixe
     begin, end = one[:start], _until_end(one[stop:], engine)
     if "between" in form and not _marked(engine, begin):
         return None
-    return Affixes(begin, end, _separator(engine, asked, before, begin, end), **form)
+    return Affixes(begin, end, _separator(render, asked, before, begin, end), **form)
 
 
 def _marked(engine: Engine, begin: str) -> bool:
@@ -166,9 +173,9 @@ def _marked(engine: Engine, begin: str) -> bool:
     return any(begin.lstrip().startswith(token.content) for token in engine.tokenizer.added_tokens_decoder.values())
 
 
-def _separator(engine: Engine, asked: list[dict[str, Any]], before: str, begin: str, end: str) -> str | None:
+def _separator(render: _Render, asked: list[dict[str, Any]], before: str, begin: str, end: str) -> str | None:
     try:
-        two = _answer(before, _render(engine, [*asked, *_turns(2)]))
+        two = _answer(before, render([*asked, *_turns(2)]))
     except InvalidRequestError:  # such as Llama's: one call at a time
         return None
     calls = _objects(two) or _named(two)
@@ -189,8 +196,8 @@ def _turns(count: int) -> list[dict[str, Any]]:
     return [{"role": "assistant", "content": "", "tool_calls": calls}, *results]
 
 
-def _render(engine: Engine, messages: Sequence[Mapping[str, Any]], tools: Any = (_TOOL,)) -> str:
-    return engine.tokenizer.decode(engine.prompts.render(messages, tools))
+def _render(engine: Engine, template_kwargs: Mapping[str, Any], messages: Sequence[Mapping[str, Any]]) -> str:
+    return str(engine.tokenizer.decode(engine.prompts.render(messages, (_TOOL,), template_kwargs)))
 
 
 def _answer(before: str, whole: str) -> str:

@@ -190,23 +190,27 @@ def _closed_tool(tool: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-_studied: WeakKeyDictionary[Engine, TemplateFacts] = WeakKeyDictionary()
+_studied: WeakKeyDictionary[Engine, dict[str, TemplateFacts]] = WeakKeyDictionary()
+_STUDIED_AT_MOST = 32  # ways of one template's switches that are kept
 
 
-def tool_format(engine: Engine, response_template: Mapping[str, Any] | str | None = None) -> ToolFormat:
+def tool_format(
+    engine: Engine,
+    response_template: Mapping[str, Any] | str | None = None,
+    template_kwargs: Mapping[str, Any] | None = None,
+) -> ToolFormat:
     """Find out how the engine's model writes tool calls. Costs some milliseconds once for a tokenizer.
 
     Args:
         response_template: transformers' response template for parsing, or the name of a family that writes calls as the
             model does; None: the tokenizer's own, else what the chat template shows. A chat template without tools gets
             them in words, and calls are bare JSON objects.
+        template_kwargs: the chat template's switches, with which it may write otherwise.
 
     Raises:
-        InvalidRequestError: an unknown name.
+        InvalidRequestError: an unknown name, or a switch that the chat template does not have.
     """
-    facts = _studied.get(engine)
-    if facts is None:
-        facts = _studied[engine] = study(engine)
+    facts = _facts(engine, template_kwargs or {})
     if isinstance(response_template, str):
         if response_template not in FAMILIES:
             raise InvalidRequestError(
@@ -218,6 +222,17 @@ def tool_format(engine: Engine, response_template: Mapping[str, Any] | str | Non
     if affixes is None and template is None and not facts.shows_tools:
         affixes = FAMILIES["gemma"]
     return ToolFormat(engine, facts, affixes, template)
+
+
+def _facts(engine: Engine, template_kwargs: Mapping[str, Any]) -> TemplateFacts:
+    known = _studied.setdefault(engine, {})
+    key = json.dumps(dict(template_kwargs), sort_keys=True)
+    if key not in known:
+        engine.prompts.check_switches(template_kwargs)
+        if len(known) >= _STUDIED_AT_MOST:
+            known.clear()
+        known[key] = study(engine, template_kwargs)
+    return known[key]
 
 
 def _bare_bodies(template: Mapping[str, Any]) -> tuple[dict[str, Any], re.Pattern[str] | None]:

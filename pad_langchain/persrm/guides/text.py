@@ -77,10 +77,9 @@ class ModelGuide:
             )
 
     def plan(self, request: Request) -> Plan:
-        prompts = tuple(
-            tuple(self.prompts.render(with_preference(request.messages, preference.text, self.template), request.tools))
-            for preference in request.preferences
-        )
+        switches = self.prompts.own(request.template_kwargs)
+        told = (with_preference(request.messages, wish.text, self.template) for wish in request.preferences)
+        prompts = tuple(tuple(self.prompts.render(talk, request.tools, switches)) for talk in told)
         longest = max(map(len, prompts))
         room = None if self.backbone.context is None else self.backbone.context - longest
         if room is not None and room < 1:
