@@ -61,7 +61,7 @@ class Chat:
             IncompatibleModelError: base, PersRM and embedder do not fit each other.
         """
         place = {"device": settings.device, "dtype": settings.dtype, **settings.engine_settings}
-        pair = shared_pair(model, settings.reward_model, embedder=_embedder(settings), **place)
+        pair = shared_pair(model, settings.reward_model, embedder=_embedder(settings), memory=settings.memory, **place)
         return cls(pair.engine, pair.persrm, settings)
 
     def submit(self, messages: Sequence[ChatDict], options: CallOptions | None = None) -> Turn:
