@@ -64,10 +64,17 @@ def context_size(model: str) -> int | None:
 
 
 def weights(model: str, reward_model: str | None, settings: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    """Return the fingerprints of the base's and the PersRM's files as they are now; None for what has none here."""
+    """Return the fingerprints of the base's and the PersRM's files as they are now.
+
+    None stands for files that are not here, "" for a PersRM that has none of its own.
+
+    Raises:
+        InvalidRequestError: the model is not named by a text.
+    """
+    _check_name(model)
     reward = reward_folder(model, reward_model)
-    named = None if reward in (None, "self") else str(reward)
-    return fingerprint(model_folder(model), settings), None if named is None else fingerprint(named)
+    own = "" if reward is None or reward == "self" else fingerprint(reward)
+    return fingerprint(model_folder(model), settings), own
 
 
 def said(value: Any) -> str:
@@ -115,8 +122,7 @@ def shared_pair(
         ModelLoadError: a model was not found or could not be read.
         IncompatibleModelError: base, PersRM and embedder do not fit each other.
     """
-    if not isinstance(model, str) or not model:
-        raise InvalidRequestError(f"model has to be a folder, a hub id or {DEMO_MODEL!r}, but is {model!r}.")
+    _check_name(model)
     reward = reward_folder(model, reward_model)
     key = (model, str(reward), device, dtype, said(settings))
     with _lock:
@@ -168,6 +174,11 @@ def unload(model: str | None = None, *, timeout: float = 10.0) -> bool:
     if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_initialized():
         torch.cuda.empty_cache()
     return all(found() is None for found in models)
+
+
+def _check_name(model: object) -> None:
+    if not isinstance(model, str) or not model:
+        raise InvalidRequestError(f"model has to be a folder, a hub id or {DEMO_MODEL!r}, but is {model!r}.")
 
 
 def _load(model: str, reward: str | None, **settings: Any) -> Pair:
