@@ -24,6 +24,7 @@ from pad_langchain.errors import (
 )
 
 if TYPE_CHECKING:
+    from pad_langchain.chat.engines import unload
     from pad_langchain.hf.model import PADForCausalLM
     from pad_langchain.langchain.chat_model import ChatPAD
     from pad_langchain.langchain.middleware import PreferenceMiddleware as PreferenceMiddleware
@@ -46,6 +47,7 @@ __all__ = [
     "PadError",
     "PersRM",
     "__version__",
+    "unload",
 ]
 
 # LangChain and torch take seconds to import: they come with the first use of a name, not with the package.
@@ -56,6 +58,7 @@ _LAZY = {
     "PersRM": "pad_langchain.persrm.persrm",
     "PreferenceMiddleware": "pad_langchain.langchain.middleware",
     "PreferenceStore": "pad_langchain.langchain.store",
+    "unload": "pad_langchain.chat.engines",
 }
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pad_langchain.persrm.persrm import PersRM
     from pad_memory.embedding import Embedder
 
-__all__ = ["Chat"]
+__all__ = ["Chat", "embedder_of"]
 
 
 class Chat:
@@ -60,7 +60,9 @@ class Chat:
             IncompatibleModelError: base, PersRM and embedder do not fit each other.
         """
         place = {"device": settings.device, "dtype": settings.dtype, **settings.engine_settings}
-        pair = shared_pair(model, settings.reward_model, embedder=_embedder(settings), **place)
+        pair = shared_pair(
+            model, settings.reward_model, embedder=embedder_of(settings), memory=settings.memory, **place
+        )
         return cls(pair.engine, pair.persrm, settings)
 
     def submit(self, messages: Sequence[ChatDict], options: CallOptions | None = None) -> Turn:
@@ -120,7 +122,7 @@ class Chat:
     def _condition(self, said: CallOptions, question: str) -> tuple[WeightedPreference, ...]:
         if said.preference is not None:
             reads_vectors = self.persrm is not None and self.persrm.head is not None
-            return explicit(said.preference, _embedder(self.settings) if reads_vectors else None)
+            return explicit(said.preference, embedder_of(self.settings) if reads_vectors else None)
         if self.memory is None or said.user_id is None:
             return ()
         return remembered(self.memory, said.user_id, question, said.thread_id)
@@ -194,7 +196,7 @@ def _pad(said: CallOptions, request: Request, preferences: Sequence[WeightedPref
     }
 
 
-def _embedder(settings: ChatSettings) -> Embedder | None:
+def embedder_of(settings: ChatSettings) -> Embedder | None:
     """What embeds preferences: the settings' own, else the memory's, so that what is told and what is known meet."""
     if settings.embedder is not None or settings.memory is None:
         return settings.embedder

@@ -2,20 +2,60 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 import threading
+import time
+import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pad_langchain.defaults import DEMO_MODEL, model_folder, reward_folder
 from pad_langchain.errors import IncompatibleModelError, InvalidRequestError
 from pad_langchain.models import loading
+from pad_langchain.models.fingerprint import fingerprint
 
 if TYPE_CHECKING:
     from pad_langchain.persrm.build import Pair
 
-__all__ = ["context_size", "shared_pair"]
+__all__ = ["context_size", "said", "shared_pair", "unload", "weights"]
 
-_pairs: dict[tuple[str, ...], Pair] = {}
-_lock = threading.Lock()
+
+@dataclass(eq=False)
+class _Place:
+    """Where one pair is kept. Whoever loads it holds its lock, and only callers of the same pair wait for that."""
+
+    model: str
+    settings: Mapping[str, Any]  # kept, because objects in them may stand in the key by their address
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    pair: Pair | None = None
+    weights: tuple[str | None, ...] = ()
+    memories: weakref.WeakSet[Any] = field(default_factory=weakref.WeakSet)
+
+    def outdated(self, weights: Sequence[str | None]) -> bool:
+        """Whether the pair cannot answer any more: its engine was closed, or its files are others now."""
+        if self.pair is None or self.pair.engine.closed:
+            return True
+        # Files that are gone change nothing: what was loaded from them goes on.
+        return any(now not in (None, then) for now, then in zip(weights, self.weights, strict=True))
+
+    def drop(self) -> list[weakref.ref[Any]]:
+        """Forget the pair, and have memories forget its PersRM; what still decodes ends first. Return its models."""
+        pair, self.pair = self.pair, None
+        if pair is None:
+            return []
+        for memory in list(self.memories):
+            if pair.persrm is not None and memory.scorer is pair.persrm:
+                memory.scorer = None
+        models = {backbone.model for backbone in pair.engine.models}
+        return [weakref.ref(model) for model in models | ({pair.persrm.backbone.model} if pair.persrm else set())]
+
+
+_places: dict[tuple[str, ...], _Place] = {}
+_lock = threading.Lock()  # of the dict, held for no time
+_loading = threading.Lock()  # transformers sets defaults of the whole process while it loads: one model at a time
 
 
 def context_size(model: str, **settings: Any) -> int | None:
@@ -27,6 +67,37 @@ def context_size(model: str, **settings: Any) -> int | None:
     return loading.context_size(model_folder(model), **settings)
 
 
+def weights(model: str, reward_model: str | None, settings: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """Return the fingerprints of the base's and the PersRM's files as they are now.
+
+    None stands for files that are not here, "" for a PersRM that has none of its own.
+
+    Raises:
+        InvalidRequestError: the model is not named by a text.
+    """
+    _check_name(model)
+    reward = reward_folder(model, reward_model)
+    own = "" if reward is None or reward == "self" else fingerprint(reward)
+    return fingerprint(model_folder(model), settings), own
+
+
+def said(value: Any) -> str:
+    """Return a setting, or a mapping of them, as a text that is another for another value.
+
+    >>> said({"revision": "v2", "max_memory": {0: "1GB"}})
+    "{'max_memory': {0: '1GB'}, 'revision': 'v2'}"
+    """
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(sorted(f"{name!r}: {said(each)}" for name, each in value.items())) + "}"
+    if isinstance(value, list | tuple):
+        return f"{type(value).__name__}({', '.join(map(said, value))})"
+    if isinstance(value, set | frozenset):
+        return f"{type(value).__name__}({', '.join(sorted(map(said, value)))})"
+    if type(value).__repr__ is object.__repr__ and hasattr(value, "__dict__"):  # which would say an address
+        return f"{type(value).__qualname__}{said(vars(value))}"
+    return repr(value)
+
+
 def shared_pair(
     model: str,
     reward_model: str | None = "auto",
@@ -34,15 +105,20 @@ def shared_pair(
     device: str = "auto",
     dtype: str = "auto",
     embedder: Any | None = None,
+    memory: Any | None = None,
     **settings: Any,
 ) -> Pair:
     """Load base and PersRM, or return the pair this process has of them already. Blocks for seconds; thread-safe.
+
+    They are loaded anew when their files have changed and when somebody closed the engine. Who asks for a model that
+    is loaded does not wait for another one that loads.
 
     Args:
         model: a folder, a hub id or `pad-demo`.
         reward_model: a folder, a hub id, "auto" (the demo's for the demo) or None.
         device, dtype: as `persrm.build.load_pair` takes them.
         embedder: embeds preferences that come without a vector; a head refuses any but the one it was trained with.
+        memory: a memory that the PersRM becomes the scorer of; it is taken out there when the pair is given up.
         settings: the keywords of `load_pair` (`max_batch_tokens`, `device_map`, …). Engines with other settings are
             other engines, with weights of their own.
 
@@ -50,17 +126,25 @@ def shared_pair(
         ModelLoadError: a model was not found or could not be read.
         IncompatibleModelError: base, PersRM and embedder do not fit each other.
     """
-    if not isinstance(model, str) or not model:
-        raise InvalidRequestError(f"model has to be a folder, a hub id or {DEMO_MODEL!r}, but is {model!r}.")
+    _check_name(model)
     reward = reward_folder(model, reward_model)
-    key = (model, str(reward), device, dtype, *(f"{name}={settings[name]!r}" for name in sorted(settings)))
+    key = (model, str(reward), device, dtype, said(settings))
     with _lock:
-        pair = _pairs.get(key)
-        if pair is None:
-            from pad_langchain.persrm.build import load_pair
-
-            pair = load_pair(model_folder(model), reward, device=device, dtype=dtype, embedder=embedder, **settings)
-            _pairs[key] = pair
+        place = _places.setdefault(key, _Place(model, settings))
+    with place.lock:
+        now = weights(model, reward_model, settings)
+        if place.outdated(now):
+            if place.drop():
+                gc.collect()  # there may be no room for both
+            place.pair = _load(model, reward, device=device, dtype=dtype, embedder=embedder, **settings)
+            later = weights(model, reward_model, settings)
+            # A folder that somebody writes to meanwhile is read again at the next call; a hub id is fetched by loading.
+            is_here = [Path(str(name)).exists() for name in (model_folder(model), reward)]
+            place.weights = tuple(a if here else b for here, a, b in zip(is_here, now, later, strict=True))
+        if memory is not None:
+            place.memories.add(memory)
+        pair = place.pair
+    assert pair is not None
     head = None if pair.persrm is None else pair.persrm.head
     if head is not None and embedder is not None and embedder.name != head.config.embedder:
         raise IncompatibleModelError(
@@ -68,3 +152,41 @@ def shared_pair(
             f"{embedder.name!r}. Make the memory with the PersRM's embedder."
         )
     return pair
+
+
+def unload(model: str | None = None, *, timeout: float = 10.0) -> bool:
+    """Give the weights of a model back. What is being answered ends first; the next call loads them anew.
+
+    Args:
+        model: as the faces were told it; with all its PersRMs and engine settings. None: all models.
+        timeout: seconds to wait for answers that are under way.
+
+    Returns:
+        Whether the weights are gone. They are not where an answer takes longer, or where the program itself still has
+        an engine or a PersRM in its hands: then they go with the last of these.
+    """
+    with _lock:
+        places = [place for place in _places.values() if model in (None, place.model)]
+    models: list[weakref.ref[Any]] = []
+    for place in places:
+        with place.lock:
+            models += place.drop()
+    end, pause = time.monotonic() + timeout, 0.01
+    while gc.collect() is not None and any(found() is not None for found in models) and time.monotonic() < end:
+        time.sleep(pause)
+        pause = min(2 * pause, 0.5)
+    if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+    return all(found() is None for found in models)
+
+
+def _check_name(model: object) -> None:
+    if not isinstance(model, str) or not model:
+        raise InvalidRequestError(f"model has to be a folder, a hub id or {DEMO_MODEL!r}, but is {model!r}.")
+
+
+def _load(model: str, reward: str | None, **settings: Any) -> Pair:
+    from pad_langchain.persrm.build import load_pair
+
+    with _loading:
+        return load_pair(model_folder(model), reward, **settings)

@@ -99,6 +99,11 @@ class Engine(Protocol):
         """What the models did so far."""
         ...
 
+    @property
+    def closed(self) -> bool:
+        """Whether it takes no more requests."""
+        ...
+
     def submit(self, request: Request) -> Stream:
         """Queue a request and return its stream at once.
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
+from contextvars import ContextVar
 from functools import partial
 from typing import Any, Self
 
+from langchain_core.caches import BaseCache
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.globals import get_llm_cache
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.language_models.chat_models import LangSmithParams, generate_from_stream
 from langchain_core.language_models.model_profile import ModelProfile
@@ -19,9 +24,10 @@ from pydantic import ConfigDict, Field, SecretStr, model_validator
 from typing_extensions import override
 
 from pad_langchain import __version__
+from pad_langchain.chat.cache_key import read_key
 from pad_langchain.chat.chat import Chat
 from pad_langchain.chat.engines import context_size
-from pad_langchain.chat.options import UNSAID, CallOptions, ChatSettings
+from pad_langchain.chat.options import CallOptions, ChatSettings
 from pad_langchain.chat.turn import Delta, Turn, begin
 from pad_langchain.defaults import DEMO_MODEL
 from pad_langchain.langchain.chunks import chunk_of
@@ -31,10 +37,12 @@ from pad_langchain.langchain.user_id import UserChatModel
 
 __all__ = ["ChatPAD"]
 
-# The settings that an answer depends on: all that have a value of their own.
+# The settings with a value of their own, for traces. Those of loading may hold access tokens.
 _IDENTITY = tuple(
     name for name, field in ChatSettings.model_fields.items() if not field.exclude and name != "engine_settings"
 )
+_ASKED = ("user_id", "thread_id", "preference")  # what a call may say of what steers it
+_READ: ContextVar[str | None] = ContextVar("pad_langchain_key", default=None)  # of the call that runs
 
 
 class ChatPAD(ChatSettings, UserChatModel):
@@ -91,12 +99,39 @@ class ChatPAD(ChatSettings, UserChatModel):
 
     @override
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
-        """The cache's key beside the prompt: settings, ids and the profile, so feedback outdates cached answers."""
-        key = super()._get_llm_string(stop=stop, **kwargs)
-        user = CallOptions(user_id=kwargs.get("user_id", UNSAID)).over(self).user_id
-        if self.memory is None or user is None or kwargs.get("preference") is not None:
-            return key
-        return f"{key}---{[(p.key, p.text, p.weight) for p in self.memory.profile(user).preferences]}"
+        """The cache's key beside the prompt: settings, ids, and what was read for it before (see `_reads_key`)."""
+        read, key = _READ.get(), super()._get_llm_string(stop=stop, **kwargs)
+        _READ.set(None)  # a model that this call asks in turn has a key of its own
+        return f"{key}---{read or uuid.uuid4().hex}"  # what nobody read for is found by nobody
+
+    def _reads_key(self, messages: list[BaseMessage], kwargs: Mapping[str, Any]) -> Callable[[], str] | None:
+        """What reads the rest of the cache's key, so that feedback and new weights outdate answers; None: no cache.
+
+        LangChain makes the key on the event loop, where nothing may wait for the memory or the disk.
+        """
+        if self.cache is False or not (isinstance(self.cache, BaseCache) or get_llm_cache() is not None):
+            return None
+        options = CallOptions(**{name: kwargs[name] for name in _ASKED if name in kwargs})
+        model = kwargs.get("model") or self.model_name
+        return lambda: read_key(model, self, to_chat_dicts(messages), options)
+
+    @override
+    def _generate_with_cache(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
+        reads = self._reads_key(messages, kwargs)
+        before = _READ.set(None if reads is None else reads())
+        try:
+            return super()._generate_with_cache(messages, *args, **kwargs)
+        finally:
+            _READ.reset(before)
+
+    @override
+    async def _agenerate_with_cache(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
+        reads = self._reads_key(messages, kwargs)
+        before = _READ.set(None if reads is None else await asyncio.to_thread(reads))
+        try:
+            return await super()._agenerate_with_cache(messages, *args, **kwargs)
+        finally:
+            _READ.reset(before)
 
     @override
     def _resolve_model_profile(self) -> ModelProfile | None:

@@ -29,6 +29,7 @@ def test_pinned_names():
         "PadError",
         "PersRM",
         "__version__",
+        "unload",
     ]
     with_extras = {"PADLLM", "PreferenceMiddleware", "PreferenceStore"}
     assert set(dir(pad_langchain)) == {*pad_langchain.__all__, *with_extras}

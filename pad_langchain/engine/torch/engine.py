@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import weakref
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
@@ -38,6 +39,8 @@ logger = logging.getLogger(__name__)
 
 class TorchEngine:
     """Decodes requests under guidance, all in one batch.
+
+    It lives until it is closed, or until nobody has it any more and what was submitted is done.
 
     Args:
         model: a transformers causal LM, loaded.
@@ -76,6 +79,8 @@ class TorchEngine:
         self._queue = Queue(self.settings.max_queue, self._admission.fit)
         ends = end_tokens(self.base.model, tokenizer)
         self._worker = Worker(self.base, guide, self.models, self._queue, self.settings, ends)
+        # Nobody has the engine any more: what runs is finished, then its thread ends and the weights go.
+        weakref.finalize(self, self._queue.finish).atexit = False
 
     @property
     def context(self) -> int | None:
@@ -125,6 +130,11 @@ class TorchEngine:
     def waiting(self) -> int:
         """Requests in the queue now."""
         return len(self._queue)
+
+    @property
+    def closed(self) -> bool:
+        """Whether it takes no more requests."""
+        return self._queue.closed
 
     @property
     def steps(self) -> int:

@@ -24,7 +24,7 @@ class Queue:
     def __init__(self, limit: int, fit: Callable[[Sequence[Admitted]], bool]) -> None:
         self.limit, self.fit = limit, fit
         self.changed = threading.Condition()  # whoever holds it keeps the queue as it is
-        self.paused = self.closed = False
+        self.paused = self.closed = self.finishing = False
         self._groups: deque[list[Row]] = deque()
 
     def __len__(self) -> int:
@@ -90,6 +90,12 @@ class Queue:
             self.closed = True
             self.changed.notify_all()
 
+    def finish(self) -> None:
+        """Let the worker stop when nothing is left to do: nobody can submit any more."""
+        with self.changed:
+            self.finishing, self.paused = True, False
+            self.changed.notify_all()
+
     def fail(self, error: BaseException) -> None:
         """End all requests that wait."""
         with self.changed:
@@ -100,4 +106,4 @@ class Queue:
     @property
     def ready(self) -> bool:
         """Whether the worker has something to do here: to take a request, or to stop."""
-        return self.closed or (bool(self._groups) and not self.paused)
+        return self.closed or self.finishing or (bool(self._groups) and not self.paused)

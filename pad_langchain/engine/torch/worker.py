@@ -128,14 +128,16 @@ class Worker:
                     self._fail_batch(error)
         self._fail_batch(EngineClosedError("The engine was closed while the request ran."))
         self.queue.fail(EngineClosedError("The engine was closed before the request began."))
+        atexit.unregister(self.close)  # which would keep the models
 
     def _wait(self) -> bool:
-        """Sleep until there is something to do; False when closed."""
+        """Sleep until there is something to do; False when closed, or when the engine is gone and all is done."""
         with self.queue.changed:
             if self._batch is None and not self.queue.ready:
                 dismiss_helpers()
             self.queue.changed.wait_for(lambda: self._batch is not None or self.queue.ready)
-            return not self.queue.closed
+            over = self.queue.finishing and self._batch is None and not len(self.queue)
+            return not (self.queue.closed or over)
 
     def _step(self) -> None:
         """One turn: cancelled rows leave, all others advance by one token, waiting rows join, everybody chooses."""

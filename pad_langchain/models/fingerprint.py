@@ -1,0 +1,67 @@
+"""Which weights a name stands for now, told from its files without reading them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+__all__ = ["fingerprint"]
+
+# What loading may read. Logs and optimizer states that a training writes beside them change no answer.
+_READ = (".safetensors", ".bin", ".gguf", ".pt", ".pth", ".npz", ".json", ".jinja", ".model", ".txt", ".py")
+
+
+def fingerprint(name: str, settings: Mapping[str, Any] | None = None) -> str | None:
+    """Return what stays the same as long as a model's files do: a hash of their names, sizes and times of change.
+
+    It takes some stats of files, no reading. Of a hub id it is the commit in the local cache.
+
+    Args:
+        name: a folder, a file or a hub id.
+        settings: keywords of loading, of which `revision`, `cache_dir` and `subfolder` count.
+
+    Returns:
+        None where there are no such files here.
+    """
+    settings = settings or {}
+    place, subfolder = Path(name), str(settings.get("subfolder") or "")
+    if not place.exists():
+        return _commit(name, settings)
+    files = sorted(_files(place, subfolder))
+    return hashlib.sha256(repr(files).encode()).hexdigest() if files else None
+
+
+def _files(place: Path, subfolder: str) -> Iterator[tuple[str, int, int]]:
+    for folder in {place, place / subfolder}:
+        try:
+            paths = [entry.path for entry in os.scandir(folder)] if folder.is_dir() else [str(folder)]
+        except OSError:  # whoever loads it is told
+            continue
+        for path in paths:
+            try:
+                found = os.stat(path)
+            except OSError:  # is being replaced
+                continue
+            if path.endswith(_READ) and not os.path.isdir(path):
+                yield os.path.relpath(path, place), found.st_size, found.st_mtime_ns
+
+
+def _commit(name: str, settings: Mapping[str, Any]) -> str | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    from pad_langchain.arithmetic.head_file import CONFIG_NAME
+
+    prefix = f"{settings['subfolder']}/" if settings.get("subfolder") else ""
+    for config in ("config.json", "adapter_config.json", CONFIG_NAME):
+        try:
+            found = try_to_load_from_cache(
+                name, prefix + config, cache_dir=settings.get("cache_dir"), revision=settings.get("revision")
+            )
+        except ValueError:  # not a hub id
+            return None
+        if isinstance(found, str):
+            return str(Path(found).parent)
+    return None
