@@ -7,8 +7,6 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jinja2 import TemplateError
-
 from pad_langchain.errors import IncompatibleModelError, InvalidRequestError
 
 __all__ = ["PERSRM_TEMPLATE", "SELF_TEMPLATE", "Prompts", "with_preference"]
@@ -59,7 +57,7 @@ class Prompts:
                     add_generation_prompt=True,
                     sanitize_control_tokens=True,
                 )
-            except (TemplateError, TypeError, ValueError) as error:
+            except Exception as error:  # templates are programs: they raise anything
                 raise InvalidRequestError(
                     f"The model's chat template refuses this conversation of {len(messages)} messages "
                     f"(roles {[message.get('role') for message in messages]!r}): {error}"
