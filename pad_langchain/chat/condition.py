@@ -6,12 +6,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from pad_langchain.engine.types import WeightedPreference
 from pad_langchain.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from pad_memory import PreferenceMemory
     from pad_memory.embedding import Embedder
+
+NUMBERS = (int, float, np.integer, np.floating)
 
 __all__ = ["explicit", "parse_preference", "remembered"]
 
@@ -61,9 +65,9 @@ def _one_preference(item: Any) -> WeightedPreference:
     if not isinstance(item, (tuple, list)) or len(item) != 2:
         raise _unreadable(item)
     text, weight = item
-    if not isinstance(text, str) or isinstance(weight, bool) or not isinstance(weight, (int, float)):
+    if not isinstance(text, str) or isinstance(weight, bool) or not isinstance(weight, NUMBERS):
         raise _unreadable(item)
-    return WeightedPreference(text, float(weight))
+    return WeightedPreference(*item)
 
 
 def _unreadable(got: Any) -> InvalidRequestError:

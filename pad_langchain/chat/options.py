@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from pad_langchain.chat.names import KnownNames, hint
+from pad_langchain.engine import checks
 from pad_langchain.engine.settings import split_settings
-from pad_langchain.engine.types import Request, is_json_object
+from pad_langchain.engine.types import CHECKS, Request
 from pad_langchain.errors import InvalidRequestError
 
 __all__ = ["UNSAID", "CallOptions", "ChatSettings", "WishPlace", "check_id"]
@@ -36,7 +37,7 @@ class ChatSettings(KnownNames):
         top_p: nucleus in (0, 1].
         max_tokens: new tokens at most.
         seed: makes sampling repeatable, whoever shares the batch.
-        stop: strings that end the answer and are not part of it.
+        stop: strings that end the answer, or one; they are not part of it.
         user_id: whose preferences, unless a call says otherwise.
         thread_id: in which conversation, for wishes that hold in one only, unless a call says otherwise.
         require_user: refuse calls without a user id.
@@ -74,6 +75,20 @@ class ChatSettings(KnownNames):
     response_template: dict[str, Any] | str | None = None
     chat_template_kwargs: dict[str, Any] | None = None
 
+    @field_validator("beta", "top_k", "alpha", "temperature", "top_p", "max_tokens", "seed", mode="before")
+    @classmethod
+    def _refuse_flags(cls, value: Any) -> Any:
+        """True is no number, though pydantic takes it for 1."""
+        if isinstance(value, bool):
+            raise InvalidRequestError(f"a number is asked for, but it is {value!r}.")
+        return value
+
+    @field_validator("stop", mode="before")
+    @classmethod
+    def _list_stop(cls, value: Any) -> Any:
+        """One string is a list of one."""
+        return [value] if isinstance(value, str) else value
+
     @model_validator(mode="after")
     def _check_ranges(self) -> Self:
         """Refuse a bad setting where it is written, not at the first call."""
@@ -85,6 +100,7 @@ class ChatSettings(KnownNames):
             temperature=self.temperature,
             top_p=self.top_p,
             max_tokens=self.max_tokens,
+            seed=self.seed,
             stop=tuple(self.stop or ()),
             template_kwargs=self.chat_template_kwargs or {},
         )
@@ -95,6 +111,44 @@ class ChatSettings(KnownNames):
 class _Unsaid:
     def __repr__(self) -> str:
         return "UNSAID"
+
+
+def _auto(name: str, value: Any) -> None:
+    if not isinstance(value, str) or value != "auto":
+        checks.refuse(name, value, "'auto', True or False")
+
+
+def _place(name: str, value: Any) -> None:
+    if not isinstance(value, str) or value not in ("system", "user", "both"):
+        checks.refuse(name, value, "'system', 'user', 'both' or None")
+
+
+def _choice(name: str, value: Any) -> Any:
+    """What `tool_choice_of` can read; whether it names a tool is seen when the tools are known."""
+    inner = value.get("function", value) if isinstance(value, Mapping) else value
+    if not isinstance(value, str | bool | Mapping) or (isinstance(value, Mapping) and not isinstance(inner, Mapping)):
+        checks.refuse(name, value, "'auto', 'any', 'required', 'none', the name of a tool or a dict that names one")
+    return value
+
+
+def _told(name: str, value: Any) -> bool:
+    return value is not None and checks.flag(name, value)
+
+
+# What a call may say beside the default: those of a request's fields that it sets, and its own.
+_DECODING = ("beta", "alpha", "top_k", "temperature", "top_p", "max_tokens", "seed")
+_STEERING = ("combine", "reference", "clip", "lazy", "best_of")
+_OPTIONS: dict[str, checks.Check] = {
+    **{name: CHECKS[name] for name in (*_DECODING, *_STEERING)},
+    "stop": lambda name, value: list(checks.texts(name, value)),
+    "tools": checks.list_of(object, "a list of function tools"),
+    "tool_choice": _choice,
+    "parallel_tool_calls": checks.flag,
+    "response_format": checks.mapping,
+    "logprobs": _told,
+    "chat_template_kwargs": checks.json_object,
+    "top_logprobs": checks.integer(0, checks.LARGEST, "an integer from 0 to top_k"),
+}
 
 
 # Where None is an answer of its own: nobody, no conversation, a fresh draw.
@@ -127,7 +181,7 @@ class CallOptions:
     tool_choice: Any = None
     parallel_tool_calls: bool | None = None
     response_format: Mapping[str, Any] | None = None
-    stop: Sequence[str] | None = None
+    stop: Sequence[str] | str | None = None
     beta: float | None = None
     alpha: float | None = None
     top_k: int | None = None
@@ -147,18 +201,14 @@ class CallOptions:
     top_logprobs: int | None = None
 
     def __post_init__(self) -> None:
-        if self.condition_base not in (None, "auto", True, False):
-            raise InvalidRequestError(
-                f"condition_base has to be 'auto', True or False, but is {self.condition_base!r}."
-            )
-        if self.wish_place not in (None, "system", "user", "both"):
-            raise InvalidRequestError(
-                f"wish_place has to be 'system', 'user', 'both' or None, but is {self.wish_place!r}."
-            )
-        if not (self.chat_template_kwargs is None or is_json_object(self.chat_template_kwargs)):
-            raise InvalidRequestError(
-                f"chat_template_kwargs has to be a dict of JSON values by name, but is {self.chat_template_kwargs!r}."
-            )
+        if self.condition_base is not None and not isinstance(self.condition_base, bool):
+            _auto("condition_base", self.condition_base)
+        if self.wish_place is not None:
+            _place("wish_place", self.wish_place)
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is not field.default and field.name in _OPTIONS:
+                object.__setattr__(self, field.name, _OPTIONS[field.name](field.name, value))
 
     @classmethod
     def read(cls, face: str, keywords: Mapping[str, Any], own: Sequence[str] = ()) -> Self:

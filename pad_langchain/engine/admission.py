@@ -116,8 +116,13 @@ class Admission:
             raise InvalidRequestError(
                 f"top_k has to be from 1 to the vocabulary's {self.vocab_size} tokens, but is {request.top_k!r}."
             )
+        if request.grammar is not None and request.grammar.vocab_size != self.vocab_size:
+            raise InvalidRequestError(
+                f"The grammar was compiled for {request.grammar.vocab_size} tokens, but the model has "
+                f"{self.vocab_size}. Compile it with this engine's `grammars`."
+            )
         admitted = self.place(request)
-        if not self.fit([admitted] * request.best_of):
+        if request.best_of > self.settings.max_batch or not self.fit([admitted] * request.best_of):
             raise InvalidRequestError(
                 f"The request alone needs {admitted.kv_rows * request.best_of} rows of up to {admitted.kv_tokens} "
                 f"tokens, but max_batch allows {self.settings.max_batch} samples and max_batch_tokens "

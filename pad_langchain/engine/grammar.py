@@ -211,14 +211,18 @@ class GrammarCompiler:
 
 
 class Grammar:
-    """A compiled grammar; immutable and safe to share between requests."""
+    """A compiled grammar; immutable and safe to share between requests.
+
+    Args:
+        vocab_size: V of the logits that its masks are for.
+    """
 
     def __init__(self, matcher: LLMatcher, tokenizer: LLTokenizer, vocab_size: int) -> None:
-        self._matcher, self._tokenizer, self._vocab_size = matcher, tokenizer, vocab_size
+        self._matcher, self._tokenizer, self.vocab_size = matcher, tokenizer, vocab_size
 
     def start(self) -> GrammarState:
         """The state before the first token of an answer."""
-        return GrammarState(self._matcher.deep_copy(), self._tokenizer, self._vocab_size)
+        return GrammarState(self._matcher.deep_copy(), self._tokenizer, self.vocab_size)
 
 
 class GrammarState:

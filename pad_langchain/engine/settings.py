@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+from pad_langchain.engine import checks
 from pad_langchain.errors import InvalidRequestError
 
 __all__ = ["EngineSettings", "split_settings"]
@@ -45,13 +46,13 @@ class EngineSettings:
 
     def __post_init__(self) -> None:
         for name, least in (("max_batch", 1), ("max_queue", 1), ("max_batch_tokens", 1), ("prefix_tokens", 0)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < least:
-                raise InvalidRequestError(f"{name} has to be an integer of at least {least}, but is {value!r}.")
-        if self.pack_weights not in (True, False, "auto"):
-            raise InvalidRequestError(f"pack_weights has to be True, False or 'auto', but is {self.pack_weights!r}.")
-        if self.compile not in (True, False):
-            raise InvalidRequestError(f"compile has to be True or False, but is {self.compile!r}.")
+            check = checks.integer(least, checks.LARGEST, f"an integer of at least {least}")
+            object.__setattr__(self, name, check(name, getattr(self, name)))
+        if not isinstance(self.pack_weights, bool) and not (
+            isinstance(self.pack_weights, str) and self.pack_weights == "auto"
+        ):
+            checks.refuse("pack_weights", self.pack_weights, "True, False or 'auto'")
+        object.__setattr__(self, "compile", checks.flag("compile", self.compile))
 
 
 def split_settings(keywords: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from pad_langchain.engine import checks
 from pad_langchain.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from pad_langchain.engine.grammar import Grammar
 
-__all__ = ["Candidate", "EngineStats", "FinishReason", "Request", "TokenEvent", "WeightedPreference", "is_json_object"]
+__all__ = ["CHECKS", "Candidate", "EngineStats", "FinishReason", "Request", "TokenEvent", "WeightedPreference"]
 
 FinishReason = Literal["stop", "length", "tool_calls", "cancelled"]
 
@@ -29,6 +29,10 @@ class WeightedPreference:
         weight: signed and finite; 1.0 is one full preference, negative steers away from it, 0 is nothing.
         embedding: the sentence embedding of `text`, shape [E], as the preference memory stores it. None: the guide
             embeds.
+
+    Raises:
+        InvalidRequestError: the text is blank or cannot be encoded, the weight is no such number, the embedding no
+            vector.
     """
 
     text: str
@@ -36,10 +40,15 @@ class WeightedPreference:
     embedding: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        if not self.text.strip():
+        if not checks.text("A preference's text", self.text).strip():
             raise InvalidRequestError(f"A preference must say something, but its text is {self.text!r}.")
-        if not math.isfinite(self.weight):
-            raise InvalidRequestError(f"A preference's weight must be a finite number, but is {self.weight!r}.")
+        try:
+            self.text.encode()
+        except UnicodeEncodeError:
+            checks.refuse("A preference's text", self.text, "valid Unicode")
+        object.__setattr__(self, "weight", _WEIGHT("A preference's weight", self.weight))
+        if self.embedding is not None:
+            object.__setattr__(self, "embedding", _vector(self.embedding))
 
 
 @dataclass(frozen=True)
@@ -61,7 +70,7 @@ class Request:
         top_p: nucleus in (0, 1], applied to the guided scores.
         seed: makes sampling repeatable whoever shares the batch; None draws a fresh one.
         max_tokens: new tokens at most, 1 or more; fewer where the context leaves less room (finish_reason "length").
-        stop: strings that end the answer; they are not part of it.
+        stop: strings that end the answer, or one; they are not part of it.
         visible: ids of special tokens that stay in the text, because whoever reads it parses them; all others are left
             out of it, but for those that a stop string names. The candidates show every token.
         reference: the log-ratio's denominator, "base" (released code) or "reference" (the PersRM's own backbone).
@@ -77,7 +86,7 @@ class Request:
             with others, so that nobody can tell from the time an answer takes what another tenant has asked.
 
     Raises:
-        InvalidRequestError: a value is out of range; the message names it.
+        InvalidRequestError: a value is of another kind or out of range; the message names it.
     """
 
     messages: Sequence[Mapping[str, Any]] = ()
@@ -92,7 +101,7 @@ class Request:
     top_p: float = 1.0
     seed: int | None = None
     max_tokens: int = 512
-    stop: Sequence[str] = ()
+    stop: Sequence[str] | str = ()
     visible: Collection[int] = ()
     reference: Literal["base", "reference"] = "base"
     combine: Literal["sum", "max"] = "sum"
@@ -104,44 +113,18 @@ class Request:
     salt: str = ""
 
     def __post_init__(self) -> None:
+        for name, check in CHECKS.items():
+            object.__setattr__(self, name, check(name, getattr(self, name)))
         if not self.messages and not self.prompt_ids:
             raise InvalidRequestError("There is nothing to answer: the list of messages is empty. Pass at least one.")
-        _check(math.isfinite(self.beta), "beta", self.beta, "a finite number")
-        _check(isinstance(self.top_k, int) and self.top_k >= 1, "top_k", self.top_k, "an integer of at least 1")
-        _check(0.0 <= self.alpha <= 1.0, "alpha", self.alpha, "a number in [0, 1]")
-        _check(
-            math.isfinite(self.temperature) and self.temperature >= 0.0,
-            "temperature",
-            self.temperature,
-            "a finite number of at least 0 (0 is greedy)",
-        )
-        _check(0.0 < self.top_p <= 1.0, "top_p", self.top_p, "a number in (0, 1]")
-        _check(
-            isinstance(self.max_tokens, int) and self.max_tokens >= 1,
-            "max_tokens",
-            self.max_tokens,
-            "an integer of at least 1",
-        )
-        _check(all(self.stop), "stop", list(self.stop), "a list of strings that are not empty")
-        _check(self.reference in ("base", "reference"), "reference", self.reference, "'base' or 'reference'")
-        _check(self.combine in ("sum", "max"), "combine", self.combine, "'sum' or 'max'")
-        _check(0 <= self.candidates <= self.top_k, "candidates", self.candidates, f"0 to top_k ({self.top_k})")
-        bounded = self.clip is None or 0.0 < self.clip < math.inf
-        _check(bounded, "clip", self.clip, "a finite number above 0, or None")
+        if self.candidates > self.top_k:
+            checks.refuse("candidates", self.candidates, f"0 to top_k ({self.top_k})")
         if self.lazy and (self.clip is None or self.temperature > 0):
             raise InvalidRequestError(
                 f"lazy guidance needs clip and temperature 0, but clip is {self.clip!r} and temperature "
                 f"{self.temperature!r}. Set both, or lazy=False."
             )
-        _check(
-            is_json_object(self.template_kwargs),
-            "template_kwargs",
-            self.template_kwargs,
-            "a dict of JSON values by name",
-        )
-        _check(isinstance(self.salt, str), "salt", self.salt, "a string")
         many = self.best_of
-        _check(isinstance(many, int) and many >= 1, "best_of", many, "an integer of at least 1")
         if many > 1 and not (self.preferences and self.temperature > 0):
             raise InvalidRequestError(
                 f"best_of={many!r} compares samples by their reward: it needs preferences (got "
@@ -204,17 +187,74 @@ class EngineStats:
     reused_tokens: int
 
 
-def is_json_object(value: Any) -> bool:
-    """Whether it is a JSON object: it goes into templates, keys of caches and servers."""
-    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
-        return False
+def _vector(embedding: Any) -> np.ndarray:
+    """An embedding as an array [E] of floats; how long it has to be, its guide knows."""
     try:
-        json.dumps(dict(value))
-    except (TypeError, ValueError, RecursionError):
-        return False
-    return True
+        vector_E = np.asarray(embedding)
+        numbers = np.issubdtype(vector_E.dtype, np.integer) or np.issubdtype(vector_E.dtype, np.floating)
+    except Exception:  # whatever an object does that is asked for its array
+        numbers = False
+    if not numbers:
+        checks.refuse("A preference's embedding", embedding, "a vector of numbers, or None")
+    return vector_E
 
 
-def _check(ok: bool, name: str, got: object, allowed: str) -> None:
-    if not ok:
-        raise InvalidRequestError(f"{name} has to be {allowed}, but is {got!r}.")
+def _maybe(check: checks.Check) -> checks.Check:
+    """The same check for a setting that may be None."""
+    return lambda name, value: None if value is None else check(name, value)
+
+
+def _ids(name: str, value: Any) -> tuple[int, ...]:
+    listed = checks.list_of((int, np.integer), "a list of token ids, which are integers")(name, value)
+    return tuple(_TOKEN(name, token) for token in listed)
+
+
+def _visible(name: str, value: Any) -> frozenset[int]:
+    if not isinstance(value, Collection) or isinstance(value, str | bytes | bytearray | memoryview | Mapping):
+        checks.refuse(name, value, "a collection of token ids, which are integers")
+    return frozenset(_TOKEN(name, token) for token in value)
+
+
+def _preferences(name: str, value: Any) -> tuple[WeightedPreference, ...]:
+    return tuple(checks.list_of(WeightedPreference, "a list of WeightedPreferences")(name, value))
+
+
+def _grammar(name: str, value: Any) -> Grammar:
+    from pad_langchain.engine.grammar import Grammar
+
+    if not isinstance(value, Grammar):
+        checks.refuse(name, value, "a Grammar that the engine's `grammars` compiled, or None")
+    return value
+
+
+_LARGE = 3.4e38  # about as much as float32 holds
+_WEIGHT = checks.number(-_LARGE, _LARGE, "a finite number that float32 holds")
+_TOKEN = checks.integer(-checks.LARGEST, checks.LARGEST, "a list of token ids, which are integers")
+_COUNT = checks.integer(1, checks.LARGEST, "an integer of at least 1")
+_DICTS = checks.list_of(Mapping, "a list of dicts")
+
+# What each field of a `Request` takes.
+CHECKS: dict[str, Callable[[str, Any], Any]] = {
+    "messages": _DICTS,
+    "prompt_ids": _maybe(_ids),
+    "tools": _maybe(_DICTS),
+    "preferences": _preferences,
+    "beta": _WEIGHT,
+    "top_k": _COUNT,
+    "alpha": checks.number(0.0, 1.0, "a number in [0, 1]"),
+    "temperature": checks.number(0.0, 1e6, "a finite number of at least 0 (0 is greedy) and at most 1e6"),
+    "top_p": checks.number(0.0, 1.0, "a number in (0, 1]", above=True),
+    "seed": _maybe(checks.integer(-(2**63), 2**64 - 1, "an integer of at most 64 bits, or None")),
+    "max_tokens": _COUNT,
+    "stop": checks.texts,
+    "visible": _visible,
+    "template_kwargs": checks.json_object,
+    "reference": checks.choice("base", "reference"),
+    "combine": checks.choice("sum", "max"),
+    "candidates": checks.integer(0, checks.LARGEST, "an integer from 0 to top_k"),
+    "grammar": _maybe(_grammar),
+    "clip": _maybe(checks.number(0.0, math.inf, "a finite number above 0, or None", above=True)),
+    "lazy": checks.flag,
+    "best_of": _COUNT,
+    "salt": checks.text,
+}

@@ -91,6 +91,12 @@ class ChatPAD(ChatSettings, UserChatModel):
     def _identifying_params(self) -> Mapping[str, Any]:
         return {"model_name": self.model_name, **{name: getattr(self, name) for name in _IDENTITY}}
 
+    @property
+    @override
+    def batch_width(self) -> int:
+        queue = self.engine_settings.get("max_queue")
+        return min(super().batch_width, queue) if isinstance(queue, int) else super().batch_width
+
     @override
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         params = super()._get_ls_params(stop=stop or self.stop, **kwargs)

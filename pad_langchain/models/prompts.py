@@ -78,7 +78,7 @@ class Prompts:
                     sanitize_control_tokens=True,
                     **(template_kwargs or {}),
                 )
-            except (TemplateError, TypeError, ValueError) as error:
+            except Exception as error:  # templates are programs: they raise anything
                 raise InvalidRequestError(
                     f"The model's chat template refuses this conversation of {len(messages)} messages "
                     f"(roles {[message.get('role') for message in messages]!r}): {error}"

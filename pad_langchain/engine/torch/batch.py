@@ -14,7 +14,6 @@ from pad_langchain.engine.protocol import Guide, GuideRows
 from pad_langchain.engine.torch.row import Chosen, Row
 from pad_langchain.engine.torch.sampling import Layout, Sampling
 from pad_langchain.engine.torch.step import choose_guided, choose_plain, mask_illegal
-from pad_langchain.errors import PadError
 from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.rows import Rows, Section
 
@@ -51,6 +50,17 @@ class Batch:
             self.keep([index for index, group in enumerate(groups) for _ in group])
             self.rows = [row for group in groups for row in group]
             self._arrange()
+
+    @classmethod
+    def again(cls, base: Backbone, guide: Guide | None, row: Row) -> Batch:
+        """A batch of a row that was in another one: its prompt and what it has chosen so far are run anew."""
+        batch = cls(base, guide, [[row]])
+        if row.tokens:
+            layout, tokens_1T = batch._layout, torch.tensor([row.tokens], device=base.device)
+            batch.base_rows.step(tokens_1T[layout.owner_R])
+            if batch.guide_rows is not None:
+                batch._unfed = list(tokens_1T[layout.reader_G].unbind(1))
+        return batch
 
     @property
     def kv_tokens(self) -> int:
@@ -122,12 +132,12 @@ class Batch:
 
     # What comes next
 
-    def choose(self) -> list[Chosen | PadError]:
+    def choose(self) -> list[Chosen | Exception]:
         """Choose every row's next token from the hidden states at hand; a row that cannot gets its error instead."""
         logits_BV = self.base.logits(self.base_rows.hidden(Section.BASE))
         failures = mask_illegal(logits_BV, self.rows)
         uniform_B = torch.tensor([row.uniform for row in self.rows], dtype=torch.float64, device=logits_BV.device)
-        chosen: dict[int, Chosen | PadError] = {}
+        chosen: dict[int, Chosen | Exception] = {}
         if self._plain.rows:
             logits_NV, uniform_N = self._plain.take(logits_BV), self._plain.take(uniform_B)
             chosen.update(zip(self._plain.places, choose_plain(self._plain, logits_NV, uniform_N), strict=True))
@@ -137,7 +147,7 @@ class Batch:
             told = choose_guided(self._guided, logits_NV, *weighed, uniform_N)
             chosen.update(zip(self._guided.places, told, strict=True))
         self._end_full_rows()
-        return [failures.get(index) or chosen[index] for index in range(len(self.rows))]
+        return [failures[index] if index in failures else chosen[index] for index in range(len(self.rows))]
 
     def _weigh(self, logits_NV: torch.Tensor) -> tuple[Candidates, Scores, torch.Tensor]:
         """Eq. 13 on the candidates of the N guided rows, and which rows lazy guidance decided without it [N]."""

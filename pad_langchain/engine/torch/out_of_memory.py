@@ -1,4 +1,4 @@
-"""What running out of memory looks like, and what a caller is told about it."""
+"""What callers are told when a step fails, and what running out of memory looks like."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 
 from pad_langchain.errors import EngineMemoryError
 
-__all__ = ["explain_memory", "out_of_memory"]
+__all__ = ["explain_memory", "failure", "out_of_memory"]
 
 # How torch's CPU allocator and older CUDA paths say it: a plain RuntimeError.
 SIGNS = ("out of memory", "can't allocate memory", "not enough memory")
@@ -19,10 +19,19 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in SIGNS)
 
 
-def explain_memory(error: BaseException, rows: int, max_batch: int, max_batch_tokens: int) -> BaseException:
+def failure(error: BaseException) -> Exception:
+    """The error as an `Exception`: what ends a thread (a panic in Rust, an exit) must not end the caller's, too."""
+    if isinstance(error, Exception):
+        return error
+    told = RuntimeError(f"The request ended with {type(error).__name__}: {error}")
+    told.__cause__ = error
+    return told
+
+
+def explain_memory(error: BaseException, rows: int, max_batch: int, max_batch_tokens: int) -> Exception:
     """The error a caller gets: an `EngineMemoryError` where memory ran out, any other as it is."""
     if not out_of_memory(error):
-        return error
+        return failure(error)
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     told = EngineMemoryError(
         f"Memory ran out while the request ran, with {rows} rows in the batch: {reason} Lower max_tokens, or the "

@@ -42,8 +42,8 @@ class Queue:
                 raise EngineClosedError("The engine is closed and takes no more requests. Make a new one.")
             if len(self._groups) >= self.limit:
                 raise EngineBusyError(
-                    f"{len(self._groups)} requests are waiting, which is max_queue. Try again later, or raise "
-                    f"max_queue."
+                    f"{len(self._groups)} requests are waiting, which is max_queue. Try again later, ask fewer at a "
+                    "time (a batch limits itself; a chain takes max_concurrency in its config), or raise max_queue."
                 )
             self._groups.append(rows)
             self.changed.notify_all()

@@ -11,8 +11,8 @@ import torch
 from pad_langchain.engine.admission import Admitted
 from pad_langchain.engine.detokenize import TextStream
 from pad_langchain.engine.stream import Stream
+from pad_langchain.engine.torch.out_of_memory import failure
 from pad_langchain.engine.types import Candidate, FinishReason, TokenEvent
-from pad_langchain.errors import PadError
 
 if TYPE_CHECKING:
     from pad_langchain.engine.grammar import GrammarState
@@ -82,13 +82,13 @@ class Row:
         """
         try:
             text, reason = self._take(chosen.token_id, ends)
-        except PadError as error:  # of the grammar
-            self.stream.fail(error)
+            candidates = tuple(
+                Candidate(one.token_id, self.text.of(one.token_id), one.logprob, one.reward, one.score)
+                for one in chosen.weighed
+            )
+        except BaseException as error:  # of the grammar or the tokenizer, whose panics are no Exceptions
+            self.stream.fail(failure(error))
             return True
-        candidates = tuple(
-            Candidate(one.token_id, self.text.of(one.token_id), one.logprob, one.reward, one.score)
-            for one in chosen.weighed
-        )
         event = TokenEvent(
             self.index, chosen.token_id, text, chosen.logprob, chosen.reward, reason, candidates, chosen.skipped
         )
@@ -98,7 +98,12 @@ class Row:
 
     def cancel(self) -> None:
         """End the answer before its time, with the text that was held back."""
-        self.stream.put(TokenEvent(self.index, -1, self.text.flush(), 0.0, 0.0, "cancelled"))
+        try:
+            held = self.text.flush()
+        except BaseException as error:  # see `emit`
+            self.stream.fail(failure(error))
+        else:
+            self.stream.put(TokenEvent(self.index, -1, held, 0.0, 0.0, "cancelled"))
 
     def _take(self, token_id: int, ends: Collection[int]) -> tuple[str, FinishReason | None]:
         """The text that becomes certain with a token, and why it is the last one, if it is."""

@@ -8,36 +8,36 @@ from collections.abc import Sequence
 import torch
 
 from pad_langchain.arithmetic.scoring import Candidates, Scores, draw
+from pad_langchain.engine.torch.out_of_memory import failure
 from pad_langchain.engine.torch.row import Chosen, Row, Weighed
 from pad_langchain.engine.torch.sampling import Sampling
-from pad_langchain.errors import GuideError, PadError
+from pad_langchain.errors import GuideError
 
 __all__ = ["choose_guided", "choose_plain", "mask_illegal"]
 
 
-def mask_illegal(logits_BV: torch.Tensor, rows: Sequence[Row]) -> dict[int, PadError]:
+def mask_illegal(logits_BV: torch.Tensor, rows: Sequence[Row]) -> dict[int, Exception]:
     """Set the logits of tokens that a row's grammar forbids to -inf; the errors of grammars that cannot go on."""
-    failures: dict[int, PadError] = {}
+    failures: dict[int, Exception] = {}
     for index, row in enumerate(rows):
         if row.grammar is None:
             continue
         try:
             legal_V = torch.from_numpy(row.grammar.mask()).to(logits_BV.device)
-        except PadError as error:
-            failures[index] = error
-        else:
             logits_BV[index].masked_fill_(~legal_V, -math.inf)
+        except BaseException as error:  # llguidance's panics are no Exceptions
+            failures[index] = failure(error)
     return failures
 
 
-def choose_plain(sampling: Sampling, logits_NV: torch.Tensor, uniform_N: torch.Tensor) -> list[Chosen | PadError]:
+def choose_plain(sampling: Sampling, logits_NV: torch.Tensor, uniform_N: torch.Tensor) -> list[Chosen | Exception]:
     """The base alone: its full distribution, no candidates."""
     chosen_N = draw(logits_NV, sampling.temperature_N, sampling.top_p_N, uniform_N)
     logprobs_NV = logits_NV.log_softmax(-1)
     logprob_N = logprobs_NV.gather(1, chosen_N[:, None])[:, 0]
     # One transfer: each is a wait for the device. A float64 holds any token id.
     told_N2 = torch.stack([chosen_N.double(), logprob_N.double()], dim=1).tolist()
-    out: list[Chosen | PadError] = []
+    out: list[Chosen | Exception] = []
     for n, (row, (token, logprob)) in enumerate(zip(sampling.rows, told_N2, strict=True)):
         if math.isnan(logprob):
             out.append(GuideError(f"The base model returned NaN at token {row.index}. Check its weights and dtype."))
@@ -54,7 +54,7 @@ def choose_guided(
     scores: Scores,
     skipped_N: torch.Tensor,
     uniform_N: torch.Tensor,
-) -> list[Chosen | PadError]:
+) -> list[Chosen | Exception]:
     """Under guidance: one of each row's candidates, by their guided scores."""
     place_N1 = draw(scores.scores_BK, sampling.temperature_N, sampling.top_p_N, uniform_N)[:, None]
     columns = (
@@ -65,7 +65,7 @@ def choose_guided(
         skipped_N,
     )
     told_N5 = torch.stack([column.double() for column in columns], dim=1).tolist()  # one transfer
-    out: list[Chosen | PadError] = []
+    out: list[Chosen | Exception] = []
     for n, (row, (token, logprob, reward, sound, skipped)) in enumerate(zip(sampling.rows, told_N5, strict=True)):
         if not sound:
             preferences = [preference.text for preference in row.request.preferences]

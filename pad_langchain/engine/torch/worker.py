@@ -23,7 +23,7 @@ from pad_langchain.engine.torch.out_of_memory import explain_memory, out_of_memo
 from pad_langchain.engine.torch.queue import Queue
 from pad_langchain.engine.torch.row import Chosen, Row
 from pad_langchain.engine.types import Request
-from pad_langchain.errors import EngineBusyError, EngineClosedError, PadError
+from pad_langchain.errors import EngineBusyError, EngineClosedError
 from pad_langchain.models.backbone import Backbone
 from pad_memory.openmp import dismiss_helpers
 
@@ -74,6 +74,7 @@ class Worker:
         self.steps = 0  # forwards of the base over the whole batch, prefills not counted
         self.report: Callable[[StepReport], object] | None = None
         self._batch: Batch | None = None
+        self._failed: list[tuple[Row, int]] = []  # who failed together last, and how far they were
         self._thread: threading.Thread | None = None
 
     # From callers' threads
@@ -122,10 +123,10 @@ class Worker:
         while self._wait():
             try:
                 self._step()
-            except Exception as error:  # the thread must live, whatever a model does
+            except BaseException as error:  # the thread must live, whatever a model does
                 if not self._make_room(error):
                     logger.exception("A step of %d rows failed", len(self.rows))
-                    self._fail_batch(error)
+                    self._isolate(self.rows, error)
         self._fail_batch(EngineClosedError("The engine was closed while the request ran."))
         self.queue.fail(EngineClosedError("The engine was closed before the request began."))
         atexit.unregister(self.close)  # which would keep the models
@@ -153,21 +154,27 @@ class Worker:
         self._emit(self._batch.choose())
         if self.report is not None:
             requests = tuple(row.request for row in rows)
-            self.report(StepReport(requests, joined, kv_tokens, time.thread_time() - begun))
+            try:
+                self.report(StepReport(requests, joined, kv_tokens, time.thread_time() - begun))
+            except Exception:  # who watches must not harm who is watched
+                logger.exception("Who watches the steps failed")
 
-    def _emit(self, chosen: Sequence[Chosen | PadError]) -> None:
+    def _emit(self, chosen: Sequence[Chosen | Exception]) -> None:
         """Put what the rows chose into their streams; who is done leaves."""
         assert self._batch is not None
         leaving, finished = [], []
         for index, (row, choice) in enumerate(zip(self._batch.rows, chosen, strict=True)):
-            if isinstance(choice, PadError):
+            if isinstance(choice, Exception):
                 row.stream.fail(choice)
                 leaving.append(row)
             elif row.emit(choice, self.end_tokens):
                 finished.append(index)
                 leaving.append(row)
         for index in finished:
-            self._batch.remember(index)
+            try:
+                self._batch.remember(index)
+            except Exception:  # its answer is out; the next turn runs its prompt again
+                logger.exception("What a finished row has run is not kept")
         self._drop(leaving)
 
     def _drop_cancelled(self) -> None:
@@ -184,10 +191,11 @@ class Worker:
         if not kept:
             self._batch = None
             return
+        rows = [self._batch.rows[index] for index in kept]
         try:
             self._batch.keep(kept)
         except Exception as error:  # a half-thinned cache is useless
-            self._fail_batch(error)
+            self._isolate(rows, error)
 
     def _join(self, groups: list[list[Row]]) -> int:
         """Prefill these rows, all at once; if that fails, one request at a time. How many are in the batch now."""
@@ -202,28 +210,62 @@ class Worker:
         joined = 0
         for batch in self._prefill(groups):
             joined += len(batch.rows)
-            if self._batch is None:
-                self._batch = batch
-                continue
+            rows = [*self.rows, *batch.rows]
             try:
-                self._batch.merge(batch)
+                self._merge(batch)
             except Exception as error:  # a half-merged cache is useless
-                for row in batch.rows:
-                    row.stream.fail(self._explained(error))
-                self._fail_batch(error)
+                self._isolate(rows, error)
         return joined
+
+    def _merge(self, batch: Batch) -> None:
+        if self._batch is None:
+            self._batch = batch
+        else:
+            self._batch.merge(batch)
 
     def _prefill(self, groups: list[list[Row]]) -> list[Batch]:
         try:
             return [Batch(self.base, self.guide, groups)]
-        except Exception as error:
+        except BaseException as error:
             if len(groups) == 1:
                 logger.warning("A request failed in its prefill: %s", error)
                 groups[0][0].stream.fail(self._explained(error))
                 return []
         return [batch for group in groups for batch in self._prefill([group])]
 
-    def _make_room(self, error: Exception) -> bool:
+    def _isolate(self, rows: Sequence[Row], error: BaseException) -> None:
+        """After these rows failed together: each runs alone what it has read, and those that can go on.
+
+        Random numbers and grammars are where they were, so who goes on gets the tokens it would have had. Where
+        nobody fails alone and the same rows fail together once more, all of them end.
+        """
+        self._batch = None
+        for row in rows:
+            if row.stream.cancelled:
+                row.cancel()
+        rows = [row for row in rows if not row.stream.done]
+        reached = [(row, row.index) for row in rows]
+        alone: list[Batch] = []
+        if len(rows) > 1 and reached != self._failed:
+            for row in rows:
+                try:
+                    batch = Batch.again(self.base, self.guide, row)
+                    batch.choose()
+                except BaseException as own:
+                    row.stream.fail(self._explained(own))
+                else:
+                    alone.append(batch)
+        self._failed = [(batch.rows[0], batch.rows[0].index) for batch in alone]
+        try:
+            for batch in alone:
+                self._merge(batch)
+        except Exception as together:
+            error, alone, self._batch = together, [], None
+        if not alone:
+            for row in rows:
+                row.stream.fail(self._explained(error))
+
+    def _make_room(self, error: BaseException) -> bool:
         """After a step ran out of memory: give up the kept prefixes, else the youngest row. False: it was not that."""
         if not out_of_memory(error) or not self.rows:
             return False
@@ -239,7 +281,7 @@ class Worker:
             torch.cuda.empty_cache()
         return True
 
-    def _explained(self, error: BaseException) -> BaseException:
+    def _explained(self, error: BaseException) -> Exception:
         """The error a caller gets for it."""
         return explain_memory(error, len(self.rows), self.settings.max_batch, self.settings.max_batch_tokens)
 

@@ -1,0 +1,139 @@
+"""Whether a value is of the kind and in the range that a setting takes. What passes is given back in plain Python.
+
+An integer is an `int` or numpy's, and no `bool`; 5.0 is none. A number is one of these or a `float` of either. A text
+is a `str`. Whatever else looks like one of them (a `Decimal`, an array of one number) is refused, not guessed at.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+
+from pad_langchain.errors import InvalidRequestError
+
+__all__ = [
+    "LARGEST",
+    "Check",
+    "choice",
+    "flag",
+    "integer",
+    "json_object",
+    "list_of",
+    "mapping",
+    "number",
+    "refuse",
+    "text",
+    "texts",
+]
+
+Check = Callable[[str, Any], Any]  # (the setting's name, what was got) → the value; raises InvalidRequestError
+
+LARGEST = 2**63 - 1  # integers beyond it fit nowhere
+
+
+def refuse(name: str, got: object, allowed: str) -> NoReturn:
+    """Raise the error for a value that is not allowed; a long one is cut."""
+    try:
+        shown = repr(got)
+    except Exception:  # such as an integer of more digits than Python prints
+        shown = f"a {type(got).__name__} that cannot be shown"
+    shown = shown if len(shown) <= 300 else f"{shown[:300]}…"
+    raise InvalidRequestError(f"{name} has to be {allowed}, but is {shown}.")
+
+
+def integer(low: int, high: int, allowed: str) -> Check:
+    """A check for integers from `low` to `high`, both included."""
+
+    def check(name: str, value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or not low <= int(value) <= high:
+            refuse(name, value, allowed)
+        return int(value)
+
+    return check
+
+
+def number(low: float, high: float, allowed: str, *, above: bool = False) -> Check:
+    """A check for numbers from `low` to `high`, both included; with `above`, `low` is not."""
+
+    def check(name: str, value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+            refuse(name, value, allowed)
+        try:
+            plain = float(value)
+        except OverflowError:
+            refuse(name, value, allowed)
+        if not low <= plain <= high or math.isinf(plain) or (above and plain == low):  # NaN fails as well
+            refuse(name, value, allowed)
+        return plain
+
+    return check
+
+
+def flag(name: str, value: Any) -> bool:
+    """The value if it is True or False."""
+    if not isinstance(value, bool | np.bool_):
+        refuse(name, value, "True or False")
+    return bool(value)
+
+
+def text(name: str, value: Any) -> str:
+    """The value if it is a string."""
+    if not isinstance(value, str):
+        refuse(name, value, "a string")
+    return value
+
+
+def choice(*options: str) -> Check:
+    """A check for one of a few words."""
+    allowed = " or ".join(repr(option) for option in options)
+
+    def check(name: str, value: Any) -> str:
+        if not isinstance(value, str) or value not in options:
+            refuse(name, value, allowed)
+        return value
+
+    return check
+
+
+def mapping(name: str, value: Any) -> Mapping[str, Any]:
+    """The value if it is a mapping."""
+    if not isinstance(value, Mapping):
+        refuse(name, value, "a mapping, such as a dict")
+    return value
+
+
+def json_object(name: str, value: Any) -> Mapping[str, Any]:
+    """The value if it is a JSON object, which can go into templates, keys of caches and servers."""
+    allowed = "a dict of JSON values by name"
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        refuse(name, value, allowed)
+    try:
+        json.dumps(dict(value))
+    except (TypeError, ValueError, RecursionError):
+        refuse(name, value, allowed)
+    return value
+
+
+def texts(name: str, value: Any) -> tuple[str, ...]:
+    """The strings of a list, none of them empty; one string is a list of one."""
+    listed = (value,) if isinstance(value, str) else value
+    strings = isinstance(listed, Sequence) and all(isinstance(each, str) and each for each in listed)
+    if not strings or isinstance(listed, bytes | bytearray | memoryview):
+        refuse(name, value, "a string or a list of strings that are not empty")
+    return tuple(listed)
+
+
+def list_of(kind: type | tuple[type, ...], allowed: str) -> Check:
+    """A check for a list or another sequence of objects of a kind; a text is none."""
+
+    def check(name: str, value: Any) -> Sequence[Any]:
+        listed = isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray | memoryview)
+        if not listed or not all(isinstance(each, kind) for each in value):
+            refuse(name, value, allowed)
+        return value
+
+    return check
