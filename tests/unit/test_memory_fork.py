@@ -57,7 +57,8 @@ def work():
             lambda: memory.record(user, Statement("be brief", id="first")), lambda: memory.profile(user),
             lambda: memory.condition(user), lambda: memory.events(user), lambda: memory.undo(user),
             lambda: memory.retract(user, "first"), lambda: memory.forget(user), lambda: memory.export(user),
-            lambda: memory.users(), lambda: memory.repair(), lambda: memory.survey(), lambda: list(memory.export_pairs()),
+            lambda: memory.users(), lambda: memory.repair(), lambda: memory.survey(),
+            lambda: list(memory.export_pairs()),
             lambda: memory.items.put(user, (), "a", {}), lambda: memory.items.search(user),
             lambda: memory.history(user), lambda: memory.search(user, "cats"), lambda: memory.next_question(user),
         ):

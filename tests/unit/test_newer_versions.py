@@ -43,7 +43,8 @@ def mean(memory: PreferenceMemory, user: str) -> list[float]:
     [
         (Thumb(**TEXTS, up=True, id="1"), Thumb(**TEXTS, up=False, id="1")),
         (Rating(**TEXTS, rating=5, id="1"), Rating(**TEXTS, rating=1, id="1")),
-        (Choice("q", "length:detailed", "length:concise", id="1"), Choice("q", "length:concise", "length:detailed", id="1")),
+        (Choice("q", "length:detailed", "length:concise", id="1"),
+         Choice("q", "length:concise", "length:detailed", id="1")),
         (Edit("q", "a", "length:detailed", id="1"), Edit("q", "a", "length:concise", id="1")),
         (Statement("long answers", id="1"), Statement("short answers", id="1")),
         (Thumb(**TEXTS, up=True, id="1"), Critique(**TEXTS, text="short answers", id="1")),

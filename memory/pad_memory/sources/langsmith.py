@@ -31,8 +31,9 @@ def from_langsmith(
     - `correction`: an Edit; a text, or a dict with one under "output", "response", "answer", "text" or "content".
 
     Args:
-        feedback: the dict; `id` makes the events idempotent, `modified_at`, else `created_at` (datetime or ISO text),
-            is their time, so that a changed score replaces the one before it, and `key`, `score`, `comment` and `run_id` are kept in their metadata.
+        feedback: the dict; `id` makes the events idempotent; `modified_at`, else `created_at` (datetime or ISO text),
+            is their time, so that a changed score replaces the one before it; and `key`, `score`, `comment` and
+            `run_id` are kept in their metadata.
         response_id: the answer it is about, from `response_metadata["pad"]["response_id"]`; or
         prompt, response: its texts.
         scale: the worst and the best score. `feedback_config` in the dict overrides it.

@@ -35,7 +35,7 @@ def export_user(tenant: str, user: str, known: Snapshot, items: Items) -> dict[s
 def import_user(
     ledger: Ledger, items: Items, data: Mapping[str, Any], screen: Callable[[Feedback, Evidence], Evidence]
 ) -> int:
-    """Add what an export has and its user has not, or has an older version of, and return how many events and items were new.
+    """Add what an export has and its user has not, or has an older version of; return how many were new.
 
     Args:
         ledger, items: what they are added to.
