@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -10,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from pad_memory.errors import EmbedderError
+from pad_memory.forks import FreshLock
 from pad_memory.openmp import dismiss_helpers
 from pad_memory.packaged import PackagedModel
 
@@ -69,7 +69,7 @@ class SentenceEmbedder:
         self._cache_size = cache_size
         self._cache: OrderedDict[str, np.ndarray] = OrderedDict()
         self._model: Any = None
-        self._lock = threading.Lock()
+        self._lock = FreshLock()
 
     def __repr__(self) -> str:
         return f"SentenceEmbedder({self.name!r})"

@@ -10,6 +10,7 @@
     │   ├── StoreLockedError                   somebody else has the store open
     │   └── StoreVersionError                  store, event or export written by a newer version
     └── StoreClosedError (RuntimeError)        the memory was closed before the call
+        └── StoreForkedError                   a memory was opened before a fork, in the process that forked this one
 
 Every message says what was got, what is allowed and what to do next.
 """
@@ -24,6 +25,7 @@ __all__ = [
     "ScorerError",
     "StoreClosedError",
     "StoreError",
+    "StoreForkedError",
     "StoreLockedError",
     "StoreVersionError",
     "UnknownResponseError",
@@ -68,3 +70,7 @@ class StoreVersionError(StoreError):
 
 class StoreClosedError(PadMemoryError, RuntimeError):
     """The memory was closed before the call."""
+
+
+class StoreForkedError(StoreClosedError):
+    """A memory was opened before a fork, and this is the child: what it recorded would be lost, or never return."""

@@ -57,8 +57,8 @@ class Feedback:
         thread: the conversation it belongs to.
         time: Unix time in seconds; None is filled in when it is recorded.
         source: who said so: "user", or e.g. the name of an import.
-        id: idempotency key, unique within the user; the same id twice counts once. None is filled in when it is
-            recorded.
+        id: idempotency key, unique within the user; the same id twice counts once, and its newer version, if it says
+            something else, replaces the older. None is filled in when it is recorded.
         metadata: anything JSON can hold; kept as it is.
         user, tenant: whose it is; None is filled in when it is recorded.
 
@@ -117,6 +117,20 @@ class Feedback:
     def words(self) -> str | None:
         """What the user said in their own words, if this kind has any."""
         return None
+
+    def supersedes(self, older: Feedback) -> bool:
+        """Whether it is a newer version of a recorded event with its id: it says something else, and not earlier.
+
+        Who said it where, and its metadata, make no other version. A retraction has none.
+        """
+        if Retraction.kind in (self.kind, older.kind) or (self.time is not None and self.time < (older.time or 0.0)):
+            return False
+        if self.kind != older.kind:
+            return True
+        told = {item.name for item in fields(self)} - {item.name for item in fields(Feedback)}
+        ids = {name for name in told if name.endswith("_id")}
+        compared = ids | (told - {"prompt", "response", "chosen", "rejected"}) if self._waits else told - ids
+        return any(getattr(self, name) != getattr(older, name) for name in compared)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the event as a JSON-able dict, with its kind and schema version."""

@@ -32,7 +32,7 @@ from pad_memory.profile import (
     retracted,
     standing,
 )
-from pad_memory.sources import ResponseLog
+from pad_memory.sources import ResponseLog, former_ids
 from pad_memory.store import Items, Ledger, RepairReport, Store, export_user, import_user, pairs_of
 from pad_memory.values import Guard, Values
 
@@ -146,6 +146,9 @@ class PreferenceMemory:
     def record(self, user: str, event: Feedback) -> str:
         """Keep an event for good and return its id. An event whose id the user already has is counted once.
 
+        Where it says something else than the one they have, and its time is not earlier, it replaces that one: a thumb
+        that was turned round, a score with a comment by now.
+
         Raises:
             InvalidUserError: the user id is empty, over 1,024 bytes or not valid text.
             InvalidEventError: not a Feedback event.
@@ -158,8 +161,10 @@ class PreferenceMemory:
         if event.user not in (None, user):
             raise InvalidEventError(f"This event is of {event.user!r}, not of {user!r}. Record it for its own user.")
         self._ledger.check_open()
-        if event.id is not None and self._ledger.has(owner, event.id):
-            return event.id
+        ids = () if event.id is None else (event.id, *former_ids(event.id))
+        older = self._ledger.find(owner, ids) if ids else None
+        if older is not None and not event.supersedes(older.event):
+            return older.id
         if event.time is not None and event.time > time.time() + DAY:
             raise InvalidEventError(
                 f"time is {event.time!r}, more than a day ahead of this machine's clock; everything else would look "
@@ -169,9 +174,13 @@ class PreferenceMemory:
         evidence = self._interpreter.evidence(told, self._scorer)  # takes the scorer's time, so outside the lock
 
         def decide(records: Mapping[str, Recorded]) -> tuple[Feedback, Evidence] | str:
-            if told.id is not None and told.id in records:
-                return told.id
-            return told, self._placed(evidence, records.values())
+            older = next((records[id] for id in ids if id in records), None)
+            if older is None:
+                return told, self._placed(evidence, records.values())
+            if not told.supersedes(older.event):
+                return older.id
+            others = [record for record in records.values() if record.id != older.id]
+            return replace(told, id=older.id), self._placed(evidence, others)
 
         return self._ledger.append(owner, user, decide)
 

@@ -73,7 +73,7 @@ def test_provenance_and_idempotency():
         "created_at": "2026-01-02T03:04:05Z",
     }
     thumb, edit = from_langsmith(feedback, **TEXTS)
-    assert thumb.id == f"langsmith:{UUID(int=7)}:thumb"
+    assert thumb.id == f"langsmith:{UUID(int=7)}"
     assert edit.id == f"langsmith:{UUID(int=7)}:edit"
     assert thumb.time == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC).timestamp()
     assert thumb.metadata["run_id"] == str(UUID(int=8))

@@ -77,6 +77,24 @@ def test_a_damaged_index_is_made_anew(tmp_path: Path, damage: Callable[[Path], N
         check_all(memory, 61)
 
 
+@pytest.mark.parametrize(
+    "text", ["never use passwords", "passwords", "no lists and no jokes", "do not call before ten"]
+)
+def test_a_repair_leaves_the_vectors_of_notes_as_they_were(tmp_path: Path, text: str) -> None:
+    filled(tmp_path)
+    with opened(tmp_path) as memory:
+        memory.items.put("ada", ("notes",), "a", {"kept": True}, text)
+        memory.record("ada", Statement("never mention sharks"))
+        before = [item.score for item in memory.items.search("ada", query=text)]
+        wish = {item.text: item.embedding for item in memory.condition("ada", budget=99)}["never mention sharks"]
+    assert before == pytest.approx([1.0])
+    empty_pickle(index_of(tmp_path))
+    with opened(tmp_path) as memory:
+        assert [item.score for item in memory.items.search("ada", query=text)] == pytest.approx(before)
+        again = {item.text: item.embedding for item in memory.condition("ada", budget=99)}["never mention sharks"]
+        assert np.allclose(again, wish)
+
+
 def test_a_torn_index_is_never_loaded(tmp_path: Path) -> None:
     filled(tmp_path)
     index = index_of(tmp_path)

@@ -10,7 +10,7 @@ from typing import Any
 from pad_memory.errors import InvalidEventError
 from pad_memory.events import Critique, Edit, Feedback, Rating, Thumb
 
-__all__ = ["from_langsmith"]
+__all__ = ["former_ids", "from_langsmith"]
 
 # Where a correction given as a dict has its text.
 _TEXT_KEYS = ("output", "response", "answer", "text", "content")
@@ -31,8 +31,9 @@ def from_langsmith(
     - `correction`: an Edit; a text, or a dict with one under "output", "response", "answer", "text" or "content".
 
     Args:
-        feedback: the dict; `id` makes the events idempotent, `created_at` (datetime or ISO text) is their time, and
-            `key`, `score`, `comment` and `run_id` are kept in their metadata.
+        feedback: the dict; `id` makes the events idempotent; `modified_at`, else `created_at` (datetime or ISO text),
+            is their time, so that a changed score replaces the one before it; and `key`, `score`, `comment` and
+            `run_id` are kept in their metadata.
         response_id: the answer it is about, from `response_metadata["pad"]["response_id"]`; or
         prompt, response: its texts.
         scale: the worst and the best score. `feedback_config` in the dict overrides it.
@@ -81,11 +82,19 @@ def _provenance(feedback: Mapping[str, Any], kind: type[Feedback]) -> dict[str, 
         kept["run_id"] = str(kept["run_id"])
     identity = feedback.get("id")
     return {
-        "id": None if identity is None else f"langsmith:{identity}:{kind.kind}",
-        "time": _time(feedback.get("created_at")),
+        # One feedback is one judgement, whatever it says by now; a correction is an event of its own.
+        "id": None if identity is None else f"langsmith:{identity}{':edit' if kind is Edit else ''}",
+        "time": _time(feedback, "modified_at") or _time(feedback, "created_at"),
         "source": "langsmith",
         "metadata": kept,
     }
+
+
+def former_ids(event_id: str) -> tuple[str, ...]:
+    """The ids that earlier versions of this package gave the event of a LangSmith feedback; none for other events."""
+    if not event_id.startswith("langsmith:") or event_id.endswith(f":{Edit.kind}"):
+        return ()
+    return tuple(f"{event_id}:{kind.kind}" for kind in (Thumb, Rating, Critique))
 
 
 def _type(source: Any) -> str | None:
@@ -127,15 +136,16 @@ def _text(correction: Any) -> str:
     )
 
 
-def _time(value: Any) -> float | None:
+def _time(feedback: Mapping[str, Any], name: str) -> float | None:
+    value = feedback.get(name)
     if isinstance(value, str):
         try:
             value = datetime.fromisoformat(value.replace("Z", "+00:00"))
         except ValueError:
-            raise InvalidEventError(f"created_at has to be a datetime or its ISO text, but is {value!r}.") from None
+            raise InvalidEventError(f"{name} has to be a datetime or its ISO text, but is {value!r}.") from None
     if value is None:
         return None
     if not isinstance(value, datetime):
-        raise InvalidEventError(f"created_at has to be a datetime or its ISO text, but is {value!r}.")
+        raise InvalidEventError(f"{name} has to be a datetime or its ISO text, but is {value!r}.")
     # LangSmith writes UTC, and leaves the zone out at times.
     return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from pad_memory.errors import InvalidEventError, UnknownResponseError
+from pad_memory.forks import FreshLock
 
 __all__ = ["ResponseLog"]
 
@@ -57,7 +57,7 @@ class ResponseLog:
                 raise InvalidEventError(f"{name} has to be a whole number of at least 1, but is {value!r}.")
         self.seconds, self.per_user, self.answers, self.characters = seconds, per_user, answers, characters
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = FreshLock()
         self._answers: OrderedDict[tuple[str, str], _Answer] = OrderedDict()  # by (user, response id), oldest first
         self._users: dict[str, OrderedDict[str, None]] = {}  # each user's response ids, oldest first
         self._size = 0

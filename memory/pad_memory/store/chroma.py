@@ -1,6 +1,7 @@
 """Chroma's collections by name, in a folder or on a server. What they hold is the business of `store`.
 
-A vector is always the embedding of a text in its row, so an index that is lost or torn is made anew from the rows.
+A vector is always the embedding of a text in its row, so an index that is lost or torn is made anew from the rows:
+of a wish turned round where it turns something away, of an item as it is.
 """
 
 from __future__ import annotations
@@ -201,14 +202,20 @@ class Collections:
         collection = self._connection.client.get_collection(name, embedding_function=None)
         rows = collection.get(include=["metadatas"])
         texts = {id: text_of(row) for id, row in zip(rows["ids"], rows["metadatas"], strict=True)}
+        items = {id for id, row in zip(rows["ids"], rows["metadatas"], strict=True) if "item" in row}
         missing = {id: text for id, text in texts.items() if text and id not in known}
-        made = dict(zip(missing, embed_wishes(self._embedder, list(missing.values())), strict=True)) if missing else {}
+        made: dict[str, np.ndarray] = {}
+        # What "never use X" is found by is its words; only a wish is turned round by its "never".
+        for embedded, ids in ((embed, missing.keys() & items), (embed_wishes, missing.keys() - items)):
+            if ids:
+                vectors_NE = embedded(self._embedder, [missing[id] for id in sorted(ids)])
+                made.update(zip(sorted(ids), vectors_NE, strict=True))
         vectors = {**known, **made}
         size = next((len(vector_E) for vector_E in vectors.values()), 0) or embed(self._embedder, ["size"]).shape[1]
         for start in range(0, len(texts), BATCH):
-            ids = list(texts)[start : start + BATCH]
-            vectors_NE = np.stack([vectors.get(id, np.zeros(size)) for id in ids]).astype(np.float32)
-            collection.upsert(ids=ids, embeddings=vectors_NE)  # the metadata stays
+            batch = list(texts)[start : start + BATCH]
+            vectors_NE = np.stack([vectors.get(id, np.zeros(size)) for id in batch]).astype(np.float32)
+            collection.upsert(ids=batch, embeddings=vectors_NE)  # the metadata stays
         return len(made)
 
     def _recover(self) -> None:

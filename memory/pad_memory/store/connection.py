@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
 import tempfile
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from pad_memory.errors import EmbedderError, StoreError, StoreLockedError
+from pad_memory.errors import EmbedderError, StoreError, StoreForkedError, StoreLockedError
+from pad_memory.forks import leave_alone, tell
 from pad_memory.store import index_files as files
 
 __all__ = ["Connection"]
@@ -19,6 +23,7 @@ __all__ = ["Connection"]
 PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6)  # seconds before each new try, where a server does not answer
 
 T = TypeVar("T")
+_opened_in: set[int] = set()  # processes, this one or its parents, that opened a folder
 logger = logging.getLogger(__name__)
 
 
@@ -31,15 +36,21 @@ class Connection:
 
     Raises:
         StoreLockedError: somebody else has the folder open.
+        StoreForkedError: the process that forked this one opened a folder before.
         StoreError: the path is not a writable folder.
     """
 
     def __init__(self, path: str | Path | None, url: str | None) -> None:
         self._url = url
-        self._temporary = tempfile.TemporaryDirectory(prefix="pad-memory-") if path is None and url is None else None
-        self.path = None if url else Path(self._temporary.name if self._temporary else str(path)).absolute()
+        self._removal: weakref.finalize[..., Connection] | None = None
+        if path is None and url is None:
+            path = tempfile.mkdtemp(prefix="pad-memory-")
+            self._removal = weakref.finalize(self, shutil.rmtree, path, ignore_errors=True)
+        self.path = None if url else Path(str(path)).absolute()
         self._client: Any = None
+        self._opened: weakref.WeakSet[Any] = weakref.WeakSet()  # clients, the closed ones too while something has them
         self._lock = self._take_lock()
+        tell(self)
 
     @property
     def where(self) -> str:
@@ -49,7 +60,7 @@ class Connection:
     @property
     def temporary(self) -> bool:
         """Whether the folder is deleted by `close`."""
-        return self._temporary is not None
+        return self._removal is not None
 
     @property
     def client(self) -> Any:
@@ -69,7 +80,9 @@ class Connection:
 
         settings = Settings(anonymized_telemetry=False)
         if self._url is None:
+            _opened_in.add(os.getpid())
             self._client = self.call("opened", chromadb.PersistentClient, str(self.path), settings=settings)
+            self._opened.add(self._client)
             return
         parts = urlsplit(self._url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -83,7 +96,7 @@ class Connection:
         client, self._client = self._client, None
         if client is not None:
             client.close()
-            if self.path is not None and self._temporary is None:
+            if self.path is not None and not self.temporary:
                 files.blank_unused(self.path)
 
     def close(self) -> None:
@@ -92,12 +105,28 @@ class Connection:
         if self._lock is not None:
             self._lock.release()
             self._lock = None
-        if self._temporary is not None:
-            self._temporary.cleanup()
+        if self._removal is not None:
+            self._removal()
+
+    def forked(self) -> None:
+        """Leave Chroma, the lock and the folder to the parent. In the child they may be neither used nor released."""
+        for client in list(self._opened):
+            leave_alone(client)  # to end it is to wait for its threads
+        if self._lock is not None:
+            leave_alone(self._lock)
+        if self._removal is not None:
+            self._removal.detach()
+        self._client = self._lock = None
 
     def _take_lock(self) -> Any:
         if self.path is None:
             return None
+        if parents := sorted(_opened_in - {os.getpid()}):
+            raise StoreForkedError(
+                f"Process {parents[-1]} opened a PreferenceMemory before it forked this one, {os.getpid()}. Chroma "
+                "works on with threads that are not here, so a folder cannot be opened any more. Open the first memory after "
+                "the fork, start this process with multiprocessing's 'spawn', or use a Chroma server with url=."
+            )
         from filelock import FileLock, Timeout
 
         try:

@@ -10,7 +10,7 @@ from pad_memory.evidence import Recorded
 from pad_memory.profile import text_key
 from pad_memory.store.rows import row_id
 
-__all__ = ["rows_of_event"]
+__all__ = ["rows_of_event", "wordings"]
 
 
 def rows_of_event(owner: str, records: Collection[Recorded], event_id: str) -> list[str]:
@@ -25,10 +25,11 @@ def rows_of_event(owner: str, records: Collection[Recorded], event_id: str) -> l
     for record in sorted(records, key=lambda record: record.sequence):
         if isinstance(record.event, Retraction) and record.event.target in gone:
             gone.add(record.id)
-    kept = {key for record in records if record.id not in gone for key in _wordings(record)}
-    only = {key for record in records if record.id in gone for key in _wordings(record)} - kept
+    kept = {key for record in records if record.id not in gone for key in wordings(record)}
+    only = {key for record in records if record.id in gone for key in wordings(record)} - kept
     return [row_id(owner, "event", id) for id in gone] + [row_id(owner, "wording", key) for key in only]
 
 
-def _wordings(record: Recorded) -> set[str]:
+def wordings(record: Recorded) -> set[str]:
+    """Return the keys of the wordings that a record has rows for."""
     return {text_key(reading.text) for reading in record.evidence.readings}

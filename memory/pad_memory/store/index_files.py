@@ -13,7 +13,6 @@ import os
 import shutil
 import sqlite3
 import struct
-import threading
 from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -42,13 +41,13 @@ JOURNAL = "journal"  # the folder of rows that wait for Chroma
 
 _HEADER = struct.Struct("<iQQQQ")  # version, offset, capacity, elements, bytes of one
 _LENGTH = struct.Struct("<I")
-_erased = threading.Event()  # whether this process erased something, in any folder: its heap may still hold it
+_erased: set[int] = set()  # processes, this one or its parents, that erased something: the heap may still hold it
 logger = logging.getLogger(__name__)
 
 
 def note_erasure() -> None:
     """Say that this process erases something. From now on, files it writes are blanked, for its heap may hold that."""
-    _erased.set()
+    _erased.add(os.getpid())
 
 
 @contextmanager
@@ -68,7 +67,7 @@ def writing(folder: Path | None) -> Iterator[None]:
     if mine:
         mark.touch()
     yield
-    if _erased.is_set():
+    if _erased:
         blank_unused(folder, mark.stat().st_mtime_ns)
     if mine:
         mark.unlink()

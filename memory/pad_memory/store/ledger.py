@@ -6,6 +6,7 @@ What it hands out is a snapshot, so that reading, scoring and choosing go on wit
 from __future__ import annotations
 
 import json
+import os
 import time
 import uuid
 from collections import OrderedDict
@@ -19,16 +20,16 @@ import numpy as np
 
 from pad_memory.catalogue import Dimension
 from pad_memory.embedding import Embedder
-from pad_memory.errors import InvalidEventError, StoreClosedError, StoreError
+from pad_memory.errors import InvalidEventError, StoreClosedError, StoreError, StoreForkedError
 from pad_memory.events import Feedback, Retraction
 from pad_memory.evidence import Evidence, Recorded, Scorer
 from pad_memory.language import Reading, embed_wishes
 from pad_memory.profile import HALF_LIFE, Profile, Snapshot, fold, text_key
-from pad_memory.store.forgetting import rows_of_event
+from pad_memory.store.forgetting import rows_of_event, wordings
 from pad_memory.store.rows import StoredRow, owner_of, read_record, record_to_dict, row_id
 from pad_memory.store.shards import RepairReport, Store
 
-__all__ = ["Decide", "Ledger"]
+__all__ = ["Decide", "Ledger", "is_new"]
 
 CACHED_USERS = 1024
 
@@ -75,7 +76,7 @@ class Ledger:
         half_life: float | None = HALF_LIFE,
     ) -> None:
         self.tenant = tenant
-        self._lock = Lock()
+        self._lock, self._process = Lock(), os.getpid()
         self._store: Store | None = store
         self._embedder, self._catalogue = embedder, tuple(catalogue)
         self._rulebook, self._half_life = rulebook, half_life
@@ -101,7 +102,7 @@ class Ledger:
             vectors: with the vectors of their preferences; of a user without one there are none.
             catalogue: with those of the catalogue's texts even then.
         """
-        with self._lock:
+        with self._held():
             state = self._state(owner, vectors=vectors)
             if state.known is None:
                 records = _by_time(state)
@@ -112,13 +113,14 @@ class Ledger:
 
     def records(self, owner: str) -> tuple[Recorded, ...]:
         """Return a user's records, oldest first, without concluding anything from them."""
-        with self._lock:
+        with self._held():
             return _by_time(self._state(owner))
 
-    def has(self, owner: str, event_id: str) -> bool:
-        """Whether a user has an event."""
-        with self._lock:
-            return event_id in self._state(owner).records
+    def find(self, owner: str, event_ids: Iterable[str]) -> Recorded | None:
+        """Return the first of these events that a user has; None: they have none of them."""
+        with self._held():
+            records = self._state(owner).records
+            return next((records[event_id] for event_id in event_ids if event_id in records), None)
 
     def users(self) -> list[str]:
         """Return the ids of all users of this tenant, sorted."""
@@ -128,7 +130,7 @@ class Ledger:
     # --- writing ---
 
     def append(self, owner: str, user: str, decide: Decide) -> str:
-        """Add one event to a user's, and return its id.
+        """Add one event to a user's, or put it in the place of the one with its id, and return its id.
 
         Args:
             owner, user: whose.
@@ -138,7 +140,7 @@ class Ledger:
             InvalidEventError: it takes back an event that the user has not.
             StoreError: it could not be written, or the store did not say so; the message has the id to try again with.
         """
-        with self._lock:
+        with self._held():
             state = self._state(owner)
             decided = decide(state.records)
             if isinstance(decided, str):
@@ -153,6 +155,8 @@ class Ledger:
             record = Recorded(event, sequence, evidence)
             try:
                 self._write(owner, user, [record])
+                if record.id in state.records:
+                    self._drop_wordings(owner, state, [record])
             except StoreError as error:
                 self._states.pop(owner, None)  # the store knows how far it got
                 again = f"Record it again with id={record.id!r}: however far it got, it will count once."
@@ -161,18 +165,19 @@ class Ledger:
             return record.id
 
     def extend(self, owner: str, user: str, records: Sequence[Recorded]) -> int:
-        """Add those records whose id the user has not, as they are, and return how many."""
-        with self._lock:
+        """Add those records that the user has not, or has an older version of, as they are, and return how many."""
+        with self._held():
             state = self._state(owner)
-            new = [record for record in records if record.id not in state.records]
+            new = [record for record in records if is_new(record, state.records)]
             if new:
                 self._write(owner, user, new)
+                self._drop_wordings(owner, state, new)
                 state.add(new)
             return len(new)
 
     def claim(self, owner: str, scorer: Scorer) -> list[Recorded]:
         """Return the records whose evidence waits, to be judged by whoever asks first for this scorer."""
-        with self._lock:
+        with self._held():
             state = self._state(owner)
             pending = [record for record in state.records.values() if record.evidence.pending]
             if not pending or state.tried is scorer:
@@ -182,7 +187,7 @@ class Ledger:
 
     def replace(self, owner: str, user: str, records: Sequence[Recorded]) -> None:
         """Write records with new evidence over those with their id; what was forgotten by now stays so."""
-        with self._lock:
+        with self._held():
             state = self._state(owner)
             there = [record for record in records if record.id in state.records]
             if there:
@@ -196,7 +201,7 @@ class Ledger:
             InvalidEventError: the user has no event with this id.
             StoreError: it failed; call it again.
         """
-        with self._lock:
+        with self._held():
             rows = None
             if event_id is not None:
                 rows = rows_of_event(owner, self._state(owner).records.values(), event_id)
@@ -212,7 +217,7 @@ class Ledger:
         Args:
             to_write: rows are to be added. The store has to know the embeddings' size for that.
         """
-        with self._lock:
+        with self._held():
             if to_write:
                 self._catalogue_vectors()
             yield self._open
@@ -223,16 +228,36 @@ class Ledger:
             return store.repair()
 
     def close(self) -> None:
-        """Release the store. More calls to `close` do nothing; any other call raises StoreClosedError."""
-        with self._lock:
+        """Release the store. More calls to `close` do nothing; any other call raises StoreClosedError.
+
+        In a forked child it does nothing either: the store is its parent's.
+        """
+        if self._process != os.getpid():
+            return
+        with self._held():
             if self._store is not None:
                 self._store.close()
             self._store = None
 
     def check_open(self) -> None:
-        """Raise StoreClosedError after `close`. It takes no lock."""
+        """Raise StoreClosedError after `close`, and StoreForkedError in a forked child. It takes no lock."""
+        if self._process != os.getpid():
+            raise StoreForkedError(
+                f"This PreferenceMemory was opened in process {self._process} before it forked this one, {os.getpid()}, and "
+                "works only there: what was recorded here would be lost. Open the first PreferenceMemory after the "
+                "fork (gunicorn: in post_fork, or without preload_app), one process at a time for a folder; for more, "
+                "use a Chroma server with url=."
+            )
         if self._store is None:
             raise StoreClosedError("This PreferenceMemory was closed. Open a new one on the same path.")
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """Hold the lock; in a forked child, where a thread of the parent may hold it for ever, raise instead."""
+        if self._process != os.getpid():
+            self.check_open()
+        with self._lock:
+            yield
 
     # --- inside; whoever calls holds the lock ---
 
@@ -286,6 +311,15 @@ class Ledger:
             rows.append(StoredRow(row_id(owner, "wording", key), {**about, "kind": "wording", "text": text}, vector_E))
         self._open.write(owner, rows)
 
+    def _drop_wordings(self, owner: str, state: _State, newer: Sequence[Recorded]) -> None:
+        """Remove the wordings that only older versions of these records have."""
+        older = {record.id: state.records[record.id] for record in newer if record.id in state.records}
+        kept = [record for record in state.records.values() if record.id not in older] + list(newer)
+        stale = {key for record in older.values() for key in wordings(record)}
+        stale -= {key for record in kept for key in wordings(record)}
+        if stale:
+            self._open.delete(owner, [row_id(owner, "wording", key) for key in sorted(stale)])
+
     def _catalogue_vectors(self) -> dict[str, np.ndarray]:
         """The stored vectors of the catalogue's canonical texts, embedded and stored at the first need."""
         if not self._canonical_vectors:
@@ -311,6 +345,12 @@ class Ledger:
             state.own_vectors.update((ids[id], vector_E) for id, vector_E in found.items())
         own = {text: state.own_vectors[text] for text in texts if text in state.own_vectors}
         return MappingProxyType({**own, **canonical})
+
+
+def is_new(record: Recorded, known: Mapping[str, Recorded]) -> bool:
+    """Whether a user who has the known records, by id, has not this one or an older version of it."""
+    older = known.get(record.id)
+    return older is None or record.event.supersedes(older.event)
 
 
 def _by_time(state: _State) -> tuple[Recorded, ...]:

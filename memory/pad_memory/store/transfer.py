@@ -11,7 +11,7 @@ from pad_memory.events import Feedback
 from pad_memory.evidence import Evidence
 from pad_memory.profile import Snapshot
 from pad_memory.store.items import Items
-from pad_memory.store.ledger import Ledger
+from pad_memory.store.ledger import Ledger, is_new
 from pad_memory.store.rows import read_record, record_to_dict
 
 __all__ = ["export_user", "import_user"]
@@ -35,7 +35,7 @@ def export_user(tenant: str, user: str, known: Snapshot, items: Items) -> dict[s
 def import_user(
     ledger: Ledger, items: Items, data: Mapping[str, Any], screen: Callable[[Feedback, Evidence], Evidence]
 ) -> int:
-    """Add what an export has and its user has not, and return how many events and items were new.
+    """Add what an export has and its user has not, or has an older version of; return how many were new.
 
     Args:
         ledger, items: what they are added to.
@@ -62,7 +62,7 @@ def import_user(
     stranger = next((record.event for record in records if record.event.user not in (None, user)), None)
     if stranger is not None:
         raise InvalidEventError(f"This export is of {user!r}, but has an event of {stranger.user!r}.")
-    have = {record.id for record in ledger.records(owner)}
+    have = {record.id: record for record in ledger.records(owner)}
     new = [
         replace(
             record,
@@ -70,6 +70,6 @@ def import_user(
             evidence=screen(record.event, record.evidence),  # takes the classifier's time, so outside the lock
         )
         for record in records
-        if record.id not in have
+        if is_new(record, have)
     ]
     return ledger.extend(owner, user, new) + items.restore(user, data.get("items", ()))

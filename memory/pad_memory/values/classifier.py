@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import json
 import logging
-import threading
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 
 from pad_memory.embedding import DEFAULT_MODEL, load_model
 from pad_memory.errors import EmbedderError
+from pad_memory.forks import FreshLock
 from pad_memory.openmp import dismiss_helpers
 
 __all__ = ["CLASSES", "WEIGHTS", "HostilityClassifier", "classifier", "hostility", "pooled"]
@@ -57,7 +57,7 @@ class HostilityClassifier:
             member, _, rest = name.partition(".")
             members.setdefault(member, {})[rest] = tensor
         self._members = [_member(plain, each) for each in members.values()]
-        self._lock = threading.Lock()
+        self._lock = FreshLock()
 
     def logits(self, texts: Sequence[str]) -> np.ndarray:
         """Return the log probabilities of M texts over `CLASSES`, the mean over the members: float32 [M, C]."""
