@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 
 from pad_langchain.chat.messages import with_preferences
 from pad_langchain.errors import InvalidRequestError
+from pad_langchain.llama_index.pickled import Pickled
 from pad_memory import SentenceEmbedder
 
 __all__ = ["PADEmbedding", "PreferenceMemoryBlock"]
@@ -63,7 +64,7 @@ class PreferenceMemoryBlock(BaseMemoryBlock[str]):
         """Keep nothing: what is recalled must not be learned again as if the user had said it."""
 
 
-class PADEmbedding(BaseEmbedding):
+class PADEmbedding(Pickled, BaseEmbedding):
     """The memory's sentence embedder as LlamaIndex embeddings: one model for retrieval and for preferences.
 
     Args:

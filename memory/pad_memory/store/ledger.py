@@ -31,6 +31,7 @@ from pad_memory.store.shards import RepairReport, Store
 __all__ = ["Decide", "Ledger"]
 
 CACHED_USERS = 1024
+CLOSED = "This PreferenceMemory was closed. Open a new one on the same path."
 
 # Given a user's records by id: the event to add with its evidence, or the id of the one that says it already.
 Decide = Callable[[Mapping[str, Recorded]], tuple[Feedback, Evidence] | str]
@@ -56,7 +57,7 @@ class Ledger:
     """Users' records in a store, with those of recent users at hand. Thread-safe.
 
     Args:
-        store: an open one, which is the ledger's from now on.
+        store: an open one, which is the ledger's from now on; or why there is none, which all calls then say.
         embedder: turns the users' own wordings into vectors.
         catalogue: the memory's dimensions, whose vectors are kept too.
         tenant: whose users.
@@ -66,7 +67,7 @@ class Ledger:
 
     def __init__(
         self,
-        store: Store,
+        store: Store | str,
         embedder: Embedder,
         catalogue: Sequence[Dimension],
         *,
@@ -76,7 +77,8 @@ class Ledger:
     ) -> None:
         self.tenant = tenant
         self._lock = Lock()
-        self._store: Store | None = store
+        self._store = None if isinstance(store, str) else store
+        self._why = store if isinstance(store, str) else CLOSED
         self._embedder, self._catalogue = embedder, tuple(catalogue)
         self._rulebook, self._half_life = rulebook, half_life
         self._canonical = [pole.text for dimension in catalogue for pole in dimension.poles]
@@ -232,7 +234,7 @@ class Ledger:
     def check_open(self) -> None:
         """Raise StoreClosedError after `close`. It takes no lock."""
         if self._store is None:
-            raise StoreClosedError("This PreferenceMemory was closed. Open a new one on the same path.")
+            raise StoreClosedError(self._why)
 
     # --- inside; whoever calls holds the lock ---
 
