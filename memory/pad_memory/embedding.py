@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from functools import partial
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 
@@ -57,7 +58,8 @@ class SentenceEmbedder:
     """A sentence-transformers model on the CPU, loaded at the first text, with a cache of recent texts.
 
     The model is taken from the offline package that carries it where one is installed (its weights are checked against
-    the published checksum), else by name from the local cache or the hub.
+    the published checksum), else by name from the local cache or the hub. A copy is the same object, so that
+    the weights are there once; in another process a pickled one loads them again.
 
     Args:
         name: a sentence-transformers model name or folder.
@@ -73,6 +75,15 @@ class SentenceEmbedder:
 
     def __repr__(self) -> str:
         return f"SentenceEmbedder({self.name!r})"
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(type(self), self.name, cache_size=self._cache_size), ()
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         """Embed N texts: float32 [N, E], unit rows.

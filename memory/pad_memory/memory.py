@@ -14,6 +14,7 @@ from pad_memory.aio import AsyncMemory
 from pad_memory.callbacks import Callbacks
 from pad_memory.catalogue import CATALOGUE, Dimension
 from pad_memory.condition import Chooser, Condition, Request
+from pad_memory.copies import OpenOnce
 from pad_memory.embedding import Embedder, SentenceEmbedder
 from pad_memory.errors import InvalidEventError, StoreError
 from pad_memory.events import Feedback, Retraction, check_text
@@ -42,8 +43,10 @@ DAY = 86_400.0  # seconds
 logger = logging.getLogger(__name__)
 
 
-class PreferenceMemory:
+class PreferenceMemory(OpenOnce):
     """What each user likes, learned from their feedback and kept in Chroma. Safe to share between threads.
+
+    Copies are the same memory; how it is pickled to other processes is in `pad_memory.copies`.
 
     Args:
         path: the folder to keep it in, made if it is missing; one process at a time. None: a temporary one, gone
@@ -84,20 +87,26 @@ class PreferenceMemory:
             raise InvalidEventError(f"Pass path or url, not both; got {str(path)!r} and {url!r}.")
         if half_life is not None and not half_life > 0:
             raise InvalidEventError(f"half_life has to be a number of days above 0, or None, but is {half_life!r}.")
-        self.tenant = check_text("tenant", tenant)
-        self.catalogue = tuple(catalogue)
-        self.embedder = embedder or _default_embedder()
-        self.responses = ResponseLog() if responses is None else responses
-        self.population = population
-        self._half_life = None if half_life is None else half_life * DAY
-        self._scorer, self._refused_a_scorer = scorer, False
-        guard = Guard(values or Values())
+        log = ResponseLog() if responses is None else responses
+        self._given = {"url": url, "tenant": check_text("tenant", tenant), "scorer": scorer, "embedder": embedder}
+        self._given |= {"catalogue": tuple(catalogue), "responses": log, "reader": reader}
+        self._given |= {"population": population, "values": values or Values(), "half_life": half_life}
+        self._set_up(path)
+
+    def _set_up(self, path: str | Path | None = None, closed: str | None = None) -> None:
+        given = self._given
+        self.tenant, self.catalogue, self.responses = given["tenant"], given["catalogue"], given["responses"]
+        self.embedder: Embedder = given["embedder"] or _default_embedder()
+        self.population: Population | None = given["population"]
+        self._half_life = None if given["half_life"] is None else given["half_life"] * DAY
+        self._scorer, self._refused_a_scorer = given["scorer"], False
+        guard = Guard(given["values"])
         folder = None if path is None else Path(path)
-        self._interpreter = Interpreter(self.catalogue, self.embedder, reader, folder, guard)
+        self._interpreter = Interpreter(self.catalogue, self.embedder, given["reader"], folder, guard)
         self._chooser = Chooser(self.embedder, self.catalogue, guard)
         self._on_forget = Callbacks()
         self._ledger = Ledger(
-            Store(path, url, self.embedder),
+            Store(path, given["url"], self.embedder) if closed is None else closed,
             self.embedder,
             self.catalogue,
             tenant=self.tenant,
@@ -113,7 +122,7 @@ class PreferenceMemory:
 
     @scorer.setter
     def scorer(self, scorer: Scorer | None) -> None:
-        self._scorer = scorer
+        self._scorer = self._given["scorer"] = scorer  # one that was only offered is offered to copies again
 
     @property
     def reader(self) -> Reader:

@@ -104,6 +104,9 @@ class PADForCausalLM(GuidedGeneration, PreTrainedModel, GenerationMixin):  # typ
         if base is not None:
             self.generation_config = base.generation_config
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_backbones": None}  # which hold locks, and are made of the copy's own parts
+
     @classmethod
     def compose(
         cls,

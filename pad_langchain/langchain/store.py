@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Literal
 
 from pad_langchain.errors import InvalidRequestError, MissingDependencyError
@@ -72,6 +73,9 @@ class PreferenceStore(BaseStore):
         self.memory = memory
         self._at = user_at
         self._items = memory.items
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(type(self), user_at=self._at), (self.memory,)
 
     # ---- what every store has to do
 

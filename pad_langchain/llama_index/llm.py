@@ -38,6 +38,7 @@ from pad_langchain.chat.turn import Delta, Turn, begin
 from pad_langchain.defaults import DEMO_MODEL
 from pad_langchain.errors import InvalidRequestError
 from pad_langchain.llama_index.messages import arguments, to_chat_dicts, to_response, to_schema
+from pad_langchain.llama_index.pickled import Pickled
 
 if TYPE_CHECKING:
     from llama_index.core.tools import BaseTool
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 __all__ = ["PADLLM"]
 
 
-class PADLLM(ChatSettings, FunctionCallingLLM):
+class PADLLM(Pickled, ChatSettings, FunctionCallingLLM):
     """A LlamaIndex LLM that answers each user in their own way, while it decodes, without fine-tuning.
 
     Without arguments it is the demo pair that comes with the package: CPU, no network. Weights load at the first call.

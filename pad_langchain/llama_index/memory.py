@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from pad_langchain.chat.messages import with_preferences
 from pad_langchain.chat.names import KnownNames
 from pad_langchain.errors import InvalidRequestError
+from pad_langchain.llama_index.pickled import Pickled
 from pad_memory import SentenceEmbedder
 
 __all__ = ["PADEmbedding", "PreferenceMemoryBlock"]
@@ -64,7 +65,7 @@ class PreferenceMemoryBlock(KnownNames, BaseMemoryBlock[str]):
         """Keep nothing: what is recalled must not be learned again as if the user had said it."""
 
 
-class PADEmbedding(KnownNames, BaseEmbedding):
+class PADEmbedding(Pickled, KnownNames, BaseEmbedding):
     """The memory's sentence embedder as LlamaIndex embeddings: one model for retrieval and for preferences.
 
     Args:

@@ -56,6 +56,9 @@ class Backbone:
             )
         self._check_head()
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "graph": None}  # compiled for these very buffers; a copy's engine makes its own
+
     @property
     def device(self) -> torch.device:
         """Where token ids go in."""

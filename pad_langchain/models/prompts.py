@@ -49,6 +49,9 @@ class Prompts:
         self._tokenizer = copy.deepcopy(tokenizer)
         self._lock = threading.Lock()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._tokenizer,)
+
     def render(
         self,
         messages: Sequence[Mapping[str, Any]],

@@ -7,6 +7,8 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any, Self
 
 from pad_memory.errors import InvalidEventError, UnknownResponseError
 from pad_memory.forks import FreshLock
@@ -28,7 +30,7 @@ class _Answer:
 class ResponseLog:
     """Answers by user and response id, in this process's memory alone: nothing is written to disk. Thread-safe.
 
-    The oldest answers go when a limit is reached.
+    The oldest answers go when a limit is reached. A copy is the same log; a pickled one is empty, with the same limits.
 
     Args:
         seconds: how long an answer is kept, above 0.
@@ -61,6 +63,16 @@ class ResponseLog:
         self._answers: OrderedDict[tuple[str, str], _Answer] = OrderedDict()  # by (user, response id), oldest first
         self._users: dict[str, OrderedDict[str, None]] = {}  # each user's response ids, oldest first
         self._size = 0
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        limits = {name: getattr(self, name) for name in ("seconds", "per_user", "answers", "characters")}
+        return partial(type(self), **limits, clock=self._clock), ()
 
     def __len__(self) -> int:
         with self._lock:

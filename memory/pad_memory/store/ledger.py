@@ -32,6 +32,7 @@ from pad_memory.store.shards import RepairReport, Store
 __all__ = ["Decide", "Ledger", "is_new"]
 
 CACHED_USERS = 1024
+CLOSED = "This PreferenceMemory was closed. Open a new one on the same path."
 
 # Given a user's records by id: the event to add with its evidence, or the id of the one that says it already.
 Decide = Callable[[Mapping[str, Recorded]], tuple[Feedback, Evidence] | str]
@@ -57,7 +58,7 @@ class Ledger:
     """Users' records in a store, with those of recent users at hand. Thread-safe.
 
     Args:
-        store: an open one, which is the ledger's from now on.
+        store: an open one, which is the ledger's from now on; or why there is none, which all calls then say.
         embedder: turns the users' own wordings into vectors.
         catalogue: the memory's dimensions, whose vectors are kept too.
         tenant: whose users.
@@ -67,7 +68,7 @@ class Ledger:
 
     def __init__(
         self,
-        store: Store,
+        store: Store | str,
         embedder: Embedder,
         catalogue: Sequence[Dimension],
         *,
@@ -77,7 +78,8 @@ class Ledger:
     ) -> None:
         self.tenant = tenant
         self._lock, self._process = Lock(), os.getpid()
-        self._store: Store | None = store
+        self._store = None if isinstance(store, str) else store
+        self._why = store if isinstance(store, str) else CLOSED
         self._embedder, self._catalogue = embedder, tuple(catalogue)
         self._rulebook, self._half_life = rulebook, half_life
         self._canonical = [pole.text for dimension in catalogue for pole in dimension.poles]
@@ -243,13 +245,13 @@ class Ledger:
         """Raise StoreClosedError after `close`, and StoreForkedError in a forked child. It takes no lock."""
         if self._process != os.getpid():
             raise StoreForkedError(
-                f"This PreferenceMemory was opened in process {self._process} before it forked this one, {os.getpid()}, and "
-                "works only there: what was recorded here would be lost. Open the first PreferenceMemory after the "
+                f"This memory was opened in process {self._process} before it forked this one, {os.getpid()}. "
+                "It works only there: what was recorded here would be lost. Open the first PreferenceMemory after the "
                 "fork (gunicorn: in post_fork, or without preload_app), one process at a time for a folder; for more, "
                 "use a Chroma server with url=."
             )
         if self._store is None:
-            raise StoreClosedError("This PreferenceMemory was closed. Open a new one on the same path.")
+            raise StoreClosedError(self._why)
 
     @contextmanager
     def _held(self) -> Iterator[None]:

@@ -82,6 +82,9 @@ class TorchEngine:
         # Nobody has the engine any more: what runs is finished, then its thread ends and the weights go.
         weakref.finalize(self, self._queue.finish).atexit = False
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError("An engine has a thread and cannot be copied or pickled. Share it, or make another one.")
+
     @property
     def context(self) -> int | None:
         """Tokens of prompt and answer together that the base can hold; None: no limit known."""

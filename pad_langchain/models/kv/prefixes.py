@@ -10,7 +10,7 @@ import itertools
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
@@ -51,6 +51,9 @@ class PrefixStore:
         self._blocks: OrderedDict[_Key, tuple[int, torch.Tensor]] = OrderedDict()
         self._serials = itertools.count(1)
         self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.budget,)  # a copy has seen no prompts
 
     def __len__(self) -> int:
         """Tokens held."""
