@@ -19,6 +19,7 @@ from pad_memory.errors import InvalidEventError, StoreError
 from pad_memory.events import Feedback, Retraction, check_text
 from pad_memory.evidence import Evidence, Interpreter, Recorded, Scorer
 from pad_memory.language import Reader, ReadsWishes, place
+from pad_memory.paths import absolute
 from pad_memory.profile import (
     HALF_LIFE,
     Population,
@@ -92,12 +93,12 @@ class PreferenceMemory:
         self._half_life = None if half_life is None else half_life * DAY
         self._scorer, self._refused_a_scorer = scorer, False
         guard = Guard(values or Values())
-        folder = None if path is None else Path(path)
+        folder = None if path is None else absolute(path)
         self._interpreter = Interpreter(self.catalogue, self.embedder, reader, folder, guard)
         self._chooser = Chooser(self.embedder, self.catalogue, guard)
         self._on_forget = Callbacks()
         self._ledger = Ledger(
-            Store(path, url, self.embedder),
+            Store(folder, url, self.embedder),
             self.embedder,
             self.catalogue,
             tenant=self.tenant,

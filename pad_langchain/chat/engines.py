@@ -49,13 +49,20 @@ def shared_pair(
     if not isinstance(model, str) or not model:
         raise InvalidRequestError(f"model has to be a folder, a hub id or {DEMO_MODEL!r}, but is {model!r}.")
     reward = reward_folder(model, reward_model)
-    key = (model, str(reward), device, dtype, *(f"{name}={settings[name]!r}" for name in sorted(settings)))
+    place = model_folder(model)
+    key = (
+        place,
+        str(reward),
+        device,
+        dtype,
+        *(f"{name}={settings[name]!r}" for name in sorted(settings)),
+    )
     with _lock:
         pair = _pairs.get(key)
         if pair is None:
             from pad_langchain.persrm.build import load_pair
 
-            pair = load_pair(model_folder(model), reward, device=device, dtype=dtype, embedder=embedder, **settings)
+            pair = load_pair(place, reward, device=device, dtype=dtype, embedder=embedder, **settings)
             _pairs[key] = pair
     head = None if pair.persrm is None else pair.persrm.head
     if head is not None and embedder is not None and embedder.name != head.config.embedder:

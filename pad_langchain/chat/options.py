@@ -6,15 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from pad_langchain.chat.names import KnownNames, hint
 from pad_langchain.engine.settings import split_settings
 from pad_langchain.engine.types import Request, is_json_object
 from pad_langchain.errors import InvalidRequestError
+from pad_langchain.paths import absolute, model_place
 
 __all__ = ["UNSAID", "CallOptions", "ChatSettings", "WishPlace", "check_id"]
 
+_FOLDERS = ("cache_dir", "offload_folder")  # those that transformers takes
 WishPlace = Literal["system", "user", "both"]
 
 
@@ -73,6 +75,18 @@ class ChatSettings(KnownNames):
     embedder: Any = Field(default=None, exclude=True, repr=False)
     response_template: dict[str, Any] | str | None = None
     chat_template_kwargs: dict[str, Any] | None = None
+
+    @field_validator("reward_model")
+    @classmethod
+    def _place_reward_model(cls, reward_model: str | None) -> str | None:
+        """A folder is meant as it is named now, wherever the process goes later."""
+        return None if reward_model is None else model_place(reward_model, "auto", "self")
+
+    @field_validator("engine_settings")
+    @classmethod
+    def _place_folders(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        folders = {name: str(absolute(settings[name])) for name in _FOLDERS if isinstance(settings.get(name), str)}
+        return {**settings, **folders}
 
     @model_validator(mode="after")
     def _check_ranges(self) -> Self:

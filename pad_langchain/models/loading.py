@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pad_langchain.errors import InvalidRequestError, MissingDependencyError, ModelLoadError
+from pad_langchain.paths import absolute, is_path, model_place
 
 if TYPE_CHECKING:
     import torch
@@ -94,6 +95,7 @@ def load_causal_lm(
         return model, tokenizer
     from transformers import AutoModelForCausalLM
 
+    model = model_place(str(model))
     place = pick_device(device)
     precision = pick_dtype(dtype, place)
     try:
@@ -118,7 +120,7 @@ def load_tokenizer(path: Any) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(path)
+        return AutoTokenizer.from_pretrained(model_place(str(path)))
     except (OSError, ValueError, KeyError) as error:
         raise ModelLoadError(_message("tokenizer", path, error)) from error
 
@@ -129,7 +131,7 @@ def context_size(model: str) -> int | None:
     Returns:
         None where it is not known, such as for a hub id that was never downloaded.
     """
-    config = Path(model) / "config.json"
+    config = absolute(model) / "config.json"
     if not config.is_file():
         from huggingface_hub import try_to_load_from_cache
 
@@ -140,7 +142,7 @@ def context_size(model: str) -> int | None:
         if not isinstance(cached, str):
             return None
         config = Path(cached)
-    settings = json.loads(config.read_text())
+    settings = json.loads(config.read_text(encoding="utf-8"))
     # Models that read images, too, keep their language model's settings apart.
     size = settings.get("max_position_embeddings", settings.get("text_config", {}).get("max_position_embeddings"))
     return size if isinstance(size, int) else None
@@ -181,7 +183,9 @@ def _first_line(error: Exception) -> str:
 
 
 def _message(what: str, path: Any, error: Exception) -> str:
+    gone = is_path(str(path)) and not absolute(path).exists()
+    reason = "there is no such folder." if gone else _first_line(error)
     return (
-        f"The {what} {str(path)!r} does not load: {_first_line(error)} Pass the folder of a saved transformers causal "
+        f"The {what} {str(path)!r} does not load: {reason} Pass the folder of a saved transformers causal "
         "LM (config.json, *.safetensors, tokenizer.json), a hub id that is reachable or cached, or a loaded model."
     )

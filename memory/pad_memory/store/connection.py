@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from pad_memory.errors import EmbedderError, StoreError, StoreLockedError
+from pad_memory.paths import absolute
 from pad_memory.store import index_files as files
 
 __all__ = ["Connection"]
@@ -37,7 +38,7 @@ class Connection:
     def __init__(self, path: str | Path | None, url: str | None) -> None:
         self._url = url
         self._temporary = tempfile.TemporaryDirectory(prefix="pad-memory-") if path is None and url is None else None
-        self.path = None if url else Path(self._temporary.name if self._temporary else str(path)).absolute()
+        self.path = None if url else absolute(self._temporary.name if self._temporary else str(path))
         self._client: Any = None
         self._lock = self._take_lock()
 
