@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -23,7 +24,8 @@ from pad_langchain.persrm.head import VectorHead
 from pad_langchain.testing import HashEmbedder, tiny_pair
 from pad_langchain.training.config import TrainConfig
 from pad_langchain.training.data import Pair, write_pairs
-from pad_memory import PreferenceMemory, Statement
+from pad_memory import CATALOGUE, PreferenceMemory, Statement
+from pad_memory.language import Reader
 
 QUESTION = "what is an element?"
 
@@ -139,6 +141,15 @@ def test_a_memory_is_where_it_was_named(name, home, elsewhere):
         assert list(Path().iterdir()) == []
     with PreferenceMemory(home / Path(name).name, embedder=HashEmbedder()) as memory:
         assert len(memory.events("ada")) == 1
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a folder that nobody can write to")
+def test_a_cache_that_cannot_be_written_is_done_without(caplog):
+    with caplog.at_level(logging.DEBUG, "pad_memory"):
+        reader = Reader(CATALOGUE, HashEmbedder(), Path("/proc/nohome"))
+        assert reader.read("answer with plenty of colourful comparisons")
+    assert "are not kept for the next process" in caplog.text
+    assert {record.levelname for record in caplog.records} == {"DEBUG"}
 
 
 # ---- training and evaluation
