@@ -20,6 +20,7 @@ from pad_memory.errors import InvalidEventError, StoreError
 from pad_memory.events import Feedback, Retraction, check_text
 from pad_memory.evidence import Evidence, Interpreter, Recorded, Scorer
 from pad_memory.language import Reader, ReadsWishes, place
+from pad_memory.paths import absolute
 from pad_memory.profile import (
     HALF_LIFE,
     Population,
@@ -101,12 +102,12 @@ class PreferenceMemory(OpenOnce):
         self._half_life = None if given["half_life"] is None else given["half_life"] * DAY
         self._scorer, self._refused_a_scorer = given["scorer"], False
         guard = Guard(given["values"])
-        folder = None if path is None else Path(path)
+        folder = None if path is None else absolute(path)
         self._interpreter = Interpreter(self.catalogue, self.embedder, given["reader"], folder, guard)
         self._chooser = Chooser(self.embedder, self.catalogue, guard)
         self._on_forget = Callbacks()
         self._ledger = Ledger(
-            Store(path, given["url"], self.embedder) if closed is None else closed,
+            Store(folder, given["url"], self.embedder) if closed is None else closed,
             self.embedder,
             self.catalogue,
             tenant=self.tenant,

@@ -79,7 +79,7 @@ def read_config(folder: str | Path) -> HeadConfig:
         ValueError: it is not JSON, or lacks a field, or has one that is not known.
         NewerFormatError: its format version is above FORMAT_VERSION.
     """
-    found = json.loads((Path(folder) / CONFIG_NAME).read_text())
+    found = json.loads((Path(folder) / CONFIG_NAME).read_text(encoding="utf-8"))
     if not isinstance(found, dict):
         raise ValueError(f"it has to hold an object, but holds {type(found).__name__}.")
     if (version := found.get("format_version", 0)) > FORMAT_VERSION:
@@ -109,4 +109,4 @@ def write_head(folder: str | Path, config: HeadConfig, weights: Mapping[str, tor
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     save_file({name: tensor.detach().float().contiguous() for name, tensor in weights.items()}, folder / WEIGHTS_NAME)
-    (folder / CONFIG_NAME).write_text(json.dumps(asdict(config), indent=2) + "\n")
+    (folder / CONFIG_NAME).write_text(json.dumps(asdict(config), indent=2) + "\n", encoding="utf-8")

@@ -128,7 +128,7 @@ def shared_pair(
     """
     _check_name(model)
     reward = reward_folder(model, reward_model)
-    key = (model, str(reward), device, dtype, said(settings))
+    key = (model_folder(model), str(reward), device, dtype, said(settings))
     with _lock:
         place = _places.setdefault(key, _Place(model, settings))
     with place.lock:

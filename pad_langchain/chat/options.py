@@ -13,9 +13,11 @@ from pad_langchain.engine import checks
 from pad_langchain.engine.settings import split_settings
 from pad_langchain.engine.types import CHECKS, Request
 from pad_langchain.errors import InvalidRequestError
+from pad_langchain.paths import absolute, model_place
 
 __all__ = ["UNSAID", "CallOptions", "ChatSettings", "WishPlace", "check_id"]
 
+_FOLDERS = ("cache_dir", "offload_folder")  # those that transformers takes
 WishPlace = Literal["system", "user", "both"]
 
 
@@ -88,6 +90,18 @@ class ChatSettings(KnownNames):
     def _list_stop(cls, value: Any) -> Any:
         """One string is a list of one."""
         return [value] if isinstance(value, str) else value
+
+    @field_validator("reward_model")
+    @classmethod
+    def _place_reward_model(cls, reward_model: str | None) -> str | None:
+        """A folder is meant as it is named now, wherever the process goes later."""
+        return None if reward_model is None else model_place(reward_model, "auto", "self")
+
+    @field_validator("engine_settings")
+    @classmethod
+    def _place_folders(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        folders = {name: str(absolute(settings[name])) for name in _FOLDERS if isinstance(settings.get(name), str)}
+        return {**settings, **folders}
 
     @model_validator(mode="after")
     def _check_ranges(self) -> Self:

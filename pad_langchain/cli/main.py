@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from pad_langchain.cli.memory import memory_app
-from pad_langchain.cli.options import MemoryPath, one_line_errors, open_memory, quiet_libraries
+from pad_langchain.cli.options import AnyTerminal, MemoryPath, one_line_errors, open_memory, quiet_libraries
 from pad_langchain.cli.train import evaluate, train
 from pad_langchain.defaults import DEMO_MODEL
 
@@ -22,6 +22,7 @@ __all__ = ["app"]
 
 app = typer.Typer(
     name="pad-langchain",
+    cls=AnyTerminal,
     help="A chat model that learns how each user likes its answers. Everything stays on this machine.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -64,7 +65,7 @@ def chat(
             seed=seed,
         )
         quiet_libraries()
-        with open_memory(memory) as store:
+        with open_memory(memory, or_temporary=True) as store:
             store.events(user)  # refuses a bad id before the conversation begins
             settings.memory = store
             interactive = sys.stdin.isatty() and sys.stdout.isatty()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import json
+import sys
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +19,7 @@ from pad_langchain.cli.options import MemoryPath, one_line_errors, open_memory
 from pad_langchain.cli.plot import draw, new_figure, over_time, save
 from pad_langchain.cli.show import named, profile_table
 from pad_langchain.errors import InvalidRequestError
+from pad_langchain.paths import absolute
 
 if TYPE_CHECKING:
     from pad_memory import Feedback, Preference
@@ -109,7 +112,9 @@ def export(
 ) -> None:
     """Write all of a user's events as JSON."""
     with one_line_errors(), open_memory(memory) as store:
-        text = json.dumps(store.export(user), indent=2, ensure_ascii=False)
+        # A terminal may show "?" for a letter; an export that is read back may not.
+        whole = output is not None or codecs.lookup(sys.stdout.encoding or "utf-8").name == "utf-8"
+        text = json.dumps(store.export(user), indent=2, ensure_ascii=not whole)
         if output is None:
             typer.echo(text)
         else:
@@ -125,7 +130,7 @@ def import_file(
     """Add what an export has and the memory has not."""
     with one_line_errors():
         try:
-            data = json.loads(file.read_text(encoding="utf-8"))
+            data = json.loads(absolute(file).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:  # a JSONDecodeError and a UnicodeDecodeError are ValueErrors
             raise InvalidRequestError(
                 f"{str(file)!r} is not a readable export: {error}. Make one with export."
@@ -186,13 +191,13 @@ def plot(
         if not series:
             raise InvalidRequestError(f"Nothing is known about {user!r} yet, so there is nothing to draw.")
         draw(figure, user, times, series)
-        save(figure, output)
+        save(figure, absolute(output))
         typer.echo(f"wrote {output}")
 
 
 def _write(path: Path, data: bytes) -> None:
     try:
-        path.write_bytes(data)
+        absolute(path).write_bytes(data)
     except OSError as error:
         raise InvalidRequestError(f"{str(path)!r} cannot be written: {error}.") from None
 

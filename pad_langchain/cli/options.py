@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import codecs
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from pad_langchain.errors import PadError
+from pad_langchain.errors import InvalidRequestError, PadError
+from pad_langchain.paths import absolute
 
 if TYPE_CHECKING:
     from pad_memory import PreferenceMemory
 
-__all__ = ["MemoryPath", "default_memory_path", "one_line_errors", "open_memory", "quiet_libraries"]
+__all__ = ["AnyTerminal", "MemoryPath", "default_memory_path", "one_line_errors", "open_memory", "quiet_libraries"]
 
 MemoryPath = Annotated[
     str | None,
@@ -29,10 +34,28 @@ MemoryPath = Annotated[
 ]
 
 
+class AnyTerminal(TyperGroup):
+    """Commands for any terminal: what its encoding lacks is shown as "?", and input beyond ASCII is read as UTF-8."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, TextIOWrapper):
+                stream.reconfigure(errors="replace")
+        if isinstance(sys.stdin, TextIOWrapper) and codecs.lookup(sys.stdin.encoding).name == "ascii":
+            sys.stdin.reconfigure(encoding="utf-8")
+        return super().main(*args, **kwargs)
+
+
 def default_memory_path() -> Path:
-    """Return the user's data folder for the memory: `$XDG_DATA_HOME` or ~/.local/share, then pad-langchain/memory."""
-    base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
-    return Path(base) / "pad-langchain" / "memory"
+    """Return the user's data folder for the memory: `$XDG_DATA_HOME` or ~/.local/share, then pad-langchain/memory.
+
+    Raises:
+        InvalidRequestError: nobody knows where the user's home is.
+    """
+    base = absolute(os.environ.get("XDG_DATA_HOME") or "~/.local/share")
+    if "~" in base.parts:
+        raise InvalidRequestError("There is no home folder to keep the memory in. Name a folder with --memory.")
+    return base / "pad-langchain" / "memory"
 
 
 @contextmanager
@@ -46,6 +69,8 @@ def one_line_errors() -> Iterator[None]:
         yield
     except (PadError, PadMemoryError) as error:
         message = str(error)
+    except UnicodeDecodeError as error:
+        message = f"the input is no text in {error.encoding}: {error.reason}. Set PYTHONIOENCODING=utf-8."
     except ValidationError as error:
         message = "; ".join(_validation_line(detail) for detail in error.errors())
     else:
@@ -60,12 +85,30 @@ def _validation_line(detail: Any) -> str:
 
 
 @contextmanager
-def open_memory(place: str | None) -> Iterator[PreferenceMemory]:
-    """Open the memory in a folder, on a server or in the user's data folder, and close it again."""
-    from pad_memory import PreferenceMemory
+def open_memory(place: str | None, *, or_temporary: bool = False) -> Iterator[PreferenceMemory]:
+    """Open the memory in a folder, on a server or in the user's data folder, and close it again.
 
-    server = place is not None and place.startswith(("http://", "https://"))
-    with PreferenceMemory(None if server else place or default_memory_path(), url=place if server else None) as memory:
+    Args:
+        or_temporary: where the user's data folder cannot be written, say so and use a memory that ends with the
+            command, which is good enough for a conversation. A folder that was named is never replaced.
+    """
+    from pad_memory import PreferenceMemory
+    from pad_memory.errors import StoreError, StoreLockedError
+
+    if place is not None and place.startswith(("http://", "https://")):
+        with PreferenceMemory(url=place) as memory:
+            yield memory
+        return
+    try:
+        opened = PreferenceMemory(place or default_memory_path())
+    except StoreLockedError:
+        raise
+    except (StoreError, InvalidRequestError) as error:
+        if place or not or_temporary:
+            raise
+        typer.echo(f"note: {error} What is learned now is gone at the end.", err=True)
+        opened = PreferenceMemory()
+    with opened as memory:
         yield memory
 
 

@@ -58,7 +58,7 @@ class Kept:
                 self._found[key] = value
         # A cut line must not run into the next.
         if path.exists() and not path.read_bytes().endswith(b"\n"):
-            with path.open("a") as stream:
+            with path.open("a", encoding="utf-8") as stream:
                 stream.write("\n")
 
     def get(self, key: str) -> Any:

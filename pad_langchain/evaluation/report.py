@@ -25,7 +25,7 @@ meanwhile."""
 
 def write_report(found: Mapping[str, Any], folder: Path) -> Path:
     """Write report.json, the plots and report.md; returns the last."""
-    (folder / "report.json").write_text(json.dumps(found, indent=1, default=list) + "\n")
+    (folder / "report.json").write_text(json.dumps(found, indent=1, default=list) + "\n", encoding="utf-8")
     config, counts, test = found["config"], found["cases"], found["test"]
     judge = next(iter(test["base"]["scores"]), None)
     lines = [
@@ -74,7 +74,7 @@ def write_report(found: Mapping[str, Any], folder: Path) -> Path:
     failed = {name: count for name, count in found["failed_verdicts"].items() if count}
     lines += [f"Verdicts that failed and are left out: {failed or 0}. {found['seconds']:.0f} s in all."]
     path = folder / "report.md"
-    path.write_text("\n".join(lines) + "\n")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 
 

@@ -20,7 +20,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
-from pydantic import ConfigDict, Field, SecretStr, model_validator
+from pydantic import ConfigDict, Field, SecretStr, field_validator, model_validator
 from typing_extensions import override
 
 from pad_langchain import __version__
@@ -34,6 +34,7 @@ from pad_langchain.langchain.chunks import chunk_of
 from pad_langchain.langchain.messages import to_chat_dicts
 from pad_langchain.langchain.structured import openai_tool, structured_output
 from pad_langchain.langchain.user_id import UserChatModel
+from pad_langchain.paths import model_place
 
 __all__ = ["ChatPAD"]
 
@@ -75,6 +76,11 @@ class ChatPAD(ChatSettings, UserChatModel):
     api_key: SecretStr | None = Field(default=None, exclude=True, repr=False)
     timeout: float | None = Field(default=None, exclude=True, repr=False)
     max_retries: int | None = Field(default=None, exclude=True, repr=False)
+
+    @field_validator("model_name")
+    @classmethod
+    def _place_model(cls, model: str) -> str:
+        return model_place(model, DEMO_MODEL)
 
     # ---- LangChain's identity cards
 

@@ -30,6 +30,7 @@ from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_ca
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.program.utils import get_program_for_llm
+from pydantic import field_validator
 
 from pad_langchain.chat.chat import Chat
 from pad_langchain.chat.engines import context_size
@@ -39,6 +40,7 @@ from pad_langchain.defaults import DEMO_MODEL
 from pad_langchain.errors import InvalidRequestError
 from pad_langchain.llama_index.messages import arguments, to_chat_dicts, to_response, to_schema
 from pad_langchain.llama_index.pickled import Pickled
+from pad_langchain.paths import model_place
 
 if TYPE_CHECKING:
     from llama_index.core.tools import BaseTool
@@ -63,6 +65,11 @@ class PADLLM(Pickled, ChatSettings, FunctionCallingLLM):
 
     model: str = DEMO_MODEL
     context_window: int | None = None
+
+    @field_validator("model")
+    @classmethod
+    def _place_model(cls, model: str) -> str:
+        return model_place(model, DEMO_MODEL)
 
     @classmethod
     def class_name(cls) -> str:

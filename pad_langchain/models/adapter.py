@@ -24,6 +24,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from pad_langchain.errors import IncompatibleModelError, ModelLoadError
+from pad_langchain.paths import absolute
 
 __all__ = ["ADAPTER_CONFIG", "Adapter"]
 
@@ -132,9 +133,9 @@ class Adapter:
             ModelLoadError: a file is missing or unreadable.
             IncompatibleModelError: see the class.
         """
-        folder = Path(folder)
+        folder = absolute(folder)
         try:
-            config = json.loads((folder / ADAPTER_CONFIG).read_text())
+            config = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
             tensors = load_file(folder / ADAPTER_WEIGHTS)
         except Exception as error:  # safetensors raises its own kind
             raise ModelLoadError(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pad_langchain.errors import InvalidRequestError, MissingDependencyError, ModelLoadError
+from pad_langchain.paths import absolute, is_path, model_place
 
 if TYPE_CHECKING:
     import torch
@@ -99,6 +100,7 @@ def load_causal_lm(
         return model, tokenizer
     from transformers import AutoModelForCausalLM
 
+    model = model_place(str(model))
     place = pick_device(device)
     precision = pick_dtype(dtype, place)
     try:
@@ -129,7 +131,7 @@ def load_tokenizer(path: Any, **kwargs: Any) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(path, **kwargs)
+        return AutoTokenizer.from_pretrained(model_place(str(path)), **kwargs)
     except ImportError as error:
         raise MissingDependencyError(
             f"The tokenizer {str(path)!r} needs a package that is not installed: {_first_line(error)}"
@@ -150,7 +152,7 @@ def context_size(model: str, **settings: Any) -> int | None:
     if settings.get("gguf_file"):
         return None  # its config is in the file itself
     name = "/".join(filter(None, (settings.get("subfolder"), "config.json")))
-    config = Path(model) / name
+    config = absolute(model) / name
     if not config.is_file():
         from huggingface_hub import try_to_load_from_cache
 
@@ -161,7 +163,7 @@ def context_size(model: str, **settings: Any) -> int | None:
         if not isinstance(cached, str):
             return None
         config = Path(cached)
-    known = json.loads(config.read_text())
+    known = json.loads(config.read_text(encoding="utf-8"))
     # Models that read images, too, keep their language model's settings apart.
     size = known.get("max_position_embeddings", known.get("text_config", {}).get("max_position_embeddings"))
     return size if isinstance(size, int) else None
@@ -190,7 +192,9 @@ def _first_line(error: Exception) -> str:
 
 
 def _message(what: str, path: Any, error: Exception) -> str:
+    gone = is_path(str(path)) and not absolute(path).exists()
+    reason = "there is no such folder." if gone else _first_line(error)
     return (
-        f"The {what} {str(path)!r} does not load: {_first_line(error)} Pass the folder of a saved transformers causal "
+        f"The {what} {str(path)!r} does not load: {reason} Pass the folder of a saved transformers causal "
         "LM (config.json, *.safetensors, tokenizer.json), a hub id that is reachable or cached, or a loaded model."
     )

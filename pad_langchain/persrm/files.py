@@ -23,6 +23,7 @@ from safetensors.torch import save_file
 from pad_langchain.arithmetic.head_file import CONFIG_NAME
 from pad_langchain.errors import IncompatibleModelError, ModelLoadError
 from pad_langchain.models.prompts import PERSRM_TEMPLATE
+from pad_langchain.paths import absolute, is_path
 
 __all__ = [
     "ADAPTER_CONFIG",
@@ -62,7 +63,7 @@ class TextConfig:
 
     def save(self, folder: Path) -> None:
         """Write persrm.json."""
-        (folder / TEXT_CONFIG).write_text(json.dumps(asdict(self), indent=2) + "\n")
+        (folder / TEXT_CONFIG).write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> TextConfig:
@@ -75,7 +76,7 @@ class TextConfig:
         if not path.exists():
             return cls()
         try:
-            found = json.loads(path.read_text())
+            found = json.loads(path.read_text(encoding="utf-8"))
             known = {each.name for each in fields(cls)}
             config = cls(**{name: value for name, value in found.items() if name in known})
         except (OSError, ValueError, AttributeError) as error:
@@ -151,8 +152,8 @@ def local_folder(path: str | Path, *, subfolder: str = "", **kwargs: Any) -> Pat
     Raises:
         ModelLoadError: neither.
     """
-    if Path(path).is_dir():
-        return Path(path) / subfolder
+    if absolute(path).is_dir():
+        return absolute(path) / subfolder
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
@@ -160,6 +161,7 @@ def local_folder(path: str | Path, *, subfolder: str = "", **kwargs: Any) -> Pat
         return Path(snapshot_download(str(path), **kwargs)) / subfolder
     except (OSError, ValueError, HfHubHTTPError, HFValidationError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = "there is no such folder." if is_path(str(path)) else reason
         raise ModelLoadError(
             f"The PersRM {str(path)!r} is neither a folder nor a hub id that is reachable or cached: {reason} Pass a "
             f"folder with {CONFIG_NAME} (a head), {ADAPTER_CONFIG} (an adapter), or a causal LM and its v_head."

@@ -22,6 +22,7 @@ from pad_langchain.arithmetic.head_file import (
     write_head,
 )
 from pad_langchain.errors import IncompatibleModelError, ModelLoadError
+from pad_langchain.paths import absolute
 
 __all__ = ["HeadConfig", "VectorHead"]
 
@@ -84,7 +85,7 @@ class VectorHead(nn.Module):
     def save_pretrained(self, folder: str | Path, **config_changes: Any) -> None:
         """Write config and weights into `folder`; `config_changes` sets e.g. the recommended beta and alpha."""
         self.config = replace(self.config, **config_changes)
-        write_head(folder, self.config, self.state_dict())
+        write_head(absolute(folder), self.config, self.state_dict())
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> VectorHead:
@@ -94,6 +95,7 @@ class VectorHead(nn.Module):
             ModelLoadError: a file is missing or unreadable.
             IncompatibleModelError: written by a newer version.
         """
+        folder = absolute(folder)
         try:
             head = cls(read_config(folder))
         except NewerFormatError as error:

@@ -27,6 +27,7 @@ from pad_langchain.models.adapter import Adapter
 from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.loading import SOURCE, VERSION, load_causal_lm, load_tokenizer
 from pad_langchain.models.prompts import Prompts
+from pad_langchain.paths import absolute
 from pad_langchain.persrm.files import (
     ADAPTER_CONFIG,
     ADAPTER_WEIGHTS,
@@ -250,7 +251,7 @@ class PersRM:
         Args:
             kwargs: passed to transformers for a merged text PersRM (`max_shard_size`, …).
         """
-        folder = Path(folder)
+        folder = absolute(folder)
         if self.head is not None:
             self.head.save_pretrained(folder)
             return

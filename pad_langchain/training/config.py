@@ -12,8 +12,10 @@ from typing import Any, Literal
 
 import yaml
 
+from pad_langchain.defaults import DEMO_MODEL
 from pad_langchain.errors import InvalidRequestError
 from pad_langchain.models.prompts import PERSRM_TEMPLATE
+from pad_langchain.paths import absolute, model_place
 
 __all__ = [
     "HeadSettings",
@@ -41,6 +43,9 @@ class Source:
     attributes: Mapping[str, str] | None = None
     split: str = "train"
     limit: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "source", model_place(str(self.source)))
 
 
 @dataclass(frozen=True)
@@ -171,6 +176,8 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "data", sources(self.data))
+        object.__setattr__(self, "base", model_place(self.base, DEMO_MODEL))
+        object.__setattr__(self, "output", str(absolute(self.output)))
         _check(bool(self.data), "data", self.data, "at least one source of pairs")
         _check(0 <= self.held_out < 1, "held_out", self.held_out, "a share in [0, 1)")
         _check(0 <= self.preference_dropout <= 1, "preference_dropout", self.preference_dropout, "a share in [0, 1]")
@@ -183,7 +190,7 @@ class TrainConfig:
 
     @classmethod
     def load(cls, path: str | Path) -> TrainConfig:
-        """Read a YAML file; `base`, `output` and sources that are relative paths stay relative to where you are.
+        """Read a YAML file; `base`, `output` and sources that are relative paths are relative to where you are.
 
         Raises:
             InvalidRequestError: unreadable, a setting that does not exist (the nearest is named), or out of range.
@@ -192,7 +199,8 @@ class TrainConfig:
 
     def save(self, path: str | Path) -> None:
         """Write the YAML file that `load` reads."""
-        Path(path).write_text(yaml.safe_dump(_plain(asdict(self)), sort_keys=False, allow_unicode=True))
+        written = yaml.safe_dump(_plain(asdict(self)), sort_keys=False, allow_unicode=True)
+        absolute(path).write_text(written, encoding="utf-8")
 
 
 def load_yaml(path: str | Path) -> dict[str, Any]:
@@ -202,7 +210,7 @@ def load_yaml(path: str | Path) -> dict[str, Any]:
         InvalidRequestError: unreadable, or not a mapping.
     """
     try:
-        loaded = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        loaded = yaml.safe_load(absolute(path).read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
         raise InvalidRequestError(f"The settings {str(path)!r} do not read: {error}") from error
     if not isinstance(loaded, dict):

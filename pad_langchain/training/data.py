@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from pad_langchain.errors import InvalidRequestError, MissingDependencyError
+from pad_langchain.paths import absolute
 from pad_langchain.training.layouts import LAYOUTS, BadRowError, Layout, Message, Pair, detect
 
 __all__ = ["BadRow", "Message", "Pair", "PairSet", "load_pairs", "read_pairs", "split_pairs", "write_pairs"]
@@ -158,13 +159,13 @@ def split_pairs(pairs: Sequence[Pair], held_out: float, seed: int = 0) -> tuple[
 
 def write_pairs(pairs: Iterable[Pair], path: str | Path) -> int:
     """Write pairs in our schema, one JSON object a line; returns how many."""
-    with Path(path).open("w", encoding="utf-8") as stream:
+    with absolute(path).open("w", encoding="utf-8") as stream:
         return sum(stream.write(json.dumps(pair.to_row(), ensure_ascii=False) + "\n") > 0 for pair in pairs)
 
 
 def _rows(source: str | Path, split: str) -> Iterator[tuple[int, Any]]:
     """(line from 1, row) of a file or dataset; a line that is no JSON object comes as the text that says so."""
-    path = Path(source)
+    path = absolute(source)
     if path.suffix == ".jsonl" and path.is_file():
         with path.open("rb") as stream:
             for line, text in enumerate(stream, 1):

@@ -175,7 +175,7 @@ def _candidates(logits_TV: torch.Tensor, tokens_T1: torch.Tensor, size: int) -> 
 def _state(folder: Path, mark: str) -> dict[str, int]:
     """How far the cache of exactly these pairs is."""
     try:
-        state = json.loads((folder / "state.json").read_text())
+        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         state = {}
     return state if state.get("mark") == mark else {"pairs": 0, "tokens": 0}
@@ -183,5 +183,5 @@ def _state(folder: Path, mark: str) -> dict[str, int]:
 
 def _keep_state(folder: Path, state: dict[str, object]) -> None:
     temporary = folder / "state.tmp"
-    temporary.write_text(json.dumps(state))
+    temporary.write_text(json.dumps(state), encoding="utf-8")
     os.replace(temporary, folder / "state.json")

@@ -59,7 +59,7 @@ def train(config: TrainConfig, progress: Progress | None = None, *, embedder: Em
 
         result = train_text(config, output, progress)
     if is_main_process():
-        (output / RESULT_FILE).write_text(json.dumps(result, indent=1) + "\n")
+        (output / RESULT_FILE).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     return result
 
 

@@ -62,11 +62,11 @@ def train_text(config: TrainConfig, output: Path, progress: Progress | None = No
     finished = output / "stage1" / "adapter"
     if (finished / "adapter_config.json").exists():
         peft.set_peft_model_state_dict(adapted, peft.load_peft_weights(str(finished), device="cpu"))
-        result["stage1"] = json.loads((output / "stage1" / STAGE_FILE).read_text())
+        result["stage1"] = json.loads((output / "stage1" / STAGE_FILE).read_text(encoding="utf-8"))
     else:
         result["stage1"] = run.finish("stage1", stage1)
         if stage1.args.should_save:
-            (output / "stage1" / STAGE_FILE).write_text(json.dumps(result["stage1"]))
+            (output / "stage1" / STAGE_FILE).write_text(json.dumps(result["stage1"]), encoding="utf-8")
             adapted.save_pretrained(finished)
     datasets = {"train": stage1.train_dataset, "held_out": stage1.eval_dataset}  # with π_ref's log-probabilities
     plain = adapted.get_base_model()
@@ -187,7 +187,7 @@ def last_checkpoint(folder: Path) -> str | None:
 
 def _readable(path: Path) -> bool:
     try:
-        return isinstance(json.loads(path.read_text()), dict)
+        return isinstance(json.loads(path.read_text(encoding="utf-8")), dict)
     except (OSError, ValueError):
         return False
 
@@ -213,8 +213,8 @@ class TextRun:
                 for name, rows in sides.items():
                     if rows:
                         Dataset.from_list([_columns(config, row) for row in rows]).save_to_disk(folder / name)
-                (folder / "data.json").write_text(json.dumps(result))
-        result = json.loads((folder / "data.json").read_text())
+                (folder / "data.json").write_text(json.dumps(result), encoding="utf-8")
+        result = json.loads((folder / "data.json").read_text(encoding="utf-8"))
         names = [name for name in ("train", "held_out") if (folder / name).exists()]
         return {"held_out": None, **{name: load_from_disk(folder / name) for name in names}}, result
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import re
 import zipfile
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -28,6 +28,8 @@ from pad_memory.language.polarity import long_forms, polarity, taken_back
 from pad_memory.language.scopes import Scoped, scoped_parts
 
 __all__ = ["KEPT", "Reader", "Reading", "ReadsWishes"]
+
+logger = logging.getLogger(__name__)
 
 KEPT = "catalogue.npz"
 
@@ -239,8 +241,10 @@ def _kept(folder: Path | None, embedder: Embedder, texts: Sequence[str]) -> np.n
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         pass  # not there, damaged or of another version: it is only a copy, and written anew
     vectors_NE = embed(embedder, texts)
-    with suppress(OSError):  # a full disk costs time, not the wish
+    try:
         temporary = path.with_suffix(f".{os.getpid()}.tmp.npz")
         np.savez(temporary, key=np.array(key), vectors=vectors_NE)
         os.replace(temporary, path)
+    except OSError as error:  # a full disk costs time, not the wish
+        logger.debug("The vectors of the catalogue's wordings are not kept for the next process: %s", error)
     return vectors_NE

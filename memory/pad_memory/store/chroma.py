@@ -133,7 +133,7 @@ class Collections:
         if not ids and not mark.exists():  # with the mark, the last try failed half-way
             return
         with self._connection.reporting("rewritten"):
-            mark.write_text(json.dumps([name, shared]))
+            mark.write_text(json.dumps([name, shared]), encoding="utf-8")
             self.delete(name, ids)
             files.note_erasure()
             rows = self.open(name).get(include=["metadatas"])
@@ -227,7 +227,7 @@ class Collections:
                 damaged = files.torn(self._path)
                 files.drop_indexes(self._path, damaged)  # before anything can load them
                 if (self._path / files.ERASING).exists():
-                    erasing = json.loads((self._path / files.ERASING).read_text() or "null")
+                    erasing = json.loads((self._path / files.ERASING).read_text(encoding="utf-8") or "null")
         self._connection.connect()
         if self._path is None:
             return

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from pad_memory.errors import EmbedderError, StoreError, StoreForkedError, StoreLockedError
 from pad_memory.forks import leave_alone, tell
+from pad_memory.paths import absolute
 from pad_memory.store import index_files as files
 
 __all__ = ["Connection"]
@@ -46,7 +47,7 @@ class Connection:
         if path is None and url is None:
             path = tempfile.mkdtemp(prefix="pad-memory-")
             self._removal = weakref.finalize(self, shutil.rmtree, path, ignore_errors=True)
-        self.path = None if url else Path(str(path)).absolute()
+        self.path = None if url else absolute(str(path))
         self._client: Any = None
         self._opened: weakref.WeakSet[Any] = weakref.WeakSet()  # clients, the closed ones too while something has them
         self._lock = self._take_lock()
