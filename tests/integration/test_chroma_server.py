@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import re
 import signal
 import socket
@@ -178,3 +179,29 @@ def test_rows_whose_vectors_are_not_there_yet_are_asked_for_again(monkeypatch, f
     else:
         with pytest.raises(StoreError, match="2 rows came with 1 embeddings"):
             server.get(Collection(), ids=["a", "b"])
+
+
+ARRIVES = """
+import pickle, sys
+sys.path.insert(0, sys.argv[1])
+from pad_memory import Statement
+one, two = pickle.load(open(sys.argv[2], "rb"))
+assert one is two
+print(one.condition("ada").explain())
+one.record("ada", Statement("mention there"))
+one.close()
+"""
+
+
+def test_a_pickled_memory_is_opened_again_in_another_process(server: Server, tmp_path: Path) -> None:
+    with PreferenceMemory(url=server.url, embedder=WordEmbedder()) as memory:
+        memory.record("ada", Statement("mention here"))
+        assert pickle.loads(pickle.dumps(memory)) is memory
+        path = tmp_path / "memory.pickle"
+        path.write_bytes(pickle.dumps([memory, memory]))
+        told = memory.condition("ada").explain()
+        run = subprocess.run(
+            [sys.executable, "-c", ARRIVES, str(UNIT), str(path)], capture_output=True, text=True, timeout=120
+        )
+        assert run.stdout.strip() == told.strip(), run.stderr
+        assert len(memory.events("ada")) == 2
