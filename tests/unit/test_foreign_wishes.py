@@ -101,8 +101,9 @@ def test_every_apostrophe_is_one(reader: Reader, apostrophe: str) -> None:
     [
         "don&#39;t use emojis", "don&rsquo;t use emojis", "don&apos;t use emojis", "answers w/o emojis",
         "no&nbsp;emojis",
-        
-        "Ｄｏｎ’ｔ ｕｓｅ emojis", "d\u200bon't use emojis", "do\u00a0not use emojis", "emoji-free answers", "emoji\u2010free",
+
+        "Ｄｏｎ’ｔ ｕｓｅ emojis", "d\u200bon't use emojis", "do\u00a0not use emojis", "emoji-free answers",
+        "emoji\u2010free",
         "emojis: no", "non-emoji answers", "emoji free please", "\u274c emojis", "𝐧𝐨 𝐞𝐦𝐨𝐣𝐢𝐬", "do\u00adn't use emojis",
     ],
 )  # fmt: skip
