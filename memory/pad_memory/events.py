@@ -24,11 +24,33 @@ __all__ = [
     "Retraction",
     "Statement",
     "Thumb",
+    "check_length",
     "check_text",
 ]
 
 SCHEMA_VERSION = 1
 _REQUIRED: Any = None  # stands where a value is missing; a default only because prompt and response have one
+
+
+LONGEST_WORDS = (
+    20_000  # characters of a statement or a critique; over 2,000 it is kept, but no wish is looked for in it
+)
+LONGEST_TEXT = 1_000_000  # characters of a prompt, a response or an edit
+
+
+def check_length(event: Feedback) -> None:
+    """Refuse an event that is too long to be read.
+
+    Raises:
+        InvalidEventError: the user's words are over 20,000 characters, or another text is over 1,000,000.
+    """
+    for name in event.texts:
+        text, most = getattr(event, name), LONGEST_TEXT if name != "text" else LONGEST_WORDS
+        if len(text) > most:
+            raise InvalidEventError(
+                f"{type(event).__name__}.{name} has {len(text):,} characters, but at most {most:,} are read: "
+                f"{text[:40]!r}… Send the sentences that say what the user wants."
+            )
 
 
 def check_text(name: str, value: object) -> str:

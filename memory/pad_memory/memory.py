@@ -17,7 +17,7 @@ from pad_memory.condition import Chooser, Condition, Request
 from pad_memory.copies import OpenOnce
 from pad_memory.embedding import Embedder, SentenceEmbedder
 from pad_memory.errors import InvalidEventError, StoreError
-from pad_memory.events import Feedback, Retraction, check_text
+from pad_memory.events import Feedback, Retraction, check_length, check_text
 from pad_memory.evidence import Evidence, Interpreter, Recorded, Scorer
 from pad_memory.language import Reader, ReadsWishes, place
 from pad_memory.paths import absolute
@@ -161,7 +161,8 @@ class PreferenceMemory(OpenOnce):
 
         Raises:
             InvalidUserError: the user id is empty, over 1,024 bytes or not valid text.
-            InvalidEventError: not a Feedback event.
+            InvalidEventError: not a Feedback event, or one with words over 20,000 characters or another text over
+                1,000,000.
             UnknownResponseError: it names a response id that is not of a recent answer to this user.
             StoreError: it could not be written, or the store did not say so; the message has the id to try again with.
         """
@@ -171,6 +172,7 @@ class PreferenceMemory(OpenOnce):
         if event.user not in (None, user):
             raise InvalidEventError(f"This event is of {event.user!r}, not of {user!r}. Record it for its own user.")
         self._ledger.check_open()
+        check_length(event)
         ids = () if event.id is None else (event.id, *former_ids(event.id))
         older = self._ledger.find(owner, ids) if ids else None
         if older is not None and not event.supersedes(older.event):

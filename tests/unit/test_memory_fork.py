@@ -99,7 +99,7 @@ def work():
         try:
             opened(path)
         except StoreForkedError as error:
-            assert "Open the first memory after" in str(error) and "spawn" in str(error)
+            assert "Open the first" in str(error) and "spawn" in str(error)
         else:
             raise AssertionError("it was not refused")
 memory = opened(folder / "parent")

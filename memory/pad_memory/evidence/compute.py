@@ -16,7 +16,7 @@ from pad_memory.events import Critique, Feedback
 from pad_memory.evidence.evidence import Evidence, Recorded
 from pad_memory.evidence.scorer import Scorer, judge
 from pad_memory.language import Reader, Reading, ReadsWishes
-from pad_memory.values import Guard
+from pad_memory.values import MAX_CHARACTERS, Guard
 
 __all__ = ["Interpreter"]
 
@@ -48,6 +48,8 @@ class Interpreter:
     def evidence(self, event: Feedback, scorer: Scorer | None) -> Evidence:
         """Read an event's words and judge its responses; what the scorer cannot judge stays pending."""
         words = event.words
+        if words is not None and len(words) > MAX_CHARACTERS:  # a document: nothing is read from it but the verdict
+            return self.screened(event, self.scored([event], scorer)[0])
         # A critique is about one response, so only what it says of the catalogue's dimensions is a lasting wish.
         readings = self._read(words, keep_rest=not isinstance(event, Critique)) if words else ()
         return self.screened(event, replace(self.scored([event], scorer)[0], readings=readings))

@@ -14,12 +14,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from pad_memory.language.plain import tidy
 from pad_memory.language.reader import Reader
 from pad_memory.language.scopes import scoped_parts
 
 __all__ = ["explicit_statements"]
 
 MAX_WORDS = 30  # a longer sentence tells a story
+MAX_SENTENCE = 400  # characters
+MAX_MESSAGE = 20_000  # characters of a message that are read, the first ones
 
 
 def _phrases(phrases: str, *, at_start: bool = False) -> re.Pattern[str]:
@@ -30,10 +33,10 @@ def _phrases(phrases: str, *, at_start: bool = False) -> re.Pattern[str]:
 
 _QUOTED = re.compile(
     r"```.*?(?:```|\Z)"  # code
-    r"|`[^`\n]*`"
-    r"|<(\w[\w-]*)\b[^>]*>.*?(?:</\1>|\Z)"  # <context>…</context>
+    r"|`[^`\n]{0,2000}`"
+    r"|<(\w[\w-]{0,40})\b[^>]{0,400}>.*?(?:</\1>|\Z)"  # <context>…</context>
     r"|^[ \t]*>.*$"  # a quoted line
-    r"|“[^”]*”|\"[^\"]*\"|(?<!\w)'[^'\n]*'(?!\w)|‘[^’]*’(?!\w)|«[^»]*»",
+    r"|“[^”]{0,2000}”|\"[^\"]{0,2000}\"|(?<!\w)'[^'\n]{0,400}'(?!\w)|‘[^’]{0,400}’(?!\w)|«[^»]{0,2000}»",
     re.DOTALL | re.MULTILINE,
 )
 # A block that an app or its user put in front of the question, up to an empty line or a heading.
@@ -116,7 +119,7 @@ def explicit_statements(text: str, reader: Reader, said_by_others: Iterable[str]
     """Return the sentences of a message that state a lasting wish about the answers, as the author wrote them.
 
     Args:
-        text: one message of the user.
+        text: one message of the user; what comes after its first 20,000 characters is not read.
         reader: knows what is in the catalogue.
         said_by_others: what the assistant, tools and the system said; a sentence found in there is not learned again,
             unless they asked for it ("Shall I keep it short?").
@@ -125,6 +128,7 @@ def explicit_statements(text: str, reader: Reader, said_by_others: Iterable[str]
     >>> explicit_statements("Never use emojis. Write a short poem.", Reader(CATALOGUE, SentenceEmbedder()))
     ('Never use emojis.',)
     """
+    text = text[:MAX_MESSAGE]
     sentences = [sentence for sentence in _own_sentences(text) if _may_last(sentence)]
     if not sentences:
         return ()
@@ -147,7 +151,9 @@ def _own_sentences(text: str) -> Sequence[str]:
 
 
 def _may_last(sentence: str) -> bool:
-    words = " ".join(sentence.lower().split())
+    if len(sentence) > MAX_SENTENCE and len(sentence := " ".join(sentence.split())) > MAX_SENTENCE:
+        return False
+    words = " ".join(tidy(sentence).lower().split())
     request = _POLITE.sub("", words, count=1).rstrip(" .!?;")
     asked = words.endswith("?") and not re.search(r"\b(?:can|could|would|will) you\b", words)
     if asked or len(words.split()) > MAX_WORDS or _ONCE.search(words) or _STORY.match(request):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pad_memory.embedding import Embedder, embed
+from pad_memory.language.plain import LONGEST
 from pad_memory.language.polarity import turned_away
 
 __all__ = ["core", "embed_wishes", "wanted", "without_filler"]
@@ -44,6 +45,8 @@ def core(text: str) -> str:
     >>> core("From now on: be brief, please.")
     'be brief'
     """
+    if len(text) > LONGEST:
+        return text
     before, colon, after = text.strip().rpartition(": ")
     if colon and after.strip() and len(before.split()) <= LONGEST_PREAMBLE and _PREAMBLE.search(before):
         text = after

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import unicodedata
+
+from pad_memory.language.plain import LONGEST, foreign, tidy
 
 __all__ = ["long_forms", "polarity", "taken_back", "turned_away"]
 
@@ -63,6 +66,18 @@ _REWRITTEN = (
     ),
     (re.compile(r"\b(?:you (?:used|wrote|gave|made|told|added|put|were)|(?:that|it) was)\b(.*) again\b"), r"no \1"),
 )
+# "emoji-free", "joke free", "emoji-less", "non-formal"; but "feel free", "hands-free" and "sugar-free" are no wishes.
+_PREFIXED = (
+    (re.compile(r"\b(?!care|hands|toll|royalty|sugar|gluten|risk)(\w+)-(?:free|less)\b"), r"no \1"),
+    (
+        re.compile(
+            r"\b(emojis?|emoticons?|smileys?|jokes?|puns?|humou?r|jargon|examples?|warnings?|disclaimers?|lists?|bullets?"
+            r"|bullet points?) free\b(?! (?:to|of|from)\b)"
+        ),
+        r"no \1",
+    ),
+    (re.compile(r"\bnon-(\w+)"), r"not \1"),
+)
 _NOT_ENOUGH = re.compile(r"\bnot ((?:\w+ )?\w+) enough\b")  # "not formal enough" wants it more formal
 _NOT_TOO = re.compile(r"\b((?:not|never)(?: \w+){0,4}) too\b(?! (?:few|little))")  # one negation, not two
 _SHORT_FORMS = (
@@ -109,7 +124,7 @@ LONGEST_TURNED = 120  # characters; a longer text says more than what is turned 
 
 def long_forms(text: str) -> str:
     """Return the text in lower case with short forms written out and roundabout negations as plain ones."""
-    text = " ".join(text.lower().split()).strip(" .!?,;:")
+    text = " ".join(unicodedata.normalize("NFKC", tidy(text)).lower().split()).strip(" .!?,;:")
     for pattern, long_form in _SHORT_FORMS:
         text = pattern.sub(long_form, text)
     for pattern, plain in _REWRITTEN:
@@ -134,7 +149,10 @@ def polarity(text: str) -> tuple[str, int]:
     >>> polarity("not too long")
     ('long', -1)
     """
-    text = long_forms(text)
+    if len(text) > LONGEST or foreign(text := long_forms(text)):
+        return text, 1
+    for pattern, plain in _PREFIXED:
+        text = pattern.sub(plain, text)
     text = _NOT_TOO.sub(r"\1", _NOT_ENOUGH.sub(r"\1", text))
     text = _WANTED.sub(" ", text)
     core, count = _NEGATION.subn(" ", text)
@@ -150,7 +168,7 @@ def turned_away(text: str) -> tuple[str, int]:
     (('jokes', -1), ('examples', 1), ('be silly', 1))
     """
     sign = 1
-    if len(text) > LONGEST_TURNED:
+    if len(text) > LONGEST_TURNED or foreign(text):
         return text, sign
     while (found := _TURNED.match(long_forms(text).strip())) and not _CLAUSES.search(found[1]):
         text, sign = found[1], -sign

@@ -24,6 +24,7 @@ import numpy as np
 from pad_memory.catalogue import Dimension
 from pad_memory.embedding import Embedder, embed
 from pad_memory.language.courtesies import without_filler
+from pad_memory.language.plain import LONGEST, tidy, understood
 from pad_memory.language.polarity import long_forms, polarity, taken_back
 from pad_memory.language.scopes import Scoped, scoped_parts
 
@@ -34,7 +35,8 @@ logger = logging.getLogger(__name__)
 KEPT = "catalogue.npz"
 
 _CLAUSE = re.compile(
-    r"[.;!?\n]+|,| but | and (?=(?:please |also |do |don|never |no |not |use |be |keep |add |give |with |stop ))"
+    r"[.;!?\n。！？；，、]+|,| but "
+    r"| and (?=(?:please |also |do |don|never |no |not |use |be |keep |add |give |with |stop ))"
 )
 _REFUSED = re.compile(r"\?\s+(?=(?:no\b|never\b|nope\b|not for me\b|please don))", re.IGNORECASE)  # "emojis? no thanks"
 
@@ -80,6 +82,14 @@ _SYNONYMS = {
 }
 
 
+# Words of the catalogue that other languages have as well.
+THINGS = frozenset(
+    "emoji emojis emoticon emoticons smiley smileys formal formel formale casual informal humor list lista listas liste"
+    " listen lists jargon ironic neutral professional detail details direct text note bullet bullets technical"
+    " icon icons elegant original normal special serious colorful format".split()
+)
+
+
 class ReadsWishes(Protocol):
     """Finds wishes in words: the built-in `Reader`, or one that asks a chat model."""
 
@@ -117,13 +127,18 @@ class Reader:
         """Return the wishes in `text`, in its order, at most one for each dimension.
 
         Args:
-            text: what the user said: "be brief, and no jokes please".
+            text: what the user said: "be brief, and no jokes please". One over 2,000 characters is a document: no wish
+                is looked for in it.
             keep_rest: also return what fits no dimension, as wishes of their own. If nothing fits, that is the
                 whole text.
         """
+        said = text.strip()
+        text = tidy(said)
+        if len(text) > LONGEST:
+            return (Reading(said, None),) if keep_rest else ()
         parts = [self._resolved(part) for part in scoped_parts(text)]
         if not any(part.scope for part in parts):
-            parts = [Scoped(text.strip())]
+            parts = [Scoped(text)]
         found: dict[tuple[str, str | None, bool], Reading] = {}
         for part in parts:
             for reading in self._read(part.text, part.scope, keep_rest):
@@ -157,7 +172,9 @@ class Reader:
                     yield Reading(clause, f"{pole.dimension.name}:{side.name}", scope, ends=True)
             elif pole.key:
                 yield Reading(clause, pole.key, scope, ends=back is not None)
-            elif keep_rest and (len(found) == 1 or len(without_filler(clause).split()) > 1):
+            elif keep_rest and (
+                len(found) == 1 or len(without_filler(clause).split()) > 1 or any(c > "\u02ff" for c in clause)
+            ):
                 yield Reading(clause if back is None else core, None, scope, ends=back is not None)
 
     def _keys(self, texts: list[str]) -> list[_Pole]:
@@ -171,7 +188,7 @@ class Reader:
                 found.append(exact)
                 continue
             best = int(about_D.argmax())
-            if near < self.NEAR or about_D[best] < self.ABOUT:
+            if near < self.NEAR or about_D[best] < self.ABOUT or not understood(text, THINGS):
                 found.append(_Pole())
                 continue
             dimension = self._catalogue[best]

@@ -9,6 +9,7 @@ __all__ = ["THREAD", "Scoped", "scoped_parts", "thread_scope"]
 
 THREAD = "this conversation"
 
+LONGEST_PIECE = 300  # characters of a sentence in which a scope is looked for
 _TOPIC = r"(?P<topic>[^\s,:][^,:]*?)"
 # "when I ask you about …", "if it is about …", "when it comes to …", "whenever you explain …", "when writing …"
 _WHEN = (
@@ -119,6 +120,8 @@ def thread_scope(thread: str | None) -> str:
 
 
 def _part(text: str) -> Scoped:
+    if len(text) > LONGEST_PIECE:
+        return Scoped(text)
     here = _HERE.search(text)
     if here:
         return Scoped(f"{text[: here.start()]} {text[here.end() :]}".strip(" ,"), THREAD)

@@ -125,8 +125,9 @@ class Connection:
         if parents := sorted(_opened_in - {os.getpid()}):
             raise StoreForkedError(
                 f"Process {parents[-1]} opened a PreferenceMemory before it forked this one, {os.getpid()}. Chroma "
-                "works on with threads that are not here, so a folder cannot be opened any more. Open the first memory "
-                "after the fork, start this process with multiprocessing's 'spawn', or use a Chroma server with url=."
+                "works on with threads that are not here, so a folder cannot be opened any more. Open the first "
+                "memory after the fork, start this process with multiprocessing's 'spawn', or use a Chroma server "
+                "with url=."
             )
         from filelock import FileLock, Timeout
 

@@ -245,9 +245,9 @@ class Ledger:
         """Raise StoreClosedError after `close`, and StoreForkedError in a forked child. It takes no lock."""
         if self._process != os.getpid():
             raise StoreForkedError(
-                f"This memory was opened in process {self._process} before it forked this one, {os.getpid()}. "
-                "It works only there: what was recorded here would be lost. Open the first PreferenceMemory after the "
-                "fork (gunicorn: in post_fork, or without preload_app), one process at a time for a folder; for more, "
+                f"This memory was opened in process {self._process} before it forked this one, {os.getpid()}, "
+                "and works only there: what was recorded here would be lost. Open the first one after the fork "
+                "(gunicorn: in post_fork, or without preload_app), one process at a time for a folder; for more, "
                 "use a Chroma server with url=."
             )
         if self._store is None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from pad_memory.errors import InvalidEventError, StoreVersionError
-from pad_memory.events import Feedback
+from pad_memory.events import Feedback, check_length
 from pad_memory.evidence import Evidence
 from pad_memory.profile import Snapshot
 from pad_memory.store.items import Items
@@ -62,6 +62,8 @@ def import_user(
     stranger = next((record.event for record in records if record.event.user not in (None, user)), None)
     if stranger is not None:
         raise InvalidEventError(f"This export is of {user!r}, but has an event of {stranger.user!r}.")
+    for record in records:
+        check_length(record.event)
     have = {record.id: record for record in ledger.records(owner)}
     new = [
         replace(

@@ -28,7 +28,7 @@ from pad_memory.values.verdict import ALLOWED, MAX_CHARACTERS, Verdict, against
 
 __all__ = ["Guard", "Values"]
 
-READING = 1  # of texts by the rules; to be raised with every change of it, for then all have to be judged again
+READING = 2  # of texts by the rules; to be raised with every change of it, for then all have to be judged again
 
 
 @dataclass(frozen=True)
@@ -99,13 +99,13 @@ class Guard:
         """The verdict without the classifier, and the plain forms it has still to see."""
         if squeezed(text) in self._allow:
             return ALLOWED, ()
+        if len(text) > MAX_CHARACTERS:  # before the rules, whose time may grow faster than the text
+            return against("quarantined", "length"), ()
         forms = tuple(dict.fromkeys(form for version in (text, *decoded(text)) for form in plain(version) if form))
         if any(pattern.search(form) for pattern in self._refuse for form in (text, *forms)):
             return against("refused", "operator"), ()
         if rule := next((rule for form in (text.lower(), *forms) if (rule := broken(form))), None):
             return against("refused", rule), ()
-        if len(text) > MAX_CHARACTERS:
-            return against("quarantined", "length"), ()
         if BLOB.search(text):
             return against("quarantined", "encoded"), ()
         return ALLOWED, forms

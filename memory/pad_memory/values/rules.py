@@ -92,6 +92,6 @@ def _asks(rule: Rule, text: str) -> bool:
 def _compiled(pattern: str, sets: dict[str, str]) -> re.Pattern[str]:
     for key, words in sets.items():
         pattern = pattern.replace(f"{{{key}}}", words)
-    between = r"\b(?:\W+[\w'-]+){0,7}?\W+"
+    between = r"\b(?:\W++[\w'-]++){0,7}?\W++"
     pattern = re.sub(r"\s+~\s*", lambda _: between, pattern)
     return re.compile(rf"(?<!\w)(?:{pattern})(?!\w)")
