@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,16 @@ __all__ = ["context_size", "shared_pair"]
 
 _pairs: dict[tuple[str, ...], Pair] = {}
 _lock = threading.Lock()
+
+
+def _unlock() -> None:
+    """In a forked child: nobody is loading, whoever was in the parent."""
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock)
 
 
 def context_size(model: str) -> int | None:

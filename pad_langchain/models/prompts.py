@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pad_langchain.errors import IncompatibleModelError, InvalidRequestError
+from pad_langchain.models.forks import survive_forks
 
 __all__ = ["PERSRM_TEMPLATE", "SELF_TEMPLATE", "Prompts", "with_preference"]
 
@@ -34,6 +35,19 @@ class Prompts:
                 "(a model folder with a tokenizer.json)."
             )
         self._tokenizer = copy.deepcopy(tokenizer)
+        self._lock = threading.Lock()
+        survive_forks(self)
+
+    def hold(self) -> bool:
+        """Wait until no thread uses the tokenizer, and let none begin; False: one did not end in time."""
+        return self._lock.acquire(timeout=30.0)
+
+    def let_go(self) -> None:
+        """Let threads use it again."""
+        self._lock.release()
+
+    def begin_anew(self) -> None:
+        """In a forked child: nobody uses it, whoever did in the parent."""
         self._lock = threading.Lock()
 
     def render(
