@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 import threading
 import time
@@ -56,6 +57,18 @@ class _Place:
 _places: dict[tuple[str, ...], _Place] = {}
 _lock = threading.Lock()  # of the dict, held for no time
 _loading = threading.Lock()  # transformers sets defaults of the whole process while it loads: one model at a time
+
+
+def _unlock() -> None:
+    """In a forked child: nobody is loading, whoever was in the parent."""
+    global _lock, _loading
+    _lock, _loading = threading.Lock(), threading.Lock()
+    for place in _places.values():
+        place.lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock)
 
 
 def context_size(model: str, **settings: Any) -> int | None:

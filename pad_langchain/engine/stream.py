@@ -173,6 +173,11 @@ class Stream:
         """End with an error."""
         self._change(None, error)
 
+    def abandon(self, error: BaseException) -> None:
+        """In a forked child: end with an error, whoever held what in the parent."""
+        self._changed, self._finished, self._wakers = threading.Condition(), threading.Event(), []
+        self.fail(error)
+
     def _change(self, event: TokenEvent | None, error: BaseException | None) -> None:
         with self._changed:
             if self._done:

@@ -15,6 +15,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from pad_langchain.errors import IncompatibleModelError, InvalidRequestError
 from pad_langchain.models.ends import turn_end
+from pad_langchain.models.forks import survive_forks
 
 __all__ = ["PERSRM_TEMPLATE", "SELF_TEMPLATE", "Prompts", "with_preference"]
 
@@ -47,6 +48,19 @@ class Prompts:
                 "(a model folder with a tokenizer.json)."
             )
         self._tokenizer = copy.deepcopy(tokenizer)
+        self._lock = threading.Lock()
+        survive_forks(self)
+
+    def hold(self) -> bool:
+        """Wait until no thread uses the tokenizer, and let none begin; False: one did not end in time."""
+        return self._lock.acquire(timeout=30.0)
+
+    def let_go(self) -> None:
+        """Let threads use it again."""
+        self._lock.release()
+
+    def begin_anew(self) -> None:
+        """In a forked child: nobody uses it, whoever did in the parent."""
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -49,6 +49,10 @@ class _Sample(Stream):
         if event.finish_reason is not None:
             self._group.decide()
 
+    def abandon(self, error: BaseException) -> None:
+        self._group.stream.abandon(error)
+        super().abandon(error)
+
     def fail(self, error: BaseException) -> None:
         super().fail(error)
         self._group.decide()

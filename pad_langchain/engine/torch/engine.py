@@ -31,6 +31,7 @@ from pad_langchain.models.ends import end_tokens
 from pad_langchain.models.packed import pack
 from pad_langchain.models.prompts import Prompts
 from pad_langchain.models.rows import Rows
+from pad_langchain.models.self_test import check_batches
 
 __all__ = ["TorchEngine"]
 
@@ -49,7 +50,7 @@ class TorchEngine:
         settings: those of `EngineSettings`: `max_batch`, `max_queue`, `max_batch_tokens`, `prefix_tokens`, …
 
     Raises:
-        IncompatibleModelError: the parts do not fit each other.
+        IncompatibleModelError: the parts do not fit each other, or a model writes in a batch what it does not alone.
         InvalidRequestError: a setting is out of its range.
     """
 
@@ -69,6 +70,7 @@ class TorchEngine:
         own = None if guide is None else guide.backbone
         self.models = list(dict.fromkeys((self.base, own or self.base)))
         for backbone in self.models:
+            check_batches(backbone)
             backbone.prefixes.budget = self.settings.prefix_tokens
             if self.settings.pack_weights is True:
                 pack(backbone.model)

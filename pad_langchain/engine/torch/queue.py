@@ -25,6 +25,7 @@ class Queue:
         self.limit, self.fit = limit, fit
         self.changed = threading.Condition()  # whoever holds it keeps the queue as it is
         self.paused = self.closed = self.finishing = False
+        self.refusal = ""  # why no request can be taken any more; "": one can
         self._groups: deque[list[Row]] = deque()
 
     def __len__(self) -> int:
@@ -38,6 +39,8 @@ class Queue:
             EngineBusyError: the queue is full; EngineClosedError: it was closed.
         """
         with self.changed:
+            if self.refusal:
+                raise EngineClosedError(self.refusal)
             if self.closed:
                 raise EngineClosedError("The engine is closed and takes no more requests. Make a new one.")
             if len(self._groups) >= self.limit:
@@ -72,6 +75,12 @@ class Queue:
                     groups.append(group)
                     held += wanted
         return groups
+
+    def begin_anew(self) -> list[Row]:
+        """In a forked child, where nobody holds what the parent's threads held: the rows that waited, taken out."""
+        self.changed = threading.Condition()
+        groups, self._groups = self._groups, deque()
+        return [row for group in groups for row in group]
 
     def pause(self) -> None:
         """Let requests wait."""

@@ -22,9 +22,12 @@ from pad_langchain.engine.torch.batch import Batch
 from pad_langchain.engine.torch.out_of_memory import explain_memory, out_of_memory
 from pad_langchain.engine.torch.queue import Queue
 from pad_langchain.engine.torch.row import Chosen, Row
+from pad_langchain.engine.torch.step_lock import StepLock
 from pad_langchain.engine.types import Request
 from pad_langchain.errors import EngineBusyError, EngineClosedError
 from pad_langchain.models.backbone import Backbone
+from pad_langchain.models.forks import survive_forks
+from pad_langchain.models.kv.prefixes import PrefixStore
 from pad_memory.openmp import dismiss_helpers
 
 __all__ = ["StepReport", "Worker"]
@@ -76,6 +79,9 @@ class Worker:
         self._batch: Batch | None = None
         self._failed: list[tuple[Row, int]] = []  # who failed together last, and how far they were
         self._thread: threading.Thread | None = None
+        self._parents: Batch | None = None  # see `begin_anew`
+        self._steps = StepLock()
+        survive_forks(self)
 
     # From callers' threads
 
@@ -84,6 +90,35 @@ class Worker:
         """The rows in the batch now."""
         batch = self._batch
         return [] if batch is None else batch.rows
+
+    def hold(self) -> bool:
+        """Let no step begin, and wait for the one that runs; False: it did not end."""
+        return self._steps.hold()
+
+    def let_go(self) -> None:
+        """Let steps begin again."""
+        self._steps.release()
+
+    def begin_anew(self) -> None:
+        """In a forked child: the parent answers what was in flight; a new thread comes with the next request."""
+        lost = EngineClosedError(
+            "The request was made before the process forked: its answer is in the parent. Ask again in this process."
+        )
+        streams = [row.stream for row in (*self.rows, *self.queue.begin_anew())]
+        if any(backbone.device.type != "cpu" for backbone in self.models):
+            self._parents = self._batch  # whose memory must not even be freed here
+            self.queue.refusal = (
+                f"The engine was made before the process forked, and its model is on {self.base.device}, which a "
+                "forked process cannot use. Make the engine in the child (gunicorn: without preload_app), or start "
+                'processes with "spawn".'
+            )
+        else:
+            for backbone in self.models:
+                backbone.prefixes = PrefixStore(backbone.prefixes.budget)
+        self._batch, self._thread, self._failed, self._steps = None, None, [], StepLock()
+        atexit.unregister(self.close)
+        for stream in streams:
+            stream.abandon(lost)
 
     def start(self) -> None:
         """Begin to take requests, if that is not done yet; the thread that calls is done with torch."""
@@ -122,7 +157,8 @@ class Worker:
     def _run(self) -> None:
         while self._wait():
             try:
-                self._step()
+                with self._steps.step():
+                    self._step()
             except BaseException as error:  # the thread must live, whatever a model does
                 if not self._make_room(error):
                     logger.exception("A step of %d rows failed", len(self.rows))
@@ -135,7 +171,8 @@ class Worker:
         """Sleep until there is something to do; False when closed, or when the engine is gone and all is done."""
         with self.queue.changed:
             if self._batch is None and not self.queue.ready:
-                dismiss_helpers()
+                with self._steps.step():  # a fork in between would leave OpenMP half-way in the child
+                    dismiss_helpers()
             self.queue.changed.wait_for(lambda: self._batch is not None or self.queue.ready)
             over = self.queue.finishing and self._batch is None and not len(self.queue)
             return not (self.queue.closed or over)
