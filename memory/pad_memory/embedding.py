@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
@@ -14,7 +14,7 @@ from pad_memory.forks import FreshLock
 from pad_memory.openmp import dismiss_helpers
 from pad_memory.packaged import PackagedModel
 
-__all__ = ["DEFAULT_MODEL", "Embedder", "SentenceEmbedder", "embed", "load_model"]
+__all__ = ["DEFAULT_MODEL", "Embedder", "SentenceEmbedder", "default_embedder", "embed", "load_model"]
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
 
@@ -110,6 +110,12 @@ class SentenceEmbedder:
         )
         dismiss_helpers()
         return np.asarray(vectors, dtype=np.float32)
+
+
+@lru_cache(maxsize=1)
+def default_embedder() -> SentenceEmbedder:
+    """Return one for the process: the model and its cache are shared by all memories."""
+    return SentenceEmbedder()
 
 
 def load_model(name: str) -> Any:

@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from pad_memory.callbacks import Callbacks
 from pad_memory.catalogue import CATALOGUE, Dimension
 from pad_memory.condition import Chooser, Condition, Request
 from pad_memory.copies import OpenOnce
-from pad_memory.embedding import Embedder, SentenceEmbedder
+from pad_memory.embedding import Embedder, default_embedder
 from pad_memory.errors import InvalidEventError, StoreError
 from pad_memory.events import Feedback, Retraction, check_length, check_text
 from pad_memory.evidence import Evidence, Interpreter, Recorded, Scorer
@@ -97,7 +96,7 @@ class PreferenceMemory(OpenOnce):
     def _set_up(self, path: str | Path | None = None, closed: str | None = None) -> None:
         given = self._given
         self.tenant, self.catalogue, self.responses = given["tenant"], given["catalogue"], given["responses"]
-        self.embedder: Embedder = given["embedder"] or _default_embedder()
+        self.embedder: Embedder = given["embedder"] or default_embedder()
         self.population: Population | None = given["population"]
         self._half_life = None if given["half_life"] is None else given["half_life"] * DAY
         self._scorer, self._refused_a_scorer = given["scorer"], False
@@ -396,9 +395,3 @@ class PreferenceMemory(OpenOnce):
             return evidence
         readings = place(evidence.readings, own_wishes(records, self.catalogue), self.embedder)
         return replace(evidence, readings=readings)
-
-
-@lru_cache(maxsize=1)
-def _default_embedder() -> SentenceEmbedder:
-    """One for the process: the model and its cache are shared by all memories."""
-    return SentenceEmbedder()

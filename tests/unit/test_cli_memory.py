@@ -32,7 +32,7 @@ class MiniLM(HashEmbedder):
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     monkeypatch.setenv("PAD_MEMORY", str(tmp_path / "m"))
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr("pad_memory.memory._default_embedder", MiniLM)
+    monkeypatch.setattr("pad_memory.memory.default_embedder", MiniLM)
     with PreferenceMemory(tmp_path / "m") as memory:
         for number, words in enumerate(["be concise and brief", "call me Sam", "be detailed and thorough"]):
             memory.record("ada", Statement(words, id=f"e{number}", time=START + number * DAY))

@@ -56,11 +56,15 @@ class Batch:
         """A batch of a row that was in another one: its prompt and what it has chosen so far are run anew."""
         batch = cls(base, guide, [[row]])
         if row.tokens:
-            layout, tokens_1T = batch._layout, torch.tensor([row.tokens], device=base.device)
-            batch.base_rows.step(tokens_1T[layout.owner_R])
-            if batch.guide_rows is not None:
-                batch._unfed = list(tokens_1T[layout.reader_G].unbind(1))
+            batch.catch_up(row.tokens)
         return batch
+
+    def catch_up(self, tokens: Sequence[int]) -> None:
+        """Run what its one row has chosen so far, at least one token."""
+        tokens_1T = torch.tensor([tokens], device=self.base.device)
+        self.base_rows.step(tokens_1T[self._layout.owner_R])
+        if self.guide_rows is not None:
+            self._unfed = list(tokens_1T[self._layout.reader_G].unbind(1))
 
     @property
     def kv_tokens(self) -> int:
