@@ -13,7 +13,7 @@ from pad_langchain.chat.options import CallOptions, ChatSettings
 
 __all__ = ["read_key"]
 
-_FIELDS = ChatSettings.model_fields
+_FIELDS = [name for name, field in ChatSettings.model_fields.items() if not field.exclude]
 
 
 def read_key(model: str, settings: ChatSettings, messages: Sequence[ChatDict], options: CallOptions) -> str:
@@ -45,7 +45,8 @@ def read_key(model: str, settings: ChatSettings, messages: Sequence[ChatDict], o
         steers = [(wish.text, wish.weight) for wish in wishes]
     parts = (
         files,
-        said({name: getattr(settings, name) for name, field in _FIELDS.items() if not field.exclude}),
+        # What the call may set is as it will be, whoever set it.
+        said({name: getattr(told, name, getattr(settings, name)) for name in _FIELDS}),
         None if embedder is None else embedder.name,
         None if memory is None else memory.tenant,
         steers,

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
 from contextvars import ContextVar
+from dataclasses import fields
 from functools import partial
 from typing import Any, Self
 
@@ -42,7 +43,7 @@ __all__ = ["ChatPAD"]
 _IDENTITY = tuple(
     name for name, field in ChatSettings.model_fields.items() if not field.exclude and name != "engine_settings"
 )
-_ASKED = ("user_id", "thread_id", "preference")  # what a call may say of what steers it
+_SAID = frozenset(field.name for field in fields(CallOptions))
 _READ: ContextVar[str | None] = ContextVar("pad_langchain_key", default=None)  # of the call that runs
 
 
@@ -123,7 +124,7 @@ class ChatPAD(ChatSettings, UserChatModel):
         """
         if self.cache is False or not (isinstance(self.cache, BaseCache) or get_llm_cache() is not None):
             return None
-        options = CallOptions(**{name: kwargs[name] for name in _ASKED if name in kwargs})
+        options = CallOptions(**{name: value for name, value in kwargs.items() if name in _SAID})
         model = kwargs.get("model") or self.model_name
         return lambda: read_key(model, self, to_chat_dicts(messages), options)
 

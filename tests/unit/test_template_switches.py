@@ -101,7 +101,11 @@ def test_a_switch_that_the_template_does_not_have_is_refused(folder):
             llm.invoke("hi", chat_template_kwargs={name: "x"})
 
 
-@pytest.mark.parametrize("wrong", [["enable_thinking"], "no", {1: True}, {"mood": {1}}, {"mood": object()}], ids=["list", "text", "number", "set", "object"])
+@pytest.mark.parametrize(
+    "wrong",
+    [["enable_thinking"], "no", {1: True}, {"mood": {1}}, {"mood": object()}],
+    ids=["list", "text", "number", "set", "object"],
+)
 def test_switches_are_json(folder, wrong):
     with pytest.raises(InvalidRequestError, match="chat_template_kwargs has to be a dict of JSON values"):
         ChatPAD(model=folder, reward_model=None).invoke("hi", chat_template_kwargs=wrong)
