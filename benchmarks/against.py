@@ -1,6 +1,7 @@
 """Is this checkout as fast as another one? Decoding, `condition`, and `record` without and with a PersRM that judges.
 
     python benchmarks/against.py OTHER [--rounds 15] [--threads 2]     OTHER: the folder of another checkout
+    python benchmarks/against.py OTHER --model FOLDER                  decoding on a model of yours, guided by itself
 
 Both run in processes of their own, through what users import. In each round both do the same work, one after the
 other, and who begins alternates; a round gives one ratio, this checkout's time over the other's. Printed are the
@@ -28,7 +29,8 @@ from pad_memory import PreferenceMemory, Statement, Thumb
 
 memory = PreferenceMemory()
 judged = PreferenceMemory()
-llm = ChatPAD(max_tokens=64, memory=judged)
+named = {"model": sys.argv[2], "reward_model": "self"} if len(sys.argv) > 2 else {}
+llm = ChatPAD(max_tokens=int(sys.argv[3]) if named else 64, memory=judged, **named)
 llm.invoke("Hello", user_id="bob")  # from here on the PersRM judges what is recorded
 steered = llm.bind(preference="be detailed and thorough")
 for text in ("be brief", "use emojis", "for code, be terse", "I like poems about the sea"):
@@ -64,10 +66,10 @@ WORK = ("decode 1", "decode 16", "condition", "record", "judge")
 class Side:
     """One checkout, at work in a process of its own."""
 
-    def __init__(self, folder: Path, threads: int) -> None:
+    def __init__(self, folder: Path, threads: int, model: tuple[str, ...]) -> None:
         path = os.pathsep.join(map(str, (folder, folder / "memory")))
         self.process = subprocess.Popen(
-            [sys.executable, "-c", WORKER, str(threads)],
+            [sys.executable, "-c", WORKER, str(threads), *model],
             cwd=folder,
             env={**os.environ, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1"},
             stdin=subprocess.PIPE,
@@ -95,13 +97,16 @@ def main() -> None:
     parser.add_argument("other", type=Path, help="folder of another checkout")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=2, help="of torch")
+    parser.add_argument("--model", help="folder of a model; then only decoding is timed")
+    parser.add_argument("--tokens", type=int, default=24, help="of an answer of that model")
     args = parser.parse_args()
     if not (args.other / "pad_langchain").is_dir():
         raise SystemExit(f"{args.other} has to be a checkout of this project, but has no folder pad_langchain.")
-    ours, others = Side(HERE, args.threads), Side(args.other.resolve(), args.threads)
+    model = (args.model, str(args.tokens)) if args.model else ()
+    ours, others = (Side(folder, args.threads, model) for folder in (HERE, args.other.resolve()))
     rng = np.random.default_rng(0)
     print(f"{'':10} {'this':>9} {'other':>9}  ratio  95% interval   ({args.rounds} rounds)")
-    for work in WORK:
+    for work in WORK[:2] if args.model else WORK:
         times = np.empty((args.rounds, 2))
         for number in range(args.rounds):
             for side in (0, 1) if number % 2 else (1, 0):
