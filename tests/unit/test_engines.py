@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import time
 import weakref
 from dataclasses import replace
 from pathlib import Path
@@ -201,11 +202,12 @@ def test_unload_lets_answers_end(tmp_path):
     llm = chat(folder)
     before, answers = llm.invoke(QUESTION).text, []
     engine = shared_pair(folder, None).engine
-    with paused(engine, until=1):
+    with paused(engine):
         caller = threading.Thread(target=lambda: answers.append(llm.invoke(QUESTION).text))
         caller.start()
-        while not engine.waiting:
-            pass
+        until = time.monotonic() + PATIENCE
+        while not engine.waiting and time.monotonic() < until:
+            time.sleep(0.01)
         assert not unload(folder, timeout=0.0)
     caller.join(PATIENCE)
     assert answers == [before]

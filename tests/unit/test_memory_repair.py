@@ -175,7 +175,7 @@ def test_one_event_is_forgotten(tmp_path: Path) -> None:
         assert left(b"zebras") == []
         assert [event.id for event in memory.events("ada")] == ["two", "three"]
         assert memory.forget("ada", "two") == 1  # the wording is still that of the third
-        assert [item.text for item in memory.condition("ada")] == ["Mention  koalas"]
+        assert [item.text for item in memory.condition("ada")] == ["Mention koalas"]  # blanks are squeezed
         assert [event.id for event in memory.events("bob")] == ["one-zebra"]
         assert memory.forget("bob", "one-zebra") == 2
         assert left(b"one-zebra") == []
