@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
+import logging
 import os
 import sys
 import threading
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from pad_langchain.persrm.build import Pair
 
 __all__ = ["context_size", "said", "shared_pair", "unload", "weights"]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
@@ -190,7 +194,16 @@ def unload(model: str | None = None, *, timeout: float = 10.0) -> bool:
         pause = min(2 * pause, 0.5)
     if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_initialized():
         torch.cuda.empty_cache()
+    _trim()
     return all(found() is None for found in models)
+
+
+def _trim() -> None:
+    """Hand freed memory back to the system, where the C library is one that may keep it (glibc's)."""
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (AttributeError, OSError, TypeError):  # another C library
+        logger.debug("This C library gives freed memory back when it likes.")
 
 
 def _check_name(model: object) -> None:
