@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import logging
+import math
 import os
 import sys
 import threading
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["context_size", "said", "shared_pair", "unload", "weights"]
 
+LOOK = 0.05  # seconds for which files count as they were: callers that come together look once
+
 logger = logging.getLogger(__name__)
 
 
@@ -37,6 +40,7 @@ class _Place:
     lock: threading.Lock = field(default_factory=threading.Lock)
     pair: Pair | None = None
     weights: tuple[str | None, ...] = ()
+    looked: float = -math.inf  # when its files were looked at last, seconds of the monotonic clock
     memories: weakref.WeakSet[Any] = field(default_factory=weakref.WeakSet)
 
     def outdated(self, weights: Sequence[str | None]) -> bool:
@@ -149,7 +153,9 @@ def shared_pair(
     with _lock:
         place = _places.setdefault(key, _Place(model, settings))
     with place.lock:
-        now = weights(model, reward_model, settings)
+        fresh = time.monotonic() - place.looked < LOOK and place.pair is not None and not place.pair.engine.closed
+        now = place.weights if fresh else weights(model, reward_model, settings)
+        place.looked = place.looked if fresh else time.monotonic()
         if place.outdated(now):
             if place.drop():
                 gc.collect()  # there may be no room for both

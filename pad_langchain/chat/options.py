@@ -247,12 +247,10 @@ class CallOptions:
         Raises:
             InvalidRequestError: an id is not text, or there is no user id and the settings require one.
         """
-        left_out = [
-            field.name
-            for field in fields(self)
-            if field.name in ChatSettings.model_fields and getattr(self, field.name) is field.default
-        ]
-        said = replace(self, **{name: getattr(settings, name) for name in left_out})
+        shared = [field for field in fields(self) if field.name in ChatSettings.model_fields]
+        left_out = [field.name for field in shared if getattr(self, field.name) is field.default]
+        given = {name: value for name in left_out if (value := getattr(settings, name)) is not getattr(self, name)}
+        said = replace(self, **given) if given else self
         for name in ("user_id", "thread_id"):
             if (value := getattr(said, name)) is not None:
                 check_id(name, value)

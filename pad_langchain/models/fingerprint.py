@@ -35,18 +35,18 @@ def fingerprint(name: str, settings: Mapping[str, Any] | None = None) -> str | N
 
 
 def _files(place: Path, subfolder: str) -> Iterator[tuple[str, int, int]]:
-    for folder in {place, place / subfolder}:
+    if place.is_file():
+        found = place.stat()
+        yield place.name, found.st_size, found.st_mtime_ns
+        return
+    for label in {"", subfolder}:
         try:
-            paths = [entry.path for entry in os.scandir(folder)] if folder.is_dir() else [str(folder)]
-        except OSError:  # whoever loads it is told
+            for entry in os.scandir(place / label):
+                if entry.name.endswith(_READ) and entry.is_file():
+                    found = entry.stat()
+                    yield os.path.join(label, entry.name), found.st_size, found.st_mtime_ns
+        except OSError:  # whoever loads it is told; a file that is being replaced is seen when it is there
             continue
-        for path in paths:
-            try:
-                found = os.stat(path)
-            except OSError:  # is being replaced
-                continue
-            if path.endswith(_READ) and not os.path.isdir(path):
-                yield os.path.relpath(path, place), found.st_size, found.st_mtime_ns
 
 
 def _commit(name: str, settings: Mapping[str, Any]) -> str | None:

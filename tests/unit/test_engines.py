@@ -26,6 +26,22 @@ ASKED = Request([{"role": "user", "content": QUESTION}], max_tokens=12)
 PATIENCE = 60  # seconds that only a failing test takes
 
 
+@pytest.fixture(autouse=True)
+def look_each_time(monkeypatch):
+    """Files are looked at by each call, though tiny models are written within the time that they count as they were."""
+    monkeypatch.setattr("pad_langchain.chat.engines.LOOK", 0.0)
+
+
+def test_callers_that_come_together_look_at_the_files_once(tmp_path, monkeypatch):
+    folder, looks = saved(tmp_path, 1), []
+    monkeypatch.setattr("pad_langchain.chat.engines.fingerprint", lambda *said: looks.append(said) or "the same")
+    monkeypatch.setattr("pad_langchain.chat.engines.LOOK", 60.0)
+    first = shared_pair(folder, None)
+    seen = len(looks)
+    assert all(shared_pair(folder, None) is first for _ in range(5))
+    assert len(looks) == seen > 0
+
+
 def saved(folder, seed=0, **sizes):
     """A tiny base alone in a folder."""
     tiny_model(seed, **sizes).save_pretrained(folder)
