@@ -16,7 +16,7 @@ from memory_fakes import PoleScorer, WordEmbedder
 from pad_memory import PreferenceMemory, Statement, Thumb
 from pad_memory.errors import InvalidUserError
 
-APART = Path(__file__).parents[2] / "benchmarks" / "memory_apart.py"
+APART = Path(__file__).parents[2] / "benchmarks" / "memory" / "apart.py"
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from pad_memory.language.reader import Reading
 from pad_memory.profile import fold, infer
 
 LENGTH = CATALOGUE[:1]
-HARNESS = Path(__file__).parents[2] / "benchmarks" / "memory_users.py"
+HARNESS = Path(__file__).parents[2] / "benchmarks" / "memory" / "users.py"
 
 
 def recorded(events: list[Feedback], styles: list[tuple[dict[str, float], ...]] | None = None) -> list[Recorded]:
