@@ -1,10 +1,10 @@
 """How well is a user known after ten questions? Simulated users answer what `PreferenceMemory.next_question` asks.
 
-    python benchmarks/memory_elicitation.py                       the demo pair's PersRM reads the two answers
-    python benchmarks/memory_elicitation.py --scorer synthetic    true styles, with noise
-    python benchmarks/memory_elicitation.py --scorer oracle       true styles
+    python benchmarks/memory/elicitation.py                       the demo pair's PersRM reads the two answers
+    python benchmarks/memory/elicitation.py --scorer synthetic    true styles, with noise
+    python benchmarks/memory/elicitation.py --scorer oracle       true styles
 
-The users are those of memory_users.py. The two answers differ in what the question asks about and are alike, of random
+The users are those of users.py. The two answers differ in what the question asks about and are alike, of random
 style, in all else. A user picks the better one, or says "no difference"; one answer in ten is wrong, any of the other
 two. With --forced "no difference" cannot be said and users without a view pick at random.
 """
@@ -16,7 +16,7 @@ import random
 from collections.abc import Sequence
 
 import numpy as np
-from memory_users import (
+from users import (
     POLES,
     WRONG,
     Answerer,

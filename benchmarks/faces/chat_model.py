@@ -1,6 +1,6 @@
 """What the LangChain face costs: how early a stream's first chunk comes, and batch speed against the bare engine.
 
-    python benchmarks/faces.py
+    python benchmarks/faces/chat_model.py
 
 On the demo pair under a preference, and on a random base of 45 million parameters, where a step costs what it costs in
 use. Runs alternate (ChatPAD, engine, ChatPAD, …); medians, and medians of the rounds' ratios.

@@ -1,6 +1,6 @@
 """Valid JSON by grammar: random schemas, answered greedily and sampled by a model with random weights.
 
-    python benchmarks/json_schemas.py [--schemas 500] [--seed 0]
+    python benchmarks/engine/json_schemas.py [--schemas 500] [--seed 0]
 
 A model with random weights wants to write anything but JSON, so what is valid here is valid on any model. An answer is
 valid when it ends by itself, parses and passes `jsonschema`. Also measures what the grammar costs a token.

@@ -1,6 +1,6 @@
 """Is a memory whole after its process was killed? A writer is killed with SIGKILL, then its folder is opened again.
 
-    python benchmarks/memory_crash.py --trials 200 --aimed 50
+    python benchmarks/memory/crash.py --trials 200 --aimed 50
 
 The writer acknowledges each event it recorded. Most trials kill it after a random time; the aimed ones kill it the
 moment an index file changes, which Chroma does in place once in a hundred rows. Every opening runs in a process of its

@@ -1,11 +1,11 @@
 """The demo pair's full report: every method, judged by the rules of its world.
 
-    python benchmarks/persrm_report.py                                  # benchmarks/demo_report, from nothing
-    python benchmarks/persrm_report.py --text FOLDER                    # with a text PersRM that is trained already
-    python benchmarks/persrm_report.py --timing --output FOLDER         # 200 prompts × each method once: seconds
-    python benchmarks/persrm_report.py --prompts FILE --output FOLDER   # other prompts, not judged by the demo's facts
+    python benchmarks/persrm/report.py                                  # benchmarks/persrm/demo_report, from nothing
+    python benchmarks/persrm/report.py --text FOLDER                    # with a text PersRM that is trained already
+    python benchmarks/persrm/report.py --timing --output FOLDER         # 200 prompts × each method once: seconds
+    python benchmarks/persrm/report.py --prompts FILE --output FOLDER   # other prompts, not judged by the demo's facts
 
-The settings are those of benchmarks/demo_report/evaluation.yaml. A stopped report goes on when it is started again.
+The settings are those of demo_report/evaluation.yaml beside it. A stopped report goes on when it is started again.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from persrm_training import train_text
 from rich.console import Console
+from training import train_text
 
 from pad_langchain.evaluation.run import EvaluateConfig, evaluate
 from pad_langchain.training.config import from_dict, load_yaml

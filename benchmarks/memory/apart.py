@@ -1,6 +1,6 @@
 """Does anybody ever see a row of somebody else's? Random calls with hostile ids from threads and from asyncio.
 
-    python benchmarks/memory_apart.py --operations 100000
+    python benchmarks/memory/apart.py --operations 100000
 
 Every text a user records holds their number, and what any call returns for them is searched for other numbers. Ids are
 patterns, empty, Unicode, 10 kB long, and event ids are other users'. Ids outside what is allowed must be refused. Every

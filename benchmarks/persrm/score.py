@@ -1,8 +1,8 @@
 """What it costs to score one answer against 24 preferences at once, against 24 scorings of one each.
 
-    python benchmarks/persrm_score.py                 # the demo base
-    python benchmarks/persrm_score.py --threads 1     # on one core the scorings one by one waste less
-    python benchmarks/persrm_score.py --sizes 120M    # random weights; 500M takes a while
+    python benchmarks/persrm/score.py                 # the demo base
+    python benchmarks/persrm/score.py --threads 1     # on one core the scorings one by one waste less
+    python benchmarks/persrm/score.py --sizes 120M    # random weights; 500M takes a while
 
 Seconds passed; rounds alternate, the ratio is the median over rounds. The answer has 89 tokens. A head
 reads it once for all preferences. A text PersRM runs once what comes before the preference, so the ratio falls with

@@ -1,7 +1,7 @@
 """Does the memory find out what its users like? Simulated users with known preferences, judged against an oracle.
 
-    python benchmarks/memory_users.py                        the demo pair's PersRM as scorer
-    python benchmarks/memory_users.py --scorer synthetic     no model: true styles with noise
+    python benchmarks/memory/users.py                        the demo pair's PersRM as scorer
+    python benchmarks/memory/users.py --scorer synthetic     no model: true styles with noise
 
 Each user has one to three of the catalogue's preferences and gives ten events: "mixed" has two wishes in held-out words
 and eight thumbs and choices, "choices" has ten choices; twenty show how that goes on. Answers have random style; users

@@ -1,8 +1,8 @@
 """How much of what is hostile does the floor of values catch, and how much that is innocent does it hold back?
 
-    python benchmarks/memory_values.py                the test lists in tests/data/values
-    python benchmarks/memory_values.py --verbose      and every mistake
-    python benchmarks/memory_values.py --data FOLDER  and PrefEval's preferences, all innocent (prefeval_dev.jsonl)
+    python benchmarks/memory/values.py                the test lists in tests/data/values
+    python benchmarks/memory/values.py --verbose      and every mistake
+    python benchmarks/memory/values.py --data FOLDER  and PrefEval's preferences, all innocent (prefeval_dev.jsonl)
 
 The classifier (recipes/values_classifier) did not learn from the test lists, but its members were picked on the
 first two and its threshold on the first three, and some rules were narrowed for innocents of the last two: what is
@@ -18,7 +18,7 @@ from pathlib import Path
 from pad_memory import CATALOGUE
 from pad_memory.values.policy import Guard, Values
 
-DATA = Path(__file__).parent.parent / "tests" / "data" / "values"
+DATA = Path(__file__).parents[2] / "tests" / "data" / "values"
 
 
 def lines(path: Path) -> list[str]:

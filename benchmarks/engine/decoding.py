@@ -1,9 +1,9 @@
 """What guidance costs: time a token of every kind of guide against the base alone, in alternating runs.
 
-    python benchmarks/decoding.py                      the demo pair
-    python benchmarks/decoding.py --size 120M          random weights; 500M is closer to what people run
-    python benchmarks/decoding.py --size 500M --batches 1 --tokens 24 --rounds 3
-    python benchmarks/decoding.py --size 120M --dtype float32 --contexts 128 512 --plot benchmarks/plots/decoding.png
+    python benchmarks/engine/decoding.py                      the demo pair
+    python benchmarks/engine/decoding.py --size 120M          random weights; 500M is closer to what people run
+    python benchmarks/engine/decoding.py --size 500M --batches 1 --tokens 24 --rounds 3
+    python benchmarks/engine/decoding.py --size 120M --dtype float32 --contexts 128 512 --plot decoding.png
 
 Every run decodes the same number of tokens greedily; prompts are not counted. A round runs everything once, in turn;
 the table has medians over the rounds, ratios within a round. On one thread unless told otherwise, so that ratios are

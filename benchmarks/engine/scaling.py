@@ -1,7 +1,7 @@
 """How the cost of guided decoding grows: with the context, with the users who share the engine, and without a cache.
 
-    python benchmarks/decoding_scaling.py                                     the demo pair
-    python benchmarks/decoding_scaling.py --size 120M --plot benchmarks/plots/decoding_scaling.png
+    python benchmarks/engine/scaling.py                                     the demo pair
+    python benchmarks/engine/scaling.py --size 120M --plot benchmarks/results/plots/scaling.png
 
 Three tables, by random weights in float32 unless it is the demo pair (head guide there, adapter else):
 

@@ -1,8 +1,8 @@
 """What a PersRM for the demo base learns: a head by its rank and its pairs, and the two stages of a text PersRM.
 
-    python benchmarks/persrm_training.py --plot benchmarks/plots/persrm_training.png      # the head: minutes
-    python benchmarks/persrm_training.py --text FOLDER                                    # and a text PersRM
-    python benchmarks/persrm_training.py --text FOLDER --counts --ranks                   # the text PersRM alone
+    python benchmarks/persrm/training.py --plot benchmarks/results/plots/training.png      # the head: minutes
+    python benchmarks/persrm/training.py --text FOLDER                                    # and a text PersRM
+    python benchmarks/persrm/training.py --text FOLDER --counts --ranks                   # the text PersRM alone
 
 A text PersRM is trained into FOLDER, or only measured if it is there; a stopped training goes on. Both kinds learn from
 pairs of single wishes in the catalogue's canonical words, each with its mirror: the opposite wish, the sides swapped.

@@ -1,6 +1,6 @@
 """What sentence embeddings alone, without a PersRM or an LLM, tell about real users' tastes, on data of others.
 
-    python benchmarks/memory_prefeval.py --data FOLDER [--cache VECTORS.npz]
+    python benchmarks/memory/prefeval.py --data FOLDER [--cache VECTORS.npz]
 
 dsp_dev.jsonl: a user of one of four tastes chooses n times between the answer to their taste and another; which taste
 is it? By both answers' cosine to each taste's wordings; the row `EmbeddingScorer` is what users get.

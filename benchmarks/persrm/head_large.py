@@ -1,7 +1,7 @@
 """How long a head for a base of 500 million parameters trains, its features being cached.
 
-    python benchmarks/persrm_head_large.py                # 40 of 1,000 steps, CPU seconds of one thread
-    python benchmarks/persrm_head_large.py --threads 2 --steps 1000
+    python benchmarks/persrm/head_large.py                # 40 of 1,000 steps, CPU seconds of one thread
+    python benchmarks/persrm/head_large.py --threads 2 --steps 1000
 
 2,000 pairs with answers of 200 tokens, of which the base hesitates at `--uncertain`; a tenth of the others is kept. The
 features are random, but of the shapes and types of a base with hidden size 1,024 and a vocabulary of 150,000, and its

@@ -1,6 +1,6 @@
 """Does a "not" ever turn a wish round? Over a thousand negated statements, read by the memory's own reader.
 
-    python benchmarks/memory_negation.py
+    python benchmarks/memory/negation.py
 
 Every statement is a negation, a double negation or a complaint around something in the catalogue: "I'm not a fan of
 jokes" asks for a serious answer, "never leave out the examples" for examples. An inversion is a statement that was read
