@@ -43,8 +43,9 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports pyproject.toml
 
-# The store's own (memory_store, memory_crash, memory_apart) take hours at full size, memory_prefeval needs its data.
-BENCHMARKS ?= decoding decoding_scaling faces json_schemas memory_users memory_elicitation memory_negation memory_values
+# The store's own (memory/store, crash, apart) take hours at full size, memory/prefeval needs its data.
+BENCHMARKS ?= engine/decoding engine/scaling engine/json_schemas faces/chat_model \
+	memory/users memory/elicitation memory/negation memory/values
 
 bench: $(STAMP)
 	set -e; for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py; done
