@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+
 from places import DOCS
 
 PAGES = ("agents.md", "engine.md", "feedback.md", "langchain.md", "llama-index.md", "migration.md", "transformers.md")
