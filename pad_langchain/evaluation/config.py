@@ -24,7 +24,7 @@ from pad_langchain.training.settings import (
 )
 from pad_memory.catalogue import CATALOGUE
 
-__all__ = ["METHODS", "EvaluateConfig", "Method", "Setting"]
+__all__ = ["CONTROLS", "METHODS", "EvaluateConfig", "Method", "Setting"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +41,11 @@ class Method:
     told: bool = False
     guides: tuple[str, ...] = ()
 
+    @property
+    def hears(self) -> bool:
+        """Whether a preference reaches it at all."""
+        return self.told or bool(self.guides)
+
 
 METHODS = {
     "base": Method("the base alone; it is told no preference"),
@@ -54,6 +59,9 @@ METHODS = {
     ),
     "self": Method("no training: the base told the preference guides the base not told it", guides=("self",)),
 }
+CONTROLS = tuple(
+    name for name, method in METHODS.items() if not method.guides
+)  # what every other method is set against
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +78,7 @@ class Setting:
         method = METHODS[self.method]
         if not method.guides or self.beta != 0:
             return self
-        return Setting("prompted" if method.told else "base")
+        return Setting(next(name for name in CONTROLS if METHODS[name].told == method.told))
 
 
 def _one_wording(said: Any) -> Any:
