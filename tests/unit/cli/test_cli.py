@@ -295,7 +295,7 @@ def test_the_default_memory_is_in_the_users_data_folder(run, tmp_path, monkeypat
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["feedback", "ada", "--like"], "error: Thumb.prompt has to be text"),
+        (["feedback", "ada", "--like"], "error: Thumb.prompt has to be a valid string, but is None"),
         (["feedback", " ", "--prompt", "q", "--response", "r", "--like"], "error: A user id has to be text"),
         (["feedback", "ada", "--prompt", "q", "--response", "r", "--rate", "9"], "error: Rating.rating has to be"),
         (["feedback", "ada", "--prompt", "q", "--chosen", "a", "--rejected", "a"], "error: Choice needs two different"),

@@ -100,7 +100,7 @@ def test_a_choice_needs_two_answers_of_the_user_to_one_prompt(answered):
     ("make", "message"),
     [
         (lambda: Thumb(up=True), "Thumb.prompt has to be text that is not empty"),
-        (lambda: Thumb(response_id="r1"), "Thumb.up has to be True or False, but is None"),
+        (lambda: Thumb(response_id="r1"), "Thumb.up has to be a valid boolean, but is None"),
         (lambda: Rating(response_id="r1"), "Rating.rating has to be .* but is None"),
         (lambda: Thumb(response_id=" ", up=True), "Thumb.response_id has to be text that is not empty"),
         (lambda: Thumb(response_id=7, up=True), "Thumb.response_id .* but is 7"),
