@@ -1,7 +1,10 @@
-# Every target first makes .venv in this checkout, once, from constraints.txt.
+# Every target first makes .venv in this checkout, once, from constraints.txt; what pip says goes into its log.
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+LOG := .venv/install.log
+# Stays behind where an install was interrupted: half a package looks whole to pip, so the next one starts afresh.
+BEGUN := .venv/.begun
 # What is here runs without a model hub.
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
@@ -18,9 +21,15 @@ help:
 	@echo "make clean        remove .venv and caches"
 
 $(STAMP): pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	touch $@
+	@trap 'echo interrupted; exit 130' INT TERM; \
+	printf 'Setting up .venv, once (a few minutes) … '; begun=$$(date +%s); \
+	if test -e $(BEGUN); then rm -rf .venv; fi; \
+	mkdir -p .venv && rm -f $@ && touch $(BEGUN) && : >$(LOG) || exit 1; \
+	if { $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv .venv >>$(LOG) 2>&1; } && \
+	    $(BIN)/python -m pip install --no-input --progress-bar off --disable-pip-version-check \
+	        -c constraints.txt -e '.[dev]' >>$(LOG) 2>&1; \
+	then touch $@; rm $(BEGUN); echo "done in $$(( $$(date +%s) - begun )) s"; \
+	else rm $(BEGUN); { echo failed; tail -n 20 $(LOG); echo "The whole log is in $(LOG)."; } >&2; exit 1; fi
 
 chat: $(STAMP)
 	@$(BIN)/pad-langchain chat $(ARGS)

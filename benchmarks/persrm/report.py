@@ -22,8 +22,8 @@ from rich.console import Console
 from training import train_text
 
 from pad_langchain.evaluation.run import EvaluateConfig, evaluate
-from pad_langchain.training.config import from_dict, load_yaml
 from pad_langchain.training.data import Pair, write_pairs
+from pad_langchain.training.settings import load_yaml
 from pad_memory.catalogue import find
 from recipes.demo_world import world
 from recipes.demo_world.pairs import TEST_TOPICS, draw_pair
@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument("--timing", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    config = from_dict(EvaluateConfig, settings_of(options))
+    config = EvaluateConfig(**settings_of(options))
     console = Console()
     report = evaluate(
         config, progress=lambda stage, done, of, _: console.print(f"{stage} {done}/{of}") if done == of else None

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+from places import BENCHMARKS
 
 
 def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:

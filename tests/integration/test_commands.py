@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from places import ROOT
 from typer.main import get_command
 
 from pad_langchain import __version__
 from pad_langchain.cli.main import app
 
-ROOT = Path(__file__).parents[2]
 PAGES = sorted(ROOT.glob("*.md"))
 PAGES += sorted(page for folder in ("docs", "benchmarks", "recipes") for page in (ROOT / folder).rglob("*.md"))
 FOLDERS = ("pad_langchain", "memory", "tests", "benchmarks", "examples", "recipes", "docs")
