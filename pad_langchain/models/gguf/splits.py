@@ -1,7 +1,7 @@
 """How byte-level vocabularies split text before merging, under the names that GGUF files give (`tokenizer.ggml.pre`).
 
-The expressions are those of the models' own tokenizers. llama.cpp writes some otherwise, as its engine has no classes of
-capitals: beyond ASCII, "tekken" and "gpt-4o" do not tell large letters from small ones there.
+The expressions are those of the models' own tokenizers. llama.cpp writes two of them otherwise: beyond ASCII, its
+"tekken" and "gpt-4o" do not tell large letters from small ones.
 """
 
 from __future__ import annotations

@@ -81,14 +81,14 @@ class _Said:
         tokens = self.values.get("tokens")
         if not isinstance(tokens, list) or not tokens:
             raise ModelLoadError(
-                f"The GGUF file {self.path!r} has no tokenizer (tokenizer.ggml.tokens). Convert the model again with it."
+                f"The GGUF file {self.path!r} has no tokenizer (tokenizer.ggml.tokens). Convert it again, with one."
             )
         kinds = self.values.get("token_type")
         self.kinds: Sequence[int] = [_Kind.NORMAL] * len(tokens) if kinds is None else kinds.tolist()
         if len(self.kinds) != len(tokens) or len(set(tokens)) != len(tokens):
             raise ModelLoadError(
-                f"The tokenizer in {self.path!r} contradicts itself: {len(tokens)} tokens, {len(set(tokens))} different "
-                f"ones, {len(self.kinds)} kinds."
+                f"The tokenizer in {self.path!r} contradicts itself: {len(tokens)} tokens of which "
+                f"{len(set(tokens))} differ, {len(self.kinds)} kinds."
             )
         self.tokens: list[str] = tokens
 
