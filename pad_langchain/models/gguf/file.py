@@ -65,7 +65,7 @@ class GgufFile:
         first = read_header(self.path)
         self.parts: tuple[Header, ...] = (first, *map(read_header, _others(self.path, first)))
         self.metadata: Mapping[str, Any] = first.metadata
-        self.tensors: Mapping[str, Tensor] = {}
+        self.tensors: dict[str, Tensor] = {}
         self._where: dict[str, Path] = {}
         for part in self.parts:
             self.tensors |= part.tensors
@@ -140,6 +140,15 @@ class GgufFile:
         where = self._where[tensor.name]
         return np.memmap(where, mode="r", dtype=np.uint8, offset=tensor.start, shape=(tensor.size,))
 
+    def floats(self, name: str) -> np.ndarray:
+        """A tensor, dequantised: float32, in its shape.
+
+        Raises:
+            IncompatibleModelError: it is stored in a way that cannot be read here.
+        """
+        tensor = self.tensors[name]
+        return self._floats(self._bytes(tensor).reshape(*tensor.shape[:-1], -1), tensor)
+
     def _floats(self, packed: np.ndarray, tensor: Tensor) -> np.ndarray:
         from gguf.quants import dequantize
 
@@ -147,8 +156,8 @@ class GgufFile:
             return np.asarray(dequantize(packed, tensor.kind), dtype=np.float32)
         except NotImplementedError as error:
             raise IncompatibleModelError(
-                f"The output matrix of {str(self.path)!r} is stored as {tensor.kind.name}, which the gguf package "
-                "cannot read. Use a file whose output.weight is stored in another way, such as Q6_K or Q8_0."
+                f"{tensor.name} of {str(self.path)!r} is stored as {tensor.kind.name}, which the gguf package cannot "
+                "read. Use a file that stores it in another way, such as Q6_K or Q8_0."
             ) from error
 
     def output_rows(self, ids: np.ndarray) -> np.ndarray:
@@ -162,7 +171,7 @@ class GgufFile:
     def output_bias(self) -> np.ndarray | None:
         """What is added to the logits, [V] float32; None: nothing."""
         bias = self.tensors.get("output.bias")
-        return None if bias is None else self._floats(self._bytes(bias), bias)
+        return None if bias is None else self.floats(bias.name)
 
 
 def _begins_as_gguf(path: Path) -> bool:
