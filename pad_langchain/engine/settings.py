@@ -1,4 +1,4 @@
-"""What an engine is set up with: limits, what it keeps, and how its models compute."""
+"""What engines are set up with: limits, what they keep, and how their models compute."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import Any, Literal
 from pad_langchain.engine import checks
 from pad_langchain.errors import InvalidRequestError
 
-__all__ = ["EngineSettings", "split_settings"]
+__all__ = ["EngineSettings", "LlamaSettings", "split_settings"]
+
+_KV_TYPES = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0")
 
 
 @dataclass(frozen=True)
@@ -55,15 +57,52 @@ class EngineSettings:
         object.__setattr__(self, "compile", checks.flag("compile", self.compile))
 
 
-def split_settings(keywords: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Part keywords into those of `EngineSettings` and all others.
+@dataclass(frozen=True)
+class LlamaSettings:
+    """How llama.cpp runs a GGUF file.
+
+    Args:
+        threads: of the CPU; None: as many as are free.
+        gpu_layers: layers that a GPU computes, where the binding was built for one; -1: all.
+        context_length: tokens of prompt and answer together; None: the model's own, at most 8192.
+        flash_attention: whether attention is computed in one pass; None: llama.cpp decides.
+        kv_type: how keys and values are stored: "f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1" or "q4_0". Values
+            in blocks ("q…") need flash attention.
 
     Raises:
-        InvalidRequestError: one of the others is nearly a setting.
+        InvalidRequestError: a setting is out of its range.
     """
-    names = {field.name for field in fields(EngineSettings)}
-    mine = {name: value for name, value in keywords.items() if name in names}
-    for name in keywords.keys() - names:
-        if near := difflib.get_close_matches(name, names, 1, 0.8):
+
+    threads: int | None = None
+    gpu_layers: int = 0
+    context_length: int | None = None
+    flash_attention: bool | None = None
+    kv_type: str = "f16"
+
+    def __post_init__(self) -> None:
+        for name, least in (("threads", 1), ("gpu_layers", -1), ("context_length", 1)):
+            if (value := getattr(self, name)) is not None or name == "gpu_layers":
+                check = checks.integer(least, 2**31 - 1, f"an integer of at least {least}")
+                object.__setattr__(self, name, check(name, value))
+        if self.flash_attention is not None:
+            checks.flag("flash_attention", self.flash_attention)
+        checks.choice(*_KV_TYPES)("kv_type", self.kv_type)
+        if self.kv_type.startswith("q") and self.flash_attention is False:
+            checks.refuse("flash_attention", False, f"True or None with kv_type={self.kv_type!r}")
+
+
+def split_settings(keywords: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Part keywords into those of `EngineSettings`, those of `LlamaSettings`, and all others.
+
+    Raises:
+        InvalidRequestError: one of the others is nearly a setting, or a setting is out of its range.
+    """
+    engine, llama = ({field.name for field in fields(kind)} for kind in (EngineSettings, LlamaSettings))
+    for name in keywords.keys() - engine - llama:
+        if near := difflib.get_close_matches(name, engine | llama, 1, 0.8):
             raise InvalidRequestError(f"The engine has no setting {name!r}. Did you mean {near[0]!r}?")
-    return mine, {name: value for name, value in keywords.items() if name not in names}
+    mine = {name: value for name, value in keywords.items() if name in engine}
+    theirs = {name: value for name, value in keywords.items() if name in llama}
+    EngineSettings(**mine)
+    LlamaSettings(**theirs)
+    return mine, theirs, {name: value for name, value in keywords.items() if name not in engine | llama}

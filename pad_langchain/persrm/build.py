@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pad_langchain.engine.protocol import Guide
-from pad_langchain.engine.settings import EngineSettings, split_settings
+from pad_langchain.engine.settings import split_settings
 from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.errors import InvalidRequestError
 from pad_langchain.models.backbone import Backbone
@@ -109,8 +109,7 @@ def load_pair(
         IncompatibleModelError: base and PersRM do not fit each other.
         MissingDependencyError: a keyword needs a package that is not installed.
     """
-    settings, model_kwargs = split_settings(keywords)
-    EngineSettings(**settings)  # what is wrong is said before models load
+    settings, _, model_kwargs = split_settings(keywords)  # what is wrong is said before models load
     loads = all(one is None or isinstance(one, str | PathLike) for one in (model, reward_model))
     model, tokenizer = load_causal_lm(model, tokenizer, device=device, dtype=dtype, **model_kwargs)
     base = Backbone(model)
