@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pad_langchain.defaults import DEMO_MODEL
+from pad_langchain.defaults import NAMES
 from pad_langchain.errors import InvalidRequestError
 from pad_langchain.paths import absolute, model_place
 from pad_langchain.training.config import Source, sources
@@ -112,7 +112,7 @@ class EvaluateConfig:
         object.__setattr__(self, "pairs", sources(self.pairs))
         for name in ("base", "head", "text"):
             if (place := getattr(self, name)) is not None:
-                object.__setattr__(self, name, model_place(place, DEMO_MODEL, "auto"))
+                object.__setattr__(self, name, model_place(place, *NAMES, "auto"))
         for name in ("output", "prompts"):
             object.__setattr__(self, name, str(absolute(getattr(self, name))))
         if unknown := sorted(set(self.methods) - set(METHODS)):

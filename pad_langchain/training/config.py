@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import yaml
 
-from pad_langchain.defaults import DEMO_MODEL
+from pad_langchain.defaults import NAMES
 from pad_langchain.errors import InvalidRequestError
 from pad_langchain.models.prompts import PERSRM_TEMPLATE
 from pad_langchain.paths import absolute, model_place
@@ -176,7 +176,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "data", sources(self.data))
-        object.__setattr__(self, "base", model_place(self.base, DEMO_MODEL))
+        object.__setattr__(self, "base", model_place(self.base, *NAMES))
         object.__setattr__(self, "output", str(absolute(self.output)))
         _check(bool(self.data), "data", self.data, "at least one source of pairs")
         _check(0 <= self.held_out < 1, "held_out", self.held_out, "a share in [0, 1)")
