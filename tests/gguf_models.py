@@ -60,16 +60,23 @@ def to_gguf(
     return path if not split else sorted(path.parent.glob(f"{path.stem}-00001-of-*.gguf"))[0]
 
 
-def write_vocabulary(folder: str | Path, path: str | Path, pre: str = "gpt-2", architecture: str = "llama") -> Path:
+def write_vocabulary(
+    folder: str | Path,
+    path: str | Path,
+    pre: str = "gpt-2",
+    *,
+    metadata: Mapping[str, Any] | None = None,
+    vocab_size: int | None = None,
+) -> Path:
     """Write a tokenizer's folder as a GGUF without tensors: llama.cpp reads it with `vocab_only`."""
-    writer = _Writer(Path(path), architecture, 0, {})
+    writer = _Writer(Path(path), "llama", 0, metadata or {})
     for add in (writer.add_block_count, writer.add_head_count):
         add(1)
     writer.add_context_length(512)
     writer.add_embedding_length(32)
     writer.add_feed_forward_length(64)
     writer.add_layer_norm_rms_eps(1e-5)
-    write_tokenizer(writer, Path(folder), pre)
+    write_tokenizer(writer, Path(folder), pre, vocab_size)
     writer.finish()
     return Path(path)
 
