@@ -111,7 +111,7 @@ def load_causal_lm(
     place = pick_device(device)
     precision = pick_dtype(dtype, place)
     if (file := open_gguf(model, kwargs)) is not None:
-        model, tokenizer = torch_folder(file, precision), tokenizer or file.tokenizer
+        model, tokenizer = torch_folder(file, precision), file.tokenizer if tokenizer is None else tokenizer
         kwargs = {name: value for name, value in kwargs.items() if name not in SOURCE | VERSION}
     model = model_place(str(model))
     try:
@@ -157,14 +157,15 @@ def open_gguf(model: Any, keywords: Mapping[str, Any] | None = None) -> GgufFile
     """The GGUF file that a model's name stands for; None: it stands for something else.
 
     Args:
-        model: a file, a folder that holds one, or a folder or hub id whose file the keyword `gguf_file` names.
+        model: one that is open, a file, a folder that holds one, or a folder or hub id whose file the keyword
+            `gguf_file` names.
         keywords: those of loading, of which `gguf_file`, `subfolder` and those of fetching count.
 
     Raises:
         ModelLoadError: there is no such file, or it is no model that can be read.
     """
-    if not isinstance(model, str | PathLike):
-        return None
+    if isinstance(model, GgufFile) or not isinstance(model, str | PathLike):
+        return model if isinstance(model, GgufFile) else None
     said = keywords or {}
     if (name := said.get("gguf_file")) is None:
         path = find_gguf(model)

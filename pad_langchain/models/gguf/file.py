@@ -95,6 +95,9 @@ class GgufFile:
     def __repr__(self) -> str:
         return f"GgufFile({str(self.path)!r})"
 
+    def __fspath__(self) -> str:
+        return str(self.path)
+
     @property
     def vocab_size(self) -> int:
         """Rows of the output matrix, V."""
