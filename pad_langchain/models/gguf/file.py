@@ -72,7 +72,8 @@ class GgufFile:
             self._where |= dict.fromkeys(part.tensors, part.path)
         self.architecture = str(self.need("general.architecture", str))
         self.hidden_size: int = self.need(f"{self.architecture}.embedding_length", int)
-        self.context: int | None = self.metadata.get(f"{self.architecture}.context_length")
+        length = self.metadata.get(f"{self.architecture}.context_length")
+        self.context = length if isinstance(length, int) else None
         if (expected := self.metadata.get("split.tensors.count", len(self.tensors))) != len(self.tensors):
             raise ModelLoadError(
                 f"{str(self.path)!r} says it has {expected} tensors, but {len(self.tensors)} are here."
