@@ -5,14 +5,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pad_langchain.engine import checks
 from pad_langchain.errors import InvalidRequestError
 
-__all__ = ["EngineSettings", "LlamaSettings", "split_settings"]
+__all__ = ["EngineSettings", "KvType", "LlamaSettings", "split_settings"]
 
-_KV_TYPES = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0")
+KvType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"]
 
 
 @dataclass(frozen=True)
@@ -59,15 +59,17 @@ class EngineSettings:
 
 @dataclass(frozen=True)
 class LlamaSettings:
-    """How llama.cpp runs a GGUF file.
+    """Settings of llama.cpp for one model.
 
     Args:
-        threads: of the CPU; None: as many as are free.
-        gpu_layers: layers that a GPU computes, where the binding was built for one; -1: all.
-        context_length: tokens of prompt and answer together; None: the model's own, at most 8192.
-        flash_attention: whether attention is computed in one pass; None: llama.cpp decides.
-        kv_type: how keys and values are stored: "f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1" or "q4_0". Values
-            in blocks ("q…") need flash attention.
+        threads: threads that compute. None: the cores that are free when the engine is made (see `llama_cpp.cores`).
+            Threads wait for each other without sleeping, so more of them than free cores make a token many times as
+            slow.
+        gpu_layers: layers whose weights go to the GPU, for a llama.cpp that was built for one; -1 sends all.
+        context_length: tokens of prompt and answer together at most. None: as many as the model was trained with, at
+            most 8,192. Memory for keys and values is taken when the engine is made.
+        flash_attention: True, False, or None: llama.cpp decides. A `kv_type` in whole numbers needs it.
+        kv_type: how keys and values are kept.
 
     Raises:
         InvalidRequestError: a setting is out of its range.
@@ -77,18 +79,23 @@ class LlamaSettings:
     gpu_layers: int = 0
     context_length: int | None = None
     flash_attention: bool | None = None
-    kv_type: str = "f16"
+    kv_type: KvType = "f16"
 
     def __post_init__(self) -> None:
-        for name, least in (("threads", 1), ("gpu_layers", -1), ("context_length", 1)):
-            if (value := getattr(self, name)) is not None or name == "gpu_layers":
-                check = checks.integer(least, 2**31 - 1, f"an integer of at least {least}")
-                object.__setattr__(self, name, check(name, value))
+        count = checks.integer(1, 2**31 - 1, "an integer of at least 1, or None")
+        for name in ("threads", "context_length"):
+            if getattr(self, name) is not None:
+                self._set(name, count(name, getattr(self, name)))
+        layers = checks.integer(-1, 2**31 - 1, "a number of layers, or -1 for all")
+        self._set("gpu_layers", layers("gpu_layers", self.gpu_layers))
         if self.flash_attention is not None:
-            checks.flag("flash_attention", self.flash_attention)
-        checks.choice(*_KV_TYPES)("kv_type", self.kv_type)
+            self._set("flash_attention", checks.flag("flash_attention", self.flash_attention))
+        self._set("kv_type", checks.choice(*get_args(KvType))("kv_type", self.kv_type))
         if self.kv_type.startswith("q") and self.flash_attention is False:
             checks.refuse("flash_attention", False, f"True or None with kv_type={self.kv_type!r}")
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
 
 
 def split_settings(keywords: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
