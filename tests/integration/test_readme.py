@@ -65,19 +65,6 @@ def test_transcripts_are_true(number, tmp_path):
     assert transcript(body, tmp_path) == body
 
 
-def test_make_targets_named_in_the_docs_exist():
-    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    for document in ("README.md", "CONTRIBUTING.md"):
-        named = set(re.findall(r"\bmake ([a-z-]+)\b", "\n".join(code(document))))
-        assert named
-        assert named <= targets
-
-
-def code(document: str) -> list[str]:
-    text = (ROOT / document).read_text()
-    return [match["body"] for match in BLOCK.finditer(text)] + re.findall(r"`([^`\n]+)`", text)
-
-
 def main() -> None:
     def renew(match: re.Match[str]) -> str:
         if match["language"] != "console":

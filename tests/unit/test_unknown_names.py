@@ -21,7 +21,7 @@ from pad_langchain.evaluation.config import EvaluateConfig
 from pad_langchain.langchain import PreferenceMiddleware, PreferenceStore
 from pad_langchain.llama_index import PADEmbedding, PreferenceMemoryBlock
 from pad_langchain.testing import HashEmbedder, tiny_pair
-from pad_langchain.training.config import TrainConfig, from_dict
+from pad_langchain.training.config import TrainConfig
 from pad_memory import PreferenceMemory
 
 FACES = {
@@ -153,7 +153,7 @@ def test_faces_without_keywords_of_their_own_refuse_too():
 )
 def test_settings_files_are_refused_with_the_nearest_name(kind, wrong, right):
     with pytest.raises(InvalidRequestError, match=f"no setting '{wrong}', did you mean '{right}'"):
-        from_dict(kind, {wrong: "x"})
+        kind(**{wrong: "x"})
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from pad_langchain.cli.main import app
 from pad_langchain.evaluation.config import EvaluateConfig
 from pad_langchain.testing import tiny_pair
-from pad_langchain.training.config import TrainConfig, from_dict
+from pad_langchain.training.config import TrainConfig
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
 
@@ -77,6 +77,6 @@ def test_the_settings_in_the_docs_are_settings() -> None:
         yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", (DOCS / "training.md").read_text(), re.DOTALL)
     ]
     train, evaluate = blocks
-    config = from_dict(TrainConfig, train)
+    config = TrainConfig(**train)
     assert (config.stage1.learning_rate, len(config.data), config.data[1].layout) == (5e-5, 2, "helpsteer2")
-    assert from_dict(EvaluateConfig, evaluate).pareto == ("short", "list")
+    assert EvaluateConfig(**evaluate).pareto == ("short", "list")

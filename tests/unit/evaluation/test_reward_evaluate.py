@@ -24,7 +24,6 @@ from pad_langchain.evaluation.run import best_setting, evaluate
 from pad_langchain.evaluation.statistics import distinct, interval, pareto_front
 from pad_langchain.persrm.files import write_value_head
 from pad_langchain.testing import HashEmbedder, tiny_model, tiny_pair, tiny_tokenizer
-from pad_langchain.training.config import from_dict
 from recipes.demo_world.judges import DemoFactsJudge, DemoFormJudge, DemoJudge
 
 CASE = Case(({"role": "user", "content": "what is tea?"},), "length:concise", "be concise")
@@ -265,7 +264,7 @@ def test_statistics() -> None:
 def test_settings_are_checked(folder: Path, tmp_path: Path) -> None:
     for changes, message in [
         ({"methods": ("base", "magic")}, "methods have to be of"),
-        ({"validation": 0.0}, r"\(0, 1\)"),
+        ({"validation": 0.0}, "validation has to be greater than 0, but is 0.0"),
         ({"pareto": ("short",)}, "two preferences"),
         ({"pareto": ("short", "tall")}, "pareto names .*'tall'"),
         ({"unseen": ("tall",)}, "unseen names .*'tall'"),
@@ -284,7 +283,7 @@ def test_settings_are_checked(folder: Path, tmp_path: Path) -> None:
         Contenders(config_of(folder, tmp_path, head=str(text)), HashEmbedder())
     with pytest.raises(InvalidRequestError, match="names of their own"):
         Grader([make_judge(RULES), make_judge(RULES)])
-    read = from_dict(EvaluateConfig, {"base": "b", "output": "o", "prompts": "p", "betas": ["5e-1", 1], "pairs": ["q"]})
+    read = EvaluateConfig(base="b", output="o", prompts="p", betas=["5e-1", 1], pairs=["q"])
     assert (read.betas, read.pairs[0].source) == ((0.5, 1.0), "q")
 
 

@@ -25,7 +25,7 @@ from pad_langchain.chat.engines import shared_pair
 from pad_langchain.chat.tools.schemas import closed
 from pad_langchain.testing import tiny_model, tiny_pair
 
-BENCHMARK = BENCHMARKS / "json_schemas.py"
+BENCHMARK = BENCHMARKS / "engine" / "json_schemas.py"
 METHODS = ("json_schema", "function_calling", "json_mode")
 QUESTION = "what is an element?"
 

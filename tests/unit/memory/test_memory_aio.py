@@ -16,7 +16,7 @@ from places import BENCHMARKS
 from pad_memory import PreferenceMemory, Statement, Thumb
 from pad_memory.errors import InvalidUserError
 
-APART = BENCHMARKS / "memory_apart.py"
+APART = BENCHMARKS / "memory" / "apart.py"
 
 
 @pytest.fixture

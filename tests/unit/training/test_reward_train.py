@@ -21,7 +21,7 @@ from pad_langchain.errors import CheckpointError, InvalidRequestError
 from pad_langchain.models.prompts import PERSRM_TEMPLATE
 from pad_langchain.persrm.persrm import PersRM
 from pad_langchain.testing import tiny_model, tiny_pair, tiny_tokenizer
-from pad_langchain.training.config import LoraSettings, Source, StageSettings, TrainConfig, from_dict
+from pad_langchain.training.config import LoraSettings, Source, StageSettings, TrainConfig
 from pad_langchain.training.data import read_pairs
 from pad_langchain.training.encoding import encode_pairs
 
@@ -328,7 +328,7 @@ def test_settings_round_trip_through_yaml_and_refuse_what_they_do_not_know(tmp_p
         ("base: b\ndata: d\noutput: o\nlora: {ranc: 3}\n", "'lora.ranc', did you mean 'lora.rank'"),
         ("base: b\ndata: d\noutput: o\nbatch: many\n", "batch has to be .*int.* but is 'many'"),
         ("base: b\ndata: d\noutput: o\nkind: tree\n", "kind has to be"),
-        ("base: b\ndata: d\noutput: o\nlabel_smoothing: 0.7\n", r"\[0, 0.5\)"),
+        ("base: b\ndata: d\noutput: o\nlabel_smoothing: 0.7\n", "label_smoothing has to be less than 0.5, but is 0.7"),
         ("base: b\n", "lack data, output"),
         ("- base\n", "YAML mapping"),
     ]:
@@ -336,4 +336,4 @@ def test_settings_round_trip_through_yaml_and_refuse_what_they_do_not_know(tmp_p
         with pytest.raises(InvalidRequestError, match=message):
             TrainConfig.load(tmp_path / "bad.yaml")
     with pytest.raises(InvalidRequestError, match="template"):
-        from_dict(TrainConfig, {"base": "b", "data": "d", "output": "o", "template": "{text}"})
+        TrainConfig(base="b", data=(Source("d"),), output="o", template="{text}")

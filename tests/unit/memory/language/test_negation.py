@@ -13,7 +13,7 @@ from pad_memory import CATALOGUE, SentenceEmbedder
 from pad_memory.language.polarity import polarity, taken_back
 from pad_memory.language.reader import Reader
 
-BENCHMARK = BENCHMARKS / "memory_negation.py"
+BENCHMARK = BENCHMARKS / "memory" / "negation.py"
 
 
 @pytest.fixture(scope="module")

@@ -36,6 +36,12 @@ def test_chances_are_chances_and_fall_off_evenly():
     assert chances.min() >= 0.05
 
 
+def test_chances_of_any_drive_are_finite():
+    with np.errstate(over="raise", invalid="raise"):
+        chances = answer_chances(np.array([-1e6, -200.0, 200.0, 1e6]))
+    assert chances.round(9).tolist() == [[0.05, 0.9, 0.05]] * 2 + [[0.9, 0.05, 0.05]] * 2
+
+
 def test_a_question_opposes_the_poles_of_one_or_two_dimensions(memory):
     question = memory.next_question("ada")
     poles = {dimension.name: {pole.text for pole in dimension.poles} for dimension in CATALOGUE}

@@ -22,7 +22,7 @@ from pad_memory.language.reader import Reading
 from pad_memory.profile import fold, infer
 
 LENGTH = CATALOGUE[:1]
-HARNESS = BENCHMARKS / "memory_users.py"
+HARNESS = BENCHMARKS / "memory" / "users.py"
 
 
 def recorded(events: list[Feedback], styles: list[tuple[dict[str, float], ...]] | None = None) -> list[Recorded]:
