@@ -131,7 +131,7 @@ def test_engine_settings_are_looked_at_when_they_are_written():
     with pytest.raises(ValidationError, match=r"The engine has no setting 'max_batchs'. Did you mean 'max_batch'"):
         ChatPAD(engine_settings={"max_batchs": 4})
     passed = {"device_map": "auto", "revision": "v2", "max_memory": {0: "1GB"}, "max_batch": 2}
-    mine, others = split_settings(passed)
+    mine, _, others = split_settings(passed)
     assert (mine, set(others)) == ({"max_batch": 2}, {"device_map", "revision", "max_memory"})
 
 

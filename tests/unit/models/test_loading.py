@@ -158,7 +158,7 @@ def test_weights_tokenizer_and_context_are_of_one_version(hub: Path, revision: s
     assert context_size("org/chat", cache_dir=hub, gguf_file="model.gguf") is None
 
 
-@pytest.mark.parametrize("name", sorted(loading.SOURCE | loading.VERSION))
+@pytest.mark.parametrize("name", sorted((loading.SOURCE | loading.VERSION) - {"gguf_file"}))
 def test_keywords_for_files_reach_the_tokenizer_and_others_do_not(
     name: str, pair: TinyPair, monkeypatch: pytest.MonkeyPatch
 ) -> None:

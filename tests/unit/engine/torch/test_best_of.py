@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
+from pad_langchain.engine.local.best_of import BestOf
 from pad_langchain.engine.stream import Stream
-from pad_langchain.engine.torch.best_of import BestOf
 from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.engine.types import Request, TokenEvent, WeightedPreference
 from pad_langchain.errors import GuideError, InvalidRequestError

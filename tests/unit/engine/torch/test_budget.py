@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
+from pad_langchain.engine.local.worker import StepReport
 from pad_langchain.engine.torch.engine import TorchEngine
-from pad_langchain.engine.torch.worker import StepReport
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import EngineMemoryError, InvalidRequestError
 from pad_langchain.models.backbone import Backbone

@@ -17,9 +17,9 @@ import pytest
 import torch
 
 from naive_reference import NaiveHead, NaiveText, naive_decode
-from pad_langchain.engine.torch import worker
+from pad_langchain.engine.local import worker
+from pad_langchain.engine.local.worker import StepReport
 from pad_langchain.engine.torch.engine import TorchEngine
-from pad_langchain.engine.torch.worker import StepReport
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import (
     ContextLengthError,

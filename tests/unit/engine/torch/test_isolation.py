@@ -10,7 +10,7 @@ import pytest
 from pad_langchain.engine import Request, WeightedPreference
 from pad_langchain.engine.detokenize import TextStream
 from pad_langchain.engine.grammar import GrammarState
-from pad_langchain.engine.torch import batch as batches
+from pad_langchain.engine.local import arrangement
 from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.models.kv.prefixes import PrefixStore
 from pad_langchain.models.prompts import Prompts
@@ -76,9 +76,9 @@ def reads_too_far(rows: Rows, tokens_BT: Any) -> bool:
 # where it fails: (owner, name, when)
 PLACES: dict[str, tuple[Any, str, Callable[..., bool]]] = {
     "the forward of a step": (Rows, "step", lambda rows, tokens: reads_too_far(rows, tokens)),
-    "choosing without a guide": (batches, "choose_plain", lambda ask, *_: is_bad(ask.rows)),
-    "choosing under a guide": (batches, "choose_guided", lambda ask, *_: is_bad(ask.rows)),
-    "masks": (batches, "mask_illegal", lambda _, rows: is_bad(rows)),
+    "choosing without a guide": (arrangement, "choose_plain", lambda ask, *_: is_bad(ask.rows)),
+    "choosing under a guide": (arrangement, "choose_guided", lambda ask, *_: is_bad(ask.rows)),
+    "masks": (arrangement, "mask_illegal", lambda _, rows: is_bad(rows)),
 }
 
 
@@ -171,7 +171,7 @@ def test_a_fault_that_passes_costs_nobody_a_token(endless_engine: TorchEngine, m
 def test_rows_that_fail_only_together_end_together(
     endless_engine: TorchEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    method(monkeypatch, batches, "mask_illegal", lambda _, rows: len(rows) > 1, RuntimeError("never two"))
+    method(monkeypatch, arrangement, "mask_illegal", lambda _, rows: len(rows) > 1, RuntimeError("never two"))
     with paused(endless_engine):
         streams = [endless_engine.submit(ask(text)) for text in ("hello", "why?")]
     for stream in streams:
@@ -196,7 +196,7 @@ def test_a_guide_that_cannot_weigh_one_row_weighs_the_others(
     expected = [endless_engine.submit(request).result(60).token_ids for request in requests]
     method(
         monkeypatch,
-        batches,
+        arrangement,
         "score_candidates",
         lambda _found, _guide, beta_N, **_: bool((beta_N == 77.0).any()),
         RuntimeError("broken"),
