@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationError
 
-from pad_langchain.defaults import DEMO_MODEL
+from pad_langchain.defaults import NAMES
 from pad_langchain.errors import InvalidRequestError
 from pad_langchain.paths import absolute, model_place
 from pad_memory.checked import refused_as, said, way
@@ -60,9 +60,7 @@ Number = Annotated[float, Field(strict=True, allow_inf_nan=False), BeforeValidat
 Positive = Annotated[Number, Field(gt=0)]
 Share = Annotated[Number, Field(ge=0, le=1)]
 Place = Annotated[str, BeforeValidator(_as_text), AfterValidator(lambda path: str(absolute(path)))]
-ModelName = Annotated[
-    str, BeforeValidator(_as_text), AfterValidator(lambda name: model_place(name, DEMO_MODEL, "auto"))
-]
+ModelName = Annotated[str, BeforeValidator(_as_text), AfterValidator(lambda name: model_place(name, *NAMES, "auto"))]
 
 
 def _refusal(error: ValidationError, kind: type) -> InvalidRequestError:

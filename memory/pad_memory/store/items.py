@@ -31,7 +31,7 @@ class Item:
         key: its name in there.
         value: what was kept.
         created, updated: Unix seconds.
-        text: what it is found by; None: it is not found by meaning.
+        text: what it is found by; None means it is not found by meaning.
         score: the cosine of `text` to the query; None where there was no query or no text.
     """
 

@@ -122,7 +122,7 @@ class Guard:
 
 
 def _judged_by_classifier(forms: tuple[str, ...]) -> str | None:
-    """What the plain forms of a text, or a sentence of it, ask for; None: nothing hostile, or there is no model."""
+    """What hostile thing the plain forms of a text, or a sentence of it, ask for; None means none, or no model."""
     model = classifier()
     pieces = dict.fromkeys(piece for form in forms for piece in (form, *sentences(form)))
     return model.rule(list(pieces)) if model else None
