@@ -16,8 +16,9 @@ from pad_memory.condition import Chooser, Condition, Request
 from pad_memory.copies import OpenOnce
 from pad_memory.embedding import Embedder, default_embedder
 from pad_memory.errors import InvalidEventError, StoreError
-from pad_memory.events import Feedback, Retraction, check_length, check_text
+from pad_memory.events import Feedback, Retraction, check_length
 from pad_memory.evidence import Evidence, Interpreter, Recorded, Scorer
+from pad_memory.fields import check_text
 from pad_memory.language import Reader, ReadsWishes, place
 from pad_memory.paths import absolute
 from pad_memory.profile import (

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+
 from places import DOCS
 
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)

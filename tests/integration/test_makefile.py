@@ -11,8 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parents[2]
+from places import ROOT
 
 # Plays `python -m venv` and `python -m pip`; the file `plays` says how the install goes.
 PYTHON = """#!/bin/sh

@@ -14,10 +14,10 @@ import pytest
 from environments import CleanEnvironment, wheel_metadata
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from places import ROOT
 
 from pad_langchain import ChatPAD
 
-ROOT = Path(__file__).parents[2]
 PACKAGES = {"pad_langchain": ROOT / "pad_langchain", "pad_memory": ROOT / "memory" / "pad_memory"}
 EXTRAS = [
     name

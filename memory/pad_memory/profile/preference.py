@@ -10,7 +10,8 @@ from typing import Any, Literal
 import numpy as np
 
 from pad_memory.errors import InvalidEventError, StoreVersionError
-from pad_memory.events import SCHEMA_VERSION, check_text
+from pad_memory.events import SCHEMA_VERSION
+from pad_memory.fields import check_text
 
 __all__ = ["Preference"]
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from pad_memory.embedding import Embedder, embed
 from pad_memory.errors import InvalidEventError
-from pad_memory.events import check_text
+from pad_memory.fields import check_text
 from pad_memory.store.ledger import Ledger
 from pad_memory.store.rows import StoredRow, row_id
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 from pad_memory.errors import InvalidEventError
-from pad_memory.events import check_text
+from pad_memory.fields import check_text
 from pad_memory.values.classifier import classifier
 from pad_memory.values.plain_text import BLOB, decoded, plain, sentences, squeezed
 from pad_memory.values.rules import FILE, broken

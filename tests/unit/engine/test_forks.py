@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from pad_langchain.engine import Request
+from pad_langchain.engine.local.step_lock import StepLock
 from pad_langchain.engine.torch.engine import TorchEngine
-from pad_langchain.engine.torch.step_lock import StepLock
 from pad_langchain.errors import EngineClosedError
 from pad_langchain.testing import tiny_pair
 
@@ -134,7 +134,7 @@ def test_a_child_whose_model_is_on_a_device_is_told(monkeypatch: pytest.MonkeyPa
     with TorchEngine(pair.model, pair.tokenizer) as engine:
         backbone = SimpleNamespace(device=torch.device("cuda:0"), prefixes=None)
         worker = engine._worker
-        worker.base, worker.models = backbone, [backbone]
+        worker.models.base, worker.models.models = backbone, [backbone]
         worker.begin_anew()  # as in a child
         with pytest.raises(EngineClosedError, match="is on cuda:0, which a forked process cannot use"):
             engine.submit(Request(prompt_ids=[5]))

@@ -10,19 +10,14 @@ from typing import Any
 import pytest
 import torch
 
+from pad_langchain.engine.local.worker import StepReport
 from pad_langchain.engine.torch.engine import TorchEngine
-from pad_langchain.engine.torch.worker import StepReport
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import EngineMemoryError, InvalidRequestError
 from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.prompts import Prompts
 from pad_langchain.persrm.guides.text import ModelGuide
-from pad_langchain.testing import TinyPair, paused, tiny_model, tiny_pair
-
-
-@pytest.fixture(scope="module")
-def pair() -> TinyPair:
-    return tiny_pair()
+from pad_langchain.testing import TinyPair, paused, tiny_model
 
 
 def ask(user: str = "explain entropy", **kwargs: Any) -> Request:

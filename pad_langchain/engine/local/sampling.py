@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from pad_langchain.arithmetic.scoring import Shares
-from pad_langchain.engine.torch.row import Row
+from pad_langchain.engine.local.row import Row
 
 __all__ = ["Layout", "Sampling"]
 

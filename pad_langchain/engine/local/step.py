@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import torch
 
 from pad_langchain.arithmetic.scoring import Candidates, Scores, draw
-from pad_langchain.engine.torch.out_of_memory import failure
-from pad_langchain.engine.torch.row import Chosen, Row, Weighed
-from pad_langchain.engine.torch.sampling import Sampling
+from pad_langchain.engine.local.failures import failure
+from pad_langchain.engine.local.row import Chosen, Row, Weighed
+from pad_langchain.engine.local.sampling import Sampling
 from pad_langchain.errors import GuideError
 
 __all__ = ["choose_guided", "choose_plain", "mask_illegal"]

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from pad_langchain.engine.admission import Admitted
-from pad_langchain.engine.torch.row import Row
+from pad_langchain.engine.local.row import Row
 from pad_langchain.errors import EngineBusyError, EngineClosedError
 
 __all__ = ["Queue"]

@@ -10,8 +10,8 @@ import torch
 
 from pad_langchain.engine.admission import Admitted
 from pad_langchain.engine.detokenize import TextStream
+from pad_langchain.engine.local.failures import failure
 from pad_langchain.engine.stream import Stream
-from pad_langchain.engine.torch.out_of_memory import failure
 from pad_langchain.engine.types import Candidate, FinishReason, TokenEvent
 
 if TYPE_CHECKING:

@@ -16,18 +16,15 @@ from dataclasses import dataclass
 
 import torch
 
-from pad_langchain.engine.protocol import Guide
+from pad_langchain.engine.local.batch import Batch, Models
+from pad_langchain.engine.local.failures import explain_memory, out_of_memory
+from pad_langchain.engine.local.queue import Queue
+from pad_langchain.engine.local.row import Chosen, Row
+from pad_langchain.engine.local.step_lock import StepLock
 from pad_langchain.engine.settings import EngineSettings
-from pad_langchain.engine.torch.batch import Batch
-from pad_langchain.engine.torch.out_of_memory import explain_memory, out_of_memory
-from pad_langchain.engine.torch.queue import Queue
-from pad_langchain.engine.torch.row import Chosen, Row
-from pad_langchain.engine.torch.step_lock import StepLock
 from pad_langchain.engine.types import Request
 from pad_langchain.errors import EngineBusyError, EngineClosedError
-from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.forks import survive_forks
-from pad_langchain.models.kv.prefixes import PrefixStore
 from pad_memory.openmp import dismiss_helpers
 
 __all__ = ["StepReport", "Worker"]
@@ -56,8 +53,7 @@ class Worker:
     """The thread of one engine, from the first request until it is closed.
 
     Args:
-        base, guide: the engine's.
-        models: those whose kept prefixes can be given up.
+        models: the engine's.
         queue: where requests wait.
         settings: the engine's limits, for what errors say.
         end_tokens: token ids that end an answer and are no text.
@@ -65,14 +61,12 @@ class Worker:
 
     def __init__(
         self,
-        base: Backbone,
-        guide: Guide | None,
-        models: Sequence[Backbone],
+        models: Models,
         queue: Queue,
         settings: EngineSettings,
         end_tokens: frozenset[int],
     ) -> None:
-        self.base, self.guide, self.models, self.queue, self.settings = base, guide, models, queue, settings
+        self.models, self.queue, self.settings = models, queue, settings
         self.end_tokens = end_tokens
         self.steps = 0  # forwards of the base over the whole batch, prefills not counted
         self.report: Callable[[StepReport], object] | None = None
@@ -105,16 +99,9 @@ class Worker:
             "The request was made before the process forked: its answer is in the parent. Ask again in this process."
         )
         streams = [row.stream for row in (*self.rows, *self.queue.begin_anew())]
-        if any(backbone.device.type != "cpu" for backbone in self.models):
+        self.queue.refusal = self.models.begin_anew()
+        if self.queue.refusal:
             self._parents = self._batch  # whose memory must not even be freed here
-            self.queue.refusal = (
-                f"The engine was made before the process forked, and its model is on {self.base.device}, which a "
-                "forked process cannot use. Make the engine in the child (gunicorn: without preload_app), or start "
-                'processes with "spawn".'
-            )
-        else:
-            for backbone in self.models:
-                backbone.prefixes = PrefixStore(backbone.prefixes.budget)
         self._batch, self._thread, self._failed, self._steps = None, None, [], StepLock()
         atexit.unregister(self.close)
         for stream in streams:
@@ -196,7 +183,7 @@ class Worker:
             except Exception:  # who watches must not harm who is watched
                 logger.exception("Who watches the steps failed")
 
-    def _emit(self, chosen: Sequence[Chosen | Exception]) -> None:
+    def _emit(self, chosen: Sequence[Chosen | Exception | None]) -> None:
         """Put what the rows chose into their streams; who is done leaves."""
         assert self._batch is not None
         leaving, finished = [], []
@@ -204,7 +191,7 @@ class Worker:
             if isinstance(choice, Exception):
                 row.stream.fail(choice)
                 leaving.append(row)
-            elif row.emit(choice, self.end_tokens):
+            elif choice is not None and row.emit(choice, self.end_tokens):
                 finished.append(index)
                 leaving.append(row)
         for index in finished:
@@ -226,7 +213,7 @@ class Worker:
         gone = {id(row) for row in leaving}
         kept = [index for index, row in enumerate(self._batch.rows) if id(row) not in gone]
         if not kept:
-            self._batch = None
+            self._end_batch()
             return
         rows = [self._batch.rows[index] for index in kept]
         try:
@@ -240,7 +227,7 @@ class Worker:
             return 0
         try:
             if self._batch is not None:
-                self._batch.feed_guide()
+                self._batch.settle()
         except Exception:
             self.queue.put_back(groups)
             raise
@@ -262,7 +249,7 @@ class Worker:
 
     def _prefill(self, groups: list[list[Row]]) -> list[Batch]:
         try:
-            return [Batch(self.base, self.guide, groups)]
+            return [self.models.open(groups)]
         except BaseException as error:
             if len(groups) == 1:
                 logger.warning("A request failed in its prefill: %s", error)
@@ -276,7 +263,7 @@ class Worker:
         Random numbers and grammars are where they were, so who goes on gets the tokens it would have had. Where
         nobody fails alone and the same rows fail together once more, all of them end.
         """
-        self._batch = None
+        self._end_batch()
         for row in rows:
             if row.stream.cancelled:
                 row.cancel()
@@ -286,7 +273,7 @@ class Worker:
         if len(rows) > 1 and reached != self._failed:
             for row in rows:
                 try:
-                    batch = Batch.again(self.base, self.guide, row)
+                    batch = self.models.again(row)
                     batch.choose()
                 except BaseException as own:
                     row.stream.fail(self._explained(own))
@@ -297,7 +284,8 @@ class Worker:
             for batch in alone:
                 self._merge(batch)
         except Exception as together:
-            error, alone, self._batch = together, [], None
+            self._end_batch()
+            error, alone = together, []
         if not alone:
             for row in rows:
                 row.stream.fail(self._explained(error))
@@ -306,10 +294,7 @@ class Worker:
         """After a step ran out of memory: give up the kept prefixes, else the youngest row. False: it was not that."""
         if not out_of_memory(error) or not self.rows:
             return False
-        if any(len(backbone.prefixes) for backbone in self.models):
-            for backbone in self.models:
-                backbone.prefixes.clear()
-        else:
+        if not self.models.spare():
             youngest = self.rows[-1]
             logger.warning("Out of memory with %d rows: the youngest fails", len(self.rows))
             youngest.stream.fail(self._explained(error))
@@ -324,6 +309,12 @@ class Worker:
 
     def _fail_batch(self, error: BaseException) -> None:
         explained = self._explained(error)
-        rows, self._batch = self.rows, None
+        rows = self.rows
+        self._end_batch()
         for row in rows:
             row.stream.fail(explained)
+
+    def _end_batch(self) -> None:
+        batch, self._batch = self._batch, None
+        if batch is not None:
+            batch.close()
