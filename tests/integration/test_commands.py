@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from places import ROOT
 from typer.main import get_command
 
 from pad_langchain import __version__
 from pad_langchain.cli.main import app
+from places import ROOT
 
 PAGES = sorted(ROOT.glob("*.md"))
 PAGES += sorted(page for folder in ("docs", "benchmarks", "recipes") for page in (ROOT / folder).rglob("*.md"))

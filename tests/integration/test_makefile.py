@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from places import ROOT
 
 # Plays `python -m venv` and `python -m pip`; the file `plays` says how the install goes.

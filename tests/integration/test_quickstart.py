@@ -18,8 +18,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 from PIL import Image
-from places import EXAMPLES
 
+from places import EXAMPLES
 from recipes.demo_world.judges import satisfied
 
 NOTEBOOK = EXAMPLES / "quickstart.ipynb"

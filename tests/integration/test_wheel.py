@@ -11,12 +11,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
-from environments import CleanEnvironment, wheel_metadata
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from places import ROOT
 
+from environments import CleanEnvironment, wheel_metadata
 from pad_langchain import ChatPAD
+from places import ROOT
 
 PACKAGES = {"pad_langchain": ROOT / "pad_langchain", "pad_memory": ROOT / "memory" / "pad_memory"}
 EXTRAS = [
