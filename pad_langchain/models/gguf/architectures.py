@@ -143,7 +143,7 @@ class _Shape:
 def _llama(said: _Shape) -> Any:
     from transformers import LlamaConfig
 
-    biases = {name: f"blk.0.{tensor}.bias" in said.file.tensors for name, tensor in _LLAMA_BIASES.items()}
+    biases: dict[str, Any] = {name: f"blk.0.{tensor}.bias" in said.file.tensors for name, tensor in _LLAMA_BIASES.items()}
     return LlamaConfig(rope_parameters=said.rotary, **biases, **said.common)
 
 
