@@ -95,9 +95,7 @@ def prompted(case: Case) -> Case:
     return Case(({"role": "system", "content": told}, *case.messages), case.name, case.text)
 
 
-def decode_cases(
-    engine: Engine, given: Sequence[Case], setting: Setting, tick: Tick = lambda: None
-) -> list[Answer]:
+def decode_cases(engine: Engine, given: Sequence[Case], setting: Setting, tick: Tick = lambda: None) -> list[Answer]:
     """Answer all cases in one batch after another."""
     answers = []
     for answer in decode(engine, [request_of(case, wishes_in(case), setting, {}, MAX_TOKENS) for case in given]):
