@@ -123,7 +123,7 @@ class PersRM:
         embedder: Embedder | None = None,
         config: TextConfig | None = None,
     ) -> None:
-        self.backbone = model if hasattr(model, "candidate_logits") else Backbone(model)
+        self.backbone: Backbone = model if hasattr(model, "candidate_logits") else Backbone(model)
         self.tokenizer, self.prompts = tokenizer, Prompts(tokenizer)
         self.head, self.value_head, self.adapter, self.reference = head, value_head, adapter, reference
         self.config = config or TextConfig()

@@ -9,7 +9,6 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from pad_langchain.arithmetic.head import vocabulary_features
 from pad_langchain.errors import InvalidRequestError
 from pad_langchain.models.adapter import Adapter
 from pad_langchain.models.backbone import Backbone
@@ -55,7 +54,7 @@ class HeadScorer:
 
     @cached_property
     def _features_VR(self) -> torch.Tensor:
-        return vocabulary_features(self.base.head.weight.detach(), self.guide.head.V_DR.detach())
+        return self.base.vocabulary_features(self.guide.head.V_DR.detach())
 
 
 class TextScorer:
