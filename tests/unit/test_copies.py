@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -247,7 +248,7 @@ def test_in_another_process_a_memory_in_a_folder_says_why_it_is_closed(things, p
 
 def test_a_memory_on_a_server_that_does_not_answer_says_so_at_its_first_call(memory):
     elsewhere = PreferenceMemory.__new__(PreferenceMemory)
-    elsewhere.__setstate__({**memory.__reduce__()[2], "url": "http://127.0.0.1:9"})
+    elsewhere.__setstate__(replace(memory.__reduce__()[2], url="http://127.0.0.1:9"))
     with pytest.raises(StoreClosedError, match=r"could not be opened here: .*127\.0\.0\.1:9"):
         elsewhere.profile("ada")
 
