@@ -31,10 +31,10 @@ from rich.table import Table
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from pad_langchain.defaults import WEIGHTS
+from pad_langchain.engine.local import worker
+from pad_langchain.engine.local.worker import StepReport
 from pad_langchain.engine.protocol import Guide
-from pad_langchain.engine.torch import worker
 from pad_langchain.engine.torch.engine import TorchEngine
-from pad_langchain.engine.torch.worker import StepReport
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.models import packed
 from pad_langchain.models.adapter import Adapter

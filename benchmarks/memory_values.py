@@ -1,6 +1,6 @@
 """How much of what is hostile does the floor of values catch, and how much that is innocent does it hold back?
 
-    python benchmarks/memory_values.py                the test lists in tests/unit/data
+    python benchmarks/memory_values.py                the test lists in tests/data/values
     python benchmarks/memory_values.py --verbose      and every mistake
     python benchmarks/memory_values.py --data FOLDER  and PrefEval's preferences, all innocent (prefeval_dev.jsonl)
 
@@ -18,7 +18,7 @@ from pathlib import Path
 from pad_memory import CATALOGUE
 from pad_memory.values.policy import Guard, Values
 
-DATA = Path(__file__).parent.parent / "tests" / "unit" / "data"
+DATA = Path(__file__).parent.parent / "tests" / "data" / "values"
 
 
 def lines(path: Path) -> list[str]:
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="the folder with prefeval_dev.jsonl")
     options = parser.parse_args()
     guard, rules = (Guard(Values(classifier=both)) for both in (True, False))
-    sets = {path.stem: lines(path) for path in sorted(DATA.glob("values_*.txt"))}
+    sets = {path.stem: lines(path) for path in sorted(DATA.glob("*.txt"))}
     sets["catalogue"] = [text for d in CATALOGUE for pole in d.poles for text in (pole.text, *pole.paraphrases)]
     if options.data:
         sets["prefeval"] = sorted({json.loads(row)["preference"] for row in lines(options.data / "prefeval_dev.jsonl")})

@@ -64,9 +64,14 @@ class Backbone:
         """Where token ids go in."""
         return self.model.get_input_embeddings().weight.device
 
+    @property
+    def head_device(self) -> torch.device:
+        """Where hidden states become logits."""
+        return self.head.weight.device
+
     def at_head(self, hidden: torch.Tensor) -> torch.Tensor:
         """Hidden states on the device of the head: a model spread over several ends elsewhere."""
-        return hidden.to(self.head.weight.device)
+        return hidden.to(self.head_device)
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Hidden states [..., D] → logits over the vocabulary [..., V], float32."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from places import DOCS
 
-DOCS = Path(__file__).parents[2] / "docs"
 PAGES = ("agents.md", "engine.md", "feedback.md", "langchain.md", "llama-index.md", "migration.md", "transformers.md")
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SNIPPETS = [

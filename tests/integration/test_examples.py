@@ -8,11 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from places import EXAMPLES
 
 from pad_langchain.testing import tiny_pair
 from recipes.demo_world.judges import satisfied
-
-EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def run(name: str, *arguments: str) -> str:

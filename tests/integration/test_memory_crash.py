@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
-CRASH = Path(__file__).parents[2] / "benchmarks" / "memory_crash.py"
+from places import BENCHMARKS
+
+CRASH = BENCHMARKS / "memory_crash.py"
 
 
 def test_killed_processes_lose_nothing() -> None:

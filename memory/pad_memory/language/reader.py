@@ -106,7 +106,7 @@ class Reader:
     """
 
     # A clause that is not clearly about a dimension, or not clearly for one pole, stays the user's own wording.
-    # Chosen on 60 wishes for catalogue dimensions and 46 for something else (tests/unit/test_memory_reading.py).
+    # Chosen on the 60 wishes for catalogue dimensions and the 46 for something else in test_memory_reading.py.
     NEAR = 0.50  # mean cosine to the three nearest wordings
     ABOUT = 0.50  # ridge score of the best dimension, about 1 for a wording of the catalogue
     SIDE = 0.15  # absolute ridge score of the pole, about 1 for a wording of the catalogue

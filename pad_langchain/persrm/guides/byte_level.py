@@ -23,10 +23,9 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from pad_langchain.engine.protocol import GuideRows, Plan
+from pad_langchain.engine.protocol import Base, GuideRows, Plan
 from pad_langchain.engine.types import Request
 from pad_langchain.errors import IncompatibleModelError
-from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.byte_vocabulary import ByteVocabulary
 from pad_langchain.models.ends import end_tokens
 from pad_langchain.models.kv.slot_cache import Branches, SlotRows
@@ -51,9 +50,9 @@ class ByteLevelGuide(ModelGuide):
     identity, compared in the same way.
     """
 
-    bound: Backbone | None = None  # whose tokens are compared
+    bound: Base | None = None  # whose tokens are compared
 
-    def bind(self, base: Backbone, prompts: Prompts) -> None:
+    def bind(self, base: Base, prompts: Prompts) -> None:
         if self.bound is base:
             return
         if self.adapter is not None or self.rides(base):
@@ -84,7 +83,7 @@ class ByteLevelGuide(ModelGuide):
         plan = super().plan(request)
         return plan if plan.room is None else replace(plan, room=max(1, int(plan.room / self.ratio)))
 
-    def start(self, base: Backbone, plans: Sequence[Plan]) -> GuideRows:
+    def start(self, base: Base, plans: Sequence[Plan]) -> GuideRows:
         prompts = [(list(prompt), plan.salt) for plan in plans for prompt in plan.rows]
         return _ByteRows(self, [prompt for prompt, _ in prompts], [salt for _, salt in prompts])
 
@@ -98,7 +97,7 @@ class ByteLevelGuide(ModelGuide):
         return _Meaning(ends=(self.named[text],)) if text in self.named else _Meaning(text.encode())
 
 
-def fitting_guide(guide: ModelGuide, base: Backbone, prompts: Prompts) -> ModelGuide:
+def fitting_guide(guide: ModelGuide, base: Base, prompts: Prompts) -> ModelGuide:
     """The guide itself where its tokenizer is the base's, else the same PersRM compared as bytes."""
     if guide.shares_tokens(base, prompts):
         return guide

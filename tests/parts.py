@@ -1,0 +1,40 @@
+"""Parts of random weights that tests put together."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from pad_langchain.testing import TinyPair
+
+LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+def make_adapter(
+    pair: TinyPair, folder: Path, *, value_head: bool = True, **config: Any
+) -> tuple[Any, torch.nn.Linear]:
+    """Save a random LoRA (and W, b) as PEFT does; returns PEFT's own merge of it, and W."""
+    import peft
+
+    settings = {"r": 4, "lora_alpha": 8, "target_modules": list(LINEAR), **config}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        wrapped = peft.get_peft_model(copy.deepcopy(pair.model), peft.LoraConfig(task_type="CAUSAL_LM", **settings))
+        for name, parameter in wrapped.named_parameters():
+            if "lora_B" in name:
+                torch.nn.init.normal_(parameter, std=0.1)
+        head = torch.nn.Linear(32, 32).requires_grad_(False)
+        head.weight.copy_(torch.eye(32))
+        head.bias.zero_()
+        if value_head:
+            head.weight.add_(0.2 * torch.randn(32, 32))
+            head.bias.add_(0.2 * torch.randn(32))
+    wrapped.save_pretrained(folder)
+    if value_head:
+        tensors = {"v_head.summary.weight": head.weight.data, "v_head.summary.bias": head.bias.data}
+        save_file(tensors, folder / "value_head.safetensors")
+    return wrapped.merge_and_unload().eval(), head
