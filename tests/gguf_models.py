@@ -22,6 +22,7 @@ KINDS = {
     "q4_1": GGMLQuantizationType.Q4_1,
 }
 _FILE_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q8_0": 7}
+_LLAMA_3 = ("original_max_position_embeddings", "low_freq_factor", "high_freq_factor")
 _ARCHITECTURES = {"mistral": "llama", "gemma3_text": "gemma3"}  # the others are named as in transformers
 
 
@@ -120,6 +121,13 @@ def _write_shape(writer: GGUFWriter, config: Mapping[str, Any], name: str) -> No
     writer.add_head_count_kv(config["num_key_value_heads"])
     writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
     writer.add_rope_freq_base(rope.get("rope_theta", config.get("rope_theta", 10000.0)))
+    if rope.get("rope_type") in ("linear", "yarn"):
+        writer.add_rope_scaling_type(gguf.RopeScalingType(rope["rope_type"]))
+        writer.add_rope_scaling_factor(rope["factor"])
+        if "original_max_position_embeddings" in rope:
+            writer.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
+    elif rope.get("rope_type") == "llama3":
+        writer.add_tensor("rope_freqs.weight", _llama_3_factors(rope, size))
     writer.add_rope_dimension_count(size)
     writer.add_key_length(size)
     writer.add_value_length(size)
@@ -156,6 +164,22 @@ def _write_tensors(
                     stored = GGMLQuantizationType.F16
                 packed = gguf.quants.quantize(np.ascontiguousarray(array), stored)
                 writer.add_tensor(names.get_name(key, (".weight", ".bias")), packed, raw_dtype=stored)
+
+
+def _llama_3_factors(rope: Mapping[str, Any], size: int) -> np.ndarray:
+    """What Llama 3.1 divides each rotary frequency by: nothing for short waves, all for long ones."""
+    waves = 2 * np.pi * rope["rope_theta"] ** (np.arange(0, size, 2) / size)
+    length, low, high = (rope[name] for name in _LLAMA_3)
+    factors = []
+    for wave in waves:
+        if wave < length / high:
+            factors.append(1.0)
+        elif wave > length / low:
+            factors.append(rope["factor"])
+        else:
+            smooth = (length / wave - low) / (high - low)
+            factors.append(1 / ((1 - smooth) / rope["factor"] + smooth))
+    return np.array(factors, dtype=np.float32)
 
 
 def _interleaved(array: np.ndarray, heads: int) -> np.ndarray:

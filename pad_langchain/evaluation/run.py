@@ -23,6 +23,7 @@ from pad_langchain.evaluation.config import CONTROLS, METHODS, EvaluateConfig, S
 from pad_langchain.evaluation.contenders import Contenders
 from pad_langchain.evaluation.grading import Grader
 from pad_langchain.evaluation.judges import Judge, make_judge
+from pad_langchain.evaluation.plots import new_figure
 from pad_langchain.evaluation.report import write_report
 from pad_langchain.evaluation.statistics import interval, pareto_front
 from pad_langchain.training.config import Progress
@@ -52,7 +53,11 @@ def evaluate(
 
     Returns:
         the Markdown report; report.json and the plots are beside it.
+
+    Raises:
+        MissingDependencyError: the extra [plot] is not installed.
     """
+    new_figure()  # what the plots lack is said before the hours that the answers take
     started, output = time.perf_counter(), Path(config.output)
     output.mkdir(parents=True, exist_ok=True)
     made = [make_judge(each) for each in config.judges] if judges is None else judges

@@ -1,4 +1,4 @@
-"""A memory whose process is killed is whole when it is opened again. The long run is `benchmarks/memory_crash.py`."""
+"""A memory whose process is killed is whole when it is opened again. The long run is `benchmarks/memory/crash.py`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 from places import BENCHMARKS
 
-CRASH = BENCHMARKS / "memory_crash.py"
+CRASH = BENCHMARKS / "memory" / "crash.py"
 
 
 def test_killed_processes_lose_nothing() -> None:

@@ -2,6 +2,6 @@
 
 from pad_langchain.engine.llama_cpp.base import LlamaBase
 from pad_langchain.engine.llama_cpp.engine import LlamaCppEngine
-from pad_langchain.engine.llama_cpp.settings import LlamaSettings
+from pad_langchain.engine.settings import LlamaSettings
 
 __all__ = ["LlamaBase", "LlamaCppEngine", "LlamaSettings"]

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from pad_langchain.engine.llama_cpp.binding import Context, Weights
-from pad_langchain.engine.llama_cpp.settings import LlamaSettings
 from pad_langchain.engine.llama_cpp.vocabulary import Vocabulary
+from pad_langchain.engine.settings import LlamaSettings
 from pad_langchain.errors import IncompatibleModelError, InvalidRequestError
 from pad_langchain.models.gguf import GgufFile
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from pad_langchain.engine.llama_cpp.settings import LlamaSettings
+from pad_langchain.engine.settings import LlamaSettings
 from pad_langchain.errors import EngineMemoryError, IncompatibleModelError, MissingDependencyError, ModelLoadError
 
 __all__ = ["TRIED", "Context", "Weights", "load_binding"]

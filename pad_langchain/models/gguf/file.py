@@ -17,7 +17,7 @@ from pad_langchain.paths import absolute
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-__all__ = ["GgufFile", "find_gguf"]
+__all__ = ["GgufFile", "find_gguf", "split_names"]
 
 _PART = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
 _ENDS = ("eos_token_id", "eot_token_id", "eom_token_id")
@@ -72,7 +72,8 @@ class GgufFile:
             self._where |= dict.fromkeys(part.tensors, part.path)
         self.architecture = str(self.need("general.architecture", str))
         self.hidden_size: int = self.need(f"{self.architecture}.embedding_length", int)
-        self.context: int | None = self.metadata.get(f"{self.architecture}.context_length")
+        length = self.metadata.get(f"{self.architecture}.context_length")
+        self.context = length if isinstance(length, int) else None
         if (expected := self.metadata.get("split.tensors.count", len(self.tensors))) != len(self.tensors):
             raise ModelLoadError(
                 f"{str(self.path)!r} says it has {expected} tensors, but {len(self.tensors)} are here."
@@ -94,6 +95,9 @@ class GgufFile:
 
     def __repr__(self) -> str:
         return f"GgufFile({str(self.path)!r})"
+
+    def __fspath__(self) -> str:
+        return str(self.path)
 
     @property
     def vocab_size(self) -> int:
@@ -181,19 +185,23 @@ def _begins_as_gguf(path: Path) -> bool:
 
 def _first(path: Path) -> Path:
     """The first of the files that a part belongs to."""
-    if (part := _PART.fullmatch(path.name)) is None:
-        return path
-    return path.with_name(f"{part['stem']}-{1:05d}-of-{part['count']}.gguf")
+    return split_names(path)[0]
 
 
 def _others(path: Path, first: Header) -> list[Path]:
     """The other files of a model in several."""
     count = int(first.metadata.get("split.count", 1))
-    if count <= 1:
-        return []
-    part = _PART.fullmatch(path.name)
-    if part is None or int(part["count"]) != count:
+    named = split_names(path)
+    if count != len(named):
         raise ModelLoadError(
             f"{str(path)!r} is one of {count} files, which have to be named NAME-00001-of-{count:05d}.gguf and so on."
         )
-    return [path.with_name(f"{part['stem']}-{number:05d}-of-{count:05d}.gguf") for number in range(2, count + 1)]
+    return named[1:]
+
+
+def split_names(path: Path) -> list[Path]:
+    """The files that belong together by their names, the first first; of a file that is no part, itself."""
+    if (part := _PART.fullmatch(path.name)) is None:
+        return [path]
+    count = int(part["count"])
+    return [path.with_name(f"{part['stem']}-{number:05d}-of-{count:05d}.gguf") for number in range(1, count + 1)]

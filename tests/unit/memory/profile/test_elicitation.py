@@ -7,20 +7,13 @@ import random
 
 import numpy as np
 import pytest
-from fakes import PoleScorer, WordEmbedder
 
-from pad_memory import CATALOGUE, PreferenceMemory, Statement
+from pad_memory import CATALOGUE, Statement
 from pad_memory.errors import InvalidEventError
 from pad_memory.events import Feedback
 from pad_memory.profile.posterior import answer_chances
 
 KEYS = {pole.text: f"{dimension.name}:{pole.name}" for dimension in CATALOGUE for pole in dimension.poles}
-
-
-@pytest.fixture
-def memory():
-    with PreferenceMemory(embedder=WordEmbedder(), scorer=PoleScorer()) as memory:
-        yield memory
 
 
 def answers(question):
@@ -34,6 +27,12 @@ def test_chances_are_chances_and_fall_off_evenly():
     assert np.allclose(chances[:, 0], chances[::-1, 1])
     assert chances.argmax(axis=-1).tolist() == [1, 1, 2, 0, 0]
     assert chances.min() >= 0.05
+
+
+def test_chances_of_any_drive_are_finite():
+    with np.errstate(over="raise", invalid="raise"):
+        chances = answer_chances(np.array([-1e6, -200.0, 200.0, 1e6]))
+    assert chances.round(9).tolist() == [[0.05, 0.9, 0.05]] * 2 + [[0.9, 0.05, 0.05]] * 2
 
 
 def test_a_question_opposes_the_poles_of_one_or_two_dimensions(memory):
