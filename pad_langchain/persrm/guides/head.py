@@ -10,6 +10,7 @@ import torch
 from pad_langchain.engine.protocol import Base, Plan
 from pad_langchain.engine.types import Request
 from pad_langchain.errors import IncompatibleModelError, InvalidRequestError
+from pad_langchain.models.fingerprint import of_vocabulary
 from pad_langchain.models.prompts import Prompts
 from pad_langchain.persrm.head import VectorHead
 from pad_memory.embedding import Embedder
@@ -72,6 +73,12 @@ class HeadGuide:
 
     def bind(self, base: Base, prompts: Prompts) -> None:
         self.head.check_fits(base.hidden_size, base.vocab_size)
+        wanted = self.head.config.tokenizer
+        if wanted is not None and (got := of_vocabulary(prompts.vocabulary())) != wanted:
+            raise IncompatibleModelError(
+                f"This PersRM head was trained for a base whose vocabulary has the fingerprint {wanted[:12]}…, but "
+                f"this base's has {got[:12]}…: the tokens are others. Use its own base, or train a head for this one."
+            )
         self.head.to(base.head_device)
 
     def rides(self, base: Base) -> bool:
