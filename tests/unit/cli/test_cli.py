@@ -8,10 +8,10 @@ import subprocess
 import sys
 
 import pytest
-from gguf_models import to_gguf
 from rich.console import Console
 from typer.testing import CliRunner
 
+from gguf_models import to_gguf
 from pad_langchain import InvalidRequestError
 from pad_langchain.chat import CallOptions, Chat, ChatSettings
 from pad_langchain.cli.chat import ChatSession
