@@ -12,8 +12,9 @@ from pad_langchain.engine.settings import EngineSettings, split_settings
 from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.errors import InvalidRequestError
 from pad_langchain.models.backbone import Backbone
-from pad_langchain.models.loading import SOURCE, load_causal_lm
+from pad_langchain.models.loading import SOURCE, load_causal_lm, pick_device
 from pad_langchain.models.packed import pack
+from pad_langchain.models.precision import fastest_dtype
 from pad_langchain.models.prompts import SELF_TEMPLATE, Prompts
 from pad_langchain.persrm.files import TextConfig
 from pad_langchain.persrm.head import VectorHead
@@ -112,6 +113,8 @@ def load_pair(
     settings, model_kwargs = split_settings(keywords)
     EngineSettings(**settings)  # what is wrong is said before models load
     loads = all(one is None or isinstance(one, str | PathLike) for one in (model, reward_model))
+    if isinstance(model, str | PathLike):
+        dtype = fastest_dtype(dtype, pick_device(device), model_kwargs.get("weights"))
     model, tokenizer = load_causal_lm(model, tokenizer, device=device, dtype=dtype, **model_kwargs)
     base = Backbone(model)
     place: dict[str, Any] = {"device": device, "dtype": dtype}
@@ -119,7 +122,7 @@ def load_pair(
     engine = TorchEngine(base, tokenizer, guide, **settings)
     if loads and engine.settings.pack_weights == "auto":
         for backbone in engine.models:
-            pack(backbone.model, spare=True)
+            pack(backbone.model, spare=True, join=not engine.settings.compile)
     return Pair(engine, persrm)
 
 

@@ -55,7 +55,7 @@ class HeadScorer:
 
     @cached_property
     def _features_VR(self) -> torch.Tensor:
-        return vocabulary_features(self.base.head.weight.detach(), self.guide.head.V_DR.detach())
+        return vocabulary_features(self.base.head_rows(), self.guide.head.V_DR.detach())
 
 
 class TextScorer:

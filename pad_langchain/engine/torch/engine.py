@@ -73,7 +73,7 @@ class TorchEngine:
             check_batches(backbone)
             backbone.prefixes.budget = self.settings.prefix_tokens
             if self.settings.pack_weights is True:
-                pack(backbone.model)
+                pack(backbone.model, join=not self.settings.compile)
             backbone.graph = decode_graph(backbone.model) if self.settings.compile else None
         self._admission = Admission(self.prompts, guide, self.settings, self.base.vocab_size, self.base.context)
         # A copy: the worker decodes while callers encode.
