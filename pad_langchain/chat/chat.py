@@ -59,7 +59,9 @@ class Chat:
             ModelLoadError: a model was not found or could not be read.
             IncompatibleModelError: base, PersRM and embedder do not fit each other.
         """
-        place = {"device": settings.device, "dtype": settings.dtype, **settings.engine_settings}
+        names = ("device", "dtype", "backend")
+        said = {"weights": settings.weights} if settings.weights is not None else {}
+        place = {**{name: getattr(settings, name) for name in names}, **said, **settings.engine_settings}
         pair = shared_pair(
             model, settings.reward_model, embedder=embedder_of(settings), memory=settings.memory, **place
         )

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pad_langchain.defaults import DEMO_MODEL, model_folder, reward_folder
-from pad_langchain.errors import IncompatibleModelError, InvalidRequestError
+from pad_langchain.defaults import NAMES, model_folder, reward_folder
+from pad_langchain.errors import IncompatibleModelError, InvalidRequestError, MissingDependencyError, ModelLoadError
 from pad_langchain.models import loading
 from pad_langchain.models.fingerprint import fingerprint
 
@@ -85,7 +85,10 @@ def context_size(model: str, **settings: Any) -> int | None:
     Args:
         settings: those that the model is loaded with (see `loading.context_size`).
     """
-    return loading.context_size(model_folder(model), **settings)
+    try:
+        return loading.context_size(model_folder(model), **settings)
+    except (MissingDependencyError, ModelLoadError):  # said when it loads
+        return None
 
 
 def weights(model: str, reward_model: str | None, settings: Mapping[str, Any]) -> tuple[str | None, str | None]:
@@ -125,6 +128,7 @@ def shared_pair(
     *,
     device: str = "auto",
     dtype: str = "auto",
+    backend: str = "auto",
     embedder: Any | None = None,
     memory: Any | None = None,
     **settings: Any,
@@ -135,9 +139,9 @@ def shared_pair(
     is loaded does not wait for another one that loads.
 
     Args:
-        model: a folder, a hub id or `pad-demo`.
+        model: a folder, a hub id, a GGUF file or the name of a default.
         reward_model: a folder, a hub id, "auto" (the demo's for the demo) or None.
-        device, dtype: as `persrm.build.load_pair` takes them.
+        device, dtype, backend: as `persrm.build.load_pair` takes them.
         embedder: embeds preferences that come without a vector; a head refuses any but the one it was trained with.
         memory: a memory that the PersRM becomes the scorer of; it is taken out there when the pair is given up.
         settings: the keywords of `load_pair` (`max_batch_tokens`, `device_map`, …). Engines with other settings are
@@ -149,7 +153,8 @@ def shared_pair(
     """
     _check_name(model)
     reward = reward_folder(model, reward_model)
-    key = (model_folder(model), str(reward), device, dtype, said(settings))
+    place_said = {"device": device, "dtype": dtype, "backend": backend}
+    key = (model_folder(model), str(reward), said({**place_said, **settings}))
     with _lock:
         place = _places.setdefault(key, _Place(model, settings))
     with place.lock:
@@ -159,7 +164,7 @@ def shared_pair(
         if place.outdated(now):
             if place.drop():
                 gc.collect()  # there may be no room for both
-            place.pair = _load(model, reward, device=device, dtype=dtype, embedder=embedder, **settings)
+            place.pair = _load(model, reward, embedder=embedder, **place_said, **settings)
             later = weights(model, reward_model, settings)
             # A folder that somebody writes to meanwhile is read again at the next call; a hub id is fetched by loading.
             is_here = [Path(str(name)).exists() for name in (model_folder(model), reward)]
@@ -214,7 +219,9 @@ def _trim() -> None:
 
 def _check_name(model: object) -> None:
     if not isinstance(model, str) or not model:
-        raise InvalidRequestError(f"model has to be a folder, a hub id or {DEMO_MODEL!r}, but is {model!r}.")
+        raise InvalidRequestError(
+            f"model has to be a folder, a GGUF file, a hub id or one of {', '.join(NAMES)}, but is {model!r}."
+        )
 
 
 def _load(model: str, reward: str | None, **settings: Any) -> Pair:

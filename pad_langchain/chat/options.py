@@ -44,9 +44,15 @@ class ChatSettings(KnownNames):
         thread_id: in which conversation, for wishes that hold in one only, unless a call says otherwise.
         require_user: refuse calls without a user id.
         device: "auto", "cpu", "cuda", …
-        dtype: "auto", "float32", "bfloat16", …
-        engine_settings: keywords of `persrm.build.load_pair`: `max_batch`, `max_batch_tokens`, `prefix_tokens`,
-            `device_map`, `quantization_config`, … Models and settings that are the same share one engine.
+        dtype: "auto" (what decodes fastest on the device), "float32", "bfloat16", …
+        weights: "int8" for int8 weights on a CPU: a quarter of the bytes of float32, answers that differ a little;
+            None: in `dtype`.
+        backend: what runs a GGUF file: "llama.cpp", "torch", or "auto": llama.cpp where its binding is installed.
+            Other models run in torch.
+        engine_settings: keywords of `persrm.build.load_pair`: `max_batch`, `max_batch_tokens`, `prefix_tokens`, …;
+            for llama.cpp `threads`, `gpu_layers`, `context_length`, `flash_attention`, `kv_type` (see
+            `engine.settings`); for transformers `device_map`, `quantization_config`, … Models and settings that are
+            the same share one engine.
         response_template: how answers are split into text, reasoning and tool calls: transformers' response template,
             or the family that writes calls as the model does ("llama-3", "mistral", "qwen", "gemma"); None finds it
             out from the tokenizer and its chat template.
@@ -72,6 +78,8 @@ class ChatSettings(KnownNames):
     require_user: bool = False
     device: str = "auto"
     dtype: str = "auto"
+    weights: Literal["int8"] | None = None
+    backend: Literal["auto", "torch", "llama.cpp"] = "auto"
     engine_settings: dict[str, Any] = Field(default_factory=dict)
     embedder: Any = Field(default=None, exclude=True, repr=False)
     response_template: dict[str, Any] | str | None = None

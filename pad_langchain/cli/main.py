@@ -1,4 +1,4 @@
-"""The command line: `pad-langchain chat | feedback | memory | train | evaluate`; heavy parts are imported late."""
+"""The command line: `pad-langchain chat | feedback | memory | cache | train | evaluate`; heavy parts come late."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from pad_langchain.cli.cache import cache_app
 from pad_langchain.cli.memory import memory_app
 from pad_langchain.cli.options import AnyTerminal, MemoryPath, one_line_errors, open_memory, quiet_libraries
 from pad_langchain.cli.train import evaluate, train
-from pad_langchain.defaults import DEMO_MODEL
+from pad_langchain.defaults import DEMO_MODEL, NAMES
 
 if TYPE_CHECKING:
     from pad_memory import Feedback
@@ -28,13 +29,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(memory_app, name="memory")
+app.add_typer(cache_app, name="cache")
 app.command()(train)
 app.command()(evaluate)
 
 
 @app.command()
 def chat(
-    model: Annotated[str, typer.Option(help="Folder or hub id of the base model.")] = DEMO_MODEL,
+    model: Annotated[
+        str, typer.Option(help=f"GGUF file, folder or hub id of the base model, or a name: {', '.join(NAMES)}.")
+    ] = DEMO_MODEL,
     reward_model: Annotated[
         str, typer.Option(help="Folder or hub id of the PersRM; 'auto' is the demo's, 'none' is without one.")
     ] = "auto",
@@ -50,14 +54,30 @@ def chat(
         str | None,
         typer.Option(help="Id of this conversation, for wishes that hold in it only. [default: a new one]"),
     ] = None,
+    backend: Annotated[
+        str, typer.Option(help="What runs a GGUF file: llama.cpp, torch, or auto: llama.cpp where it is installed.")
+    ] = "auto",
+    weights: Annotated[
+        str | None,
+        typer.Option(help="int8: torch on a CPU reads a quarter of the bytes. [default: none]"),
+    ] = None,
+    threads: Annotated[int | None, typer.Option(help="llama.cpp: threads of the CPU. [default: those free]")] = None,
+    gpu_layers: Annotated[int | None, typer.Option(help="llama.cpp: layers on a GPU; -1 is all. [default: 0]")] = None,
+    context_length: Annotated[
+        int | None, typer.Option(help="llama.cpp: tokens of a conversation. [default: the model's, at most 8192]")
+    ] = None,
     echo: Annotated[bool, typer.Option("--echo", help="Repeat each line that is read, for transcripts.")] = False,
 ) -> None:
     """Talk, say what you like, and watch the answers change. Reads a script from a pipe as well."""
     from pad_langchain.chat import Chat, ChatSettings
     from pad_langchain.cli.chat import ChatSession
 
+    llama = {"threads": threads, "gpu_layers": gpu_layers, "context_length": context_length}
     with one_line_errors():
         settings = ChatSettings(
+            weights=weights,  # type: ignore[arg-type]
+            backend=backend,  # type: ignore[arg-type]  # pydantic refuses another word
+            engine_settings={name: value for name, value in llama.items() if value is not None},
             reward_model=None if reward_model.lower() == "none" else reward_model,
             beta=beta,
             temperature=temperature,

@@ -16,9 +16,10 @@ from rich.table import Table
 from rich.text import Text
 
 from pad_langchain.cli.options import MemoryPath, one_line_errors, open_memory
-from pad_langchain.cli.plot import draw, new_figure, over_time, save
+from pad_langchain.cli.plot import draw, over_time, save
 from pad_langchain.cli.show import named, profile_table
 from pad_langchain.errors import InvalidRequestError
+from pad_langchain.evaluation.plots import new_figure
 from pad_langchain.paths import absolute
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from pad_langchain.errors import InvalidRequestError, PadError
-from pad_langchain.paths import absolute
+from pad_langchain.paths import absolute, data_folder
 
 if TYPE_CHECKING:
     from pad_memory import PreferenceMemory
@@ -28,7 +28,7 @@ MemoryPath = Annotated[
         "--memory",
         envvar="PAD_MEMORY",
         help="Folder of the preference memory, or http:// address of a Chroma server. "
-        "[default: ~/.local/share/pad-langchain/memory]",
+        "[default: pad-langchain/memory in the user's data folder, on Linux in ~/.local/share]",
         show_default=False,
     ),
 ]
@@ -47,15 +47,13 @@ class AnyTerminal(TyperGroup):
 
 
 def default_memory_path() -> Path:
-    """Return the user's data folder for the memory: `$XDG_DATA_HOME` or ~/.local/share, then pad-langchain/memory.
+    """Return the folder `memory` in the user's data folder, or where earlier versions made it, if it is there.
 
     Raises:
         InvalidRequestError: nobody knows where the user's home is.
     """
-    base = absolute(os.environ.get("XDG_DATA_HOME") or "~/.local/share")
-    if "~" in base.parts:
-        raise InvalidRequestError("There is no home folder to keep the memory in. Name a folder with --memory.")
-    return base / "pad-langchain" / "memory"
+    earlier = absolute(os.environ.get("XDG_DATA_HOME") or "~/.local/share") / "pad-langchain" / "memory"
+    return earlier if earlier.is_dir() else data_folder() / "memory"
 
 
 @contextmanager

@@ -9,12 +9,12 @@ from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from pad_langchain.cli.show import named
-from pad_langchain.errors import InvalidRequestError, MissingDependencyError
+from pad_langchain.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from pad_memory import PreferenceMemory
 
-__all__ = ["draw", "new_figure", "over_time", "save"]
+__all__ = ["draw", "over_time", "save"]
 
 MOMENTS = 200  # drawn at most; each needs a profile of its own
 
@@ -33,21 +33,6 @@ def over_time(memory: PreferenceMemory, user: str) -> tuple[list[float], dict[st
             line = series.setdefault(named(item), [0.0] * len(times))
             line[number] = item.weight * item.confidence
     return times, series
-
-
-def new_figure() -> Any:
-    """An empty matplotlib figure.
-
-    Raises:
-        MissingDependencyError: matplotlib is not installed.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingDependencyError(
-            f'matplotlib is not installed ({error}). Install it: pip install "pad-langchain[plot]"'
-        ) from error
-    return Figure(layout="constrained")
 
 
 def draw(figure: Any, user: str, times: list[float], series: dict[str, list[float]]) -> None:

@@ -29,10 +29,10 @@ def train(
     For several GPUs: accelerate launch $(which pad-langchain) train CONFIG.yaml
     """
     with one_line_errors():
-        from pad_langchain.training.config import TrainConfig, from_dict, load_yaml
+        from pad_langchain.training.config import TrainConfig
+        from pad_langchain.training.settings import load_yaml
 
-        settings = load_yaml(config) | ({} if output is None else {"output": str(output)})
-        run: TrainConfig = from_dict(TrainConfig, settings)
+        run = TrainConfig(**load_yaml(config) | ({} if output is None else {"output": str(output)}))
         from pad_langchain.training.run import is_main_process
         from pad_langchain.training.run import train as train_persrm
 
@@ -54,11 +54,11 @@ def evaluate(
     with one_line_errors():
         from pad_langchain.evaluation.run import EvaluateConfig
         from pad_langchain.evaluation.run import evaluate as evaluate_persrm
-        from pad_langchain.training.config import from_dict, load_yaml
+        from pad_langchain.training.settings import load_yaml
 
         settings = load_yaml(config) | ({} if output is None else {"output": str(output)})
         with _progress() as tick:
-            report = evaluate_persrm(from_dict(EvaluateConfig, settings), progress=tick)
+            report = evaluate_persrm(EvaluateConfig(**settings), progress=tick)
         typer.echo(f"the report is in {report}")
 
 

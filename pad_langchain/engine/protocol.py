@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pad_langchain.models.backbone import Backbone
     from pad_langchain.models.prompts import Prompts
 
-__all__ = ["Capabilities", "Engine", "Guide", "GuideRows", "Plan"]
+__all__ = ["Base", "Capabilities", "Engine", "Guide", "GuideRows", "Plan"]
 
 
 @dataclass(frozen=True)
@@ -139,6 +139,39 @@ class Engine(Protocol):
     def __exit__(self, *exc_info: object) -> None: ...
 
 
+class Base(Protocol):
+    """What guides read of an engine's base. `models.Backbone` is one."""
+
+    @property
+    def model(self) -> Any:
+        """What makes it the same base."""
+        ...
+
+    @property
+    def hidden_size(self) -> int:
+        """D."""
+        ...
+
+    @property
+    def vocab_size(self) -> int:
+        """V of its logits."""
+        ...
+
+    @property
+    def context(self) -> int | None:
+        """Tokens it can hold; None: no limit known."""
+        ...
+
+    @property
+    def head_device(self) -> torch.device:
+        """Where its hidden states become logits."""
+        ...
+
+    def candidate_logits(self, hidden_BD: torch.Tensor, candidates_BK: torch.Tensor) -> torch.Tensor:
+        """Logits of K tokens a row, [B, K], float32."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Plan:
     """One request, prepared for a guide in the caller's thread.
@@ -221,11 +254,11 @@ class Guide(Protocol):
     @property
     def adapter(self) -> Adapter | None: ...
 
-    def rides(self, base: Backbone) -> bool:
+    def rides(self, base: Base) -> bool:
         """Whether its rows go through the base's own forward."""
         ...
 
-    def bind(self, base: Backbone, prompts: Prompts) -> None:
+    def bind(self, base: Base, prompts: Prompts) -> None:
         """Check, once, that the guide fits the base. Raises IncompatibleModelError."""
         ...
 
@@ -233,6 +266,6 @@ class Guide(Protocol):
         """Prepare a request that has preferences; runs in the caller's thread. Raises InvalidRequestError."""
         ...
 
-    def start(self, base: Backbone, plans: Sequence[Plan]) -> GuideRows:
+    def start(self, base: Base, plans: Sequence[Plan]) -> GuideRows:
         """Open the rows of these plans (at least one row in all)."""
         ...

@@ -1,16 +1,18 @@
-"""What an engine is set up with: limits, what it keeps, and how its models compute."""
+"""What engines are set up with: limits, what they keep, and how their models compute."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pad_langchain.engine import checks
 from pad_langchain.errors import InvalidRequestError
 
-__all__ = ["EngineSettings", "split_settings"]
+__all__ = ["EngineSettings", "KvType", "LlamaSettings", "split_settings"]
+
+KvType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"]
 
 
 @dataclass(frozen=True)
@@ -55,15 +57,59 @@ class EngineSettings:
         object.__setattr__(self, "compile", checks.flag("compile", self.compile))
 
 
-def split_settings(keywords: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Part keywords into those of `EngineSettings` and all others.
+@dataclass(frozen=True)
+class LlamaSettings:
+    """Settings of llama.cpp for one model.
+
+    Args:
+        threads: threads that compute. None: the cores that are free when the engine is made (see `llama_cpp.cores`).
+            Threads wait for each other without sleeping, so more of them than free cores make a token many times as
+            slow.
+        gpu_layers: layers whose weights go to the GPU, for a llama.cpp that was built for one; -1 sends all.
+        context_length: tokens of prompt and answer together at most. None: as many as the model was trained with, at
+            most 8,192. Memory for keys and values is taken when the engine is made.
+        flash_attention: True, False, or None: llama.cpp decides. A `kv_type` in whole numbers needs it.
+        kv_type: how keys and values are kept.
 
     Raises:
-        InvalidRequestError: one of the others is nearly a setting.
+        InvalidRequestError: a setting is out of its range.
     """
-    names = {field.name for field in fields(EngineSettings)}
-    mine = {name: value for name, value in keywords.items() if name in names}
-    for name in keywords.keys() - names:
-        if near := difflib.get_close_matches(name, names, 1, 0.8):
+
+    threads: int | None = None
+    gpu_layers: int = 0
+    context_length: int | None = None
+    flash_attention: bool | None = None
+    kv_type: KvType = "f16"
+
+    def __post_init__(self) -> None:
+        count = checks.integer(1, 2**31 - 1, "an integer of at least 1, or None")
+        for name in ("threads", "context_length"):
+            if getattr(self, name) is not None:
+                self._set(name, count(name, getattr(self, name)))
+        layers = checks.integer(-1, 2**31 - 1, "a number of layers, or -1 for all")
+        self._set("gpu_layers", layers("gpu_layers", self.gpu_layers))
+        if self.flash_attention is not None:
+            self._set("flash_attention", checks.flag("flash_attention", self.flash_attention))
+        self._set("kv_type", checks.choice(*get_args(KvType))("kv_type", self.kv_type))
+        if self.kv_type.startswith("q") and self.flash_attention is False:
+            checks.refuse("flash_attention", False, f"True or None with kv_type={self.kv_type!r}")
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+
+def split_settings(keywords: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Part keywords into those of `EngineSettings`, those of `LlamaSettings`, and all others.
+
+    Raises:
+        InvalidRequestError: one of the others is nearly a setting, or a setting is out of its range.
+    """
+    engine, llama = ({field.name for field in fields(kind)} for kind in (EngineSettings, LlamaSettings))
+    for name in keywords.keys() - engine - llama:
+        if near := difflib.get_close_matches(name, engine | llama, 1, 0.8):
             raise InvalidRequestError(f"The engine has no setting {name!r}. Did you mean {near[0]!r}?")
-    return mine, {name: value for name, value in keywords.items() if name not in names}
+    mine = {name: value for name, value in keywords.items() if name in engine}
+    theirs = {name: value for name, value in keywords.items() if name in llama}
+    EngineSettings(**mine)
+    LlamaSettings(**theirs)
+    return mine, theirs, {name: value for name, value in keywords.items() if name not in engine | llama}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from pad_langchain.evaluation.config import METHODS, Setting
 from pad_langchain.evaluation.peak import peak_use
 from pad_langchain.training.wordings import wishes_of
 
-__all__ = ["Answer", "Kept", "answer_all", "decode", "key_of", "request_of"]
+__all__ = ["Answer", "Kept", "Wishes", "decode", "key_of", "request_of", "wishes_in"]
 
 AT_ONCE = 256  # requests in the engine's queue
 Wishes = Sequence[tuple[str, float]]  # (text, weight)
@@ -88,42 +88,6 @@ def decode(engine: TorchEngine, requests: Sequence[Request]) -> Iterator[Answer]
         for each in done:
             tokens = each.completion_tokens
             yield Answer(each.text, tokens, each.finish_reason == "stop", spent * tokens, peak.gib)
-
-
-def answer_all(
-    kept: Kept,
-    engine: Callable[[str], TorchEngine],
-    mark: str,
-    cases: Sequence[Case],
-    setting: Setting,
-    vectors: Mapping[str, np.ndarray],
-    max_tokens: int,
-    weights: Sequence[Wishes] | None = None,
-    tick: Callable[[int, int], None] = lambda done, of: None,
-) -> list[Answer]:
-    """Answer every case, those that are kept without a model.
-
-    Args:
-        engine: method → engine, called only if something is missing.
-        mark: names the models.
-        vectors: embeddings of preference texts.
-        weights: for each case the (text, weight) preferences to use instead of its own.
-        tick: called with (answers done, answers that were missing).
-    """
-    wished = [wishes_in(case) for case in cases] if weights is None else weights
-    keys = [
-        key_of(mark, vars(setting), case.messages, [list(wish) for wish in wishes], max_tokens)
-        for case, wishes in zip(cases, wished, strict=True)
-    ]
-    if setting.method == "base":  # it knows of no preference: one answer for all of them
-        keys = [key_of(mark, "base", case.messages, max_tokens) for case in cases]
-    missing = list({key: n for n, key in enumerate(keys) if kept.get(key) is None}.values())
-    if missing:
-        requests = [request_of(cases[n], wished[n], setting, vectors, max_tokens) for n in missing]
-        for done, (n, answer) in enumerate(zip(missing, decode(engine(setting.method), requests), strict=True), 1):
-            kept.put(keys[n], astuple(answer))
-            tick(done, len(missing))
-    return [Answer(*kept.get(key)) for key in keys]
 
 
 def wishes_in(case: Case) -> Wishes:

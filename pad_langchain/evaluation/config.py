@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from pad_langchain.defaults import DEMO_MODEL
+from pydantic import BeforeValidator, Field
+from pydantic.dataclasses import dataclass
+
 from pad_langchain.errors import InvalidRequestError
-from pad_langchain.paths import absolute, model_place
-from pad_langchain.training.config import Source, sources
+from pad_langchain.training.config import Sources
+from pad_langchain.training.settings import (
+    STRICT,
+    Count,
+    ModelName,
+    Natural,
+    Number,
+    Place,
+    Positive,
+    Share,
+    checked,
+)
 from pad_memory.catalogue import CATALOGUE
 
-__all__ = ["METHODS", "EvaluateConfig", "Method", "Setting"]
+__all__ = ["CONTROLS", "METHODS", "EvaluateConfig", "Method", "Setting"]
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Method:
     """One way to answer.
 
@@ -28,6 +40,11 @@ class Method:
     says: str
     told: bool = False
     guides: tuple[str, ...] = ()
+
+    @property
+    def hears(self) -> bool:
+        """Whether a preference reaches it at all."""
+        return self.told or bool(self.guides)
 
 
 METHODS = {
@@ -42,9 +59,12 @@ METHODS = {
     ),
     "self": Method("no training: the base told the preference guides the base not told it", guides=("self",)),
 }
+CONTROLS = tuple(
+    name for name, method in METHODS.items() if not method.guides
+)  # what every other method is set against
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Setting:
     """One way to decode: a method of METHODS, and for guided ones beta, k and alpha."""
 
@@ -58,10 +78,18 @@ class Setting:
         method = METHODS[self.method]
         if not method.guides or self.beta != 0:
             return self
-        return Setting("prompted" if method.told else "base")
+        return Setting(next(name for name in CONTROLS if METHODS[name].told == method.told))
 
 
-@dataclass(frozen=True)
+def _one_wording(said: Any) -> Any:
+    return (said,) if isinstance(said, str) else said
+
+
+Wording = Annotated[tuple[str, ...], BeforeValidator(_one_wording), Field(min_length=1)]
+
+
+@checked
+@dataclass(frozen=True, config=STRICT)
 class EvaluateConfig:
     """An evaluation.
 
@@ -84,41 +112,33 @@ class EvaluateConfig:
         limit: prompts used. again: test prompts that are asked again in other words, and for the Pareto front.
     """
 
-    base: str
-    output: str
-    prompts: str
-    head: str | None = None
-    text: str | None = None
-    preferences: Mapping[str, tuple[str, ...]] | None = None
+    base: ModelName
+    output: Place
+    prompts: Place
+    head: ModelName | None = None
+    text: ModelName | None = None
+    preferences: Mapping[str, Wording] | None = None
     labels: tuple[str, ...] = ()
     unseen: tuple[str, ...] = ()
-    pairs: tuple[Source, ...] = ()
+    pairs: Sources = ()
     judges: tuple[Mapping[str, Any], ...] = ()
     methods: tuple[str, ...] = tuple(METHODS)
-    betas: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 4.0)
-    ks: tuple[int, ...] = (10,)
-    alpha: float = 0.0
-    validation: float = 0.25
-    fluency: float = 2.0
+    betas: Annotated[tuple[Number, ...], Field(min_length=1)] = (0.25, 0.5, 1.0, 2.0, 4.0)
+    ks: Annotated[tuple[Count, ...], Field(min_length=1)] = (10,)
+    alpha: Share = 0.0
+    validation: Annotated[Number, Field(gt=0, lt=1)] = 0.25
+    fluency: Positive = 2.0
     pareto: tuple[str, ...] = ()
-    limit: int | None = 200
-    again: int = 64
-    max_tokens: int = 200
-    seed: int = 0
+    limit: Count | None = 200
+    again: Natural = 64
+    max_tokens: Count = 200
+    seed: Annotated[int, Field(strict=True)] = 0
     device: str = "auto"
     dtype: str = "auto"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "pairs", sources(self.pairs))
-        for name in ("base", "head", "text"):
-            if (place := getattr(self, name)) is not None:
-                object.__setattr__(self, name, model_place(place, DEMO_MODEL, "auto"))
-        for name in ("output", "prompts"):
-            object.__setattr__(self, name, str(absolute(getattr(self, name))))
         if unknown := sorted(set(self.methods) - set(METHODS)):
             raise InvalidRequestError(f"methods have to be of {list(METHODS)}, but are {unknown!r}.")
-        if not 0 < self.validation < 1:
-            raise InvalidRequestError(f"validation has to be a share in (0, 1), but is {self.validation!r}.")
         if len(self.pareto) not in (0, 2):
             raise InvalidRequestError(f"pareto has to name two preferences, but is {list(self.pareto)!r}.")
         named = self.wordings
@@ -130,7 +150,7 @@ class EvaluateConfig:
     def wordings(self) -> dict[str, tuple[str, ...]]:
         """Name → wordings."""
         if self.preferences is not None:
-            return {name: (said,) if isinstance(said, str) else tuple(said) for name, said in self.preferences.items()}
+            return dict(self.preferences)
         return {
             f"{dimension.name}:{pole.name}": (pole.text, *pole.paraphrases[:3])
             for dimension in CATALOGUE

@@ -1,8 +1,10 @@
-"""What an evaluation compares: one base, the PersRMs that may guide it, and an engine for each way it is guided."""
+"""What an evaluation compares: one base, the PersRMs that may guide it, an engine for each way it is guided, and what
+each of them answers."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,9 @@ import numpy as np
 
 from pad_langchain.defaults import model_folder, reward_folder
 from pad_langchain.engine.torch.engine import TorchEngine
+from pad_langchain.engine.types import Request
 from pad_langchain.errors import ContextLengthError, InvalidRequestError
-from pad_langchain.evaluation.answers import Answer, Wishes, key_of, request_of
+from pad_langchain.evaluation.answers import Answer, Kept, Wishes, decode, key_of, request_of, wishes_in
 from pad_langchain.evaluation.cases import Case
 from pad_langchain.evaluation.config import METHODS, EvaluateConfig, Setting
 from pad_langchain.models.backbone import Backbone
@@ -35,10 +38,10 @@ class Contenders:
     Attributes:
         persrms: "head" and "text" → PersRM, those there are.
         methods: of the settings' methods those whose PersRM is there.
-        vectors: the embeddings of the settings' wishes, where there is a head.
     """
 
     def __init__(self, config: EvaluateConfig, embedder: Embedder | None = None) -> None:
+        self._max_tokens = config.max_tokens
         model, self._tokenizer = load_causal_lm(model_folder(config.base), device=config.device, dtype=config.dtype)
         self._base = Backbone(model)
         self._engines: dict[str | None, TorchEngine] = {}
@@ -51,14 +54,15 @@ class Contenders:
             for kind in ("head", "text")
             if (path := self._paths[kind]) is not None
         }  # fmt: skip
-        self.vectors: dict[str, np.ndarray] = {}
+        self._guides: dict[str, Any] = {**self.persrms, "self": "self"}
+        self._vectors: dict[str, np.ndarray] = {}
         if "head" in self.persrms:
             head = self.persrms["head"].head
             if head is None:
                 raise InvalidRequestError(f"head has to be a head PersRM, but {config.head!r} is a text PersRM.")
             embedder = embedder or SentenceEmbedder(head.config.embedder)
             texts = sorted({wish for said in config.wordings.values() for text in said for wish in wishes_of(text)})
-            self.vectors = dict(zip(texts, embed_wishes(embedder, texts), strict=True))
+            self._vectors = dict(zip(texts, embed_wishes(embedder, texts), strict=True))
         self.methods = [name for name in config.methods if not METHODS[name].guides or self._guide_of(name) is not None]
 
     def __enter__(self) -> Contenders:
@@ -70,39 +74,74 @@ class Contenders:
 
     def _guide_of(self, method: str) -> str | None:
         """The name of what guides a method; None for nothing, or where it is missing."""
-        return next((name for name in METHODS[method].guides if name == "self" or name in self.persrms), None)
+        return next((name for name in METHODS[method].guides if name in self._guides), None)
 
-    def mark(self, method: str) -> str:
-        """Names the models of a method: another PersRM leaves what the others answered as it is."""
-        return key_of(
-            *(_fingerprint(self._paths[name]) for name in ("base", self._guide_of(method)) if name in self._paths)
-        )
-
-    def engine(self, method: str) -> TorchEngine:
+    def _engine(self, method: str) -> TorchEngine:
         """The engine of a method; all share the base."""
         name = self._guide_of(method)
         if name not in self._engines:
-            guided_by: Any = None if name is None else self.persrms.get(name, name)
-            _, guide = guide_for(guided_by, self._base, self._tokenizer)
+            _, guide = guide_for(None if name is None else self._guides[name], self._base, self._tokenizer)
             self._engines[name] = TorchEngine(self._base, self._tokenizer, guide)
         return self._engines[name]
 
-    def too_long(self, case: Case, worded: Sequence[Wishes], max_tokens: int) -> str | None:
+    def _request(self, case: Case, wishes: Wishes, setting: Setting) -> Request:
+        return request_of(case, wishes, setting, self._vectors, self._max_tokens)
+
+    def too_long(self, case: Case, worded: Sequence[Wishes]) -> str | None:
         """Why a prompt leaves no room for an answer with some method and wording; None where all have it."""
         for method in self.methods:
             for wishes in worded:
                 try:
-                    request = request_of(case, wishes, Setting(method, 1.0), self.vectors, max_tokens)
-                    room = self.engine(method).room(request)
+                    room = self._engine(method).room(self._request(case, wishes, Setting(method, 1.0)))
                 except ContextLengthError as error:
                     return str(error)
-                if room < max_tokens:
-                    return f"its prompt leaves {room} tokens for an answer, but max_tokens is {max_tokens}"
+                if room < self._max_tokens:
+                    return f"its prompt leaves {room} tokens for an answer, but max_tokens is {self._max_tokens}"
         return None
+
+    def answer(
+        self,
+        kept: Kept,
+        cases: Sequence[Case],
+        setting: Setting,
+        wished: Sequence[Wishes] | None = None,
+        tick: Callable[[int, int], None] = lambda done, of: None,
+    ) -> list[Answer]:
+        """Answer every case, those that are kept without a model.
+
+        Args:
+            wished: for each case the (text, weight) preferences to use instead of its own.
+            tick: called with (answers done, answers that were missing).
+        """
+        if wished is None:
+            wished = [wishes_in(case) for case in cases]
+        keys = self._keys(cases, setting, wished)
+        missing = list({key: n for n, key in enumerate(keys) if kept.get(key) is None}.values())
+        if missing:
+            requests = [self._request(cases[n], wished[n], setting) for n in missing]
+            answers = decode(self._engine(setting.method), requests)
+            for done, (n, answer) in enumerate(zip(missing, answers, strict=True), 1):
+                kept.put(keys[n], astuple(answer))
+                tick(done, len(missing))
+        return [Answer(*kept.get(key)) for key in keys]
+
+    def _keys(self, cases: Sequence[Case], setting: Setting, wished: Sequence[Wishes]) -> list[str]:
+        """What each answer depends on: its models, so that another PersRM leaves what others answered as it is, too.
+
+        A method that hears no preference has one answer for all of them.
+        """
+        places = [self._paths[name] for name in ("base", self._guide_of(setting.method)) if name in self._paths]
+        mark, most = key_of(*map(_fingerprint, places)), self._max_tokens
+        if not METHODS[setting.method].hears:
+            return [key_of(mark, setting.method, case.messages, most) for case in cases]
+        return [
+            key_of(mark, vars(setting), case.messages, [list(wish) for wish in wishes], most)
+            for case, wishes in zip(cases, wished, strict=True)
+        ]
 
     def perplexity(self, cases: Sequence[Case], said: Sequence[Answer]) -> float:
         """exp of the mean −log p of the answers' tokens under the base, which is told no preference."""
-        prompts = self.engine("base").prompts
+        prompts = self._engine("base").prompts
         rows = [
             (prompts.render(list(case.messages)), ids)
             for case, each in zip(cases, said, strict=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,19 +41,19 @@ class Grader:
         if len(set(names)) < len(names):
             raise InvalidRequestError(f"Judges need names of their own, but are {names!r}.")
         self.judges, self.failures = list(judges), dict.fromkeys(names, 0)
+        self._scoring: list[Any] = [judge for judge in judges if judge.scores]
         self._verdicts, self._seed = verdicts, seed
 
     @property
     def first(self) -> Any:
         """The first judge that scores, by which settings are chosen; None where all of them compare."""
-        return next((judge for judge in self.judges if judge.scores), None)
+        return self._scoring[0] if self._scoring else None
 
     def figures(self, cases: Sequence[Case], said: Sequence[Answer]) -> dict[str, Any]:
         """Mean scores with their intervals, length, diversity, speed."""
         tokens, seconds = sum(each.tokens for each in said), sum(each.seconds for each in said)
-        scoring = [judge for judge in self.judges if judge.scores]
         return {
-            "scores": {judge.name: self.mean_score(judge, cases, said) for judge in scoring},
+            "scores": {judge.name: self.mean_score(judge, cases, said) for judge in self._scoring},
             "tokens": tokens / len(said),
             "ended": float(np.mean([each.ended for each in said])),
             "distinct_2": distinct([each.text for each in said]),
@@ -67,18 +67,20 @@ class Grader:
 
     def scores(self, judge: Any, cases: Sequence[Case], said: Sequence[Answer]) -> list[float]:
         """A scoring judge's scores; rows on which it fails are left out and counted."""
-        found = (self._verdict(judge, judge.score, case, each.text) for case, each in zip(cases, said, strict=True))
-        return [value for value in found if value is not None]
+        return _there(self._verdict(judge, judge.score, case, one.text) for case, one in zip(cases, said, strict=True))
+
+    def win_rates(
+        self, cases: Sequence[Case], mine: Sequence[Answer], other: Sequence[Answer]
+    ) -> dict[str, dict[str, Any]]:
+        """Judge's name → `win_rate`."""
+        return {judge.name: self.win_rate(judge, cases, mine, other) for judge in self.judges}
 
     def win_rate(
         self, judge: Judge, cases: Sequence[Case], mine: Sequence[Answer], other: Sequence[Answer]
     ) -> dict[str, Any]:
         """Share of cases won, ties half: mean and interval, and the share of ties."""
-        found: list[float] = []
-        for case, left, right in zip(cases, mine, other, strict=True):
-            value = self._compare(judge, case, left.text, right.text)
-            if value is not None:
-                found.append(value)
+        rows = zip(cases, mine, other, strict=True)
+        found = _there(self._compare(judge, case, left.text, right.text) for case, left, right in rows)
         ties = float(np.mean([value == 0.5 for value in found])) if found else float("nan")
         return {"won": interval(found, self._seed), "ties": ties, "judged": len(found)}
 
@@ -99,3 +101,8 @@ class Grader:
             self.failures[judge.name] += 1
             _log.warning("the judge %r failed: %s", judge.name, error)
             return None
+
+
+def _there(verdicts: Iterable[float | None]) -> list[float]:
+    """Those that did not fail."""
+    return [verdict for verdict in verdicts if verdict is not None]

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import torch
 
-from pad_langchain.errors import InvalidRequestError, ModelLoadError
+from pad_langchain.errors import InvalidRequestError, MissingDependencyError, ModelLoadError
 from pad_langchain.evaluation.cases import Case
 
 __all__ = [
@@ -188,9 +188,18 @@ def make_judge(settings: Mapping[str, Any]) -> Judge:
 
 
 def _llm(model: str, **arguments: Any) -> LLMJudge:
-    from langchain.chat_models import init_chat_model
-
-    return LLMJudge(init_chat_model(model), model, **arguments)
+    try:
+        from langchain.chat_models import init_chat_model
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"LangChain, which makes the judge {model!r}, is not installed ({error}). Install it: "
+            'pip install "pad-langchain[agents]"'
+        ) from error
+    try:
+        made = init_chat_model(model)
+    except ImportError as error:  # the provider's package; LangChain's message has its install line
+        raise MissingDependencyError(f"The judge {model!r} needs a package: {error}") from error
+    return LLMJudge(made, model, **arguments)
 
 
 def _imported(kind: str) -> Callable[..., Judge]:

@@ -8,10 +8,25 @@ from typing import Any
 
 from pad_langchain.errors import MissingDependencyError
 
-__all__ = ["draw_beta", "draw_k", "draw_pareto"]
+__all__ = ["draw_beta", "draw_k", "draw_pareto", "new_figure"]
 
 Measured = Mapping[str, Any]  # a setting with its figures
 MARKS = "os^Dv*"  # lines that lie on each other can be told apart
+
+
+def new_figure(**settings: Any) -> Any:
+    """An empty matplotlib figure.
+
+    Raises:
+        MissingDependencyError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingDependencyError(
+            f'matplotlib is not installed ({error}). Install it: pip install "pad-langchain[plot]"'
+        ) from error
+    return Figure(layout="constrained", **settings)
 
 
 def draw_beta(rows: Sequence[Measured], judge: str, path: Path) -> None:
@@ -68,11 +83,7 @@ def _draw(lines: Mapping[str, Sequence[tuple[float, Measured]]], x: str, judge: 
 
 
 def _figure(count: int) -> tuple[Any, Sequence[Any]]:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingDependencyError('Plots need matplotlib: pip install "pad-langchain[plot]"') from error
-    figure = Figure(figsize=(4.8 * count, 3.6), layout="constrained")
+    figure = new_figure(figsize=(4.8 * count, 3.6))
     axes = figure.subplots(1, count, squeeze=False)[0]
     for each in axes:
         each.grid(alpha=0.3)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pad_langchain.evaluation.config import METHODS
+from pad_langchain.evaluation.config import CONTROLS, METHODS
 from pad_langchain.evaluation.plots import draw_beta, draw_k, draw_pareto
 
 __all__ = ["write_report"]
@@ -133,7 +133,7 @@ def _wins(test: Mapping[str, Any]) -> list[str]:
         [method, other, judge, _interval(rate["won"]), f"{rate['ties']:.2f}", str(rate["judged"])]
         for method, each in test.items()
         if method != "base"  # the mirror of the next
-        for other in ("base", "prompted")
+        for other in CONTROLS
         for judge, rate in each.get(f"against {other}", {}).items()
     ]
     return _table(["method", "against", "judge", "win rate, ties half", "ties", "judged"], rows)

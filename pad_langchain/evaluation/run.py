@@ -15,16 +15,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pad_langchain.errors import InvalidRequestError
 from pad_langchain.evaluation.accuracy import pair_accuracy
-from pad_langchain.evaluation.answers import Answer, Kept, Wishes, answer_all
+from pad_langchain.evaluation.answers import Answer, Kept, Wishes
 from pad_langchain.evaluation.cases import Case, chooses, read_cases
-from pad_langchain.evaluation.config import METHODS, EvaluateConfig, Setting
+from pad_langchain.evaluation.config import CONTROLS, METHODS, EvaluateConfig, Setting
 from pad_langchain.evaluation.contenders import Contenders
 from pad_langchain.evaluation.grading import Grader
 from pad_langchain.evaluation.judges import Judge, make_judge
+from pad_langchain.evaluation.plots import new_figure
 from pad_langchain.evaluation.report import write_report
 from pad_langchain.evaluation.statistics import interval, pareto_front
 from pad_langchain.training.config import Progress
@@ -35,6 +34,7 @@ from pad_memory.embedding import Embedder
 __all__ = ["best_setting", "evaluate"]
 
 _log = logging.getLogger(__name__)
+Tried = tuple[Setting, dict[str, Any]]  # with its figures
 PARETO_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
@@ -53,7 +53,11 @@ def evaluate(
 
     Returns:
         the Markdown report; report.json and the plots are beside it.
+
+    Raises:
+        MissingDependencyError: the extra [plot] is not installed.
     """
+    new_figure()  # what the plots lack is said before the hours that the answers take
     started, output = time.perf_counter(), Path(config.output)
     output.mkdir(parents=True, exist_ok=True)
     made = [make_judge(each) for each in config.judges] if judges is None else judges
@@ -95,19 +99,21 @@ class _Evaluation:
         found["failed_verdicts"] = self.grader.failures
         return found
 
+    def tick(self, stage: str) -> Callable[[int, int], None]:
+        """Tells the caller's `progress` how far a stage is."""
+        return lambda done, of: None if self.progress is None else self.progress(stage, done, of, {})
+
     def answer(
-        self, cases: Sequence[Case], setting: Setting, stage: str, weights: Sequence[Wishes] | None = None
+        self, cases: Sequence[Case], setting: Setting, stage: str, wished: Sequence[Wishes] | None = None
     ) -> list[Answer]:
         """Answers of one setting, kept or new."""
         setting = setting.plain()
         tick = self.tick(f"{stage}: {setting.method} β={setting.beta:g} k={setting.top_k}")
-        models = self.contenders
-        mark, most = models.mark(setting.method), self.config.max_tokens
-        return answer_all(self.kept, models.engine, mark, cases, setting, models.vectors, most, weights, tick)
+        return self.contenders.answer(self.kept, cases, setting, wished, tick)
 
-    def tick(self, stage: str) -> Callable[[int, int], None]:
-        """Tells the caller's `progress` how far a stage is."""
-        return lambda done, of: None if self.progress is None else self.progress(stage, done, of, {})
+    def figures(self, cases: Sequence[Case], said: Sequence[Answer]) -> dict[str, Any]:
+        """What the judges say, what can be counted, and perplexity under the base."""
+        return self.grader.figures(cases, said) | {"perplexity": self.contenders.perplexity(cases, said)}
 
     def cases(self) -> tuple[list[Case], list[Case], list[tuple[int, str]]]:
         """(validation, test, (line, reason) of each prompt that is left out)."""
@@ -117,7 +123,7 @@ class _Evaluation:
             worded = [[(wish, 1.0) for wish in wishes_of(text)] for text in config.wordings[case.name]]
             if config.pareto:
                 worded.append([(config.wordings[each][0], 1.0) for each in config.pareto])
-            if reason := self.contenders.too_long(case, worded, config.max_tokens):
+            if reason := self.contenders.too_long(case, worded):
                 left_out.append((line, reason))
                 _log.warning("%s:%d is left out: %s", config.prompts, line, reason)
             else:
@@ -131,42 +137,50 @@ class _Evaluation:
 
     def sweep(self, cases: Sequence[Case]) -> tuple[list[dict[str, Any]], dict[str, Setting]]:
         """Every method × β × k on the validation prompts, and what is chosen for each method."""
-        plain = self.measure(cases, self.answer(cases, Setting("base"), "validation"))
-        rows = [{**asdict(Setting("base")), **plain}]
-        methods = self.contenders.methods
-        chosen = {method: Setting(method) for method in methods if not METHODS[method].guides}
-        for method in [each for each in methods if METHODS[each].guides]:
-            tried: list[tuple[Setting, dict[str, Any]]] = []
+        config, methods = self.config, self.contenders.methods
 
-            def attempt(setting: Setting, tried: list[tuple[Setting, dict[str, Any]]] = tried) -> None:
-                measured = self.measure(cases, self.answer(cases, setting, "validation"))
-                tried.append((setting, measured))
-                rows.append({**asdict(setting), **measured})
+        def tried(setting: Setting) -> Tried:
+            return setting, self.figures(cases, self.answer(cases, setting, "validation"))
 
-            for beta in self.config.betas:
-                attempt(Setting(method, beta, self.config.ks[0], self.config.alpha))
-            best = best_setting(tried, plain["perplexity"] * self.config.fluency)
-            for k in self.config.ks[1:]:
-                attempt(Setting(method, best.beta, k, self.config.alpha))
-            chosen[method] = best_setting(tried, plain["perplexity"] * self.config.fluency)
+        rows = [tried(Setting("base"))]
+        limit = rows[0][1]["perplexity"] * config.fluency
+        chosen = {method: Setting(method) for method in methods if method in CONTROLS}
+        for method in [each for each in methods if each not in CONTROLS]:
+            found = [tried(Setting(method, beta, config.ks[0], config.alpha)) for beta in config.betas]
+            beta = best_setting(found, limit).beta
+            found += [tried(Setting(method, beta, k, config.alpha)) for k in config.ks[1:]]
+            chosen[method] = best_setting(found, limit)
+            rows += found
             _log.info("%s: β %g, k %d", method, chosen[method].beta, chosen[method].top_k)
-        return rows, chosen
+        return [{**asdict(setting), **figures} for setting, figures in rows], chosen
 
     def test(self, cases: Sequence[Case], chosen: Mapping[str, Setting]) -> dict[str, Any]:
-        """Each method at its chosen setting: scores, win rates against the base and the prompted base, and costs."""
-        said = {method: self.answer(cases, setting, "test") for method, setting in chosen.items()}
-        said.setdefault("base", self.answer(cases, Setting("base"), "test"))
+        """Each method at its chosen setting: figures, win rates against the controls, and scores by preference."""
+        settings = {**chosen}
+        settings.setdefault("base", Setting("base"))
+        said = {method: self.answer(cases, setting, "test") for method, setting in settings.items()}
         found = {
-            method: self.measure(cases, answers) | {"by_preference": self.by_preference(cases, answers)}
+            method: self.figures(cases, answers) | {"by_preference": self.by_preference(cases, answers)}
             for method, answers in said.items()
         }
         for method, mine in said.items():
-            for other in ("base", "prompted"):
-                if other in said and other != method:
-                    found[method][f"against {other}"] = {
-                        judge.name: self.grader.win_rate(judge, cases, mine, said[other])
-                        for judge in self.grader.judges
-                    }
+            for control in [each for each in CONTROLS if each in said and each != method]:
+                found[method][f"against {control}"] = self.grader.win_rates(cases, mine, said[control])
+        return found
+
+    def by_preference(self, cases: Sequence[Case], said: Sequence[Answer]) -> dict[str, Any]:
+        """The first scoring judge's scores of seen and unseen preferences, and of each: mean, low, high, and count."""
+        judge = self.grader.first
+        if judge is None:
+            return {}
+        groups: dict[str, list[int]] = {}
+        for n, case in enumerate(cases):
+            for name in ("unseen" if case.name in self.config.unseen else "seen", case.name):
+                groups.setdefault(name, []).append(n)
+        found = {}
+        for name, places in sorted(groups.items()):
+            scores = self.grader.scores(judge, [cases[n] for n in places], [said[n] for n in places])
+            found[name] = [*interval(scores, self.config.seed), len(scores)]
         return found
 
     def paraphrases(self, cases: Sequence[Case], chosen: Mapping[str, Setting]) -> dict[str, Any]:
@@ -176,13 +190,12 @@ class _Evaluation:
         most = max(len(said) for said in named.values())
         if judge is None or most == 1:
             return {}
-        found: dict[str, Any] = {method: {} for method in chosen if method != "base"}
+        found: dict[str, Any] = {method: {} for method in chosen if METHODS[method].hears}
         for place in range(most):
             asked = [Case(c.messages, c.name, said[0]) for c in cases if (said := named[c.name][place : place + 1])]
             label = labels[place] if place < len(labels) else f"wording {place + 1}"
-            for method in found:
-                told = self.answer(asked, chosen[method], "paraphrases")
-                found[method][label] = self.grader.mean_score(judge, asked, told)
+            for method, scores in found.items():
+                scores[label] = self.grader.mean_score(judge, asked, self.answer(asked, chosen[method], "paraphrases"))
         return found
 
     def pareto(self, cases: Sequence[Case], chosen: Mapping[str, Setting]) -> dict[str, Any]:
@@ -194,37 +207,19 @@ class _Evaluation:
         texts = [self.config.wordings[name][0] for name in names]
         points: list[dict[str, Any]] = []
         for method, setting in chosen.items():
-            steps = PARETO_WEIGHTS if METHODS[method].guides else (0.5,)
-            for step in steps:
-                weights = [list(zip(texts, (1 - step, step), strict=True))] * len(cases)
-                said = self.answer(cases, setting, "pareto", None if method == "base" else weights)
-                place = [
-                    float(np.mean(self.grader.scores(judge, [Case(c.messages, name, text) for c in cases], said)))
+            for step in (0.5,) if method in CONTROLS else PARETO_WEIGHTS:  # a prompt knows no weights
+                both = list(zip(texts, (1 - step, step), strict=True))
+                said = self.answer(cases, setting, "pareto", [both] * len(cases))
+                scores = [
+                    self.grader.mean_score(judge, [Case(c.messages, name, text) for c in cases], said)[0]
                     for name, text in zip(names, texts, strict=True)
                 ]
-                points.append({"method": method, "weight": step, "scores": place})
+                points.append({"method": method, "weight": step, "scores": scores})
         front = pareto_front([(p["scores"][0], p["scores"][1]) for p in points])
         return {"names": list(names), "points": [{**p, "front": n in front} for n, p in enumerate(points)]}
 
-    def measure(self, cases: Sequence[Case], said: Sequence[Answer]) -> dict[str, Any]:
-        """What the judges say, what can be counted, and perplexity under the base."""
-        return self.grader.figures(cases, said) | {"perplexity": self.contenders.perplexity(cases, said)}
 
-    def by_preference(self, cases: Sequence[Case], said: Sequence[Answer]) -> dict[str, Any]:
-        """The first scoring judge's scores of seen and unseen preferences, and of each: mean, low, high, and count."""
-        judge = self.grader.first
-        groups: dict[str, list[int]] = {}
-        for n, case in enumerate(cases):
-            for name in ("unseen" if case.name in self.config.unseen else "seen", case.name):
-                groups.setdefault(name, []).append(n)
-        found = {}
-        for name, places in sorted(groups.items() if judge is not None else ()):
-            scores = self.grader.scores(judge, [cases[n] for n in places], [said[n] for n in places])
-            found[name] = [*interval(scores, self.config.seed), len(scores)]
-        return found
-
-
-def best_setting(tried: Sequence[tuple[Setting, dict[str, Any]]], limit: float) -> Setting:
+def best_setting(tried: Sequence[Tried], limit: float) -> Setting:
     """The setting with the best score among those fluent enough; of equal ones the gentlest.
 
     Args:
@@ -232,7 +227,7 @@ def best_setting(tried: Sequence[tuple[Setting, dict[str, Any]]], limit: float) 
         limit: perplexity up to which answers are fluent enough.
     """
 
-    def merit(item: tuple[Setting, dict[str, Any]]) -> tuple[bool, float, float]:
+    def merit(item: Tried) -> tuple[bool, float, float]:
         setting, measured = item
         scores = list(measured["scores"].values())
         return measured["perplexity"] <= limit, round(scores[0][0], 6) if scores else 0.0, -setting.beta

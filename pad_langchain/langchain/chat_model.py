@@ -30,7 +30,7 @@ from pad_langchain.chat.chat import Chat
 from pad_langchain.chat.engines import context_size
 from pad_langchain.chat.options import CallOptions, ChatSettings
 from pad_langchain.chat.turn import Delta, Turn, begin
-from pad_langchain.defaults import DEMO_MODEL
+from pad_langchain.defaults import DEMO_MODEL, NAMES
 from pad_langchain.langchain.chunks import chunk_of
 from pad_langchain.langchain.messages import to_chat_dicts
 from pad_langchain.langchain.structured import openai_tool, structured_output
@@ -81,7 +81,7 @@ class ChatPAD(ChatSettings, UserChatModel):
     @field_validator("model_name")
     @classmethod
     def _place_model(cls, model: str) -> str:
-        return model_place(model, DEMO_MODEL)
+        return model_place(model, *NAMES)
 
     # ---- LangChain's identity cards
 

@@ -36,7 +36,7 @@ from pad_langchain.chat.chat import Chat
 from pad_langchain.chat.engines import context_size
 from pad_langchain.chat.options import CallOptions, ChatSettings, check_id
 from pad_langchain.chat.turn import Delta, Turn, begin
-from pad_langchain.defaults import DEMO_MODEL
+from pad_langchain.defaults import DEMO_MODEL, NAMES
 from pad_langchain.errors import InvalidRequestError
 from pad_langchain.llama_index.messages import arguments, to_chat_dicts, to_response, to_schema
 from pad_langchain.llama_index.pickled import Pickled
@@ -69,7 +69,7 @@ class PADLLM(Pickled, ChatSettings, FunctionCallingLLM):
     @field_validator("model")
     @classmethod
     def _place_model(cls, model: str) -> str:
-        return model_place(model, DEMO_MODEL)
+        return model_place(model, *NAMES)
 
     @classmethod
     def class_name(cls) -> str:

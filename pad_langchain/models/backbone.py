@@ -71,9 +71,14 @@ class Backbone:
         dtype: torch.dtype = self.head.weight.dtype
         return dtype if dtype.is_floating_point else self.model.dtype
 
+    @property
+    def head_device(self) -> torch.device:
+        """Where hidden states become logits."""
+        return self.head.weight.device
+
     def at_head(self, hidden: torch.Tensor) -> torch.Tensor:
         """Hidden states on the device of the head: a model spread over several ends elsewhere."""
-        return hidden.to(self.head.weight.device)
+        return hidden.to(self.head_device)
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Hidden states [..., D] → logits over the vocabulary [..., V], float32."""

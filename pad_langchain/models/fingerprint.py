@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pad_langchain.models.gguf import split_names
+
 __all__ = ["fingerprint"]
 
 # What loading may read. Logs and optimizer states that a training writes beside them change no answer.
@@ -36,8 +38,9 @@ def fingerprint(name: str, settings: Mapping[str, Any] | None = None) -> str | N
 
 def _files(place: Path, subfolder: str) -> Iterator[tuple[str, int, int]]:
     if place.is_file():
-        found = place.stat()
-        yield place.name, found.st_size, found.st_mtime_ns
+        for part in filter(Path.is_file, split_names(place)):
+            found = part.stat()
+            yield part.name, found.st_size, found.st_mtime_ns
         return
     for label in {"", subfolder}:
         try:

@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from torch.nn import functional
-from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from pad_langchain.models.adapter import HOOKED, adapting
 from pad_langchain.models.joint import Joint
@@ -37,12 +36,19 @@ class _Layer:
     """The parts of one layer, and what maps their inputs."""
 
     attention: Any
-    mlp: Any
+    act: _Map
     norms: tuple[Any, Any]
     qkv: _Map
     out: _Map
     gate_up: _Map
     down: _Map
+
+
+@dataclass(frozen=True, eq=False)
+class _Output:
+    """What is read of a decoder's output."""
+
+    last_hidden_state: torch.Tensor
 
 
 class LeanDecoder:
@@ -75,7 +81,7 @@ class LeanDecoder:
         if not layers:
             return self.decoder(**inputs)
         hidden_BD = self._step(layers, ids_BT[:, 0], cache, inputs["position_ids"], inputs.get("attention_mask"))
-        return BaseModelOutputWithPast(last_hidden_state=hidden_BD[:, None])
+        return _Output(hidden_BD[:, None])
 
     def _here(self, ids_BT: torch.Tensor) -> bool:
         """Whether the step is one that runs here: on the CPU, and nobody asks for gradients."""
@@ -102,7 +108,7 @@ class LeanDecoder:
             read_BD = self._attend(layer, _normed(layer.norms[0], hidden_BD), kept, cos_B1S, turned_B1S, mask)
             hidden_BD = hidden_BD + layer.out(read_BD)
             gate_BI, up_BI = layer.gate_up(_normed(layer.norms[1], hidden_BD)).chunk(2, dim=-1)
-            hidden_BD = hidden_BD + layer.down(layer.mlp.act_fn(gate_BI).mul_(up_BI))
+            hidden_BD = hidden_BD + layer.down(layer.act(gate_BI).mul_(up_BI))
         return _normed(decoder.norm, hidden_BD)
 
     def _attend(
@@ -149,7 +155,7 @@ def _layer(layer: Any) -> _Layer:
     attention, mlp = layer.self_attn, layer.mlp
     return _Layer(
         attention,
-        mlp,
+        mlp.act_fn,
         (layer.input_layernorm, layer.post_attention_layernorm),
         _together([attention.q_proj, attention.k_proj, attention.v_proj]),
         _together([attention.o_proj]),
@@ -187,4 +193,4 @@ def _watched(module: torch.nn.Module) -> bool:
 
 
 def _normed(norm: Any, input: torch.Tensor) -> torch.Tensor:
-    return functional.rms_norm(input, input.shape[-1:], norm.weight, norm.variance_epsilon)
+    return torch.rms_norm(input, input.shape[-1:], norm.weight, norm.variance_epsilon)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from operator import attrgetter
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pad_langchain.errors import InvalidRequestError, MissingDependencyError, ModelLoadError
+from pad_langchain.models.gguf import GgufFile, find_gguf, torch_folder
 from pad_langchain.models.precision import pick_dtype
 from pad_langchain.paths import absolute, is_path, model_place
 
@@ -22,15 +25,18 @@ __all__ = [
     "has_windows",
     "load_causal_lm",
     "load_tokenizer",
+    "open_gguf",
     "pick_device",
 ]
 
 # Packages that loading in these ways needs; not all of them every time.
-NEEDS = {"gguf_file": "gguf", "device_map": "accelerate", "quantization_config": "accelerate bitsandbytes"}
+NEEDS = {"device_map": "accelerate", "quantization_config": "accelerate bitsandbytes"}
 # Keywords that say how files are fetched, the same for whatever is loaded …
 SOURCE = frozenset({"cache_dir", "force_download", "local_files_only", "proxies", "token"})
 # … and which files of one model; its weights and its tokenizer have to come from the same.
 VERSION = frozenset({"code_revision", "gguf_file", "revision", "subfolder", "trust_remote_code"})
+# What the hub's client takes of both.
+_FETCHING = frozenset({"cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token"})
 
 
 def pick_device(device: str) -> torch.device:
@@ -67,6 +73,8 @@ def load_causal_lm(
 ) -> tuple[Any, Any]:
     """A model and its tokenizer; a loaded model is returned as it is and must come with its tokenizer.
 
+    A GGUF file is dequantised into the user's cache folder at its first use, and loaded from there.
+
     Args:
         weights: "int8" for int8 weights on the CPU (see `models.quantized`); None: in `dtype`.
         kwargs: passed to transformers' `from_pretrained` for the model, and those that say which files (`SOURCE`,
@@ -94,11 +102,14 @@ def load_causal_lm(
 
     from pad_langchain.models.quantized import quantize
 
-    model = model_place(str(model))
     place = pick_device(device)
     precision = pick_dtype(dtype, place)
     if weights is not None:
         _check_weights(weights, place, precision, kwargs)
+    if (file := open_gguf(model, kwargs)) is not None:
+        model, tokenizer = torch_folder(file, precision), file.tokenizer if tokenizer is None else tokenizer
+        kwargs = {name: value for name, value in kwargs.items() if name not in SOURCE | VERSION}
+    model = model_place(str(model))
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(model, dtype=precision, **kwargs)
     except ImportError as error:
@@ -146,6 +157,8 @@ def load_tokenizer(path: Any, **kwargs: Any) -> Any:
     """
     from transformers import AutoTokenizer
 
+    if (file := open_gguf(path, kwargs)) is not None:
+        return file.tokenizer
     try:
         return AutoTokenizer.from_pretrained(model_place(str(path)), **kwargs)
     except ImportError as error:
@@ -154,6 +167,40 @@ def load_tokenizer(path: Any, **kwargs: Any) -> Any:
         ) from error
     except (OSError, ValueError, KeyError) as error:
         raise ModelLoadError(_message("tokenizer", path, error)) from error
+
+
+def open_gguf(model: Any, keywords: Mapping[str, Any] | None = None) -> GgufFile | None:
+    """The GGUF file that a model's name stands for; None: it stands for something else.
+
+    Args:
+        model: one that is open, a file, a folder that holds one, or a folder or hub id whose file the keyword
+            `gguf_file` names.
+        keywords: those of loading, of which `gguf_file`, `subfolder` and those of fetching count.
+
+    Raises:
+        ModelLoadError: there is no such file, or it is no model that can be read.
+    """
+    if isinstance(model, GgufFile) or not isinstance(model, str | PathLike):
+        return model if isinstance(model, GgufFile) else None
+    said = keywords or {}
+    if (name := said.get("gguf_file")) is None:
+        path = find_gguf(model)
+    elif absolute(model).exists():
+        path = find_gguf(absolute(model) / str(said.get("subfolder") or "") / name)
+    else:
+        path = _fetched(str(model), name, said)
+    return None if path is None else GgufFile(path)
+
+
+def _fetched(model: str, name: str, keywords: Mapping[str, Any]) -> Path:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    how = {each: keywords[each] for each in keywords.keys() & _FETCHING}
+    try:
+        return Path(hf_hub_download(model, name, **how))
+    except (OSError, ValueError, HfHubHTTPError, HFValidationError) as error:
+        raise ModelLoadError(_message("GGUF file", f"{model}/{name}", error)) from error
 
 
 def context_size(model: str, **settings: Any) -> int | None:
@@ -165,8 +212,10 @@ def context_size(model: str, **settings: Any) -> int | None:
     Returns:
         None where it is not known, such as for a hub id that was never downloaded.
     """
-    if settings.get("gguf_file"):
-        return None  # its config is in the file itself
+    if settings.get("gguf_file") and not absolute(model).exists():
+        return None  # its config is in a file that may not be here
+    if (file := open_gguf(model, settings)) is not None:
+        return file.context
     name = "/".join(filter(None, (settings.get("subfolder"), "config.json")))
     config = absolute(model) / name
     if not config.is_file():
@@ -218,5 +267,6 @@ def _message(what: str, path: Any, error: Exception) -> str:
     reason = "there is no such folder." if gone else _first_line(error)
     return (
         f"The {what} {str(path)!r} does not load: {reason} Pass the folder of a saved transformers causal "
-        "LM (config.json, *.safetensors, tokenizer.json), a hub id that is reachable or cached, or a loaded model."
+        "LM (config.json, *.safetensors, tokenizer.json), a GGUF file, a hub id that is reachable or cached, or a "
+        "loaded model."
     )

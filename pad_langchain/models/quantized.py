@@ -25,9 +25,10 @@ __all__ = ["Int8Linear", "check_int8", "quantize"]
 WEIGHT_STEPS = 127  # int8 without -128: symmetric
 ENGINE = "fbgemm"
 
-# torch.ops has no public names; these are the operators of its own quantized layers.
+# torch.ops has no public names; these are the operators of its own quantized layers. `_op` is the operator without the
+# look at its arguments in Python, which takes as long as a small product.
 _prepack = attrgetter("quantized.linear_prepack")
-_product = attrgetter("quantized.linear_with_input_q_dq_qweight_dq_output_fp32")
+_product = attrgetter("quantized.linear_with_input_q_dq_qweight_dq_output_fp32.default._op")
 _engine = threading.Lock()  # which engine packs is a global of torch
 
 
@@ -63,13 +64,14 @@ class _Int8Product:
     def __init__(self, weight_OI: torch.Tensor, scale_O: torch.Tensor, bias_O: torch.Tensor | None) -> None:
         self.packed, self.bias_O = _pack(weight_OI, scale_O), bias_O
         self.steps, self.zero = _levels()
+        self.product = _product(torch.ops)
 
     def __call__(self, input: torch.Tensor) -> torch.Tensor:
         if input.dim() == 1:
             return self(input[None])[0]
-        most = torch.linalg.vector_norm(input, float("inf"), dim=-1, keepdim=True).clamp_min_(1e-30)
-        made: torch.Tensor = _product(torch.ops)(input / most, 1 / self.steps, self.zero, self.packed)
-        made = made.mul_(most)
+        most = input.abs().amax(-1, keepdim=True)
+        # A row of zeros becomes any integers here, and zeros again; NaN and infinity come through `most`.
+        made: torch.Tensor = self.product(input / most, 1 / self.steps, self.zero, self.packed).mul_(most)
         return made if self.bias_O is None else made.add_(self.bias_O)
 
 
@@ -120,7 +122,7 @@ def quantize(model: Any) -> int:
 
 @torch.no_grad()
 def _quantized(group: Sequence[nn.Linear], head: nn.Module) -> list[Int8Linear]:
-    weights = torch.cat([layer.weight.detach() for layer in group])
+    weights = torch.cat([layer.weight.data for layer in group])
     scale_O = (weights.abs().amax(1) / WEIGHT_STEPS).clamp_min(1e-30)
     int8_OI = (weights / scale_O[:, None]).round_().to(torch.int8)
     biases = [layer.bias for layer in group if layer.bias is not None]

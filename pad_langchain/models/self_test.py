@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["KNOWN", "check_batches", "fingerprint"]
 
-# Model types that `tests/unit/test_self_test.py` runs the whole test on.
+# Model types that `tests/unit/models/test_self_test.py` runs the whole test on.
 KNOWN = frozenset(
     {
         "gemma",

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from pad_langchain.engine.protocol import Guide
-from pad_langchain.engine.settings import EngineSettings, split_settings
 from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.errors import InvalidRequestError
 from pad_langchain.models.backbone import Backbone
-from pad_langchain.models.loading import SOURCE, load_causal_lm, pick_device
+from pad_langchain.models.gguf import GgufFile
+from pad_langchain.models.loading import SOURCE, load_causal_lm, open_gguf, pick_device
 from pad_langchain.models.packed import pack
 from pad_langchain.models.precision import fastest_dtype
 from pad_langchain.models.prompts import SELF_TEMPLATE, Prompts
+from pad_langchain.persrm.backends import Choice, choose
 from pad_langchain.persrm.files import TextConfig
 from pad_langchain.persrm.head import VectorHead
 from pad_langchain.persrm.persrm import PersRM
@@ -89,41 +90,58 @@ def load_pair(
     device: str = "auto",
     dtype: Any = "auto",
     embedder: Embedder | None = None,
+    backend: str = "auto",
     **keywords: Any,
 ) -> Pair:
     """Load base and PersRM and put an engine on them.
 
     Args:
-        model: a hub id, a folder, or a loaded causal LM (then pass its `tokenizer`).
+        model: a hub id, a folder, a GGUF file, or a loaded causal LM (then pass its `tokenizer`).
         reward_model: a PersRM folder or hub id (head, adapter or text), a loaded `PersRM` or `VectorHead`, "self"
             (the base guides itself: told the preference against not told it), or None (the base alone).
         device: "auto" (CUDA if there is one), "cpu", "cuda", "cuda:1", …
-        dtype: "auto" (bfloat16 on CUDA, float32 on the CPU), "bfloat16", "float32", … or a torch dtype.
+        dtype: "auto", "bfloat16", "float32", … or a torch dtype. "auto" is bfloat16 on CUDA and on CPUs that compute in
+            it (AVX512-BF16, AMX), else float32; the log says which and why.
         embedder: embeds preferences for a head; None loads the sentence embedder the head names, when first needed.
-        keywords: settings of the engine (`EngineSettings`); all others are passed to transformers for the base:
-            `device_map="auto"` for a model larger than one card, `quantization_config=` for 4 or 8 bits; `revision`,
-            `subfolder`, `trust_remote_code` and the like for its tokenizer, too; `cache_dir`, `token`,
-            `local_files_only`, … for the PersRM as well.
+        backend: what runs a GGUF file: "llama.cpp", "torch" (its weights are dequantised once, into the user's cache
+            folder), or "auto": llama.cpp where a binding is installed and nothing that is asked for needs torch.
+        keywords: settings of the engine (`EngineSettings`) and of llama.cpp (`LlamaSettings`); all others are passed
+            to `load_causal_lm` for the base: `weights="int8"` on a CPU; transformers' `device_map="auto"` for a model
+            larger than one card, `quantization_config=` for 4 or 8 bits; `revision`, `subfolder`, `trust_remote_code`
+            and the like for its tokenizer, too; `cache_dir`, `token`, `local_files_only`, … for the PersRM as well.
 
     Raises:
         ModelLoadError: a model was not found or cannot be read.
         IncompatibleModelError: base and PersRM do not fit each other.
         MissingDependencyError: a keyword needs a package that is not installed.
     """
-    settings, model_kwargs = split_settings(keywords)
-    EngineSettings(**settings)  # what is wrong is said before models load
+    file = open_gguf(model, keywords)
+    choice = choose(backend, model, file, reward_model, keywords, device=device, dtype=dtype)
+    if choice.backend == "llama.cpp" and file is not None:
+        return _on_llama_cpp(file, tokenizer, reward_model, embedder, choice)
     loads = all(one is None or isinstance(one, str | PathLike) for one in (model, reward_model))
     if isinstance(model, str | PathLike):
-        dtype = fastest_dtype(dtype, pick_device(device), model_kwargs.get("weights"))
-    model, tokenizer = load_causal_lm(model, tokenizer, device=device, dtype=dtype, **model_kwargs)
+        dtype = fastest_dtype(dtype, pick_device(device), choice.model.get("weights"))
+    model, tokenizer = load_causal_lm(file or model, tokenizer, device=device, dtype=dtype, **choice.model)
     base = Backbone(model)
     place: dict[str, Any] = {"device": device, "dtype": dtype}
-    persrm, guide = guide_for(reward_model, base, tokenizer, embedder=embedder, **place, **model_kwargs)
-    engine = TorchEngine(base, tokenizer, guide, **settings)
+    persrm, guide = guide_for(reward_model, base, tokenizer, embedder=embedder, **place, **choice.model)
+    engine = TorchEngine(base, tokenizer, guide, **choice.engine)
     if loads and engine.settings.pack_weights == "auto":
         for backbone in engine.models:
             pack(backbone.model, spare=True, join=not engine.settings.compile)
     return Pair(engine, persrm)
+
+
+def _on_llama_cpp(
+    file: GgufFile, tokenizer: Any | None, reward_model: Any | None, embedder: Embedder | None, choice: Choice
+) -> Pair:
+    from pad_langchain.engine.llama_cpp import LlamaBase, LlamaCppEngine
+
+    base = LlamaBase(file, **choice.llama)
+    tokenizer = file.tokenizer if tokenizer is None else tokenizer
+    persrm, guide = guide_for(reward_model, base, tokenizer, embedder=embedder, **choice.model)
+    return Pair(LlamaCppEngine(base, tokenizer, guide, **choice.engine), persrm)
 
 
 def load_engine(model: Any, reward_model: Any | None = None, **keywords: Any) -> TorchEngine:

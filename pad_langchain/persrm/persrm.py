@@ -75,7 +75,7 @@ class _Source:
 
     def load_base(self, base: Any) -> tuple[Backbone, Any]:
         """The base as a backbone, and its tokenizer; it is fetched in the same way, but is of no such version."""
-        if isinstance(base, Backbone):
+        if hasattr(base, "candidate_logits"):  # a `Base` already
             return base, self.tokenizer
         named = isinstance(base, str | PathLike)  # a loaded one takes no keywords
         source = {name: self.keywords[name] for name in self.keywords.keys() & SOURCE} if named else {}
@@ -123,7 +123,7 @@ class PersRM:
         embedder: Embedder | None = None,
         config: TextConfig | None = None,
     ) -> None:
-        self.backbone = model if isinstance(model, Backbone) else Backbone(model)
+        self.backbone = model if hasattr(model, "candidate_logits") else Backbone(model)
         self.tokenizer, self.prompts = tokenizer, Prompts(tokenizer)
         self.head, self.value_head, self.adapter, self.reference = head, value_head, adapter, reference
         self.config = config or TextConfig()

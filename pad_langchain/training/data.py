@@ -180,7 +180,9 @@ def _rows(source: str | Path, split: str) -> Iterator[tuple[int, Any]]:
         try:
             from pyarrow import parquet
         except ImportError as error:
-            raise MissingDependencyError('Parquet needs pyarrow: pip install "pad-langchain[train]"') from error
+            raise MissingDependencyError(
+                f'pyarrow reads Parquet and is not installed ({error}). Install it: pip install "pad-langchain[train]"'
+            ) from error
         yield from enumerate(
             (row for batch in parquet.ParquetFile(path).iter_batches() for row in batch.to_pylist()), 1
         )
@@ -203,7 +205,10 @@ def _dataset(name: str, split: str) -> Iterable[Mapping[str, Any]]:
     try:
         from datasets import load_dataset
     except ImportError as error:
-        raise MissingDependencyError('Datasets by name need: pip install "pad-langchain[train]"') from error
+        raise MissingDependencyError(
+            f"{name!r} is no {known}, and what fetches datasets by name is not installed ({error}). Install it: "
+            'pip install "pad-langchain[train]"'
+        ) from error
     try:
         rows: Iterable[Mapping[str, Any]] = load_dataset(name, split=split)
     except Exception as error:  # `datasets` raises many kinds, its hub client more

@@ -6,7 +6,6 @@ kill, the same call goes on from the last checkpoint with the batches that would
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import logging
 import os
@@ -16,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pad_langchain.errors import InvalidRequestError, MissingDependencyError
+from pad_langchain.errors import InvalidRequestError
 from pad_langchain.training.config import Progress, TrainConfig
 
 if TYPE_CHECKING:
@@ -48,15 +47,13 @@ def train(config: TrainConfig, progress: Progress | None = None, *, embedder: Em
         CheckpointError: a checkpoint could not be written; the one before is whole.
         MissingDependencyError: the extra [train] is not installed.
     """
-    output = prepare_output(config)
     if config.kind == "head":
+        output = prepare_output(config)
         result = _train_head(config, output, progress, embedder)
     else:
-        missing = [name for name in ("trl", "peft", "datasets") if importlib.util.find_spec(name) is None]
-        if missing:
-            raise MissingDependencyError(f'Training needs {missing}: pip install "pad-langchain[train]"')
-        from pad_langchain.training.text import train_text
+        from pad_langchain.training.text import train_text  # says what is missing before anything is written
 
+        output = prepare_output(config)
         result = train_text(config, output, progress)
     if is_main_process():
         (output / RESULT_FILE).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

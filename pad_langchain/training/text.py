@@ -16,21 +16,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import peft
 import torch
-from accelerate import PartialState
-from datasets import Dataset, load_from_disk
 from safetensors.torch import load_file
 from transformers import TrainerCallback
-from trl import DPOConfig, DPOTrainer
 
 from pad_langchain.defaults import model_folder
-from pad_langchain.errors import CheckpointError
+from pad_langchain.errors import CheckpointError, MissingDependencyError
 from pad_langchain.models.loading import load_causal_lm, pick_device
 from pad_langchain.models.precision import pick_dtype
 from pad_langchain.persrm.files import VALUE_HEAD_FILES, TextConfig, save_adapter, write_value_head
 from pad_langchain.training.config import Progress, StageSettings, TrainConfig
 from pad_langchain.training.encoding import EncodedPair, encode_sides
+
+try:
+    import peft
+    from accelerate import PartialState
+    from datasets import Dataset, load_from_disk
+    from trl import DPOConfig, DPOTrainer
+except ImportError as error:
+    raise MissingDependencyError(
+        f'What trains a text PersRM is not installed ({error}). Install it: pip install "pad-langchain[train]"'
+    ) from error
 
 __all__ = ["PairTrainer", "TextRun", "ValueHeadTrainer", "last_checkpoint", "train_text"]
 

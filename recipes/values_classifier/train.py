@@ -5,7 +5,7 @@
     python -m recipes.values_classifier.train --members 0     one member alone: half an hour of one core
 
 The sentences are in `data/values_training.txt`, under headings: "allowed", what is hostile by kind, and
-"hostile" where the kind was not noted. The lists in tests/unit/data are never read here. Members that learned from
+"hostile" where the kind was not noted. The lists in tests/data/values are never read here. Members that learned from
 different seeds and sentences judge together: they catch 2 to 3 points more at the same false alarms than one.
 """
 
@@ -32,7 +32,7 @@ from recipes.demo_world.vocabulary import framed, vocabulary
 SENTENCES = Path(__file__).parent / "data" / "values_training.txt"
 EVERYDAY = Path(__file__).parents[1] / "affinity" / "data" / "affinity.jsonl.gz"
 HELD_OUT = 0.15
-THRESHOLD = 0.375  # log odds; chosen on the lists in tests/unit/data together, the only thing that was
+THRESHOLD = 0.375  # log odds; chosen on the lists in tests/data/values together, the only thing that was
 MEMBERS: tuple[tuple[int, int | None], ...] = (
     (0, None),
     (1, None),

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import pytest
 from langchain.agents import create_agent
 from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.memory import MemorySaver
@@ -26,8 +27,6 @@ from pad_langchain.cli.chat import ChatSession
 from pad_langchain.cli.show import printable
 from pad_langchain.testing import HashEmbedder, tiny_pair
 from pad_memory import PreferenceMemory, Statement
-
-__all__ = ["FACES", "Shop", "Steered"]
 
 QUESTION = "what is an element?"
 WISH = "In this conversation, be concise and brief"
@@ -134,8 +133,20 @@ FACES: dict[str, Ask] = {
 }
 
 
-class Steered:
-    """Collected once for every face; needs the fixtures `shop` and `ask`."""
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    opened = Shop.open(tmp_path_factory.mktemp("pair"))
+    yield opened
+    opened.memory.close()
+
+
+@pytest.fixture(params=list(FACES))
+def ask(request: pytest.FixtureRequest) -> Ask:
+    return FACES[request.param]
+
+
+class TestSteered:
+    """Once for every face."""
 
     def test_the_wish_steers_in_its_conversation(self, shop: Shop, ask: Ask) -> None:
         wishes = [(item.text, item.weight) for item in shop.memory.condition("ada", query=QUESTION, thread="monday")]
@@ -154,7 +165,7 @@ def shown(text: str) -> str:
     return printable(text)
 
 
-class Compared:
+class TestCompared:
     """The comparison answers under a question's sides, and what else is known in the conversation."""
 
     def test_a_comparison_knows_its_conversation(self, shop: Shop) -> None:

@@ -18,19 +18,18 @@ import pytest
 from chromadb.errors import InternalError
 from typer.testing import CliRunner
 
+from fakes import WordEmbedder
 from pad_langchain.cli.main import app
 from pad_memory import PreferenceMemory, Statement
 from pad_memory.errors import StoreError
 from pad_memory.store import connection
-
-UNIT = Path(__file__).parents[1] / "unit"
-sys.path.insert(0, str(UNIT))
-from memory_fakes import WordEmbedder  # noqa: E402
+from places import TESTS
+from waiting import until
 
 WRITER = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from memory_fakes import WordEmbedder
+from fakes import WordEmbedder
 from pad_memory import PreferenceMemory, Statement
 from pad_memory.store import chroma
 with PreferenceMemory(url=sys.argv[2], embedder=WordEmbedder()) as memory:
@@ -55,14 +54,12 @@ class Server:
         command = [str(Path(sys.executable).with_name("chroma")), "run", "--path", str(self._folder)]
         command += ["--host", "127.0.0.1", "--port", str(self.port)]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        end = time.monotonic() + 120
-        while True:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            assert self._process.poll() is None, "chroma run ended"
-            assert time.monotonic() < end, "chroma run does not listen"
-            time.sleep(0.05)
+        until(self._listens)
+
+    def _listens(self) -> bool:
+        assert self._process.poll() is None, "chroma run ended"
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def stop(self) -> None:
         self._process.send_signal(signal.SIGKILL)
@@ -81,7 +78,7 @@ def opened(server: Server) -> PreferenceMemory:
 
 
 def test_two_processes_write_to_one_user(server: Server) -> None:
-    command = [sys.executable, "-c", WRITER, str(UNIT), server.url]
+    command = [sys.executable, "-c", WRITER, str(TESTS), server.url]
     writers = [subprocess.Popen([*command, name]) for name in ("cats", "dogs")]
     assert [writer.wait(timeout=250) for writer in writers] == [0, 0]
     with opened(server) as one, opened(server) as two:
@@ -201,7 +198,7 @@ def test_a_pickled_memory_is_opened_again_in_another_process(server: Server, tmp
         path.write_bytes(pickle.dumps([memory, memory]))
         told = memory.condition("ada").explain()
         run = subprocess.run(
-            [sys.executable, "-c", ARRIVES, str(UNIT), str(path)], capture_output=True, text=True, timeout=120
+            [sys.executable, "-c", ARRIVES, str(TESTS), str(path)], capture_output=True, text=True, timeout=120
         )
         assert run.stdout.strip() == told.strip(), run.stderr
         assert len(memory.events("ada")) == 2

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from pad_langchain.testing import tiny_pair
+from places import EXAMPLES
 from recipes.demo_world.judges import satisfied
-
-EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def run(name: str, *arguments: str) -> str:

@@ -1,12 +1,13 @@
-"""A memory whose process is killed is whole when it is opened again. The long run is `benchmarks/memory_crash.py`."""
+"""A memory whose process is killed is whole when it is opened again. The long run is `benchmarks/memory/crash.py`."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
-CRASH = Path(__file__).parents[2] / "benchmarks" / "memory_crash.py"
+from places import BENCHMARKS
+
+CRASH = BENCHMARKS / "memory" / "crash.py"
 
 
 def test_killed_processes_lose_nothing() -> None:

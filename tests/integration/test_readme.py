@@ -65,17 +65,10 @@ def test_transcripts_are_true(number, tmp_path):
     assert transcript(body, tmp_path) == body
 
 
-def test_make_targets_named_in_the_docs_exist():
-    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    for document in ("README.md", "CONTRIBUTING.md"):
-        named = set(re.findall(r"\bmake ([a-z-]+)\b", "\n".join(code(document))))
-        assert named
-        assert named <= targets
-
-
-def code(document: str) -> list[str]:
-    text = (ROOT / document).read_text()
-    return [match["body"] for match in BLOCK.finditer(text)] + re.findall(r"`([^`\n]+)`", text)
+def test_figures_stand_in_tables():
+    """At most ten numbers in the prose: outside code blocks, tables and addresses."""
+    prose = re.sub(r"^\|.*$|\]\([^)]*\)|arXiv [\d.]+", "", BLOCK.sub("", README.read_text()), flags=re.MULTILINE)
+    assert len(re.findall(r"(?<![\w.-])[\d.,]*\d", prose)) <= 10
 
 
 def main() -> None:

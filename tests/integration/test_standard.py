@@ -6,19 +6,16 @@ are bare JSON. There the answers are noise that the grammar keeps in form, so wh
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from langchain_core.language_models import BaseChatModel
 from langchain_tests.integration_tests import ChatModelIntegrationTests
 from langchain_tests.unit_tests import ChatModelUnitTests
 
-import pad_langchain
 from pad_langchain import ChatPAD
 from pad_langchain.testing import HashEmbedder, tiny_model, tiny_pair
+from places import DEMO
 
-DEMO_WEIGHTS = Path(pad_langchain.__file__).parent / "defaults" / "pad_demo"
-DEMO_FILES = (DEMO_WEIGHTS / "base" / "model.safetensors", DEMO_WEIGHTS / "persrm" / "persrm_head.json")
+DEMO_FILES = (DEMO / "base" / "model.safetensors", DEMO / "persrm" / "persrm_head.json")
 
 # One call a turn, written as bare JSON with "parameters", tool results under a role of their own.
 LLAMA_TEMPLATE = """\

@@ -9,17 +9,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import platformdirs
 import pytest
 import yaml
+from platformdirs import user_cache_path
 from typer.testing import CliRunner
 
-from pad_langchain import PADLLM, ChatPAD, ModelLoadError, PersRM
+from pad_langchain import PADLLM, ChatPAD, InvalidRequestError, ModelLoadError, PersRM
 from pad_langchain.chat.engines import context_size, shared_pair
 from pad_langchain.cli.main import app
 from pad_langchain.cli.options import default_memory_path
 from pad_langchain.evaluation.config import EvaluateConfig
 from pad_langchain.models.loading import load_causal_lm
-from pad_langchain.paths import absolute, is_path, model_place
+from pad_langchain.paths import absolute, cache_folder, is_path, model_place
 from pad_langchain.persrm.head import VectorHead
 from pad_langchain.testing import HashEmbedder, tiny_pair
 from pad_langchain.training.config import TrainConfig
@@ -193,17 +195,50 @@ def test_options_of_the_command_may_begin_with_the_home(home, elsewhere):
     assert "did you mean 'base'" in CliRunner().invoke(app, ["train", "~/train.yaml"]).output
 
 
+def test_the_cache_is_where_the_user_wants_it(home, monkeypatch):
+    monkeypatch.delenv("PAD_LANGCHAIN_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home / "there"))
+    assert cache_folder() == user_cache_path("pad-langchain", appauthor=False)
+    if sys.platform == "linux":
+        assert cache_folder() == home / "there/pad-langchain"
+    for named, place in (("~/c", home / "c"), ("c", home / "c"), (str(home / "d"), home / "d"), (" ", cache_folder())):
+        monkeypatch.setenv("PAD_LANGCHAIN_CACHE", named)
+        assert cache_folder() == place
+    assert not any((home / name).exists() for name in ("c", "d", "there"))
+
+
+def test_a_cache_needs_a_home(monkeypatch):
+    for name in ("PAD_LANGCHAIN_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # what it does where nobody knows the home
+    for named in ("", "~/c"):
+        monkeypatch.setenv("PAD_LANGCHAIN_CACHE", named)
+        with pytest.raises(InvalidRequestError, match="no home folder to keep caches in"):
+            cache_folder()
+
+
 def test_the_default_memory_needs_a_home(monkeypatch):
-    monkeypatch.setenv("XDG_DATA_HOME", "~/data")
-    monkeypatch.setenv("HOME", "/somewhere")
-    assert default_memory_path() == Path("/somewhere/data/pad-langchain/memory")
-    monkeypatch.delenv("XDG_DATA_HOME")
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # what it does where nobody knows the home
     result = CliRunner().invoke(app, ["memory", "list"], env={"PAD_MEMORY": None})
     assert (result.exit_code, result.output) == (
         2,
         "error: There is no home folder to keep the memory in. Name a folder with --memory.\n",
     )
+
+
+def test_a_default_memory_of_an_earlier_version_is_found(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.setattr(platformdirs, "user_data_path", lambda *args, **kwargs: tmp_path / "Library" / args[0])
+    assert default_memory_path() == tmp_path / "Library/pad-langchain/memory"
+    earlier = tmp_path / ".local/share/pad-langchain/memory"
+    earlier.mkdir(parents=True)
+    assert default_memory_path() == earlier
+    monkeypatch.setenv("XDG_DATA_HOME", "~/data")  # the specification wants an absolute path; earlier versions took it
+    assert default_memory_path() == tmp_path / "Library/pad-langchain/memory"
+    (tmp_path / "data/pad-langchain/memory").mkdir(parents=True)
+    assert default_memory_path() == tmp_path / "data/pad-langchain/memory"
 
 
 def command(args, said="", **environment):

@@ -74,7 +74,10 @@ def test_unknown_name_says_so():
             "import pad_langchain.persrm, pad_langchain.models.loading, pad_langchain.defaults",
             ["torch", "transformers"],
         ),
-        ("import pad_memory", ["torch", "transformers", "sentence_transformers", "langchain_core", "pad_langchain"]),
+        (
+            "import pad_memory",
+            ["torch", "transformers", "sentence_transformers", "langchain_core", "pad_langchain", "scipy"],
+        ),
         ("import pad_langchain.cli.main", ["torch", "transformers", "sentence_transformers", "chromadb"]),
     ],
 )

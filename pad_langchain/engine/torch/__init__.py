@@ -1,6 +1,6 @@
 """The engine on torch and transformers."""
 
+from pad_langchain.engine.local.worker import StepReport
 from pad_langchain.engine.torch.engine import TorchEngine
-from pad_langchain.engine.torch.worker import StepReport
 
 __all__ = ["StepReport", "TorchEngine"]

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import partial
 from itertools import accumulate
 
 import torch
 
-from pad_langchain.arithmetic.scoring import Candidates, Scores, decided, plausible_candidates, score_candidates
+from pad_langchain.arithmetic.scoring import Candidates
+from pad_langchain.engine.local.arrangement import Arrangement
+from pad_langchain.engine.local.row import Chosen, Row
 from pad_langchain.engine.protocol import Guide, GuideRows
-from pad_langchain.engine.torch.row import Chosen, Row
-from pad_langchain.engine.torch.sampling import Layout, Sampling
-from pad_langchain.engine.torch.step import choose_guided, choose_plain, mask_illegal
 from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.rows import Rows, Section
 
@@ -75,8 +73,8 @@ class Batch:
 
     def merge(self, other: Batch) -> None:
         """Append another batch's rows."""
-        self.feed_guide()
-        other.feed_guide()
+        self.settle()
+        other.settle()
         self.base_rows.merge(other.base_rows)
         if self.guide_rows is None:
             self.guide_rows = other.guide_rows
@@ -102,6 +100,9 @@ class Batch:
         self.rows = [self.rows[index] for index in kept]
         self._arrange()
 
+    def close(self) -> None:
+        """Nothing to do: the caches go with the batch."""
+
     def remember(self, index: int) -> None:
         """Keep what the base has run of a row, for the conversation's next turn."""
         row = self.rows[index]
@@ -109,10 +110,8 @@ class Batch:
 
     def _arrange(self) -> None:
         """What the rows ask for, as tensors; made again whenever rows join or leave."""
-        rows, head = self.rows, self.base.head.weight.device
-        self._plain = Sampling.of(rows, [place for place, row in enumerate(rows) if not row.guide_rows], head)
-        self._guided = Sampling.of(rows, [place for place, row in enumerate(rows) if row.guide_rows], head)
-        self._layout = Layout.of(rows, self._riding, self.base.device, head)
+        self._asked = Arrangement(self.rows, self._riding, self.base.device, self.base.head.weight.device)
+        self._layout = self._asked.layout
 
     # What has been read
 
@@ -128,7 +127,7 @@ class Batch:
         if self.guide_rows is not None:
             self._unfed.append(tokens_B[self._layout.reader_G])
 
-    def feed_guide(self) -> None:
+    def settle(self) -> None:
         """Let the guide read what it has not read: one forward, however many tokens."""
         if self.guide_rows is not None and self._unfed:
             self.guide_rows.advance(torch.stack(self._unfed, dim=1))
@@ -138,59 +137,24 @@ class Batch:
 
     def choose(self) -> list[Chosen | Exception]:
         """Choose every row's next token from the hidden states at hand; a row that cannot gets its error instead."""
-        logits_BV = self.base.logits(self.base_rows.hidden(Section.BASE))
-        failures = mask_illegal(logits_BV, self.rows)
-        uniform_B = torch.tensor([row.uniform for row in self.rows], dtype=torch.float64, device=logits_BV.device)
-        chosen: dict[int, Chosen | Exception] = {}
-        if self._plain.rows:
-            logits_NV, uniform_N = self._plain.take(logits_BV), self._plain.take(uniform_B)
-            chosen.update(zip(self._plain.places, choose_plain(self._plain, logits_NV, uniform_N), strict=True))
-        if self._guided.rows:
-            logits_NV, uniform_N = self._guided.take(logits_BV), self._guided.take(uniform_B)
-            weighed = self._weigh(logits_NV)
-            told = choose_guided(self._guided, logits_NV, *weighed, uniform_N)
-            chosen.update(zip(self._guided.places, told, strict=True))
+        exact = None
+        if self.base.head.weight.dtype != torch.float32 and self._asked.guided.rows:
+            exact = partial(self.base.candidate_logits, self._guided_hidden())
+        chosen = self._asked.choose(self.base.logits(self.base_rows.hidden(Section.BASE)), self._ask_guide, exact)
         self._end_full_rows()
-        return [failures[index] if index in failures else chosen[index] for index in range(len(self.rows))]
+        return chosen
 
-    def _weigh(self, logits_NV: torch.Tensor) -> tuple[Candidates, Scores, torch.Tensor]:
-        """Eq. 13 on the candidates of the N guided rows, and which rows lazy guidance decided without it [N]."""
-        ask = self._guided
-        hidden_ND = ask.take(self.base_rows.hidden(Section.BASE))
-        rounded = self.base.head.weight.dtype != torch.float32
-        exact = partial(self.base.candidate_logits, hidden_ND) if rounded else None
-        found = plausible_candidates(logits_NV, ask.k_N, ask.alpha_N, ask.most, exact)
-        skip_N, all_decided = self._decided(found)
-        guide_GK, reference_GK = (None, None) if all_decided else self._ask_guide(found, hidden_ND)
-        scores = score_candidates(
-            found,
-            guide_GK,
-            ask.beta_N,
-            reference_GK=reference_GK,
-            shares=self._layout.shares,
-            clip_B=ask.clip_N,
-            skip_B=skip_N,
-        )
-        return found, scores, skip_N
+    def _guided_hidden(self) -> torch.Tensor:
+        """The newest hidden states of the N guided rows, [N, D]."""
+        return self._asked.guided.take(self.base_rows.hidden(Section.BASE))
 
-    def _decided(self, found: Candidates) -> tuple[torch.Tensor, bool]:
-        """Which lazy rows no reward can change [N], and whether none can change any row, so that nobody need ask."""
-        ask = self._guided
-        if not (ask.lazy or ask.constrained):
-            return ask.lazy_N, False
-        # One legal token is decided as well: its reward is 0 whatever the guide says.
-        clip_N = torch.where(ask.lazy_N, ask.clip_N, math.inf)
-        decided_N = decided(found.base_BK, found.keep_BK, ask.beta_N, clip_N)
-        # A row's answer must not tell whether a neighbour needed the guide, so it is skipped by itself.
-        return ask.lazy_N & decided_N, bool(decided_N.all())
-
-    def _ask_guide(self, found: Candidates, hidden_ND: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def _ask_guide(self, found: Candidates) -> tuple[torch.Tensor, torch.Tensor | None]:
         """The guide's logits of the candidates, [G, K], and what they are compared with; None: the base's."""
         assert self.guide_rows is not None
-        self.feed_guide()
+        self.settle()
         layout, row_G = self._layout, self._layout.shares.row_G
         tokens_GK, base_GK, keep_GK = found.of(row_G)
-        hidden_GD = self.base_rows.hidden(Section.GUIDE) if self._riding else hidden_ND[row_G]
+        hidden_GD = self.base_rows.hidden(Section.GUIDE) if self._riding else self._guided_hidden()[row_G]
         guide_GK, own_GK = self.guide_rows.logits(hidden_GD, tokens_GK, layout.own_G1 is not None, keep_GK)
         if layout.apart_G is not None:
             hidden_AD = self.base_rows.hidden(Section.REFERENCE)

@@ -1,33 +1,24 @@
-"""The engine on torch: what callers see of it. `worker.py` is the thread that owns the models.
-
-submit(Request) → admission → queue → worker: batch, step → Stream of TokenEvents → Completion
-"""
+"""The engine on torch: its models, its capabilities, and what compiles them beforehand."""
 
 from __future__ import annotations
 
-import copy
 import logging
-import weakref
-from collections.abc import Callable, Sequence
-from functools import cached_property
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
-from pad_langchain.engine.admission import Admission, Admitted
-from pad_langchain.engine.detokenize import Detokenizer
-from pad_langchain.engine.grammar import GrammarCompiler
+from pad_langchain.engine.admission import Admission
+from pad_langchain.engine.local.engine import LocalEngine
+from pad_langchain.engine.local.row import Row
 from pad_langchain.engine.protocol import Capabilities, Engine, Guide
 from pad_langchain.engine.settings import EngineSettings
-from pad_langchain.engine.stream import Stream
-from pad_langchain.engine.torch.best_of import BestOf
-from pad_langchain.engine.torch.queue import Queue
-from pad_langchain.engine.torch.row import Row, generators
-from pad_langchain.engine.torch.worker import StepReport, Worker
-from pad_langchain.engine.types import EngineStats, Request
+from pad_langchain.engine.torch.batch import Batch
+from pad_langchain.engine.types import EngineStats
 from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.compiled import decode_graph
 from pad_langchain.models.ends import end_tokens
+from pad_langchain.models.kv.prefixes import PrefixStore
 from pad_langchain.models.packed import pack
 from pad_langchain.models.prompts import Prompts
 from pad_langchain.models.rows import Rows
@@ -38,7 +29,7 @@ __all__ = ["TorchEngine"]
 logger = logging.getLogger(__name__)
 
 
-class TorchEngine:
+class TorchEngine(LocalEngine):
     """Decodes requests under guidance, all in one batch.
 
     It lives until it is closed, or until nobody has it any more and what was submitted is done.
@@ -59,62 +50,23 @@ class TorchEngine:
     )
 
     def __init__(self, model: Any, tokenizer: Any, guide: Guide | None = None, **settings: Any) -> None:
-        self.settings = EngineSettings(**settings)
+        limits = EngineSettings(**settings)
         self.base = model if isinstance(model, Backbone) else Backbone(model)
-        self.tokenizer: Any = tokenizer
-        self.prompts = Prompts(tokenizer)
-        self.guide = guide
+        prompts = Prompts(tokenizer)
         if guide is not None:
-            guide.bind(self.base, self.prompts)
+            guide.bind(self.base, prompts)
         # The base and, for a guide with a model of its own, that one.
         own = None if guide is None else guide.backbone
         self.models = list(dict.fromkeys((self.base, own or self.base)))
         for backbone in self.models:
             check_batches(backbone)
-            backbone.prefixes.budget = self.settings.prefix_tokens
-            if self.settings.pack_weights is True:
-                pack(backbone.model, join=not self.settings.compile)
-            backbone.graph = decode_graph(backbone.model) if self.settings.compile else None
-        self._admission = Admission(self.prompts, guide, self.settings, self.base.vocab_size, self.base.context)
-        # A copy: the worker decodes while callers encode.
-        self._detokenizer = Detokenizer(copy.deepcopy(tokenizer.backend_tokenizer))
-        self._queue = Queue(self.settings.max_queue, self._admission.fit)
-        ends = end_tokens(self.base.model, tokenizer)
-        self._worker = Worker(self.base, guide, self.models, self._queue, self.settings, ends)
-        # Nobody has the engine any more: what runs is finished, then its thread ends and the weights go.
-        weakref.finalize(self, self._queue.finish).atexit = False
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        raise TypeError("An engine has a thread and cannot be copied or pickled. Share it, or make another one.")
-
-    @property
-    def context(self) -> int | None:
-        """Tokens of prompt and answer together that the base can hold; None: no limit known."""
-        return self.base.context
-
-    @property
-    def end_tokens(self) -> frozenset[int]:
-        """Token ids that end an answer and are no text; set others before the first request."""
-        return self._worker.end_tokens
-
-    @end_tokens.setter
-    def end_tokens(self, tokens: frozenset[int]) -> None:
-        self._worker.end_tokens = tokens
-
-    @property
-    def guided(self) -> bool:
-        """Whether there is a guide: requests may have preferences."""
-        return self.guide is not None
-
-    @property
-    def recommended(self) -> tuple[float, float]:
-        """(beta, alpha) that the PersRM's config recommends; (1.0, 0.0) without one."""
-        return (1.0, 0.0) if self.guide is None else (self.guide.beta, self.guide.alpha)
-
-    @cached_property
-    def grammars(self) -> GrammarCompiler:
-        """Compiles grammars for `Request.grammar`; the first use costs up to a second."""
-        return GrammarCompiler(self.tokenizer, self.base.vocab_size, self.end_tokens)
+            backbone.prefixes.budget = limits.prefix_tokens
+            if limits.pack_weights is True:
+                pack(backbone.model, join=not limits.compile)
+            backbone.graph = decode_graph(backbone.model) if limits.compile else None
+        admission = Admission(prompts, guide, limits, self.base.vocab_size, self.base.context)
+        models = _Models(self.base, guide, self.models)
+        super().__init__(models, tokenizer, guide, admission, end_tokens(self.base.model, tokenizer))
 
     @property
     def stats(self) -> EngineStats:
@@ -125,60 +77,6 @@ class TorchEngine:
             prefilled_tokens=sum(tally.prefilled for tally in tallies),
             reused_tokens=sum(tally.reused for tally in tallies),
         )
-
-    @property
-    def running(self) -> int:
-        """Rows in the batch now."""
-        return len(self._worker.rows)
-
-    @property
-    def waiting(self) -> int:
-        """Requests in the queue now."""
-        return len(self._queue)
-
-    @property
-    def closed(self) -> bool:
-        """Whether it takes no more requests."""
-        return self._queue.closed
-
-    @property
-    def steps(self) -> int:
-        """Forwards of the base over the whole batch so far, prefills not counted."""
-        return self._worker.steps
-
-    def submit(self, request: Request) -> Stream:
-        """Queue a request and return its stream at once. Thread-safe.
-
-        Raises:
-            InvalidRequestError: the request cannot run on this engine; ContextLengthError: its prompt is too long.
-            EngineBusyError: the queue is full.
-            EngineClosedError: the engine was shut down.
-        """
-        admitted = self._admission.admit(request)
-        stream, rows = self._open(admitted)
-        self._queue.put(rows)
-        self._worker.start()
-        return stream
-
-    def count_tokens(self, request: Request) -> int:
-        """Tokens of the request's prompt for the base."""
-        return len(self._admission.prompt(request))
-
-    def room(self, request: Request) -> int:
-        """New tokens that every context has room for, at most max_tokens; raises what `submit` would."""
-        return self._admission.place(request).limit
-
-    def pause(self) -> None:
-        """Let requests wait that are not in the batch yet; those in it go on (see `pad_langchain.testing.paused`)."""
-        self._queue.pause()
-
-    def resume(self) -> None:
-        """Let them join again, as many at once as fit."""
-        self._queue.resume()
-
-    def watch(self, call: Callable[[StepReport], object] | None) -> None:
-        """Have every step reported, in the thread that runs it; None: no more."""
-        self._worker.report = call
 
     @torch.inference_mode()
     def warm_up(self, rows: Sequence[int] = (1, 2, 4, 8, 16), columns: Sequence[int] = (192, 384, 768)) -> float:
@@ -208,30 +106,38 @@ class TorchEngine:
         for backbone in self.models:
             backbone.prefixes.clear()
 
-    def close(self, timeout: float | None = 10.0) -> None:
-        """Stop: requests in flight and in the queue end with EngineClosedError. Closing twice is fine.
-
-        Args:
-            timeout: seconds to wait for the step that is running.
-        """
-        self._worker.close(timeout)
-
     def __enter__(self) -> TorchEngine:
         return self
 
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
 
-    def _open(self, admitted: Admitted) -> tuple[Stream, list[Row]]:
-        """The caller's stream and the rows that fill it: one, or one for each sample of best-of-n."""
-        request = admitted.request
-        stream = Stream(request, len(admitted.prompt))
-        streams = [stream] if request.best_of == 1 else BestOf(stream, request.best_of).samples
-        rows = [
-            Row(admitted, one, self._detokenizer.stream(request.stop, request.visible), generator)
-            for one, generator in zip(streams, generators(request.seed, len(streams)), strict=True)
-        ]
-        return stream, rows
+class _Models:
+    """What the worker runs: batches on the base and on the guide's own model, if it has one."""
+
+    def __init__(self, base: Backbone, guide: Guide | None, models: Sequence[Backbone]) -> None:
+        self.base, self.guide, self.models = base, guide, models
+
+    def open(self, groups: Sequence[Sequence[Row]]) -> Batch:
+        return Batch(self.base, self.guide, groups)
+
+    def again(self, row: Row) -> Batch:
+        return Batch.again(self.base, self.guide, row)
+
+    def spare(self) -> bool:
+        kept = any(len(backbone.prefixes) for backbone in self.models)
+        for backbone in self.models:
+            backbone.prefixes.clear()
+        return kept
+
+    def begin_anew(self) -> str:
+        if any(backbone.device.type != "cpu" for backbone in self.models):
+            return (
+                f"The engine was made before the process forked, and its model is on {self.base.device}, which a "
+                "forked process cannot use. Make the engine in the child (gunicorn: without preload_app), or start "
+                'processes with "spawn".'
+            )
+        for backbone in self.models:
+            backbone.prefixes = PrefixStore(backbone.prefixes.budget)
+        return ""
 
 
 _ENGINE: type[Engine] = TorchEngine  # a type checker compares the two

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from pad_langchain.engine.protocol import Plan
+from pad_langchain.engine.protocol import Base, Plan
 from pad_langchain.engine.types import Request
 from pad_langchain.errors import IncompatibleModelError, InvalidRequestError
-from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.prompts import Prompts
 from pad_langchain.persrm.head import VectorHead
 from pad_memory.embedding import Embedder
@@ -71,11 +70,11 @@ class HeadGuide:
             )
         return self.head.gates(torch.from_numpy(vectors_PE).to(self.head.U_RD.device))
 
-    def bind(self, base: Backbone, prompts: Prompts) -> None:
+    def bind(self, base: Base, prompts: Prompts) -> None:
         self.head.check_fits(base.hidden_size, base.vocab_size)
-        self.head.to(base.head.weight.device)
+        self.head.to(base.head_device)
 
-    def rides(self, base: Backbone) -> bool:
+    def rides(self, base: Base) -> bool:
         """Never: there are no rows to run."""
         return False
 
@@ -87,7 +86,7 @@ class HeadGuide:
                 return Plan((1.0,), (self.head.gate(vectors_PE, weights),))
             return Plan(tuple(weights), tuple(self.head.gate(vector_E[None]) for vector_E in vectors_PE))
 
-    def start(self, base: Backbone, plans: Sequence[Plan]) -> _HeadRows:
+    def start(self, base: Base, plans: Sequence[Plan]) -> _HeadRows:
         return _HeadRows(self.head, base, torch.stack([gate for plan in plans for gate in plan.rows]))
 
     def _vectors(self, request: Request) -> torch.Tensor:
@@ -110,7 +109,7 @@ class HeadGuide:
 class _HeadRows:
     full: Sequence[bool] = ()
 
-    def __init__(self, head: VectorHead, base: Backbone, gates_GR: torch.Tensor) -> None:
+    def __init__(self, head: VectorHead, base: Base, gates_GR: torch.Tensor) -> None:
         self.head, self.base, self.gates_GR = head, base, gates_GR
 
     def logits(

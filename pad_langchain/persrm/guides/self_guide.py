@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from pad_langchain.models.backbone import Backbone
+from typing import TYPE_CHECKING, cast
+
+from pad_langchain.engine.protocol import Base
 from pad_langchain.models.prompts import SELF_TEMPLATE, Prompts
 from pad_langchain.persrm.guides.text import ModelGuide
+
+if TYPE_CHECKING:
+    from pad_langchain.models.backbone import Backbone
 
 __all__ = ["SelfGuide"]
 
@@ -13,7 +18,7 @@ class SelfGuide(ModelGuide):
     """The base guides itself; nothing is trained. Its rows ride in the base's forward.
 
     Args:
-        base: the engine's own backbone.
+        base: the engine's own.
         prompts: the base's tokenizer and chat template.
         template: how the preference is written into the last user turn.
         beta, alpha: recommended guidance strength and plausibility cut.
@@ -21,12 +26,13 @@ class SelfGuide(ModelGuide):
 
     def __init__(
         self,
-        base: Backbone,
+        base: Base,
         prompts: Prompts,
         *,
         template: str = SELF_TEMPLATE,
         beta: float = 1.0,
         alpha: float = 0.0,
     ) -> None:
-        super().__init__(base, prompts, template=template, beta=beta, alpha=alpha)
+        # Its rows ride: of a backbone, no more is read than any base has.
+        super().__init__(cast("Backbone", base), prompts, template=template, beta=beta, alpha=alpha)
         self.kind = "self"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from pad_langchain.engine.protocol import GuideRows, Plan
+from pad_langchain.engine.protocol import Base, GuideRows, Plan
 from pad_langchain.engine.types import Request
 from pad_langchain.errors import ContextLengthError, IncompatibleModelError
 from pad_langchain.models.adapter import Adapter
@@ -51,15 +51,15 @@ class ModelGuide:
         self.backbone, self.prompts, self.value_head, self.template = backbone, prompts, value_head, template
         self.adapter, self.beta, self.alpha = adapter, beta, alpha
 
-    def rides(self, base: Backbone) -> bool:
+    def rides(self, base: Base) -> bool:
         """Whether the guide rows go through the base's own forward."""
         return self.backbone.model is base.model
 
-    def shares_tokens(self, base: Backbone, prompts: Prompts) -> bool:
+    def shares_tokens(self, base: Base, prompts: Prompts) -> bool:
         """Whether the base's tokens are the guide's own, so that candidates can be compared token by token."""
         return self.rides(base) or self.prompts.vocabulary() == prompts.vocabulary()
 
-    def bind(self, base: Backbone, prompts: Prompts) -> None:
+    def bind(self, base: Base, prompts: Prompts) -> None:
         if self.rides(base):
             return
         if self.adapter is not None:
@@ -91,7 +91,7 @@ class ModelGuide:
         apart = self.adapter is not None and request.reference == "reference"
         return Plan(weights, prompts, room, longest, prompts if apart else ())
 
-    def start(self, base: Backbone, plans: Sequence[Plan]) -> GuideRows:
+    def start(self, base: Base, plans: Sequence[Plan]) -> GuideRows:
         if self.rides(base):
             return _RidingRows(self)
         prompts = [prompt for plan in plans for prompt in plan.rows]

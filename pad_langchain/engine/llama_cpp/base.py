@@ -1,0 +1,105 @@
+"""`LlamaBase`: a GGUF model on llama.cpp, where guides take the base's `Backbone`."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from pad_langchain.engine.llama_cpp.binding import Context, Weights
+from pad_langchain.engine.llama_cpp.vocabulary import Vocabulary
+from pad_langchain.engine.settings import LlamaSettings
+from pad_langchain.errors import IncompatibleModelError, InvalidRequestError
+from pad_langchain.models.gguf import GgufFile
+
+__all__ = ["LlamaBase"]
+
+LONGEST = 8192  # tokens of context where nobody asks for more
+_PROBE = 64  # of the likeliest tokens, whose logits have to come out of the output matrix as well
+_TOLERANCE = 0.03  # relative; llama.cpp rounds activations to 8 bits where weights are quantised
+
+
+class LlamaBase:
+    """A model on llama.cpp: its weights, and the rows of its output matrix.
+
+    Args:
+        file: the opened GGUF file.
+        settings: those of `LlamaSettings`.
+
+    Raises:
+        MissingDependencyError: llama.cpp is not installed.
+        ModelLoadError: it cannot read the file. IncompatibleModelError: the model is none that can be guided here.
+        InvalidRequestError: a setting is out of its range.
+    """
+
+    head_device = torch.device("cpu")  # where hidden states and logits are read
+
+    def __init__(self, file: GgufFile, **settings: Any) -> None:
+        self.file, self.settings = file, LlamaSettings(**settings)
+        self.model = Weights(file.path, self.settings.gpu_layers)
+        self.hidden_size, self.vocab_size = self.model.hidden_size, self.model.vocab_size
+        if (file.hidden_size, file.vocab_size) != (self.hidden_size, self.vocab_size):
+            raise IncompatibleModelError(
+                f"The output matrix in {str(file.path)!r} is {[file.vocab_size, file.hidden_size]}, but llama.cpp "
+                f"makes logits and hidden states of {[self.vocab_size, self.hidden_size]}. Use another model."
+            )
+        trained = self.model.context or LONGEST
+        wanted = self.settings.context_length
+        if wanted is not None and wanted > trained:
+            raise InvalidRequestError(
+                f"context_length has to be at most the {trained} tokens that {str(file.path)!r} was trained with, but "
+                f"is {wanted}."
+            )
+        self.context: int = wanted or min(trained, LONGEST)
+        self.vocabulary = Vocabulary(file.output_rows, self.vocab_size, self.hidden_size, file.output_bias())
+        self._after: _After = _same
+
+    def candidate_logits(self, hidden_BD: torch.Tensor, candidates_BK: torch.Tensor) -> torch.Tensor:
+        """Logits of K tokens a row, [B, K], float32."""
+        return self._after(self.vocabulary.logits(hidden_BD, candidates_BK))
+
+    @torch.inference_mode()
+    def check_logits(self, context: Context) -> None:
+        """Compare llama.cpp's logits with the output matrix on a few tokens, and find out what comes after it.
+
+        Raises:
+            IncompatibleModelError: nothing that is known makes them equal.
+        """
+        ids = np.arange(4) % self.vocab_size
+        context.read(ids[:-1].tolist(), range(3), [0] * 3)
+        logits, hidden = context.decode([int(ids[-1])], [3], [0])
+        theirs_1V, hidden_1D = torch.from_numpy(logits).clone(), torch.from_numpy(hidden).clone()
+        context.cut(0)
+        top_1K = theirs_1V.topk(min(_PROBE, self.vocab_size)).indices
+        theirs_1K, ours_1K = theirs_1V.gather(1, top_1K), self.vocabulary.logits(hidden_1D, top_1K)
+        errors = {}
+        for after in self._known_ways():
+            error = (theirs_1K - after(ours_1K)).norm() / theirs_1K.norm().clamp_min(1e-6)
+            errors[float(error)] = after
+        best = min(errors, key=lambda error: error if error == error else float("inf"))
+        if not best < _TOLERANCE:  # NaN fails as well
+            raise IncompatibleModelError(
+                f"The logits of the architecture {self.file.architecture!r} are not its output matrix applied to its "
+                f"last hidden state (relative difference {best:.3g}, allowed {_TOLERANCE}). Guidance cannot be "
+                "computed for it. Use another model."
+            )
+        self._after = errors[best]
+
+    def _known_ways(self) -> list[_After]:
+        """What architectures do after the output matrix, with this file's numbers."""
+        ways: list[_After] = [_same]
+        name, said = self.file.architecture, self.file.metadata
+        if cap := said.get(f"{name}.final_logit_softcapping"):
+            ways.append(lambda logits: torch.tanh(logits / cap) * cap)
+        if scale := said.get(f"{name}.logit_scale"):
+            ways += [lambda logits: logits * scale, lambda logits: logits / scale]
+        return ways
+
+
+class _After(Protocol):
+    def __call__(self, logits: torch.Tensor) -> torch.Tensor: ...
+
+
+def _same(logits: torch.Tensor) -> torch.Tensor:
+    return logits

@@ -1,0 +1,172 @@
+"""The rows that decode together in one llama.cpp context, and their next tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Many
+from dataclasses import dataclass
+
+import torch
+
+from pad_langchain.arithmetic.scoring import Candidates
+from pad_langchain.engine.llama_cpp.base import LlamaBase
+from pad_langchain.engine.llama_cpp.sequences import Outputs, Sequence, Sequences
+from pad_langchain.engine.local.arrangement import Arrangement
+from pad_langchain.engine.local.row import Chosen, Row
+from pad_langchain.engine.protocol import Guide, GuideRows
+
+__all__ = ["LlamaBatch"]
+
+
+@dataclass(eq=False)
+class _Reading:
+    """What the model reads of a row: its own sequence, then those of guide rows that ride in the base's forward."""
+
+    row: Row
+    sequences: list[Sequence]
+    keep: bool = False
+
+    def follow(self) -> None:
+        """Append what the row has chosen since."""
+        for sequence, prompt in zip(self.sequences, _prompts(self.row, len(self.sequences) > 1), strict=True):
+            sequence.tokens += self.row.tokens[len(sequence.tokens) - len(prompt) :]
+
+
+class LlamaBatch:
+    """Rows that decode together. Prompts are run in parts, so some may not be ready to choose.
+
+    Args:
+        base, guide: the engine's.
+        sequences: those of the engine's context.
+        rows: at least one; what they have chosen so far is run like a part of their prompts.
+    """
+
+    def __init__(self, base: LlamaBase, guide: Guide | None, sequences: Sequences, rows: Many[Row]) -> None:
+        self._base, self._guide, self._sequences = base, guide, sequences
+        self._riding = guide is not None and guide.rides(base)
+        self._readings: list[_Reading] = []
+        self._ready: list[int] = []  # the places of the rows that the outputs are of
+        self._outputs: Outputs | None = None
+        self._asked: Arrangement | None = None  # of the rows that are ready
+        self._guide_rows: GuideRows | None = None
+        for row in rows:
+            opened = [sequences.open(prompt, row.request.salt) for prompt in _prompts(row, self._riding)]
+            self._readings.append(_Reading(row, opened))
+
+    @property
+    def rows(self) -> list[Row]:
+        """Who is in, in the order in which they joined."""
+        return [reading.row for reading in self._readings]
+
+    @property
+    def kv_tokens(self) -> int:
+        """Tokens of the base's sequences that are in the context."""
+        return sum(one.run for reading in self._readings for one in reading.sequences)
+
+    # Who is in
+
+    def settle(self) -> None:
+        """Nothing to do: guides here read hidden states alone."""
+
+    def merge(self, other: LlamaBatch) -> None:
+        """Append another batch's rows."""
+        self._readings += other._readings
+        if other._outputs is not None:  # what was run later
+            self._outputs = None
+
+    def keep(self, kept: Many[int]) -> None:
+        """Keep the rows of these indices, in order; the others' sequences are given up."""
+        stay = {id(self._readings[index]) for index in kept}
+        gone = [reading for reading in self._readings if id(reading) not in stay]
+        self._readings = [self._readings[index] for index in kept]
+        self._outputs = None
+        self._give_up(gone)
+
+    def remember(self, index: int) -> None:
+        """Have a row's keys and values kept when it is given up."""
+        self._readings[index].keep = True
+
+    def close(self) -> None:
+        """Give up all rows."""
+        gone, self._readings = self._readings, []
+        self._give_up(gone)
+
+    def _give_up(self, readings: Many[_Reading]) -> None:
+        for reading in readings:
+            for sequence in reading.sequences:
+                self._sequences.close(sequence, keep=reading.keep)
+
+    # What comes next
+
+    def advance(self) -> None:
+        """Run what rows have chosen, and a part of the prompts."""
+        for reading in self._readings:
+            reading.follow()
+        self._outputs = None
+        ready, outputs = self._sequences.run([reading.sequences for reading in self._readings])
+        if ready != self._ready or self._asked is None or self._asked.rows != tuple(self.rows[n] for n in ready):
+            self._ready = ready
+            self._arrange()
+        self._outputs = outputs
+
+    def finish_prompts(self) -> None:
+        """Run all that is left, so that every row is ready."""
+        while self._outputs is None or len(self._ready) < len(self._readings):
+            self.advance()
+
+    def _arrange(self) -> None:
+        rows = [self._readings[index].row for index in self._ready]
+        device = self._base.head_device
+        self._asked = Arrangement(rows, self._riding, device, device)
+        plans = [row.plan for row in rows if row.plan is not None]
+        self._guide_rows = None
+        if self._guide is not None and plans:
+            self._guide_rows = self._guide.start(self._base, plans)
+
+    @torch.inference_mode()
+    def choose(self) -> list[Chosen | Exception | None]:
+        """Choose the next token of every row that is ready; None for the others."""
+        chosen: list[Chosen | Exception | None] = [None] * len(self._readings)
+        if self._outputs is None or self._asked is None:
+            return chosen
+        for index, one in zip(
+            self._ready, self._asked.choose(self._outputs.logits_NV[: len(self._ready)], self._ask_guide), strict=True
+        ):
+            chosen[index] = one
+        return chosen
+
+    def _ask_guide(self, found: Candidates) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """The guide's logits of the candidates [G, K], and what they are compared with.
+
+        Those are not llama.cpp's own logits, which it has from rounded hidden states: a reward is a difference, and
+        both of its sides have to be as exact.
+        """
+        assert self._asked is not None
+        assert self._outputs is not None
+        assert self._guide_rows is not None
+        layout, hidden_ND = self._asked.layout, self._outputs.hidden_ND
+        tokens_GK, _, keep_GK = found.of(layout.shares.row_G)
+        own_GD = hidden_ND[layout.reader_G]
+        hidden_GD = own_GD
+        if self._riding:
+            hidden_GD = hidden_ND[self._riders()]
+        guide_GK, own_GK = self._guide_rows.logits(hidden_GD, tokens_GK, layout.own_G1 is not None, keep_GK)
+        base_GK = self._base.candidate_logits(own_GD, tokens_GK)
+        if own_GK is None or layout.own_G1 is None:
+            return guide_GK, base_GK
+        return guide_GK, torch.where(layout.own_G1, own_GK, base_GK)
+
+    def _riders(self) -> list[int]:
+        """Where the outputs of the guide rows are, in the order of the rows: they come after all base rows."""
+        places: dict[tuple[int, int], int] = {}
+        held = [len(self._readings[index].sequences) for index in self._ready]
+        for n in range(max(held)):
+            for place, count in enumerate(held):
+                if n < count:
+                    places[place, n] = len(places)
+        return [places[place, n] for place, count in enumerate(held) for n in range(1, count)]
+
+
+def _prompts(row: Row, riding: bool) -> list[tuple[int, ...]]:
+    """The prompts of a row's sequences."""
+    riders = row.plan.rows if riding and row.plan is not None else ()
+    return [row.prompt, *riders]

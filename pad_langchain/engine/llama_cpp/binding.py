@@ -1,0 +1,301 @@
+"""llama.cpp through llama-cpp-python's functions: the one place that knows them.
+
+    Weights.load(path) → Context(weights, …): decode(…) → logits [N, V] and hidden states [N, D], without a copy
+
+The hidden state is the one after the final norm, which the output matrix is applied to.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from pad_langchain.engine.settings import LlamaSettings
+from pad_langchain.errors import EngineMemoryError, IncompatibleModelError, MissingDependencyError, ModelLoadError
+
+__all__ = ["TRIED", "Context", "Weights", "load_binding"]
+
+logger = logging.getLogger(__name__)
+
+TRIED = ("0.3.36",)  # versions of llama-cpp-python that the tests ran with
+_INSTALL = "pip install 'llama-cpp-python==0.3.36'"
+
+_NEEDED = (
+    "llama_backend_init llama_context_default_params llama_decode llama_free llama_get_embeddings llama_get_logits "
+    "llama_get_memory llama_init_from_model llama_log_callback llama_log_get llama_log_set "
+    "llama_max_parallel_sequences llama_memory_seq_cp llama_memory_seq_rm llama_model_default_params "
+    "llama_model_desc llama_model_free llama_model_get_vocab llama_model_has_decoder llama_model_has_encoder "
+    "llama_model_is_diffusion llama_model_is_hybrid llama_model_is_recurrent llama_model_load_from_file "
+    "llama_model_n_ctx_train llama_model_n_embd llama_n_ctx llama_set_embeddings llama_state_seq_get_data "
+    "llama_state_seq_get_size llama_state_seq_set_data llama_supports_gpu_offload llama_vocab_n_tokens"
+).split()
+_FIELDS = ("embeddings", "flash_attn_type", "kv_unified", "n_outputs_max", "n_seq_max", "swa_full", "type_k", "type_v")
+
+# enum ggml_type, enum llama_flash_attn_type
+_KV_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8, "bf16": 30}
+_FLASH = {None: -1, False: 0, True: 1}
+_NO_SLOT = 1  # what llama_decode returns where keys and values have no place
+_PART = 512  # tokens of a prompt in one forward
+
+
+@cache
+def load_binding() -> ModuleType:
+    """llama-cpp-python's functions.
+
+    Raises:
+        MissingDependencyError: it is not installed, does not load, or lacks a function.
+    """
+    try:
+        library = import_module("llama_cpp.llama_cpp")
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"GGUF models on llama.cpp need llama-cpp-python ({error}). Run: {_INSTALL}. Or use backend='torch'."
+        ) from error
+    except (OSError, RuntimeError) as error:  # its shared library is not there, or is for another machine
+        raise MissingDependencyError(
+            f"llama-cpp-python is installed, but llama.cpp does not load: {error}. Build it for this machine: "
+            f"{_INSTALL} --no-binary llama-cpp-python --force-reinstall. Or use backend='torch'."
+        ) from error
+    check_binding(library)
+    # Where nobody has asked it to be verbose, it prints every line of llama.cpp's log.
+    if (talk := logging.getLogger("llama-cpp-python")).level == logging.NOTSET:
+        talk.setLevel(logging.ERROR)
+    library.llama_backend_init()
+    return library
+
+
+def check_binding(library: Any) -> None:
+    """Raise MissingDependencyError unless all functions and settings that are used here are there."""
+    missing = [name for name in _NEEDED if not hasattr(library, name)]
+    if not missing:
+        known = {name for name, _ in library.llama_context_default_params()._fields_}
+        missing = [f"llama_context_params.{name}" for name in _FIELDS if name not in known]
+    if missing:
+        version = getattr(import_module("llama_cpp"), "__version__", "unknown")
+        raise MissingDependencyError(
+            f"This llama-cpp-python ({version}) has no {', '.join(missing)}; it has worked with {', '.join(TRIED)}. "
+            f"Run: {_INSTALL}. Or use backend='torch'."
+        )
+
+
+_logs = threading.Lock()  # llama.cpp has one log for all
+
+
+@contextmanager
+def _heard() -> Iterator[list[str]]:
+    """What llama.cpp says within it goes to our log; its errors are kept, for what we tell."""
+    library, errors = load_binding(), []
+    before, data = library.llama_log_callback(), ctypes.c_void_p()
+
+    @library.llama_log_callback
+    def hear(level: int, text: bytes, _: Any) -> None:
+        line = text.decode("utf-8", "replace").strip()
+        logger.debug("%s", line)
+        if level == 3 and line:  # GGML_LOG_LEVEL_ERROR
+            errors.append(line)
+
+    with _logs:
+        library.llama_log_get(ctypes.byref(before), ctypes.byref(data))
+        library.llama_log_set(hear, None)
+        try:
+            yield errors
+        finally:
+            library.llama_log_set(before, data)
+
+
+class Weights:
+    """A model's weights, loaded (memory-mapped on a CPU). They go with the last who has them.
+
+    Args:
+        path: the GGUF file, the first of several.
+        gpu_layers: layers on the GPU; -1: all.
+
+    Raises:
+        MissingDependencyError: there is no llama.cpp, or none for a GPU.
+        ModelLoadError: it cannot read the file, or there is no memory for it.
+        IncompatibleModelError: it can, but the model is none that continues a text row by row.
+    """
+
+    def __init__(self, path: Path, gpu_layers: int = 0) -> None:
+        library = load_binding()
+        if gpu_layers and not library.llama_supports_gpu_offload():
+            raise MissingDependencyError(
+                f"gpu_layers={gpu_layers} needs a llama.cpp that was built for a GPU, but this one was not. Build "
+                "llama-cpp-python with CMAKE_ARGS='-DGGML_CUDA=on' (see its README), or leave gpu_layers at 0."
+            )
+        params = library.llama_model_default_params()
+        params.n_gpu_layers = gpu_layers if gpu_layers >= 0 else 2**31 - 1
+        with _heard() as errors:
+            self.model = library.llama_model_load_from_file(str(path).encode(), params)
+        if not self.model:
+            said = "; ".join(errors[:3]) or "it gives no reason"
+            less = ", or lower gpu_layers if the GPU has no room for it" if gpu_layers else ""
+            raise ModelLoadError(
+                f"llama.cpp cannot load {str(path)!r}: {said}. Fetch the file again if it may be cut, convert it anew "
+                f"for this llama.cpp{less}."
+            )
+        weakref.finalize(self, library.llama_model_free, self.model)
+        self.vocab_size: int = library.llama_vocab_n_tokens(library.llama_model_get_vocab(self.model))
+        self.hidden_size: int = library.llama_model_n_embd(self.model)
+        self.context: int = library.llama_model_n_ctx_train(self.model)
+        self._check_kind(library, path)
+
+    def _check_kind(self, library: Any, path: Path) -> None:
+        kinds = (
+            ("has an encoder", library.llama_model_has_encoder(self.model)),
+            ("has no decoder", not library.llama_model_has_decoder(self.model)),
+            ("is recurrent", library.llama_model_is_recurrent(self.model)),
+            ("is in part recurrent", library.llama_model_is_hybrid(self.model)),
+            ("writes by diffusion", library.llama_model_is_diffusion(self.model)),
+        )
+        what = [text for text, true in kinds if true]
+        if what:
+            name = ctypes.create_string_buffer(128)
+            library.llama_model_desc(self.model, name, len(name))
+            raise IncompatibleModelError(
+                f"The model in {str(path)!r} ({name.value.decode(errors='replace')}) {' and '.join(what)}; guided "
+                "decoding here needs a model with attention layers alone that continues a text. Use another model."
+            )
+
+
+class Context:
+    """Keys and values of many sequences, and what was computed last. For one thread.
+
+    Args:
+        weights: the model's.
+        settings: how it computes.
+        threads: how many threads compute.
+        cells: tokens that all sequences together may hold.
+        sequences: how many there may be; their ids are 0 to sequences - 1.
+
+    Raises:
+        EngineMemoryError: there is no memory for it.
+    """
+
+    def __init__(self, weights: Weights, settings: LlamaSettings, threads: int, cells: int, sequences: int) -> None:
+        library = load_binding()
+        self._weights, self._library, self.cells, self.sequences = weights, library, cells, sequences
+        params = library.llama_context_default_params()
+        params.n_ctx = cells
+        params.n_batch = params.n_ubatch = max(_PART, sequences)
+        params.n_seq_max = params.n_outputs_max = sequences
+        params.n_threads = params.n_threads_batch = threads
+        params.embeddings, params.pooling_type = True, 0
+        params.kv_unified = params.swa_full = params.no_perf = True
+        params.type_k = params.type_v = _KV_TYPES[settings.kv_type]
+        params.flash_attn_type = _FLASH[settings.flash_attention]
+        with _heard() as errors:
+            self._pointer = library.llama_init_from_model(weights.model, params)
+        if not self._pointer:
+            said = "; ".join(errors[:3]) or "it gives no reason"
+            raise EngineMemoryError(
+                f"llama.cpp cannot hold keys and values of {cells} tokens as {settings.kv_type} "
+                f"(flash_attention={settings.flash_attention}): {said}. Lower max_batch_tokens or context_length."
+            )
+        weakref.finalize(self, _free, library, self._pointer, weights)
+        self._memory = library.llama_get_memory(self._pointer)
+        self._batch, self._wanted = _Batch(library, params.n_batch), True
+        self.part: int = params.n_batch  # tokens at most that one call takes
+
+    def read(self, tokens: Sequence[int], positions: Sequence[int], sequences: Sequence[int]) -> None:
+        """Run tokens of prompts, at most `part`, of which nothing but keys and values is wanted."""
+        self._run(False, tokens, positions, sequences)
+
+    def decode(
+        self, tokens: Sequence[int], positions: Sequence[int], sequences: Sequence[int]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Run one token each of N sequences.
+
+        Returns:
+            logits [N, V] and hidden states [N, D], float32: llama.cpp's own memory, good until the next call. The
+            logits may be overwritten.
+        """
+        self._run(True, tokens, positions, sequences)
+        library, count = self._library, len(tokens)
+        logits = library.llama_get_logits(self._pointer)
+        hidden = library.llama_get_embeddings(self._pointer)
+        return (
+            np.ctypeslib.as_array(logits, (count, self._weights.vocab_size)),
+            np.ctypeslib.as_array(hidden, (count, self._weights.hidden_size)),
+        )
+
+    def _run(self, wanted: bool, tokens: Sequence[int], positions: Sequence[int], sequences: Sequence[int]) -> None:
+        if wanted != self._wanted:  # with embeddings on, every token of a call has logits and a hidden state
+            self._library.llama_set_embeddings(self._pointer, wanted)
+            self._wanted = wanted
+        code = self._library.llama_decode(self._pointer, self._batch.fill(tokens, positions, sequences, wanted))
+        if code == _NO_SLOT:
+            raise EngineMemoryError(f"llama.cpp has no room for {len(tokens)} more tokens in {self.cells} cells.")
+        if code:
+            raise RuntimeError(f"llama.cpp could not run {len(tokens)} tokens: llama_decode returned {code}.")
+
+    def copy(self, source: int, target: int, length: int) -> None:
+        """Let a sequence begin with the first tokens of another one; they are held once."""
+        self._library.llama_memory_seq_cp(self._memory, source, target, 0, length)
+
+    def cut(self, sequence: int, length: int = 0) -> None:
+        """Drop all but the first tokens of a sequence."""
+        if not self._library.llama_memory_seq_rm(self._memory, sequence, length, -1):
+            raise RuntimeError(f"llama.cpp cannot shorten sequence {sequence} to {length} tokens.")
+
+    def save(self, sequence: int) -> np.ndarray:
+        """A sequence's keys and values, as bytes."""
+        size = self._library.llama_state_seq_get_size(self._pointer, sequence)
+        state = np.empty(size, dtype=np.uint8)
+        written = self._library.llama_state_seq_get_data(self._pointer, _bytes(state), size, sequence)
+        if written != size:
+            raise RuntimeError(f"llama.cpp wrote {written} of the {size} bytes of sequence {sequence}.")
+        return state
+
+    def load(self, state: np.ndarray, sequence: int) -> None:
+        """Fill an empty sequence with what `save` gave.
+
+        Raises:
+            EngineMemoryError: there is no room.
+        """
+        if not self._library.llama_state_seq_set_data(self._pointer, _bytes(state), len(state), sequence):
+            raise EngineMemoryError(f"llama.cpp has no room for a kept beginning of {len(state)} bytes.")
+
+
+class _Batch:
+    """The arrays that llama_decode reads, made once."""
+
+    def __init__(self, library: Any, size: int) -> None:
+        self._token, self._position, self._one, self._sequence = (np.ones(size, dtype=np.int32) for _ in range(4))
+        self._wanted = np.zeros(size, dtype=np.int8)
+        first, step = self._sequence.ctypes.data, self._sequence.itemsize
+        integer = ctypes.POINTER(ctypes.c_int32)
+        self._pointers = (integer * size)(*(ctypes.cast(first + step * n, integer) for n in range(size)))
+        self._batch = library.llama_batch()
+        self._batch.token, self._batch.pos, self._batch.n_seq_id = (
+            array.ctypes.data_as(integer) for array in (self._token, self._position, self._one)
+        )
+        self._batch.seq_id = self._pointers
+        self._batch.logits = self._wanted.ctypes.data_as(ctypes.POINTER(ctypes.c_int8))
+
+    def fill(self, tokens: Sequence[int], positions: Sequence[int], sequences: Sequence[int], wanted: bool) -> Any:
+        count = len(tokens)
+        self._token[:count], self._position[:count], self._sequence[:count] = tokens, positions, sequences
+        self._wanted[:count] = wanted
+        self._batch.n_tokens = count
+        return self._batch
+
+
+def _bytes(state: np.ndarray) -> Any:
+    return state.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
+
+
+def _free(library: Any, context: Any, _weights: Weights) -> None:
+    """Free a context; its weights are held until then."""
+    library.llama_free(context)

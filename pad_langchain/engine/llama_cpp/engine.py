@@ -1,0 +1,155 @@
+"""The engine on llama.cpp: a GGUF model guided by a head, or by itself."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from threadpoolctl import ThreadpoolController
+
+from pad_langchain.engine.admission import Admission, Admitted
+from pad_langchain.engine.llama_cpp.base import LlamaBase
+from pad_langchain.engine.llama_cpp.batch import LlamaBatch
+from pad_langchain.engine.llama_cpp.binding import Context, load_binding
+from pad_langchain.engine.llama_cpp.cores import free_cores
+from pad_langchain.engine.llama_cpp.kept import KeptSequences
+from pad_langchain.engine.llama_cpp.sequences import Sequences
+from pad_langchain.engine.local.engine import LocalEngine
+from pad_langchain.engine.local.row import Row
+from pad_langchain.engine.protocol import Capabilities, Engine, Guide
+from pad_langchain.engine.settings import EngineSettings
+from pad_langchain.engine.types import EngineStats
+from pad_langchain.errors import IncompatibleModelError
+from pad_langchain.models.ends import end_tokens
+from pad_langchain.models.prompts import Prompts
+
+__all__ = ["LlamaCppEngine"]
+
+logger = logging.getLogger(__name__)
+
+# Keys and values take their memory at once, and what is kept is copied: less of both than on torch.
+CELLS = 8192
+KEPT = 4096
+
+
+class LlamaCppEngine(LocalEngine):
+    """Decodes requests under guidance with llama.cpp, all in one batch.
+
+    It lives until it is closed, or until nobody has it any more and what was submitted is done. It does not live in a
+    forked child.
+
+    Args:
+        base: the model.
+        tokenizer: its fast tokenizer, as transformers has it, with a chat template unless requests bring `prompt_ids`.
+        guide: a head's, or the base's own ("self"); None decodes the base alone.
+        settings: `max_batch`, `max_queue`, `max_batch_tokens` and `prefix_tokens` of `EngineSettings`. By default 8,192
+            (or one whole context) and 4,096 tokens here.
+
+    Raises:
+        IncompatibleModelError: the parts do not fit each other, or the guide needs torch.
+        EngineMemoryError: there is no memory for keys and values of `max_batch_tokens`.
+        InvalidRequestError: a setting is out of its range.
+    """
+
+    capabilities = Capabilities(guides=frozenset({"head", "self"}), token_rewards=True, prefixes=True)
+
+    def __init__(self, base: LlamaBase, tokenizer: Any, guide: Guide | None = None, **settings: Any) -> None:
+        limits = EngineSettings(**{"max_batch_tokens": max(CELLS, base.context), "prefix_tokens": KEPT, **settings})
+        self.base, self.models = base, [base]
+        prompts = Prompts(tokenizer)
+        if guide is not None:
+            if guide.kind not in self.capabilities.guides:
+                raise IncompatibleModelError(
+                    f"A PersRM of kind {guide.kind!r} runs a model of its own, which llama.cpp cannot do here; it can "
+                    f"run {sorted(self.capabilities.guides)}. Pass backend='torch', or a head as reward_model."
+                )
+            guide.bind(base, prompts)
+        self.threads = base.settings.threads or free_cores()
+        admission = _Admission(prompts, guide, limits, base.vocab_size, base.context)
+        admission.sequences = min(load_binding().llama_max_parallel_sequences(), 4 * limits.max_batch)
+        context = Context(base.model, base.settings, self.threads, limits.max_batch_tokens, admission.sequences)
+        base.check_logits(context)
+        self._kept = KeptSequences(limits.prefix_tokens)
+        self._sequences = Sequences(context, self._kept)
+        models = _Models(base, guide, self._sequences)
+        super().__init__(models, tokenizer, guide, admission, base.file.end_tokens | end_tokens(None, tokenizer))
+        logger.info(
+            "llama.cpp decodes %s on %d threads, %d tokens of keys and values as %s",
+            base.file.path,
+            self.threads,
+            limits.max_batch_tokens,
+            base.settings.kv_type,
+        )
+
+    @property
+    def stats(self) -> EngineStats:
+        """What the model did so far."""
+        tally = self._sequences.tally
+        return EngineStats(tally.forwards, tally.prefilled, tally.reused)
+
+    def forget_prefixes(self) -> None:
+        """Drop all kept keys and values of prompts. Requests that still run may leave theirs when they end."""
+        self._kept.clear()
+
+    def __enter__(self) -> LlamaCppEngine:
+        return self
+
+
+class _Admission(Admission):
+    """Rows here are as long as they are, and the context holds so many sequences."""
+
+    sequences: int
+
+    def fit(self, samples: Sequence[Admitted]) -> bool:
+        return (
+            len(samples) <= self.settings.max_batch
+            and sum(one.kv_rows for one in samples) <= self.sequences
+            and sum(one.kv_rows * one.kv_tokens for one in samples) <= self.settings.max_batch_tokens
+        )
+
+
+class _Models:
+    """What the worker runs."""
+
+    def __init__(self, base: LlamaBase, guide: Guide | None, sequences: Sequences) -> None:
+        self.base, self.guide, self.sequences = base, guide, sequences
+        self._alone = False
+
+    def open(self, groups: Sequence[Sequence[Row]]) -> LlamaBatch:
+        if not self._alone:
+            _stay_on_one_thread()
+            self._alone = True
+        return LlamaBatch(self.base, self.guide, self.sequences, [row for group in groups for row in group])
+
+    def again(self, row: Row) -> LlamaBatch:
+        batch = self.open([[row]])
+        try:
+            batch.finish_prompts()
+        except BaseException:
+            batch.close()
+            raise
+        return batch
+
+    def spare(self) -> bool:
+        kept = len(self.sequences.kept) > 0
+        self.sequences.kept.clear()
+        return kept
+
+    def begin_anew(self) -> str:
+        return (
+            "The engine was made before the process forked, and llama.cpp's threads and memory are the parent's. Make "
+            'the engine in the child (gunicorn: without preload_app), or start processes with "spawn".'
+        )
+
+
+def _stay_on_one_thread() -> None:
+    """Keep torch's own work in the calling thread: helpers of its would take cores from llama.cpp's, which spin."""
+    import torch
+
+    torch.get_num_threads()  # sets this thread's number, once
+    for library in ThreadpoolController().select(internal_api="openmp").lib_controllers:
+        library.set_num_threads(1)  # OpenMP's number is the calling thread's alone; llama.cpp names its own
+
+
+_ENGINE: type[Engine] = LlamaCppEngine  # a type checker compares the two

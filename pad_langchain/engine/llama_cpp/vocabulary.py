@@ -1,0 +1,85 @@
+"""The rows of the output matrix: those of candidates, dequantised once and kept while there is room."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+__all__ = ["Vocabulary"]
+
+BUDGET = 32 * 2**20  # bytes of dequantised rows that are kept
+
+
+class Vocabulary:
+    """Logits of K tokens from hidden states. Thread-safe.
+
+    What the quantised rows are worth is found when a token first is a candidate. Candidates come again: a text has few
+    tokens that are likely anywhere.
+
+    Args:
+        read: token ids [n] → rows of the output matrix [n, D], float32.
+        vocab_size, hidden_size: V and D.
+        bias_V: what is added to the logits; None: nothing.
+        budget: bytes of rows that are kept.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[np.ndarray], np.ndarray],
+        vocab_size: int,
+        hidden_size: int,
+        bias_V: np.ndarray | None = None,
+        budget: int = BUDGET,
+    ) -> None:
+        self._read = read
+        self._room = max(1, min(vocab_size, budget // (4 * hidden_size)))
+        self._rows_SD = torch.empty(0, hidden_size)
+        self._place_V = np.full(vocab_size, -1, dtype=np.int64)  # where a token's row is kept
+        self._used = 0
+        self._lock = threading.Lock()
+        self._bias_V = None if bias_V is None else torch.from_numpy(bias_V)
+        self._last: tuple[torch.Tensor, torch.Tensor] | None = None
+
+    def logits(self, hidden_GD: torch.Tensor, candidates_GK: torch.Tensor) -> torch.Tensor:
+        """Rows times hidden states: [G, D] and token ids [G, K] → [G, K] float32."""
+        with self._lock:
+            rows_GKD = self._gather(candidates_GK)
+        logits_GK = torch.bmm(rows_GKD, hidden_GD.float()[:, :, None])[:, :, 0]
+        return logits_GK if self._bias_V is None else logits_GK + self._bias_V[candidates_GK]
+
+    def _gather(self, ids_GK: torch.Tensor) -> torch.Tensor:
+        """Rows of these tokens, [G, K, D]; a step asks for the same ones twice."""
+        if self._last is None or self._last[0] is not ids_GK:
+            ids = ids_GK.numpy().reshape(-1)
+            if len(ids) > self._room:
+                rows_ND = torch.from_numpy(self._read(ids))
+            else:
+                places_N = torch.from_numpy(self._places(ids))
+                rows_ND = self._rows_SD.index_select(0, places_N)
+            self._last = ids_GK, rows_ND.view(*ids_GK.shape, -1)
+        return self._last[1]
+
+    def _places(self, ids: np.ndarray) -> np.ndarray:
+        """Where the rows of these tokens are kept, after those that were not have been read."""
+        places = self._place_V[ids]
+        if (places < 0).any():
+            fresh = np.unique(ids[places < 0])
+            if self._used + len(fresh) > self._room:  # begin again
+                self._place_V.fill(-1)
+                self._used, fresh = 0, np.unique(ids)
+            self._keep(fresh)
+            places = self._place_V[ids]
+        return places
+
+    def _keep(self, fresh: np.ndarray) -> None:
+        end = self._used + len(fresh)
+        if end > len(self._rows_SD):
+            grown_SD = torch.empty(min(self._room, max(end, 2 * len(self._rows_SD), 1024)), self._rows_SD.shape[1])
+            grown_SD[: self._used] = self._rows_SD[: self._used]
+            self._rows_SD = grown_SD
+        self._rows_SD[self._used : end] = torch.from_numpy(self._read(fresh))
+        self._place_V[fresh] = np.arange(self._used, end)
+        self._used = end

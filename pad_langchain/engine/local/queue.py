@@ -1,0 +1,118 @@
+"""Requests that wait for a place in the batch: bounded, first come first served."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from pad_langchain.engine.admission import Admitted
+from pad_langchain.engine.local.row import Row
+from pad_langchain.errors import EngineBusyError, EngineClosedError
+
+__all__ = ["Queue"]
+
+
+class Queue:
+    """Groups of rows, one a request, that callers put in and the worker takes out.
+
+    Args:
+        limit: requests that may wait.
+        fit: whether samples may decode together.
+    """
+
+    def __init__(self, limit: int, fit: Callable[[Sequence[Admitted]], bool]) -> None:
+        self.limit, self.fit = limit, fit
+        self.changed = threading.Condition()  # whoever holds it keeps the queue as it is
+        self.paused = self.closed = self.finishing = False
+        self.refusal = ""  # why no request can be taken any more; "": one can
+        self._groups: deque[list[Row]] = deque()
+
+    def __len__(self) -> int:
+        """Requests that wait."""
+        return len(self._groups)
+
+    def put(self, rows: list[Row]) -> None:
+        """Add a request's rows.
+
+        Raises:
+            EngineBusyError: the queue is full; EngineClosedError: it was closed.
+        """
+        with self.changed:
+            if self.refusal:
+                raise EngineClosedError(self.refusal)
+            if self.closed:
+                raise EngineClosedError("The engine is closed and takes no more requests. Make a new one.")
+            if len(self._groups) >= self.limit:
+                raise EngineBusyError(
+                    f"{len(self._groups)} requests are waiting, which is max_queue. Try again later, ask fewer at a "
+                    "time (a batch limits itself; a chain takes max_concurrency in its config), or raise max_queue."
+                )
+            self._groups.append(rows)
+            self.changed.notify_all()
+
+    def put_back(self, groups: Sequence[list[Row]]) -> None:
+        """Return what was taken last and has not begun."""
+        with self.changed:
+            self._groups.extendleft(reversed(groups))
+
+    def take(self, beside: Sequence[Row]) -> list[list[Row]]:
+        """Take out what fits beside these rows; a request that was cancelled as it waited ends here."""
+        groups: list[list[Row]] = []
+        held = [row.admitted for row in beside]
+        with self.changed:
+            while self._groups and not self.paused:
+                group = self._groups[0]
+                wanted = [row.admitted for row in group]
+                cancelled = group[0].stream.cancelled
+                if not (cancelled or self.fit([*held, *wanted])):
+                    break
+                self._groups.popleft()
+                if cancelled:
+                    for row in group:
+                        row.cancel()
+                else:
+                    groups.append(group)
+                    held += wanted
+        return groups
+
+    def begin_anew(self) -> list[Row]:
+        """In a forked child, where nobody holds what the parent's threads held: the rows that waited, taken out."""
+        self.changed = threading.Condition()
+        groups, self._groups = self._groups, deque()
+        return [row for group in groups for row in group]
+
+    def pause(self) -> None:
+        """Let requests wait."""
+        with self.changed:
+            self.paused = True
+
+    def resume(self) -> None:
+        """Let them be taken again."""
+        with self.changed:
+            self.paused = False
+            self.changed.notify_all()
+
+    def close(self) -> None:
+        """Refuse new requests and wake the worker."""
+        with self.changed:
+            self.closed = True
+            self.changed.notify_all()
+
+    def finish(self) -> None:
+        """Let the worker stop when nothing is left to do: nobody can submit any more."""
+        with self.changed:
+            self.finishing, self.paused = True, False
+            self.changed.notify_all()
+
+    def fail(self, error: BaseException) -> None:
+        """End all requests that wait."""
+        with self.changed:
+            groups, self._groups = self._groups, deque()
+        for group in groups:
+            group[0].stream.fail(error)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the worker has something to do here: to take a request, or to stop."""
+        return self.closed or self.finishing or (bool(self._groups) and not self.paused)

@@ -1,0 +1,55 @@
+"""Fast deterministic stand-ins for the embedder and the scorer."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+
+from pad_langchain.testing import HashEmbedder
+from pad_memory import CATALOGUE, PreferenceMemory, Statement
+
+KEYS = {pole.text: f"{dimension.name}:{pole.name}" for dimension in CATALOGUE for pole in dimension.poles}
+
+QUESTION = "what is an element?"
+WISHES = {"ada": "be concise and brief", "bob": "use a formal tone"}
+
+
+class WordEmbedder:
+    """Sums one fixed random vector a word: [N, 64] unit rows. Knows words, not meaning."""
+
+    name = "words"
+
+    def embed(self, texts: Sequence[str]) -> np.ndarray:
+        rows = [sum((_word(word) for word in text.lower().split()), np.zeros(64)) for text in texts]
+        rows_NE = np.array(rows).reshape(len(texts), 64)
+        lengths_N1 = np.linalg.norm(rows_NE, axis=1, keepdims=True)
+        return (rows_NE / np.maximum(lengths_N1, 1e-9)).astype(np.float32)
+
+
+class PoleScorer:
+    """Rewards a response by the keys of poles it spells out, "length:concise tone:casual": +10 nats each, else 0."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, prompt: str, response: str, preferences: Sequence[str]) -> np.ndarray:
+        self.calls += 1
+        keys = response.split()
+        return np.array([10.0 if KEYS[text] in keys else 0.0 for text in preferences])
+
+
+@cache
+def _word(word: str) -> np.ndarray:
+    seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:4], "big")
+    return np.random.default_rng(seed).normal(size=64)
+
+
+def told_of_wishes() -> PreferenceMemory:
+    """A new memory of `WISHES`."""
+    memory = PreferenceMemory(embedder=HashEmbedder())
+    for user, wish in WISHES.items():
+        memory.record(user, Statement(wish))
+    return memory
