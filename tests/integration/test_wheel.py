@@ -46,7 +46,8 @@ FEATURES: dict[str, dict[str, str]] = {
             from pad_langchain import ChatPAD
             writer = GGUFWriter("model.gguf", "llama")
             writer.add_embedding_length(8)
-            writer.write_header_to_file(); writer.write_kv_data_to_file(); writer.write_tensors_to_file(); writer.close()
+            writer.write_header_to_file(); writer.write_kv_data_to_file(); writer.write_tensors_to_file()
+            writer.close()
             ChatPAD(model="model.gguf", backend="llama.cpp").invoke("Hello")""",
         "engine": "from pad_langchain.engine.llama_cpp.binding import load_binding; load_binding()",
     },
