@@ -40,6 +40,17 @@ FEATURES: dict[str, dict[str, str]] = {
             from pad_langchain.evaluation.judges import make_judge
             make_judge({"kind": "llm", "model": "openai:gpt-5"})""",
     },
+    "llama-cpp": {
+        "backend": """
+            from gguf import GGUFWriter
+            from pad_langchain import ChatPAD
+            writer = GGUFWriter("model.gguf", "llama")
+            writer.add_embedding_length(8)
+            writer.write_header_to_file(); writer.write_kv_data_to_file(); writer.write_tensors_to_file()
+            writer.close()
+            ChatPAD(model="model.gguf", backend="llama.cpp").invoke("Hello")""",
+        "engine": "from pad_langchain.engine.llama_cpp.binding import load_binding; load_binding()",
+    },
     "llama-index": {
         "llm": "from pad_langchain import PADLLM",
         "embedding": "from pad_langchain.llama_index import PADEmbedding",
