@@ -20,7 +20,7 @@ from pad_langchain.testing import TinyPair, tiny_pair
 
 
 @pytest.fixture
-def pair(monkeypatch: pytest.MonkeyPatch) -> TinyPair:
+def large_pair(monkeypatch: pytest.MonkeyPatch) -> TinyPair:
     """Its layers are tiny, so every size counts as large."""
     monkeypatch.setattr(packed, "LEAST", 1)
     monkeypatch.setattr(packed, "LEAST_ALONE", 1)
@@ -74,12 +74,12 @@ def tokens(engine: TorchEngine, count: int) -> list[tuple[int, ...]]:
 @pytest.mark.parametrize("rows", [1, 2, 16])
 @pytest.mark.parametrize("guide", ["self", "head"])
 def test_the_tokens_are_those_of_the_plain_weights(
-    pair: TinyPair, calls: list[torch.Size], rows: int, guide: str
+    large_pair: TinyPair, calls: list[torch.Size], rows: int, guide: str
 ) -> None:
     def engine(**settings: Any) -> TorchEngine:
         if guide == "head":
-            return TorchEngine(pair.model, pair.tokenizer, pair.guide(), max_batch=rows, **settings)
-        return load_engine(pair.model, "self", tokenizer=pair.tokenizer, max_batch=rows, **settings)
+            return TorchEngine(large_pair.model, large_pair.tokenizer, large_pair.guide(), max_batch=rows, **settings)
+        return load_engine(large_pair.model, "self", tokenizer=large_pair.tokenizer, max_batch=rows, **settings)
 
     plain = tokens(engine(), 20)
     assert not calls
@@ -89,10 +89,10 @@ def test_the_tokens_are_those_of_the_plain_weights(
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_one_row_alone_keeps_the_plain_weights_on_one_thread(
-    pair: TinyPair, calls: list[torch.Size], monkeypatch: pytest.MonkeyPatch, threads: int
+    large_pair: TinyPair, calls: list[torch.Size], monkeypatch: pytest.MonkeyPatch, threads: int
 ) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    tokens(TorchEngine(pair.model, pair.tokenizer, pair.guide(), max_batch=1, pack_weights=True), 3)
+    tokens(TorchEngine(large_pair.model, large_pair.tokenizer, large_pair.guide(), max_batch=1, pack_weights=True), 3)
     assert any(shape.numel() > shape[-1] for shape in calls)
     assert any(shape.numel() == shape[-1] for shape in calls) == (threads > 1)
 
@@ -111,11 +111,13 @@ def test_one_row_alone_meets_the_packed_weights_of_larger_layers_only(
     assert len(calls) == 1 + (size == 1024)
 
 
-def test_compiled_steps_use_them(pair: TinyPair, calls: list[torch.Size], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiled_steps_use_them(
+    large_pair: TinyPair, calls: list[torch.Size], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(compiled, "BACKEND", "eager")
     torch.compiler.reset()
-    plain = tokens(TorchEngine(pair.model, pair.tokenizer, pair.guide()), 12)
-    engine = TorchEngine(pair.model, pair.tokenizer, pair.guide(), compile=True, pack_weights=True)
+    plain = tokens(TorchEngine(large_pair.model, large_pair.tokenizer, large_pair.guide()), 12)
+    engine = TorchEngine(large_pair.model, large_pair.tokenizer, large_pair.guide(), compile=True, pack_weights=True)
     engine.warm_up(rows=(1, 2), columns=(100,))
     assert sum(shape.numel() > shape[-1] for shape in calls) == 14  # of two rows; the head is no part of the graph
     assert tokens(engine, 12) == plain
@@ -123,16 +125,16 @@ def test_compiled_steps_use_them(pair: TinyPair, calls: list[torch.Size], monkey
 
 
 def test_a_packed_model_saves_copies_and_trains_as_before(
-    pair: TinyPair, calls: list[torch.Size], tmp_path: Path
+    large_pair: TinyPair, calls: list[torch.Size], tmp_path: Path
 ) -> None:
-    before = {name: tensor.clone() for name, tensor in pair.model.state_dict().items()}
-    assert pack(pair.model) == 15  # seven in each of two layers, and the head
-    after = pair.model.state_dict()
+    before = {name: tensor.clone() for name, tensor in large_pair.model.state_dict().items()}
+    assert pack(large_pair.model) == 15  # seven in each of two layers, and the head
+    after = large_pair.model.state_dict()
     assert after.keys() == before.keys()
     assert all(torch.equal(after[name], before[name]) for name in before)
-    pair.model.save_pretrained(tmp_path)
+    large_pair.model.save_pretrained(tmp_path)
     ids_BT = torch.arange(8).reshape(2, 4)
-    copied = copy.deepcopy(pair.model)
+    copied = copy.deepcopy(large_pair.model)
     for parameter in copied.parameters():
         parameter.data += 0.1  # unseen by version counters; a copy has no packed weights to be wrong
     with torch.no_grad():
@@ -142,8 +144,8 @@ def test_a_packed_model_saves_copies_and_trains_as_before(
     again.load_state_dict(copied.state_dict())
     with torch.no_grad():
         assert torch.allclose(told, again(ids_BT).logits, atol=1e-6)
-    pair.model(ids_BT).logits.sum().backward()
-    assert pair.model.model.layers[0].mlp.up_proj.weight.grad is not None
+    large_pair.model(ids_BT).logits.sum().backward()
+    assert large_pair.model.model.layers[0].mlp.up_proj.weight.grad is not None
     assert not calls
 
 
@@ -174,9 +176,9 @@ def test_small_layers_other_dtypes_and_full_memory_stay_plain(monkeypatch: pytes
     assert pack(layer, spare=True) == 1
 
 
-def test_auto_packs_what_the_engine_loaded_itself(pair: TinyPair, tmp_path: Path) -> None:
-    pair.model.save_pretrained(tmp_path)
-    pair.tokenizer.save_pretrained(tmp_path)
+def test_auto_packs_what_the_engine_loaded_itself(large_pair: TinyPair, tmp_path: Path) -> None:
+    large_pair.model.save_pretrained(tmp_path)
+    large_pair.tokenizer.save_pretrained(tmp_path)
 
     def packs(engine: TorchEngine) -> bool:
         with engine:
@@ -184,16 +186,16 @@ def test_auto_packs_what_the_engine_loaded_itself(pair: TinyPair, tmp_path: Path
 
     assert packs(load_engine(tmp_path))
     assert not packs(load_engine(tmp_path, pack_weights=False))
-    assert not packs(load_engine(pair.model, tokenizer=pair.tokenizer))
-    assert packs(load_engine(pair.model, tokenizer=pair.tokenizer, pack_weights=True))
+    assert not packs(load_engine(large_pair.model, tokenizer=large_pair.tokenizer))
+    assert packs(load_engine(large_pair.model, tokenizer=large_pair.tokenizer, pack_weights=True))
 
 
 def test_a_wrong_setting_and_a_torch_without_onednn_are_refused(
-    pair: TinyPair, monkeypatch: pytest.MonkeyPatch
+    large_pair: TinyPair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(InvalidRequestError, match=r"pack_weights has to be True, False or 'auto', but is 'yes'"):
-        TorchEngine(pair.model, pair.tokenizer, pack_weights="yes")
+        TorchEngine(large_pair.model, large_pair.tokenizer, pack_weights="yes")
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
     with pytest.raises(InvalidRequestError, match="built without oneDNN"):
-        TorchEngine(pair.model, pair.tokenizer, pack_weights=True)
-    assert pack(pair.model, spare=True) == 0
+        TorchEngine(large_pair.model, large_pair.tokenizer, pack_weights=True)
+    assert pack(large_pair.model, spare=True) == 0

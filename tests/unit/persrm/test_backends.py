@@ -5,8 +5,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from gguf_models import to_gguf
 
+from gguf_models import to_gguf
 from pad_langchain import ChatPAD
 from pad_langchain.engine.settings import LlamaSettings, split_settings
 from pad_langchain.errors import InvalidRequestError, MissingDependencyError
