@@ -36,7 +36,7 @@ class Chat:
 
     Args:
         engine: decodes.
-        persrm: what the engine is guided by; None: it decodes the base alone.
+        persrm: what the engine is guided by; None means it decodes the base alone.
         settings: how, where a call does not say; its `memory` is whose users are known.
     """
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from pad_langchain.arithmetic.head import vocabulary_features
 from pad_langchain.errors import IncompatibleModelError
 from pad_langchain.models.adapter import Adapter
 from pad_langchain.models.compiled import DecodeGraph
@@ -75,7 +76,15 @@ class Backbone:
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Hidden states [..., D] → logits over the vocabulary [..., V], float32."""
-        return self.finish(self.head(self.at_head(hidden).to(self.head.weight.dtype)).float())
+        return self.finish(self.raw_logits(hidden))
+
+    def raw_logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """`logits` before `finish`."""
+        return self.head(self.at_head(hidden).to(self.head.weight.dtype)).float()
+
+    def vocabulary_features(self, V_DR: torch.Tensor) -> torch.Tensor:
+        """What each feature of a head adds to each logit, [V, R] float32: see `arithmetic.head.vocabulary_features`."""
+        return vocabulary_features(self.head.weight.detach(), V_DR)
 
     def candidate_logits(self, hidden_BD: torch.Tensor, candidates_BK: torch.Tensor) -> torch.Tensor:
         """Logits of K tokens a row, [B, K], float32 whatever the weights are: only those rows of the head are read."""

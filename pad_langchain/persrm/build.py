@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pad_langchain.engine.protocol import Guide
 from pad_langchain.engine.torch.engine import TorchEngine
@@ -21,6 +21,9 @@ from pad_langchain.persrm.head import VectorHead
 from pad_langchain.persrm.persrm import PersRM
 from pad_memory.embedding import Embedder
 
+if TYPE_CHECKING:
+    from pad_langchain.engine.llama_cpp import LlamaCppEngine
+
 __all__ = ["Pair", "guide_for", "load_engine", "load_pair"]
 
 
@@ -28,13 +31,13 @@ __all__ = ["Pair", "guide_for", "load_engine", "load_pair"]
 class Pair:
     """An engine and the PersRM behind its guide; None: the base decodes alone."""
 
-    engine: TorchEngine
+    engine: TorchEngine | LlamaCppEngine
     persrm: PersRM | None
 
 
 def guide_for(
     reward_model: Any | None,
-    base: Backbone,
+    base: Any,
     tokenizer: Any,
     *,
     device: str = "auto",
@@ -45,7 +48,7 @@ def guide_for(
     """Make a PersRM and its guide for a base from whatever may be passed as `reward_model` (see `load_pair`).
 
     Args:
-        base, tokenizer: what the guide will steer.
+        base, tokenizer: what the guide will steer: a `Backbone` or a `LlamaBase`.
         device, dtype, embedder: as in `load_pair`, for a PersRM that has to be loaded.
         keywords: those that the base was loaded with; what says how files are fetched holds for a PersRM's name, too.
 
@@ -140,6 +143,6 @@ def _on_llama_cpp(
     return Pair(LlamaCppEngine(base, tokenizer, guide, **choice.engine), persrm)
 
 
-def load_engine(model: Any, reward_model: Any | None = None, **keywords: Any) -> TorchEngine:
+def load_engine(model: Any, reward_model: Any | None = None, **keywords: Any) -> TorchEngine | LlamaCppEngine:
     """The engine of `load_pair` alone; the arguments are the same."""
     return load_pair(model, reward_model, **keywords).engine

@@ -206,6 +206,7 @@ class Context:
         weakref.finalize(self, _free, library, self._pointer, weights)
         self._memory = library.llama_get_memory(self._pointer)
         self._batch, self._wanted = _Batch(library, params.n_batch), True
+        self._arrays: dict[tuple[int, int, int], np.ndarray] = {}
         self.part: int = params.n_batch  # tokens at most that one call takes
 
     def read(self, tokens: Sequence[int], positions: Sequence[int], sequences: Sequence[int]) -> None:
@@ -222,13 +223,20 @@ class Context:
             logits may be overwritten.
         """
         self._run(True, tokens, positions, sequences)
-        library, count = self._library, len(tokens)
-        logits = library.llama_get_logits(self._pointer)
-        hidden = library.llama_get_embeddings(self._pointer)
+        logits = self._library.llama_get_logits(self._pointer)
+        hidden = self._library.llama_get_embeddings(self._pointer)
         return (
-            np.ctypeslib.as_array(logits, (count, self._weights.vocab_size)),
-            np.ctypeslib.as_array(hidden, (count, self._weights.hidden_size)),
+            self._array(logits, len(tokens), self._weights.vocab_size),
+            self._array(hidden, len(tokens), self._weights.hidden_size),
         )
+
+    def _array(self, pointer: Any, rows: int, columns: int) -> np.ndarray:
+        """llama.cpp's memory as an array; it is mostly where it was in the last step."""
+        key = (ctypes.addressof(pointer.contents), rows, columns)
+        if key not in self._arrays:
+            self._arrays = {name: seen for name, seen in self._arrays.items() if name[2] != columns}
+            self._arrays[key] = np.ctypeslib.as_array(pointer, (rows, columns))
+        return self._arrays[key]
 
     def _run(self, wanted: bool, tokens: Sequence[int], positions: Sequence[int], sequences: Sequence[int]) -> None:
         if wanted != self._wanted:  # with embeddings on, every token of a call has logits and a hidden state

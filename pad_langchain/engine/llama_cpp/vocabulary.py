@@ -8,6 +8,8 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from pad_langchain.arithmetic.arrays import Array
+
 __all__ = ["Vocabulary"]
 
 BUDGET = 32 * 2**20  # bytes of dequantised rows that are kept
@@ -36,30 +38,33 @@ class Vocabulary:
     ) -> None:
         self._read = read
         self._room = max(1, min(vocab_size, budget // (4 * hidden_size)))
-        self._rows_SD = torch.empty(0, hidden_size)
+        self._rows_SD = np.empty((0, hidden_size), dtype=np.float32)
         self._place_V = np.full(vocab_size, -1, dtype=np.int64)  # where a token's row is kept
         self._used = 0
         self._lock = threading.Lock()
-        self._bias_V = None if bias_V is None else torch.from_numpy(bias_V)
-        self._last: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._bias_V = bias_V
+        self._last: tuple[np.ndarray, np.ndarray] | None = None
+        self._keep(np.arange(self._room // 2))  # the first tokens of a vocabulary are its commonest
 
-    def logits(self, hidden_GD: torch.Tensor, candidates_GK: torch.Tensor) -> torch.Tensor:
-        """Rows times hidden states: [G, D] and token ids [G, K] → [G, K] float32."""
+    def logits(self, hidden_GD: Array, candidates_GK: Array) -> Array:
+        """Rows times hidden states: [G, D] and token ids [G, K] → [G, K] float32, as tensors or arrays."""
+        if isinstance(hidden_GD, torch.Tensor):
+            return torch.from_numpy(self.logits(hidden_GD.float().numpy(), candidates_GK.numpy()))
         with self._lock:
             rows_GKD = self._gather(candidates_GK)
-        logits_GK = torch.bmm(rows_GKD, hidden_GD.float()[:, :, None])[:, :, 0]
+        logits_GK = np.matmul(rows_GKD, hidden_GD[:, :, None])[:, :, 0]
         return logits_GK if self._bias_V is None else logits_GK + self._bias_V[candidates_GK]
 
-    def _gather(self, ids_GK: torch.Tensor) -> torch.Tensor:
+    def _gather(self, ids_GK: np.ndarray) -> np.ndarray:
         """Rows of these tokens, [G, K, D]; a step asks for the same ones twice."""
         if self._last is None or self._last[0] is not ids_GK:
-            ids = ids_GK.numpy().reshape(-1)
+            ids = ids_GK.reshape(-1)
             if len(ids) > self._room:
-                rows_ND = torch.from_numpy(self._read(ids))
+                rows_ND = self._read(ids)
             else:
-                places_N = torch.from_numpy(self._places(ids))
-                rows_ND = self._rows_SD.index_select(0, places_N)
-            self._last = ids_GK, rows_ND.view(*ids_GK.shape, -1)
+                places_N = self._places(ids)
+                rows_ND = self._rows_SD[places_N]
+            self._last = ids_GK, rows_ND.reshape(*ids_GK.shape, -1)
         return self._last[1]
 
     def _places(self, ids: np.ndarray) -> np.ndarray:
@@ -77,9 +82,10 @@ class Vocabulary:
     def _keep(self, fresh: np.ndarray) -> None:
         end = self._used + len(fresh)
         if end > len(self._rows_SD):
-            grown_SD = torch.empty(min(self._room, max(end, 2 * len(self._rows_SD), 1024)), self._rows_SD.shape[1])
+            size = min(self._room, max(end, 2 * len(self._rows_SD), 1024))
+            grown_SD = np.empty((size, self._rows_SD.shape[1]), dtype=np.float32)
             grown_SD[: self._used] = self._rows_SD[: self._used]
             self._rows_SD = grown_SD
-        self._rows_SD[self._used : end] = torch.from_numpy(self._read(fresh))
+        self._rows_SD[self._used : end] = self._read(fresh)
         self._place_V[fresh] = np.arange(self._used, end)
         self._used = end
