@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 
 import pytest
 
+from fresh import run_program
 from places import DOCS
 
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -18,8 +17,9 @@ SNIPPETS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("snippet", SNIPPETS)
 def test_snippets_run(snippet, tmp_path):
-    done = subprocess.run([sys.executable, "-c", snippet], cwd=tmp_path, capture_output=True, text=True, timeout=280)
+    done = run_program(snippet, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() or "print(" not in snippet

@@ -22,6 +22,8 @@ from PIL import Image
 from places import EXAMPLES
 from recipes.demo_world.judges import satisfied
 
+pytestmark = pytest.mark.slow
+
 NOTEBOOK = EXAMPLES / "quickstart.ipynb"
 # The order of LangChain's own pages about chat models, and then what is ours.
 SECTIONS = [
