@@ -8,9 +8,13 @@ from functools import cache
 
 import numpy as np
 
-from pad_memory import CATALOGUE
+from pad_langchain.testing import HashEmbedder
+from pad_memory import CATALOGUE, PreferenceMemory, Statement
 
 KEYS = {pole.text: f"{dimension.name}:{pole.name}" for dimension in CATALOGUE for pole in dimension.poles}
+
+QUESTION = "what is an element?"
+WISHES = {"ada": "be concise and brief", "bob": "use a formal tone"}
 
 
 class WordEmbedder:
@@ -41,3 +45,11 @@ class PoleScorer:
 def _word(word: str) -> np.ndarray:
     seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:4], "big")
     return np.random.default_rng(seed).normal(size=64)
+
+
+def told_of_wishes() -> PreferenceMemory:
+    """A new memory of `WISHES`."""
+    memory = PreferenceMemory(embedder=HashEmbedder())
+    for user, wish in WISHES.items():
+        memory.record(user, Statement(wish))
+    return memory

@@ -7,14 +7,13 @@ from llama_index.core.llms import ChatMessage
 from llama_index.core.tools import FunctionTool
 from pydantic import BaseModel, Field
 
+from fakes import QUESTION
 from pad_langchain.chat import Chat, Turn
 from pad_langchain.engine.stream import Stream
 from pad_langchain.engine.types import Request, TokenEvent
 from pad_langchain.testing import HashEmbedder, TinyPair, tiny_head, tiny_model, tiny_tokenizer
 
-QUESTION = "what is an element?"
 ASKED = [ChatMessage(QUESTION)]
-WISHES = {"ada": "be concise and brief", "bob": "use a formal tone"}
 
 
 def pair_settings(folder):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import fields
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-__all__ = ["refused_as", "said"]
+__all__ = ["refused_as", "said", "way"]
 
 Kind = TypeVar("Kind")
 
@@ -43,3 +44,12 @@ def said(detail: Any, where: str) -> str:
         return f"{f'{where}: ' if where else ''}{detail['ctx']['error']}"
     allowed = re.sub(r"^\w+ should", "has to", detail["msg"])
     return f"{where} {allowed}, but is {detail['input']!r:.300}."
+
+
+def way(place: Sequence[int | str], kind: Any) -> str:
+    """Where a value stands in a class, as "stage1.steps" or "data.0.layout"; one without a name of its own gets it."""
+    names = [each.name for each in fields(kind) if not each.kw_only]
+    return ".".join(
+        names[part] if at == 0 and isinstance(part, int) and part < len(names) else str(part)
+        for at, part in enumerate(place)
+    )

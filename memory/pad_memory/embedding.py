@@ -29,7 +29,7 @@ _PACKAGED = PackagedModel(
 
 @runtime_checkable
 class Embedder(Protocol):
-    """Turns texts into unit vectors. `name` is stored with them: vectors of different embedders never mix."""
+    """Turns texts into unit vectors. `name` is stored with them, so that vectors of different embedders never mix."""
 
     @property
     def name(self) -> str: ...

@@ -7,13 +7,16 @@ True
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
-from typing import Any, ClassVar
+from dataclasses import field, fields, replace
+from typing import Annotated, Any, ClassVar, Literal
 
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from pad_memory.checked import refused_as, said, way
 from pad_memory.errors import InvalidEventError, StoreVersionError
+from pad_memory.fields import Flag, Metadata, Seconds, Stars, Text, check_text
 
 __all__ = [
     "Choice",
@@ -25,17 +28,21 @@ __all__ = [
     "Statement",
     "Thumb",
     "check_length",
-    "check_text",
 ]
 
 SCHEMA_VERSION = 1
-_REQUIRED: Any = None  # stands where a value is missing; a default only because prompt and response have one
-
-
 LONGEST_WORDS = (
     20_000  # characters of a statement or a critique; over 2,000 it is kept, but no wish is looked for in it
 )
 LONGEST_TEXT = 1_000_000  # characters of a prompt, a response or an edit
+
+
+_STRICT = ConfigDict(extra="forbid")
+
+
+def _needed() -> Any:
+    """The default of what has none, but stands behind values that have one: without it an event is refused."""
+    return Field(default=None, validate_default=True)
 
 
 def check_length(event: Feedback) -> None:
@@ -53,25 +60,24 @@ def check_length(event: Feedback) -> None:
             )
 
 
-def check_text(name: str, value: object) -> str:
-    """Return `value` when it is a string that says something and can be encoded as UTF-8.
-
-    Raises:
-        InvalidEventError: not a string, blank, or with lone surrogates.
-    """
-    if not isinstance(value, str) or not value.strip():
-        raise InvalidEventError(f"{name} has to be text that is not empty, but is {value!r}.")
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise InvalidEventError(
-            f"{name} has to be valid Unicode text, but has a lone surrogate at character {error.start}. "
-            "Decode it with errors='replace' first."
-        ) from None
-    return value
+def _refusal(error: ValidationError, kind: type, above: int = 0) -> InvalidEventError:
+    """What is wrong with the values of an event, in which `above` names of a place are not its own."""
+    details = error.errors(include_url=False)
+    if any(detail["type"] == "missing" or detail["type"].startswith("unexpected_") for detail in details):
+        wrong = "; ".join(f"{detail['loc'][-1]}: {detail['msg']}" for detail in details)
+        return InvalidEventError(f"These are not the fields of a {kind.__name__.lower()} event: {wrong}.")
+    places = [way(detail["loc"][above:], kind) for detail in details]
+    name = kind.__name__
+    return InvalidEventError(
+        " ".join(said(each, place and f"{name}.{place}") for each, place in zip(details, places, strict=True))
+    )
 
 
-@dataclass(frozen=True, kw_only=True)
+_checked = refused_as(_refusal)
+
+
+@_checked
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
 class Feedback:
     """One thing a user told us, with its provenance. Make one of the six kinds, not this base.
 
@@ -88,34 +94,24 @@ class Feedback:
         InvalidEventError: a text is empty or not valid Unicode, or a value is out of range; the message names it.
     """
 
-    kind: ClassVar[str] = ""
     texts: ClassVar[tuple[str, ...]] = ()
 
-    thread: str | None = None
-    time: float | None = None
-    source: str = "user"
-    id: str | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    user: str | None = None
-    tenant: str | None = None
+    kind: str = field(default="", kw_only=True, repr=False)
+    thread: Text | None = None
+    time: Seconds | None = None
+    source: Text = "user"
+    id: Text | None = None
+    metadata: Metadata = field(default_factory=dict, hash=False)
+    user: Text | None = None
+    tenant: Text | None = None
 
     def __post_init__(self) -> None:
-        if not self.kind:
+        if not type(self).kind:
             raise InvalidEventError(
                 f"Feedback is made as one of: {', '.join(cls.__name__ for cls in _KINDS.values())}."
             )
-        for name in (*(() if self._waits else self.texts), "source"):
+        for name in () if self._waits else self.texts:
             check_text(f"{type(self).__name__}.{name}", getattr(self, name))
-        for name in ("thread", "id", "user", "tenant"):
-            if getattr(self, name) is not None:
-                check_text(f"{type(self).__name__}.{name}", getattr(self, name))
-        if self.time is not None:
-            if isinstance(self.time, bool) or not isinstance(self.time, (int, float)) or not math.isfinite(self.time):
-                raise InvalidEventError(
-                    f"time has to be a finite number of Unix seconds or None, but is {self.time!r}."
-                )
-            object.__setattr__(self, "time", float(self.time))
-        object.__setattr__(self, "metadata", _json_copy(self.metadata))
 
     @property
     def _waits(self) -> bool:
@@ -156,8 +152,7 @@ class Feedback:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the event as a JSON-able dict, with its kind and schema version."""
-        values = {item.name: getattr(self, item.name) for item in fields(self)}
-        return {"schema_version": SCHEMA_VERSION, "kind": self.kind, **values}
+        return {"schema_version": SCHEMA_VERSION, **{item.name: getattr(self, item.name) for item in fields(self)}}
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> Feedback:
@@ -168,7 +163,7 @@ class Feedback:
             InvalidEventError: an unknown kind, or fields that do not belong to it.
         """
         values = dict(data)
-        version, kind = values.pop("schema_version", None), values.pop("kind", None)
+        version, kind = values.pop("schema_version", None), values.get("kind")
         if not isinstance(version, int) or version < 1:
             raise InvalidEventError(f"An event needs its schema_version, 1 to {SCHEMA_VERSION}, but has {version!r}.")
         if version > SCHEMA_VERSION:
@@ -176,19 +171,20 @@ class Feedback:
                 f"This event has schema_version {version}, written by a newer version; this one reads up to "
                 f"{SCHEMA_VERSION}. Upgrade pad-langchain."
             )
-        if kind not in _KINDS:
-            raise InvalidEventError(f"The kind of an event has to be one of {sorted(_KINDS)}, but is {kind!r}.")
         try:
-            return _KINDS[kind](**values)
-        except TypeError as error:
-            raise InvalidEventError(f"These are not the fields of a {kind} event: {error}.") from None
+            return _EVENT.validate_python(values)
+        except ValidationError as error:
+            if kind not in (kinds := sorted(_KINDS)):
+                raise InvalidEventError(f"The kind of an event has to be one of {kinds}, but is {kind!r}.") from None
+            raise _refusal(error, _KINDS[kind], above=1) from None
 
     def stamped(self, *, id: str, time: float, user: str | None = None, tenant: str | None = None) -> Feedback:
         """Return a copy of this user's and tenant's, with id and time filled in where they are None."""
         return replace(self, id=self.id or id, time=time if self.time is None else self.time, user=user, tenant=tenant)
 
 
-@dataclass(frozen=True)
+@_checked
+@dataclass(frozen=True, config=_STRICT)
 class _OnAnswer(Feedback):
     """Feedback on one answer: its prompt and response, or the `response_id` it carried when it was given."""
 
@@ -196,14 +192,7 @@ class _OnAnswer(Feedback):
 
     prompt: str = ""
     response: str = ""
-    response_id: str | None = field(default=None, kw_only=True)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.response_id is not None:
-            check_text(f"{type(self).__name__}.response_id", self.response_id)
-        for name in set(self.texts) - {"prompt", "response"}:
-            check_text(f"{type(self).__name__}.{name}", getattr(self, name))
+    response_id: Text | None = field(default=None, kw_only=True)
 
     @property
     def _waits(self) -> bool:
@@ -216,45 +205,36 @@ class _OnAnswer(Feedback):
         return replace(self, prompt=prompt, response=response)
 
 
-@dataclass(frozen=True)
+@_checked
+@dataclass(frozen=True, config=_STRICT)
 class Thumb(_OnAnswer):
     """A thumb up or down for one response."""
 
-    kind: ClassVar[str] = "thumb"
+    kind: Literal["thumb"] = field(default="thumb", kw_only=True, repr=False)
 
-    up: bool = _REQUIRED
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not isinstance(self.up, bool):
-            raise InvalidEventError(f"Thumb.up has to be True or False, but is {self.up!r}.")
+    up: Flag = _needed()
 
     @property
     def responses(self) -> tuple[tuple[str, str], ...]:
         return ((self.prompt, self.response),)
 
 
-@dataclass(frozen=True)
+@_checked
+@dataclass(frozen=True, config=_STRICT)
 class Rating(_OnAnswer):
     """One to five stars for one response; 3 is neutral, halves are fine."""
 
-    kind: ClassVar[str] = "rating"
+    kind: Literal["rating"] = field(default="rating", kw_only=True, repr=False)
 
-    rating: float = _REQUIRED
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        value = self.rating
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 1 <= value <= 5:
-            raise InvalidEventError(f"Rating.rating has to be a number from 1 (worst) to 5 (best), but is {value!r}.")
-        object.__setattr__(self, "rating", float(value))
+    rating: Stars = _needed()
 
     @property
     def responses(self) -> tuple[tuple[str, str], ...]:
         return ((self.prompt, self.response),)
 
 
-@dataclass(frozen=True)
+@_checked
+@dataclass(frozen=True, config=_STRICT)
 class Choice(Feedback):
     """One response picked over another: all three texts, or the response ids of two answers to one prompt.
 
@@ -262,23 +242,19 @@ class Choice(Feedback):
         tie: the user could say that there is no difference, and did (True) or picked one (False); None: could not.
     """
 
-    kind: ClassVar[str] = "choice"
     texts: ClassVar[tuple[str, ...]] = ("prompt", "chosen", "rejected")
+
+    kind: Literal["choice"] = field(default="choice", kw_only=True, repr=False)
 
     prompt: str = ""
     chosen: str = ""
     rejected: str = ""
-    chosen_id: str | None = field(default=None, kw_only=True)
-    rejected_id: str | None = field(default=None, kw_only=True)
-    tie: bool | None = field(default=None, kw_only=True)
+    chosen_id: Text | None = field(default=None, kw_only=True)
+    rejected_id: Text | None = field(default=None, kw_only=True)
+    tie: Flag | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.tie is not None and not isinstance(self.tie, bool):
-            raise InvalidEventError(f"Choice.tie has to be True, False or None, but is {self.tie!r}.")
-        for name in ("chosen_id", "rejected_id"):
-            if getattr(self, name) is not None:
-                check_text(f"Choice.{name}", getattr(self, name))
         if self._waits:
             if self.chosen_id == self.rejected_id:
                 raise InvalidEventError(f"Choice needs two different responses, but both are {self.chosen_id!r}.")
@@ -304,14 +280,16 @@ class Choice(Feedback):
         return ((self.prompt, self.chosen), (self.prompt, self.rejected))
 
 
-@dataclass(frozen=True)
+@_checked
+@dataclass(frozen=True, config=_STRICT)
 class Edit(_OnAnswer):
     """A response the user rewrote: the edited text is preferred to the original."""
 
-    kind: ClassVar[str] = "edit"
     texts: ClassVar[tuple[str, ...]] = ("prompt", "response", "edited")
 
-    edited: str = ""
+    kind: Literal["edit"] = field(default="edit", kw_only=True, repr=False)
+
+    edited: Text = _needed()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -323,14 +301,16 @@ class Edit(_OnAnswer):
         return ((self.prompt, self.edited), (self.prompt, self.response))
 
 
-@dataclass(frozen=True)
+@_checked
+@dataclass(frozen=True, config=_STRICT)
 class Critique(_OnAnswer):
     """What the user says is wrong with one response ("too long")."""
 
-    kind: ClassVar[str] = "critique"
     texts: ClassVar[tuple[str, ...]] = ("prompt", "response", "text")
 
-    text: str = ""
+    kind: Literal["critique"] = field(default="critique", kw_only=True, repr=False)
+
+    text: Text = _needed()
 
     @property
     def responses(self) -> tuple[tuple[str, str], ...]:
@@ -341,48 +321,38 @@ class Critique(_OnAnswer):
         return self.text
 
 
-@dataclass(frozen=True)
+@_checked
+@dataclass(frozen=True, config=_STRICT)
 class Statement(Feedback):
     """A preference in the user's own words ("never use emojis")."""
 
-    kind: ClassVar[str] = "statement"
     texts: ClassVar[tuple[str, ...]] = ("text",)
 
-    text: str
-    prompt: str | None = field(default=None, kw_only=True)  # the question it was said about, if any
+    kind: Literal["statement"] = field(default="statement", kw_only=True, repr=False)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.prompt is not None:
-            check_text("Statement.prompt", self.prompt)
+    text: Text
+    prompt: Text | None = field(default=None, kw_only=True)  # the question it was said about, if any
 
     @property
     def words(self) -> str | None:
         return self.text
 
 
-@dataclass(frozen=True)
+@_checked
+@dataclass(frozen=True, config=_STRICT)
 class Retraction(Feedback):
     """Takes back one event of the same user: it counts no more. A retraction can be taken back as well."""
 
-    kind: ClassVar[str] = "retraction"
     texts: ClassVar[tuple[str, ...]] = ("target",)
 
-    target: str
+    kind: Literal["retraction"] = field(default="retraction", kw_only=True, repr=False)
+
+    target: Text
 
 
 _KINDS: dict[str, type[Feedback]] = {
     cls.kind: cls for cls in (Thumb, Rating, Choice, Edit, Critique, Statement, Retraction)
 }
-
-
-def _json_copy(metadata: object) -> dict[str, Any]:
-    if not isinstance(metadata, Mapping):
-        raise InvalidEventError(f"metadata has to be a mapping, but is {metadata!r}.")
-    try:
-        text = json.dumps(dict(metadata), allow_nan=False, ensure_ascii=False)
-        text.encode()
-    except (TypeError, ValueError) as error:  # UnicodeEncodeError is a ValueError
-        raise InvalidEventError(f"metadata has to be what JSON can hold, but: {error}.") from None
-    copied: dict[str, Any] = json.loads(text)
-    return copied
+_EVENT: TypeAdapter[Feedback] = TypeAdapter(
+    Annotated[Thumb | Rating | Choice | Edit | Critique | Statement | Retraction, Field(discriminator="kind")]
+)

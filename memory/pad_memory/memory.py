@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ from pad_memory.condition import Chooser, Condition, Request
 from pad_memory.copies import OpenOnce
 from pad_memory.embedding import Embedder, default_embedder
 from pad_memory.errors import InvalidEventError, StoreError
-from pad_memory.events import Feedback, Retraction, check_length, check_text
+from pad_memory.events import Feedback, Retraction, check_length
 from pad_memory.evidence import Evidence, Interpreter, Recorded, Scorer
+from pad_memory.fields import check_text
 from pad_memory.language import Reader, ReadsWishes, place
 from pad_memory.paths import absolute
 from pad_memory.profile import (
@@ -43,25 +44,41 @@ DAY = 86_400.0  # seconds
 logger = logging.getLogger(__name__)
 
 
-class PreferenceMemory(OpenOnce):
+@dataclass(frozen=True)
+class _Settings:
+    """What a memory is opened with, but for its folder: what a copy in another process is opened with as well."""
+
+    url: str | None
+    tenant: str
+    scorer: Scorer | None
+    embedder: Embedder | None
+    catalogue: tuple[Dimension, ...]
+    responses: ResponseLog
+    reader: ReadsWishes | None
+    population: Population | None
+    values: Values
+    half_life: float | None  # days
+
+
+class PreferenceMemory(OpenOnce[_Settings]):
     """What each user likes, learned from their feedback and kept in Chroma. Safe to share between threads.
 
     Copies are the same memory; how it is pickled to other processes is in `pad_memory.copies`.
 
     Args:
-        path: the folder to keep it in, made if it is missing; one process at a time. None: a temporary one, gone
+        path: the folder to keep it in, made if it is missing; one process at a time. None means a temporary one, gone
             after `close`.
-        url: a Chroma server instead, "http://host:8000"; for more than one process.
+        url: the address of a Chroma server, "http://host:8000"; for more than one process. None means a folder.
         tenant: a namespace; users of different tenants never meet.
         scorer: judges responses, normally the PersRM. Without one, judgements wait until one is attached.
         embedder: turns texts into the vectors that steer; default `SentenceEmbedder("all-MiniLM-L6-v2")`.
         catalogue: the dimensions along which preferences are inferred.
         responses: the log of recent answers, for feedback that names only a response id; None is one with its defaults.
         reader: finds wishes in words, instead of the built-in one, which takes over where it fails.
-        population: what other users want, from `survey`, for users and dimensions nothing is known about; None: such
-            a user gets the plain base model.
+        population: what other users want, from `survey`, for users and dimensions nothing is known about. None means
+            that such a user gets the plain base model.
         values: the operator's floor of universal values: what no wish may ask for, and what always steers.
-        half_life: days after which a judgement counts half, above 0; None: judgements never fade. Words never do.
+        half_life: days after which a judgement counts half, above 0; None means judgements never fade. Words never do.
 
     Raises:
         InvalidEventError: path and url together, a tenant that is not text, or a half-life that is not above 0.
@@ -87,26 +104,34 @@ class PreferenceMemory(OpenOnce):
             raise InvalidEventError(f"Pass path or url, not both; got {str(path)!r} and {url!r}.")
         if half_life is not None and not half_life > 0:
             raise InvalidEventError(f"half_life has to be a number of days above 0, or None, but is {half_life!r}.")
-        log = ResponseLog() if responses is None else responses
-        self._given = {"url": url, "tenant": check_text("tenant", tenant), "scorer": scorer, "embedder": embedder}
-        self._given |= {"catalogue": tuple(catalogue), "responses": log, "reader": reader}
-        self._given |= {"population": population, "values": values or Values(), "half_life": half_life}
+        self._given = _Settings(
+            url=url,
+            tenant=check_text("tenant", tenant),
+            scorer=scorer,
+            embedder=embedder,
+            catalogue=tuple(catalogue),
+            responses=ResponseLog() if responses is None else responses,
+            reader=reader,
+            population=population,
+            values=values or Values(),
+            half_life=half_life,
+        )
         self._set_up(path)
 
     def _set_up(self, path: str | Path | None = None, closed: str | None = None) -> None:
         given = self._given
-        self.tenant, self.catalogue, self.responses = given["tenant"], given["catalogue"], given["responses"]
-        self.embedder: Embedder = given["embedder"] or default_embedder()
-        self.population: Population | None = given["population"]
-        self._half_life = None if given["half_life"] is None else given["half_life"] * DAY
-        self._scorer, self._refused_a_scorer = given["scorer"], False
-        guard = Guard(given["values"])
+        self.tenant, self.catalogue, self.responses = given.tenant, given.catalogue, given.responses
+        self.embedder = given.embedder or default_embedder()
+        self.population = given.population
+        self._half_life = None if given.half_life is None else given.half_life * DAY
+        self._scorer, self._refused_a_scorer = given.scorer, False
+        guard = Guard(given.values)
         folder = None if path is None else absolute(path)
-        self._interpreter = Interpreter(self.catalogue, self.embedder, given["reader"], folder, guard)
+        self._interpreter = Interpreter(self.catalogue, self.embedder, given.reader, folder, guard)
         self._chooser = Chooser(self.embedder, self.catalogue, guard)
         self._on_forget = Callbacks()
         self._ledger = Ledger(
-            Store(folder, given["url"], self.embedder) if closed is None else closed,
+            Store(folder, given.url, self.embedder) if closed is None else closed,
             self.embedder,
             self.catalogue,
             tenant=self.tenant,
@@ -122,7 +147,7 @@ class PreferenceMemory(OpenOnce):
 
     @scorer.setter
     def scorer(self, scorer: Scorer | None) -> None:
-        self._scorer = self._given["scorer"] = scorer  # one that was only offered is offered to copies again
+        self._scorer, self._given = scorer, replace(self._given, scorer=scorer)
 
     @property
     def reader(self) -> Reader:
@@ -155,8 +180,8 @@ class PreferenceMemory(OpenOnce):
     def record(self, user: str, event: Feedback) -> str:
         """Keep an event for good and return its id. An event whose id the user already has is counted once.
 
-        Where it says something else than the one they have, and its time is not earlier, it replaces that one: a thumb
-        that was turned round, a score with a comment by now.
+        If it says something else than the one they have, and its time is not earlier, it replaces that one: a thumb
+        that was turned round, a score that has a comment.
 
         Raises:
             InvalidUserError: the user id is empty, over 1,024 bytes or not valid text.
@@ -230,7 +255,7 @@ class PreferenceMemory(OpenOnce):
         return taken_back
 
     def events(self, user: str) -> tuple[Feedback, ...]:
-        """Return a user's events, oldest first."""
+        """Return a user's events, the oldest first; empty for a user nothing is known about."""
         return tuple(record.event for record in self._ledger.records(self._ledger.owner(user)))
 
     def users(self) -> list[str]:
@@ -244,7 +269,11 @@ class PreferenceMemory(OpenOnce):
 
         Args:
             user: the user id.
-            at: Unix seconds; as it was then. None: now.
+            at: Unix seconds: the profile as it was then. None means now.
+
+        Raises:
+            InvalidUserError: the user id is empty, over 1,024 bytes or not valid text; so in all calls with one.
+            StoreError: the store cannot be read.
         """
         known = self._known(user)
         if at is None:
@@ -259,7 +288,7 @@ class PreferenceMemory(OpenOnce):
         return tuple(sorted((*profile.history, *stated), key=lambda item: item.valid_from or 0.0))
 
     def search(self, user: str, query: str, limit: int = 5) -> tuple[tuple[Preference, float], ...]:
-        """Return at most `limit` preferences, past ones as well, by their cosine to a query, the nearest first."""
+        """Return at most `limit` (preference, cosine to the query in [-1, 1]), the nearest first, past ones as well."""
         return self._chooser.nearest(self.profile(user), check_text("query", query), limit)
 
     def survey(self) -> Population:
@@ -282,7 +311,10 @@ class PreferenceMemory(OpenOnce):
                 fit, wishes in the user's own words that are near to it go first.
             thread: the conversation; it brings in wishes for this conversation only.
             budget: preferences at most, 0 or more.
-            max_tokens: tokens of all their texts at most, estimated, 0 or more; None: any number.
+            max_tokens: tokens of all their texts at most, estimated, 0 or more; None means any number.
+
+        Raises:
+            InvalidEventError: a limit is no whole number of at least 0, or the query is not valid text.
         """
         request = Request(budget, max_tokens, thread)
         if query and query.strip():
@@ -291,11 +323,11 @@ class PreferenceMemory(OpenOnce):
         return self._chooser.condition(user, known, request, query, self.population)
 
     def next_question(self, user: str) -> Question | None:
-        """Return the comparison whose answer is expected to teach most about the user; None where they are known."""
+        """Return the comparison whose answer is expected to teach most about the user; None means they are known."""
         return next(iter(self.questions(user)), None)
 
     def questions(self, user: str) -> tuple[Question, ...]:
-        """Return the comparisons worth asking about, the most telling first."""
+        """Return the comparisons worth asking about (a gain above 0.02 nats), the most telling first."""
         return questions(self.profile(user).posterior, self.catalogue)
 
     # --- leaving ---
@@ -310,7 +342,7 @@ class PreferenceMemory(OpenOnce):
 
         Args:
             user: the user id.
-            event_id: only this event, what took it back, and wordings that no other event has. None: everything.
+            event_id: only this event, what took it back, and wordings that no other event has. None means everything.
 
         Raises:
             InvalidEventError: the user has no event with this id.
@@ -351,7 +383,7 @@ class PreferenceMemory(OpenOnce):
         They hold what users wrote and were answered, word for word: have their consent, and forget them there too.
 
         Args:
-            user: the user id; None: all users of this tenant.
+            user: the user id; None means all users of this tenant.
         """
         for name in self.users() if user is None else [user]:
             yield from pairs_of(self._known(name))

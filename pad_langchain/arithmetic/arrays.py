@@ -94,8 +94,8 @@ def top(values: Array, count: int) -> tuple[Array, Array]:
 def _top_of_row(row_V: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """`top` of one row: [1, count] twice; of equal values the first come first.
 
-    The largest value of each block, which is every so many values, is found first: as many blocks as are wanted reach
-    a value that the last of the wanted ones cannot be below. Few values are as large, and only these are sorted.
+    The largest value of each block is found first; a block is every so-many-th value. As many blocks as values are
+    wanted reach a bound that no wanted value is below. Few values are as large, and only these are sorted.
     """
     size, places = len(row_V), None
     if (blocks := size // _BLOCK) > 4 * count:

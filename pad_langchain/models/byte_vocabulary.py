@@ -6,8 +6,9 @@ import copy
 import json
 import re
 from bisect import bisect_left
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 from pad_langchain.errors import IncompatibleModelError
@@ -60,44 +61,57 @@ class ByteVocabulary:
 
     def _encode(self, text: bytes) -> tuple[int, ...]:
         """The tokens that this tokenizer writes a text with; bytes that are no UTF-8 are written apart."""
-        return tuple(token.id for piece, _ in self._pieces(text) for token in self._write(piece))
+        return tuple(self._write(piece for piece, _ in self._pieces(_decoded(text))))
 
     def commit(self, text: bytes) -> tuple[list[int], bytes]:
-        """The tokens of a growing text that no continuation changes, up to a boundary of pre-tokens, and the rest.
+        """The tokens of a growing text that no continuation changes, up to a boundary of pre-tokens, and the rest."""
+        decoded = _decoded(_UNFINISHED.sub(b"", text))  # the rest may become any kind of character
+        pieces = self._pieces(decoded)
+        settled = _settled(decoded, [start for _, start in pieces])
+        return self._write(piece for piece, start in pieces if start < settled), text[
+            len(_encoded(decoded[:settled])) :
+        ]
 
-        A boundary may still move while the pre-token after it grows ("don" + "'l" becomes "don" + "'ll" for one
-        tokenizer and "don'll" for another), so it counts where there is white space at it and something else
-        after it, or a whole pre-token between it and the last; never inside a number.
-        """
-        finished = _UNFINISHED.sub(b"", text)  # the rest may become any kind of character
-        decoded = finished.decode("utf-8", "surrogateescape")
-        pieces = self._pieces(finished)
-        starts = [start for _, start in pieces]
-        ends = [*starts, len(decoded)][1:]
-        solid = [start for start, end in zip(starts, ends, strict=True) if decoded[start:end].strip()]
-        for place in reversed([start for start in starts if solid and 0 < start <= solid[-1]]):
-            around = decoded[place - 1 : place + 1]
-            spaced = around[0].isspace() or around[1].isspace()
-            if (spaced or place < solid[-1]) and not (around[0].isnumeric() and around[1].isnumeric()):
-                before = [token.id for piece, start in pieces if start < place for token in self._write(piece)]
-                return before, text[len(decoded[:place].encode("utf-8", "surrogateescape")) :]
-        return [], text
+    def _write(self, pieces: Iterable[str]) -> list[int]:
+        return [token.id for piece in pieces for token in self._backend.model.tokenize(piece)]
 
-    def _write(self, piece: str) -> Any:
-        return self._backend.model.tokenize(piece)
-
-    def _pieces(self, text: bytes) -> list[tuple[str, int]]:
+    def _pieces(self, text: str) -> list[tuple[str, int]]:
         """The pre-tokens of a text in the byte-level alphabet, each with the character it starts at."""
         pieces: list[tuple[str, int]] = []
         start = 0
-        for segment in _RAW.split(text.decode("utf-8", "surrogateescape")):
+        for segment in _RAW.split(text):
             if _RAW.match(segment):
-                pieces.append(("".join(_LETTERS[byte] for byte in segment.encode("utf-8", "surrogateescape")), start))
+                pieces.append(("".join(_LETTERS[byte] for byte in _encoded(segment)), start))
             elif segment:
                 split = self._backend.pre_tokenizer.pre_tokenize_str(segment)
                 pieces += [(piece, start + begin) for piece, (begin, _) in split]
             start += len(segment)
         return pieces
+
+
+def _settled(text: str, starts: Sequence[int]) -> int:
+    """The last of the pre-tokens' starts that no continuation of the text moves.
+
+    It may still move while the pre-token after it grows ("don" + "'l" becomes "don" + "'ll" for one tokenizer and
+    "don'll" for another), so it counts where there is white space at it and something else after it, or a whole
+    pre-token between it and the last; never inside a number.
+    """
+    last = max((start for start, end in pairwise([*starts, len(text)]) if text[start:end].strip()), default=0)
+    for start in reversed(starts):
+        if 0 < start <= last:
+            before, after = text[start - 1], text[start]
+            apart = start < last or before.isspace() or after.isspace()
+            if apart and not (before.isnumeric() and after.isnumeric()):
+                return start
+    return 0
+
+
+def _decoded(text: bytes) -> str:
+    return text.decode("utf-8", "surrogateescape")
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
 
 
 def letters_to_bytes(token: str) -> bytes:

@@ -105,7 +105,7 @@ def answer_ids(
     """Token ids of a prompt, and of its response with the end of the turn.
 
     Args:
-        preference: written into the last user turn by `template`; None: nothing is.
+        preference: written into the last user turn by `template`; None means nothing is.
     """
     messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
     if preference is not None:

@@ -46,7 +46,7 @@ def log_probabilities(
 
     Args:
         pairs: token ids of (prompt, answer).
-        value_heads: W and b to apply before the LM head; None: neither.
+        value_heads: W and b to apply before the LM head; None means neither.
         adapter, share: see `hidden.answers`.
 
     Returns:

@@ -96,8 +96,8 @@ def read_pairs(
         source: a .jsonl, .json or .parquet file, the name of a `datasets` dataset, or rows (such as
             `memory.export_pairs()`).
         layout: a name in `LAYOUTS`; None tells it by the columns of the first readable row.
-        preference: what the pairs of a layout that names no preference were chosen for; None: what the layout says.
-        attributes: for layouts with scores, column or aspect → preference text; None: the layout's own.
+        preference: what pairs were chosen for whose layout names no preference; None means what the layout says.
+        attributes: for layouts with scores, column or aspect → preference text; None means the layout's own.
         split: of a `datasets` dataset.
         limit: rows read at most.
 

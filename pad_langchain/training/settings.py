@@ -22,7 +22,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, Validat
 from pad_langchain.defaults import NAMES
 from pad_langchain.errors import InvalidRequestError
 from pad_langchain.paths import absolute, model_place
-from pad_memory.checked import refused_as, said
+from pad_memory.checked import refused_as, said, way
 
 __all__ = [
     "STRICT",
@@ -66,7 +66,7 @@ ModelName = Annotated[str, BeforeValidator(_as_text), AfterValidator(lambda name
 def _refusal(error: ValidationError, kind: type) -> InvalidRequestError:
     told, missing = list[str](), list[str]()
     for detail in error.errors(include_url=False):
-        where = _way(detail["loc"], kind)
+        where = way(detail["loc"], kind)
         if detail["type"] == "missing":
             missing.append(where)
         elif detail["type"] == "unexpected_keyword_argument":
@@ -76,15 +76,6 @@ def _refusal(error: ValidationError, kind: type) -> InvalidRequestError:
     if missing:
         told.insert(0, f"The settings lack {', '.join(missing)}.")
     return InvalidRequestError(" ".join(told))
-
-
-def _way(place: tuple[int | str, ...], kind: type) -> str:
-    """Where a value stands, as "stage1.steps" or "data.0.layout"; values that came without a name get theirs."""
-    names = [each.name for each in fields(kind)]
-    return ".".join(
-        names[part] if at == 0 and isinstance(part, int) and part < len(names) else str(part)
-        for at, part in enumerate(place)
-    )
 
 
 def _nearest(place: tuple[int | str, ...], kind: type) -> str:

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 import torch
-from llama_parts import llama_engine
 
+from llama_parts import llama_engine
 from pad_langchain.engine.protocol import Engine
 from pad_langchain.engine.stream import Stream
 from pad_langchain.engine.torch.engine import TorchEngine

@@ -16,14 +16,15 @@ from pathlib import Path
 
 import pytest
 from chromadb.errors import InternalError
-from fakes import WordEmbedder
-from places import TESTS
 from typer.testing import CliRunner
 
+from fakes import WordEmbedder
 from pad_langchain.cli.main import app
 from pad_memory import PreferenceMemory, Statement
 from pad_memory.errors import StoreError
 from pad_memory.store import connection
+from places import TESTS
+from waiting import until
 
 WRITER = """
 import sys
@@ -53,14 +54,12 @@ class Server:
         command = [str(Path(sys.executable).with_name("chroma")), "run", "--path", str(self._folder)]
         command += ["--host", "127.0.0.1", "--port", str(self.port)]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        end = time.monotonic() + 120
-        while True:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            assert self._process.poll() is None, "chroma run ended"
-            assert time.monotonic() < end, "chroma run does not listen"
-            time.sleep(0.05)
+        until(self._listens)
+
+    def _listens(self) -> bool:
+        assert self._process.poll() is None, "chroma run ended"
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def stop(self) -> None:
         self._process.send_signal(signal.SIGKILL)

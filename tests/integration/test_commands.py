@@ -8,16 +8,19 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.main import get_command
 
+from pad_langchain import __version__
 from pad_langchain.cli.main import app
+from places import ROOT
 
-ROOT = Path(__file__).parents[2]
 PAGES = sorted(ROOT.glob("*.md"))
 PAGES += sorted(page for folder in ("docs", "benchmarks", "recipes") for page in (ROOT / folder).rglob("*.md"))
+FOLDERS = ("pad_langchain", "memory", "tests", "benchmarks", "examples", "recipes", "docs")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
-SCRIPT = re.compile(r"\bpython (?:-m )?((?:benchmarks|examples|recipes|tests)[/.]\S+)([^;|]*)")
+SCRIPT = re.compile(r"\bpython (?:-m )?((?:benchmarks|docs|examples|recipes|tests)[/.]\S+)([^;|]*)")
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
 
@@ -47,7 +50,7 @@ def options(script: Path) -> set[str]:
 def test_scripts_exist_and_know_their_options(page):
     for command in commands(page):
         for name, rest in re.findall(
-            r"\bpython (?:-m )?((?:benchmarks|examples|recipes|tests)[/.]\S+)([^;|]*)", command
+            r"\bpython (?:-m )?((?:benchmarks|docs|examples|recipes|tests)[/.]\S+)([^;|]*)", command
         ):
             script = ROOT / (name if "/" in name else f"{name.replace('.', '/')}.py")
             assert script.is_file(), command
@@ -76,8 +79,28 @@ def test_subcommands_exist_and_know_their_options(page):
 
 @each_page
 def test_links_lead_somewhere(page):
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", FENCE.sub("", page.read_text())):
-        assert (page.parent / target).exists(), target
+    for target, _, anchor in re.findall(r"\]\((?!https?:)([^)#]*)(#([^)]*))?\)", FENCE.sub("", page.read_text())):
+        found = page.parent / target if target else page
+        assert found.exists(), target
+        assert not anchor or anchor in anchors(found), f"{target}#{anchor}"
+
+
+def anchors(page: Path) -> set[str]:
+    titles = re.findall(r"^#+ (.+)$", FENCE.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@each_page
+def test_python_files_exist(page):
+    files = [f"/{file.relative_to(ROOT)}" for folder in FOLDERS for file in (ROOT / folder).rglob("*.py")]
+    for name in re.findall(r"`((?:\w+/)*\w+\.py)\b", FENCE.sub("", page.read_text())):
+        assert any(file.endswith(f"/{name}") for file in files), name
+
+
+def test_the_citation_is_of_this_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == __version__
+    assert {"cff-version", "message", "title", "authors"} <= citation.keys()
 
 
 def test_every_result_is_a_row_of_the_table():

@@ -18,7 +18,7 @@ from recipes.demo_world.topics import TOPICS
 
 
 @pytest.fixture(scope="module")
-def engine():
+def shipped():
     with load_engine(WEIGHTS / "base", WEIGHTS / "persrm", embedder=SentenceEmbedder()) as loaded:
         yield loaded
 
@@ -27,23 +27,23 @@ def test_the_pair_fits_in_24_megabytes():
     assert sum(file.stat().st_size for file in WEIGHTS.rglob("*") if file.is_file()) <= 24e6
 
 
-def test_beta_zero_is_transformers_greedy(engine):
+def test_beta_zero_is_transformers_greedy(shipped):
     model = AutoModelForCausalLM.from_pretrained(WEIGHTS / "base", dtype=torch.float32)
     for question in ("What is a lion?", "Where is Japan?", "How do I make tea?"):
         messages = [{"role": "user", "content": question}]
-        prompt = engine.prompts.render(messages, None)
+        prompt = shipped.prompts.render(messages, None)
         plain = model.generate(torch.tensor([prompt]), do_sample=False, max_new_tokens=150)[0, len(prompt) :].tolist()
-        assert list(engine.submit(Request(messages=messages, beta=0.0, max_tokens=150)).result().token_ids) == plain
+        assert list(shipped.submit(Request(messages=messages, beta=0.0, max_tokens=150)).result().token_ids) == plain
 
 
-def test_it_steers_and_stays_true(engine):
-    beta, alpha = engine.recommended
+def test_it_steers_and_stays_true(shipped):
+    beta, alpha = shipped.recommended
     given, steered = evaluation.cases("single", 48, "dev", 11), Setting("head", beta, alpha=alpha)
-    guided = evaluation.judge_cases(given, evaluation.decode_cases(engine, given, steered))
-    plain = evaluation.judge_cases(given, evaluation.decode_cases(engine, given, Setting("base")))
+    guided = evaluation.judge_cases(given, evaluation.decode_cases(shipped, given, steered))
+    plain = evaluation.judge_cases(given, evaluation.decode_cases(shipped, given, Setting("base")))
     rng = random.Random(1)
     asked = [evaluation.opposite(case, rng) for case in given]
-    opposed = evaluation.judge_cases(asked, evaluation.decode_cases(engine, asked, steered))
+    opposed = evaluation.judge_cases(asked, evaluation.decode_cases(shipped, asked, steered))
     assert guided.each >= 0.9
     assert 0.3 <= plain.each <= 0.7
     assert opposed.each <= 0.15
@@ -51,18 +51,18 @@ def test_it_steers_and_stays_true(engine):
     assert guided.ended >= 0.95
 
 
-def test_it_copies_arguments_into_calls(engine):
-    assert evaluation.tool_exactness(engine, 40, constrained=True) >= 0.85
+def test_it_copies_arguments_into_calls(shipped):
+    assert evaluation.tool_exactness(shipped, 40, constrained=True) >= 0.85
 
 
-def test_it_decides_to_call_and_answers_from_the_result(engine):
+def test_it_decides_to_call_and_answers_from_the_result(shipped):
     parameters = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
     function = {"name": "get_weather", "description": "Get the current weather in a given location."}
     tools = [{"type": "function", "function": {**function, "parameters": parameters}}]
     asked = [{"role": "user", "content": "What is the weather in Paris?"}]
-    call = engine.submit(Request(messages=asked, tools=tools, max_tokens=60)).result().text
+    call = shipped.submit(Request(messages=asked, tools=tools, max_tokens=60)).result().text
     assert call == '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Paris"}}\n</tool_call>'
-    talk = engine.submit(Request(messages=[{"role": "user", "content": "What is a lion?"}], tools=tools)).result().text
+    talk = shipped.submit(Request(messages=[{"role": "user", "content": "What is a lion?"}], tools=tools)).result().text
     assert "<tool_call>" not in talk
     assert "lion" in talk
     arguments = {"name": "get_weather", "arguments": {"city": "Paris"}}
@@ -71,11 +71,11 @@ def test_it_decides_to_call_and_answers_from_the_result(engine):
         {"role": "assistant", "content": "", "tool_calls": [{"type": "function", "function": arguments}]},
         {"role": "tool", "content": "sunny, 21 degrees"},
     ]
-    assert "sunny, 21 degrees" in engine.submit(Request(messages=told, tools=tools, max_tokens=80)).result().text
+    assert "sunny, 21 degrees" in shipped.submit(Request(messages=told, tools=tools, max_tokens=80)).result().text
 
 
-def test_it_admits_what_it_does_not_know(engine):
-    assert evaluation.admits_unknown(engine) >= 0.7
+def test_it_admits_what_it_does_not_know(shipped):
+    assert evaluation.admits_unknown(shipped) >= 0.7
 
 
 def test_feedback_changes_the_next_answer_of_this_user_alone(tmp_path):

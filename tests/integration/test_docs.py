@@ -9,23 +9,14 @@ import subprocess
 import sys
 
 import pytest
+
 from places import DOCS
 
-PAGES = (
-    "agents.md",
-    "engine.md",
-    "feedback.md",
-    "gguf.md",
-    "langchain.md",
-    "llama-index.md",
-    "migration.md",
-    "transformers.md",
-)
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SNIPPETS = [
-    pytest.param(snippet, id=f"{page}-{number}")
-    for page in PAGES
-    for number, snippet in enumerate(BLOCK.findall((DOCS / page).read_text()))
+    pytest.param(snippet, id=f"{page.name}-{number}")
+    for page in sorted(DOCS.glob("*.md"))
+    for number, snippet in enumerate(BLOCK.findall(page.read_text()))
 ]
 
 

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from places import EXAMPLES
 
 from pad_langchain.testing import tiny_pair
+from places import EXAMPLES
 from recipes.demo_world.judges import satisfied
 
 

@@ -21,15 +21,15 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def llm():
+def demo_llm():
     with PreferenceMemory() as memory:
         memory.record("ada", Statement("Please be brief."))
         memory.record("bob", Statement("I want long and detailed answers."))
         yield PADLLM(memory=memory)
 
 
-def test_users_get_answers_of_their_kind(llm):
-    ada, bob = (llm.for_user(user).complete("What is a lion?").text for user in ("ada", "bob"))
+def test_users_get_answers_of_their_kind(demo_llm):
+    ada, bob = (demo_llm.for_user(user).complete("What is a lion?").text for user in ("ada", "bob"))
     assert len(ada.split()) < len(bob.split())
 
 
@@ -38,8 +38,10 @@ def multiply(a: int, b: int) -> int:
     return a * b
 
 
-async def test_an_agent_decides_to_call_and_answers_from_the_result(llm):
-    agent = FunctionAgent(tools=[FunctionTool.from_defaults(multiply, description="Multiply two integers.")], llm=llm)
+async def test_an_agent_decides_to_call_and_answers_from_the_result(demo_llm):
+    agent = FunctionAgent(
+        tools=[FunctionTool.from_defaults(multiply, description="Multiply two integers.")], llm=demo_llm
+    )
     handler = agent.run("What is 37 times 4?")
     calls = [event async for event in handler.stream_events() if isinstance(event, ToolCallResult)]
     assert [(call.tool_name, call.tool_kwargs) for call in calls] == [("multiply", {"a": 37, "b": 4})]
@@ -53,7 +55,7 @@ class Person(BaseModel):
     age: int
 
 
-def test_structured_output_has_the_words_of_the_request(llm):
+def test_structured_output_has_the_words_of_the_request(demo_llm):
     prompt = PromptTemplate("{who} is 31 years old. Give me name and age.")
     for user in ("ada", "bob"):
-        assert llm.for_user(user).structured_predict(Person, prompt, who="Miriam") == Person(name="Miriam", age=31)
+        assert demo_llm.for_user(user).structured_predict(Person, prompt, who="Miriam") == Person(name="Miriam", age=31)

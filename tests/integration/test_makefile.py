@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from places import ROOT
 
 # Plays `python -m venv` and `python -m pip`; the file `plays` says how the install goes.
 PYTHON = """#!/bin/sh
@@ -88,7 +88,7 @@ def test_a_fresh_clone_says_one_line_and_goes_on(checkout, target, then):
     assert then in rest
     assert "WARNING" not in seen
     log = (checkout / ".venv/install.log").read_text().splitlines()
-    assert log == ["WARNING: a cache is disabled", "WARNING: a script is not on PATH"]
+    assert set(log) == {"WARNING: a cache is disabled", "WARNING: a script is not on PATH"}
     _, again = make(checkout, target)
     assert again.splitlines() == rest
 

@@ -65,6 +65,12 @@ def test_transcripts_are_true(number, tmp_path):
     assert transcript(body, tmp_path) == body
 
 
+def test_figures_stand_in_tables():
+    """At most ten numbers in the prose: outside code blocks, tables and addresses."""
+    prose = re.sub(r"^\|.*$|\]\([^)]*\)|arXiv [\d.]+", "", BLOCK.sub("", README.read_text()), flags=re.MULTILINE)
+    assert len(re.findall(r"(?<![\w.-])[\d.,]*\d", prose)) <= 10
+
+
 def main() -> None:
     def renew(match: re.Match[str]) -> str:
         if match["language"] != "console":

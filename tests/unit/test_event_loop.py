@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-import time
 
 import pytest
 from langchain.agents import create_agent
@@ -19,47 +18,45 @@ from pad_langchain import PADLLM, ChatPAD, PreferenceMiddleware, PreferenceStore
 from pad_langchain.llama_index import PADEmbedding, PreferenceMemoryBlock
 from pad_langchain.testing import HashEmbedder, tiny_pair
 from pad_memory import PreferenceMemory, Statement
-
-BUSY = 3.0  # seconds
-STANDSTILL = BUSY / 2  # a busy machine is late by less
+from waiting import PATIENCE
 
 
 class SlowEmbedder(HashEmbedder):
-    """Takes its time over one word; the memory embeds a new wish while it holds its lock."""
+    """Waits over one word until it may go on; the memory embeds a new wish while it records."""
 
     def __init__(self):
         super().__init__()
-        self.began = threading.Event()
+        self.began, self.go_on = threading.Event(), threading.Event()
 
     def embed(self, texts):
         if any("leisurely" in text for text in texts):
             self.began.set()
-            time.sleep(BUSY)
+            assert self.go_on.wait(PATIENCE)
         return super().embed(texts)
 
 
 @pytest.fixture(scope="module")
-def embedder():
+def slow_embedder():
     return SlowEmbedder()
 
 
 @pytest.fixture(scope="module")
-def memory(embedder):
-    with PreferenceMemory(embedder=embedder) as memory:
+def slow_memory(slow_embedder):
+    with PreferenceMemory(embedder=slow_embedder) as memory:
         memory.record("ada", Statement("be concise and brief"))
         yield memory
 
 
 @pytest.fixture(scope="module")
-def doors(memory, tmp_path_factory):
+def doors(slow_memory, tmp_path_factory):
     """Every way to ask on an event loop, each for a question of its own; they were used before."""
     base, persrm = map(str, tiny_pair().save(tmp_path_factory.mktemp("pair")))
-    settings = {"model": base, "reward_model": persrm, "memory": memory, "user_id": "ada", "max_tokens": 2}
-    llm, other, store = ChatPAD(**settings), PADLLM(**settings), PreferenceStore(memory)
-    agent = create_agent(llm, [], middleware=[PreferenceMiddleware(memory, learn=True)])
+    settings = {"model": base, "reward_model": persrm, "memory": slow_memory, "user_id": "ada", "max_tokens": 2}
+    llm, other, store = ChatPAD(**settings), PADLLM(**settings), PreferenceStore(slow_memory)
+    agent = create_agent(llm, [], middleware=[PreferenceMiddleware(slow_memory, learn=True)])
     ada = {"configurable": {"user_id": "ada"}}
     session = Memory.from_defaults(
-        session_id="ada", memory_blocks=[PreferenceMemoryBlock(memory=memory, user_id="ada")]
+        session_id="ada", memory_blocks=[PreferenceMemoryBlock(memory=slow_memory, user_id="ada")]
     )
 
     async def all_of(stream):
@@ -77,65 +74,43 @@ def doors(memory, tmp_path_factory):
         "acomplete": lambda text: other.acomplete(text),
         "block": lambda text: session.aget(input=text),
         "store": lambda text: store.asearch(("ada",), query=text),
-        "embedding": lambda text: PADEmbedding(embedder=memory.embedder).aget_text_embedding(text),
-        "aio": lambda text: memory.aio.condition("ada", text),
+        "embedding": lambda text: PADEmbedding(embedder=slow_memory.embedder).aget_text_embedding(text),
+        "aio": lambda text: slow_memory.aio.condition("ada", text),
     }
 
 
 @pytest.fixture
-def cached():
+def answer_cache():
     before = get_llm_cache()
     set_llm_cache(InMemoryCache())
     yield
     set_llm_cache(before)
 
 
-async def longest_pause(calls):
-    """Seconds that the loop stood still at most, while all of these ran."""
-    longest, on = 0.0, True
-
-    async def beat():
-        nonlocal longest
-        last = time.monotonic()
-        while on:
-            await asyncio.sleep(0.02)
-            longest, last = max(longest, time.monotonic() - last), time.monotonic()
-
-    beating = asyncio.ensure_future(beat())
-    await asyncio.sleep(0)
-    try:
-        await asyncio.gather(*calls)
-    finally:
-        on = False
-        await beating
-    return longest
-
-
-async def test_a_busy_memory_holds_up_nobody_else(doors, memory, embedder, cached):
+async def test_a_busy_memory_holds_up_nobody_else(doors, slow_memory, slow_embedder, answer_cache):
     await asyncio.gather(*(ask("first") for ask in doors.values()))
-    recording = threading.Thread(target=memory.record, args=("bob", Statement("be leisurely")))
+    recording = threading.Thread(target=slow_memory.record, args=("bob", Statement("be leisurely")))
     recording.start()
-    assert embedder.began.wait(60)
-
-    async def while_it_is_busy(ask):
-        number = 0
-        while recording.is_alive():
-            number += 1
-            await ask(f"question {number}")
-
-    assert await longest_pause([while_it_is_busy(ask) for ask in doors.values()]) < STANDSTILL
+    assert slow_embedder.began.wait(PATIENCE)
+    await asyncio.gather(*(ask("while it is busy") for ask in doors.values()))
+    assert recording.is_alive(), "the calls have waited for the memory"
+    slow_embedder.go_on.set()
+    recording.join(PATIENCE)
 
 
-async def test_a_slow_disk_holds_up_nobody_else(doors, cached, monkeypatch):
+async def test_a_slow_disk_holds_up_nobody_else(doors, answer_cache, monkeypatch):
     await asyncio.gather(*(ask("second") for ask in doors.values()))
-    looks, scan = [], os.scandir
+    went_on, scan, loop = [], os.scandir, asyncio.get_running_loop()
 
     def slowly(*args):
-        looks.append(args)
-        if len(looks) <= 3:
-            time.sleep(BUSY)
+        """As slow as the loop: it never returns to one that waits for it."""
+        if len(went_on) < 3:
+            beat = threading.Event()
+            loop.call_soon_threadsafe(beat.set)
+            went_on.append(beat.wait(PATIENCE))
         return scan(*args)
 
     monkeypatch.setattr(os, "scandir", slowly)
-    assert await longest_pause([ask("third") for ask in doors.values()]) < STANDSTILL
-    assert looks
+    await asyncio.gather(*(ask("third") for ask in doors.values()))
+    assert went_on
+    assert all(went_on)

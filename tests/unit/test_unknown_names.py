@@ -20,7 +20,7 @@ from pad_langchain.engine.settings import split_settings
 from pad_langchain.evaluation.config import EvaluateConfig
 from pad_langchain.langchain import PreferenceMiddleware, PreferenceStore
 from pad_langchain.llama_index import PADEmbedding, PreferenceMemoryBlock
-from pad_langchain.testing import HashEmbedder, tiny_pair
+from pad_langchain.testing import HashEmbedder
 from pad_langchain.training.config import TrainConfig
 from pad_memory import PreferenceMemory
 
@@ -39,11 +39,6 @@ NEAR = {
     "PreferenceMemoryBlock": {"user": "user_id", "budgets": "budget"},
 }
 CASES = [(face, wrong, right) for face, names in NEAR.items() for wrong, right in names.items()]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return str(tiny_pair().save(tmp_path_factory.mktemp("pair"))[0])
 
 
 @pytest.mark.parametrize(("face", "wrong", "right"), CASES)
@@ -98,8 +93,8 @@ def test_subclasses_have_fields_aliases_and_validators_of_their_own():
     assert Open(whatever=1).whatever == 1
 
 
-def test_copies_bindings_and_round_trips_go_on(folder):
-    llm = ChatPAD(model=folder, temperature=0.5, stop=["x"], max_tokens=2, cache=InMemoryCache())
+def test_copies_bindings_and_round_trips_go_on(folders):
+    llm = ChatPAD(model=folders[0], temperature=0.5, stop=["x"], max_tokens=2, cache=InMemoryCache())
     llm.invoke("hi")
     assert llm.model_copy(update={"seed": 1}).seed == 1
     assert llm.with_config(tags=["t"]).invoke("hi").content == llm.bind(temperature=0.5).invoke("hi").content
@@ -108,28 +103,28 @@ def test_copies_bindings_and_round_trips_go_on(folder):
         dumped = llm.model_dump()
         assert ChatPAD(**dumped).temperature == ChatPAD.model_validate(dumped).temperature == 0.5
         assert ChatPAD(**llm.dict()).temperature == 0.5
-        assert PADLLM(**PADLLM(model=folder).model_dump()).model == folder
+        assert PADLLM(**PADLLM(model=folders[0]).model_dump()).model == folders[0]
     assert dumpd(llm)["name"] == "ChatPAD"
     switched = llm.configurable_fields(temperature=ConfigurableField("warmth"))
-    assert switched.invoke("hi", {"configurable": {"warmth": 0.0}}).response_metadata["model_name"] == folder
-    back = PADLLM.from_dict(PADLLM(model=folder, temperature=0.5).to_dict())
-    assert (back.model, back.temperature) == (folder, 0.5)
+    assert switched.invoke("hi", {"configurable": {"warmth": 0.0}}).response_metadata["model_name"] == folders[0]
+    back = PADLLM.from_dict(PADLLM(model=folders[0], temperature=0.5).to_dict())
+    assert (back.model, back.temperature) == (folders[0], 0.5)
     assert PADLLM.from_json(back.to_json()).temperature == 0.5
 
 
-def test_an_unknown_keyword_of_a_call_is_refused_with_the_nearest_name(folder):
+def test_an_unknown_keyword_of_a_call_is_refused_with_the_nearest_name(folders):
     with pytest.raises(
         InvalidRequestError, match=r"unknown keywords \['temprature'\]. Allowed: .* Did you mean 'temperature'"
     ):
-        ChatPAD(model=folder).invoke("hi", temprature=1)
+        ChatPAD(model=folders[0]).invoke("hi", temprature=1)
     with pytest.raises(
         InvalidRequestError, match=r"unknown keywords \['format'\]. Allowed: .* Here it is with_structured_output"
     ):
-        ChatPAD(model=folder).bind(format="json").invoke("hi")
+        ChatPAD(model=folders[0]).bind(format="json").invoke("hi")
     with pytest.raises(
         InvalidRequestError, match=r"PADLLM got unknown keywords \['users'\]. Allowed: .* Did you mean 'user_id'"
     ):
-        PADLLM(model=folder).chat([ChatMessage("hi")], users="ada")
+        PADLLM(model=folders[0]).chat([ChatMessage("hi")], users="ada")
 
 
 def test_engine_settings_are_looked_at_when_they_are_written():

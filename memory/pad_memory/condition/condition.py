@@ -46,7 +46,7 @@ class Chooser:
             known: what is known of them, with vectors; a preference without one does not steer.
             request: what is known of the generation, but for what depends on the query.
             query: what the user asks now; None or blank: nothing.
-            population: what others want, where nothing is known of the user; None: so nothing steers.
+            population: what others want, where nothing is known of the user; None means that nothing steers.
         """
         preferences, barred = self._floor.screen(known.profile.preferences, known.cleared)
         if population is not None:

@@ -50,10 +50,10 @@ class Request:
 
     Args:
         budget: preferences at most, 0 or more.
-        max_tokens: tokens of all their texts at most, 0 or more; None: any number.
+        max_tokens: tokens of all their texts at most, 0 or more; None means any number.
         thread: the conversation it belongs to.
         similarity: key of a wish in the user's own words → how much it bears on the query, a cosine.
-        relevance: scope → how near the query is to it; None: there is no query.
+        relevance: scope → how near the query is to it; None means there is no query.
 
     Raises:
         InvalidEventError: a limit below 0, or one that is not a whole number.
@@ -133,7 +133,7 @@ def _in_scope(preferences: Iterable[Preference], request: Request) -> tuple[list
 
 
 def _out_of_scope(item: Preference, request: Request) -> str | None:
-    """Why a scoped preference does not act here; None: it does."""
+    """Why a scoped preference does not act here; None means it does."""
     if item.scope is None:
         return None
     if item.scope.startswith("thread:"):

@@ -30,7 +30,7 @@ class Interpreter:
         catalogue: the dimensions along which preferences are inferred.
         embedder: any sentence embedder.
         reader: finds wishes in words; where it fails, or is None, the built-in one does.
-        folder: where the built-in reader keeps the catalogue's vectors; None: nowhere.
+        folder: where the built-in reader keeps the catalogue's vectors; None means nowhere.
         guard: judges words under the operator's values.
     """
 

@@ -19,10 +19,10 @@ class Evidence:
 
     Args:
         styles: for each judged response, the preferred one first: dimension → style in [-1, 1], +1 the first pole.
-            None: still to be computed.
+            None means still to be computed.
         margins: the same in the scorer's nats: reward of the first pole minus reward of the second.
         readings: the wishes found in the user's words.
-        verdict: why nothing of the event counts, where the floor of values holds it back; None: it counts.
+        verdict: why nothing of the event counts, where the floor of values holds it back; None means it counts.
     """
 
     styles: tuple[dict[str, float], ...] | None = ()

@@ -41,10 +41,14 @@ class Scorer(Protocol):
 class Calibration:
     """What a scorer's margins mean, for each dimension by name.
 
+    A margin (nats) becomes a style in [-1, 1]: tanh((margin − center) / scale).
+
     Args:
         center: the margin of a response that is neither one pole nor the other, in nats; 0 where missing.
-        scale: the distance from the center, in nats, at which a style is tanh(1) = .76; above 0, DEFAULT_SCALE
-            where missing.
+        scale: the distance from the center, in nats, at which a style is tanh(1) = 0.76; above 0, 10 where missing.
+
+    Raises:
+        ScorerError: a scale is no finite number above 0.
     """
 
     center: Mapping[str, float] = field(default_factory=dict)
@@ -65,7 +69,7 @@ class Calibration:
         """Fit to the margins (nats) of some twenty or more responses of mixed style; their styles need not be known.
 
         The two styles of a dimension make two heaps: the center is half-way between the 10th and 90th percentile, and a
-        response on top of a heap gets tanh(2) = .96.
+        response on top of a heap gets tanh(2) = 0.96.
         """
         center, scale = {}, {}
         for name in margins[0] if margins else ():
@@ -92,8 +96,8 @@ class EmbeddingScorer:
         embedder: any sentence embedder.
         wordings: preference text → more ways to say it, or phrases in its voice; default: the paraphrases of the
             catalogue.
-        nats: what a cosine of 1 counts, above 0.
-        calibration: fitted to responses of the app with `Calibration.fit`; None: margins around 0.
+        nats: the reward of a cosine of 1, above 0.
+        calibration: fitted to responses of the app with `Calibration.fit`; None means margins around 0.
     """
 
     def __init__(

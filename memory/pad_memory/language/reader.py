@@ -48,8 +48,8 @@ class Reading:
     Args:
         text: the clause it was read from, as the user wrote it, without its scope.
         key: the pole of the catalogue it asks for, "length:concise", or "text:…" of an earlier wish of the user's own;
-            None: it is a new one of their own.
-        scope: what it is limited to: "code", or `pad_memory.language.scopes.THREAD`; None: nothing.
+            None means it is a new one of their own.
+        scope: what it is limited to: "code", or `pad_memory.language.scopes.THREAD`; None means nothing.
         ends: the wish is taken back: "I used to like short answers".
         replaces: it replaces what stood in its place, even under the same key.
     """
@@ -102,7 +102,7 @@ class Reader:
     Args:
         catalogue: the dimensions to choose from.
         embedder: any sentence embedder; it sees every wording of the catalogue once, at the first text.
-        folder: where the vectors of these wordings are kept for the next process; None: nowhere.
+        folder: where the vectors of these wordings are kept for the next process; None means nowhere.
     """
 
     # A clause that is not clearly about a dimension, or not clearly for one pole, stays the user's own wording.

@@ -82,7 +82,7 @@ _PARTS = re.compile(r"[.;!?\n]+|,?\s+(?:but|whereas|while)\s+(?!not\b)|,?\s+(?=o
 
 @dataclass(frozen=True)
 class Scoped:
-    """A part of a text, and what it is limited to; None: nothing. `loose`: the part as it was, in case it is not."""
+    """A part of a text and what it is limited to; None means nothing. `loose` is the part as the user wrote it."""
 
     text: str
     scope: str | None = None

@@ -31,7 +31,7 @@ class Question:
 
     Args:
         dimensions: what the two sides differ in, one or two names.
-        first: the preferences that the first answer is to be given under, one a dimension, as texts.
+        first: the preferences that the first answer is to be given under, one per dimension, as texts.
         second: their opposites.
         gain: what the answer is expected to teach, in nats, at most ln 3.
         why: one sentence for the user.
@@ -50,7 +50,7 @@ class Question:
             prompt: what was answered.
             first_answer: the answer given under `first`.
             second_answer: the answer given under `second`.
-            picked: 1 or 2; None: the user sees no difference that matters, which teaches as much.
+            picked: 1 or 2; None means the user sees no difference that matters, which teaches as much.
 
         Raises:
             InvalidEventError: another pick, or the two answers are equal.

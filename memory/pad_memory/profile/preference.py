@@ -10,7 +10,8 @@ from typing import Any, Literal
 import numpy as np
 
 from pad_memory.errors import InvalidEventError, StoreVersionError
-from pad_memory.events import SCHEMA_VERSION, check_text
+from pad_memory.events import SCHEMA_VERSION
+from pad_memory.fields import check_text
 
 __all__ = ["Preference"]
 
@@ -28,9 +29,9 @@ class Preference:
         source: "stated" in words, "inferred" from judgements, what the "population" wants, for a cold start, or the
             "operator" (`Values.floor`).
         evidence: ids of the events behind it, oldest first.
-        scope: what it is limited to, "code", or "thread:…" for one conversation; None: it holds everywhere.
+        scope: what it is limited to, "code", or "thread:…" for one conversation; None means it holds everywhere.
         valid_from: Unix seconds of the first event behind it.
-        valid_to: Unix seconds when the user changed their mind; None: it stands.
+        valid_to: Unix seconds when the user changed their mind; None means it stands.
         ended_by: id of the event that ended it.
         embedding: sentence embedding of `text`, float32 [E], as the store holds it; None outside a condition.
     """

@@ -78,7 +78,7 @@ def fold(records: Sequence[Recorded], catalogue: Sequence[Dimension], half_life:
         records: what the user told us; what they took back does not count.
         catalogue: the dimensions along which preferences are inferred.
         half_life: seconds after which a judgement counts half, measured back from the user's newest event, so that
-            a replay gives the same bytes at any time; None: it counts in full for ever. Words never fade.
+            a replay gives the same bytes at any time; None means it counts in full for ever. Words never fade.
     """
     records = sorted(standing(records), key=lambda record: record.order)
     wishes = spoken(records, catalogue)

@@ -22,7 +22,7 @@ from pad_memory.store.rows import StoredRow, text_of
 
 __all__ = ["BATCH", "Collections"]
 
-BATCH = 2000  # rows a call; Chroma takes 5,461 at most
+BATCH = 2000  # rows per call; Chroma takes 5,461 at most
 LAYOUT = {
     "hnsw:space": "l2",
     "hnsw:sync_threshold": 100,

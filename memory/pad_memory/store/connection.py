@@ -32,7 +32,7 @@ class Connection:
     """Chroma in a folder or on a server. Made, it holds the folder's lock; `connect` opens Chroma. Not thread-safe.
 
     Args:
-        path: a folder; None: a private temporary folder that is deleted by `close`.
+        path: a folder; None means a private temporary folder that is deleted by `close`.
         url: a Chroma server instead. Where it does not answer, each call is tried again for about 3 seconds.
 
     Raises:

@@ -15,7 +15,7 @@ import numpy as np
 
 from pad_memory.embedding import Embedder, embed
 from pad_memory.errors import InvalidEventError
-from pad_memory.events import check_text
+from pad_memory.fields import check_text
 from pad_memory.store.ledger import Ledger
 from pad_memory.store.rows import StoredRow, row_id
 
@@ -31,7 +31,7 @@ class Item:
         key: its name in there.
         value: what was kept.
         created, updated: Unix seconds.
-        text: what it is found by; None: it is not found by meaning.
+        text: what it is found by; None means it is not found by meaning.
         score: the cosine of `text` to the query; None where there was no query or no text.
     """
 

@@ -63,7 +63,7 @@ class Ledger:
         catalogue: the memory's dimensions, whose vectors are kept too.
         tenant: whose users.
         rulebook: stands for the rules of values that new records were held against.
-        half_life: seconds after which a judgement counts half; None: judgements never fade.
+        half_life: seconds after which a judgement counts half; None means judgements never fade.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class Ledger:
             return _by_time(self._state(owner))
 
     def find(self, owner: str, event_ids: Iterable[str]) -> Recorded | None:
-        """Return the first of these events that a user has; None: they have none of them."""
+        """Return the first of these events that a user has; None means they have none of them."""
         with self._held():
             records = self._state(owner).records
             return next((records[event_id] for event_id in event_ids if event_id in records), None)

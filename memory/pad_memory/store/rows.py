@@ -19,7 +19,7 @@ MAX_USER_BYTES = 1024
 
 
 class StoredRow(NamedTuple):
-    """A row as Chroma takes it: flat metadata, and an embedding [E]; None: a row without one."""
+    """A row as Chroma takes it: flat metadata, and an embedding [E]; None means a row without one."""
 
     id: str
     metadata: dict[str, Any]
@@ -52,7 +52,7 @@ def row_id(owner: str, kind: str, name: str) -> str:
 
 
 def text_of(metadata: Mapping[str, Any]) -> str | None:
-    """The text a row's vector is the embedding of; None: it has none, and its vector is zero."""
+    """The text a row's vector is the embedding of; None means it has none, and its vector is zero."""
     text: str | None = json.loads(metadata["item"])["text"] if "item" in metadata else metadata.get("text")
     return text
 

@@ -61,7 +61,7 @@ class Store:
     the next `Store`; `chroma run` on the folder would not see them, so open and close it once before.
 
     Args:
-        path: a folder; None: a private temporary folder that is deleted by `close`.
+        path: a folder; None means a private temporary folder that is deleted by `close`.
         url: a Chroma server instead, "http://host:8000". Where it does not answer, each call is tried again for about
             3 seconds; all calls may be repeated without harm.
         embedder: makes vectors anew where they are lost; a store made with another one is refused.
@@ -208,7 +208,7 @@ class Store:
 
         Args:
             owner: whose rows.
-            ids: only these; None: all.
+            ids: only these; None means all.
         """
         name = shard_of(owner)
         self._drain(name)

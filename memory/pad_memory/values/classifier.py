@@ -85,7 +85,7 @@ class HostilityClassifier:
 
 @lru_cache(maxsize=1)
 def classifier() -> HostilityClassifier | None:
-    """The packaged classifier, loaded once a process; None, with a warning, where its encoder is not to be had."""
+    """The packaged classifier, loaded once per process; None, with a warning, where its encoder is not to be had."""
     try:
         return HostilityClassifier()
     except EmbedderError as error:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 from pad_memory.errors import InvalidEventError
-from pad_memory.events import check_text
+from pad_memory.fields import check_text
 from pad_memory.values.classifier import classifier
 from pad_memory.values.plain_text import BLOB, decoded, plain, sentences, squeezed
 from pad_memory.values.rules import FILE, broken
@@ -122,7 +122,7 @@ class Guard:
 
 
 def _judged_by_classifier(forms: tuple[str, ...]) -> str | None:
-    """What the plain forms of a text, or a sentence of it, ask for; None: nothing hostile, or there is no model."""
+    """What hostile thing the plain forms of a text, or a sentence of it, ask for; None means none, or no model."""
     model = classifier()
     pieces = dict.fromkeys(piece for form in forms for piece in (form, *sentences(form)))
     return model.rule(list(pieces)) if model else None

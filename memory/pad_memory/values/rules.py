@@ -72,7 +72,7 @@ def rules() -> tuple[Rule, ...]:
 
 
 def broken(form: str) -> str | None:
-    """Return the name of the rule that a plain text breaks; None: it breaks none."""
+    """Return the name of the rule that a plain text breaks; None means it breaks none."""
     parts = sentences(form) or [form]
     for rule in rules():
         # Instructions hide anywhere and are not about sentences.

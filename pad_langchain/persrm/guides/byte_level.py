@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -31,6 +31,7 @@ from pad_langchain.models.ends import end_tokens
 from pad_langchain.models.kv.slot_cache import Branches, SlotRows
 from pad_langchain.models.prompts import Prompts
 from pad_langchain.persrm.guides.text import ModelGuide
+from pad_langchain.persrm.guides.trie import Trie, Way, log_sum_exp
 
 __all__ = ["ByteLevelGuide", "fitting_guide"]
 
@@ -39,7 +40,6 @@ logger = logging.getLogger(__name__)
 PREFILL_AT_ONCE = 512  # tokens of a prompt: what each sees is a mask in memory
 SPARE = 64  # tokens of context: what is pending and a candidate are never longer, token for byte
 NODES_AT_ONCE = 64  # full-vocabulary logits of so many trie nodes are in memory together
-RANGE = -1
 FLOOR = -60.0  # nats below the best candidate: what the PersRM cannot write at all
 
 
@@ -129,18 +129,6 @@ class _State:
     committed: list[int] = field(default_factory=list)
 
 
-@dataclass
-class _Event:
-    """One way to write a candidate: follow a path of the trie, then any of some tokens.
-
-    `tokens` names them, or is a range of the byte-sorted vocabulary as (begin, end, RANGE).
-    """
-
-    column: int
-    path: tuple[int, ...]
-    tokens: tuple[int, ...]
-
-
 class _ByteRows:
     def __init__(self, guide: ByteLevelGuide, prompts: Sequence[list[int]], salts: Sequence[str]) -> None:
         self.guide = guide
@@ -194,108 +182,65 @@ class _ByteRows:
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         meanings = [[self.guide.means(token) for token in row] for row in candidates_GK.tolist()]
         kept = keep_GK.tolist()
-        events = [self._events(state, row, keep) for state, row, keep in zip(self.states, meanings, kept, strict=True)]
-        paths = [sorted({event.path[:n] for event in row for n in range(1, len(event.path) + 1)}) for row in events]
-        nodes_GM = self._run(paths)
+        tries = [Trie(self._ways(*row)) for row in zip(self.states, meanings, kept, strict=True)]
+        nodes_GM = self._run(tries)
         with_own = own_reference and self.guide.value_head is not None
         found = []
         for head in (self.guide.value_head, None) if with_own else (self.guide.value_head,):
-            masses = self._masses(nodes_GM, paths, events, head)
-            scores = [_exclusive(row, keep, mass) for row, keep, mass in zip(meanings, kept, masses, strict=True)]
+            logprobs = self._logprobs(tries, nodes_GM, head)
+            masses = [trie.masses(logprobs) for trie in tries]
+            scores = [_exclusive(*row) for row in zip(meanings, kept, masses, strict=True)]
             found.append(torch.tensor(scores, dtype=torch.float32, device=candidates_GK.device))
         return found[0], found[1] if with_own else None
 
-    def _events(self, state: _State, meanings: Sequence[_Meaning], kept: Sequence[bool]) -> list[_Event]:
+    def _ways(self, state: _State, meanings: Sequence[_Meaning], kept: Sequence[bool]) -> Iterator[Way]:
         """Every way to write each kept candidate after what is pending."""
-        ours, events = self.guide.ours, []
+        ours, order_V = self.guide.ours, self.guide.order_V
         for column, (meaning, keep) in enumerate(zip(meanings, kept, strict=True)):
             if keep and meaning.ends:
-                events.append(_Event(column, ours.encode(state.pending), meaning.ends))
+                yield Way(column, ours.encode(state.pending), torch.tensor(meaning.ends, device=order_V.device))
             elif keep and meaning.text:
                 rest = state.pending + meaning.text
                 tokens = ours.encode(rest)
                 for n, token in enumerate(tokens):
-                    span = ours.starting_with(rest)
-                    if span[0] < span[1]:
-                        events.append(_Event(column, tokens[:n], (*span, RANGE)))
+                    begin, end = ours.starting_with(rest)
+                    if begin < end:
+                        yield Way(column, tokens[:n], order_V[begin:end])
                     rest = rest[len(ours.tokens[token]) :]
-        return events
 
-    def _run(self, paths: Sequence[Sequence[tuple[int, ...]]]) -> list[torch.Tensor]:
-        """One forward over what was committed and the trie; the hidden states of each row's root and nodes, [M, D]."""
+    def _run(self, tries: Sequence[Trie]) -> list[torch.Tensor]:
+        """One forward over what was committed and the tries; the hidden states of each one's nodes, [M, D]."""
         new = []
-        for state, own in zip(self.states, paths, strict=True):
+        for state, trie in zip(self.states, tries, strict=True):
             kept = len(state.committed)
-            place = {path: kept + n for n, path in enumerate(own)}  # sorted: a parent comes before its children
-            parents = [place.get(path[:-1], -1) for path in own]
-            new.append(Branches([*state.committed, *(path[-1] for path in own)], kept, parents))
+            parents = [kept + parent - 1 if parent else -1 for parent in trie.parents]
+            new.append(Branches(state.committed + trie.tokens, kept, parents))
+            state.committed = []
         if not any(one.tokens for one in new):
-            return [root_D[None] for root_D in self.root_GD]
+            return list(self.root_GD[:, None])
         hidden_GTD = self.rows.run(new)
-        nodes = []
-        for row, (state, one) in enumerate(zip(self.states, new, strict=True)):
+        for row, one in enumerate(new):
             if one.kept:
                 self.root_GD[row] = hidden_GTD[row, one.kept - 1]
-            state.committed = []
-            nodes.append(torch.cat([self.root_GD[row : row + 1], hidden_GTD[row, one.kept : len(one.tokens)]]))
-        return nodes
-
-    def _masses(
-        self,
-        nodes_GM: Sequence[torch.Tensor],
-        paths: Sequence[Sequence[tuple[int, ...]]],
-        events: Sequence[Sequence[_Event]],
-        value_head: torch.nn.Linear | None,
-    ) -> list[dict[int, float]]:
-        """For each row, column → log P(the PersRM writes pending + candidate)."""
-        hidden_MD = torch.cat(list(nodes_GM))
-        first = [0]
-        for nodes in nodes_GM:
-            first.append(first[-1] + len(nodes))
-        wanted: dict[int, list[tuple[int, ...]]] = {}  # at each node, the tokens asked for
-        places = []
-        for row, start in enumerate(first[:-1]):
-            place = {(): start} | {path: start + 1 + n for n, path in enumerate(paths[row])}
-            places.append(place)
-            for path in paths[row]:
-                wanted.setdefault(place[path[:-1]], []).append((path[-1],))
-            for event in events[row]:
-                wanted.setdefault(place[event.path], []).append(event.tokens)
-        logprobs = self._logprobs(hidden_MD, wanted, value_head)
-        masses = []
-        for row, place in enumerate(places):
-            reached: dict[tuple[int, ...], float] = {(): 0.0}
-            for path in paths[row]:  # sorted: parents first
-                reached[path] = reached[path[:-1]] + logprobs[place[path[:-1]], (path[-1],)]
-            ways: dict[int, list[float]] = {}
-            for event in events[row]:
-                logprob = reached[event.path] + logprobs[place[event.path], event.tokens]
-                ways.setdefault(event.column, []).append(logprob)
-            masses.append({column: _logsumexp(values) for column, values in ways.items()})
-        return masses
+        return [
+            torch.cat([self.root_GD[row : row + 1], hidden_GTD[row, one.kept : len(one.tokens)]])
+            for row, one in enumerate(new)
+        ]
 
     def _logprobs(
-        self,
-        hidden_MD: torch.Tensor,
-        wanted: dict[int, list[tuple[int, ...]]],
-        value_head: torch.nn.Linear | None,
-    ) -> dict[tuple[int, tuple[int, ...]], float]:
-        """log P of a set of tokens at a node: one token, several, or a range of the sorted ones."""
-        backbone, order_V = self.guide.backbone, self.guide.order_V
-        keys: list[tuple[int, tuple[int, ...]]] = []
-        parts: list[torch.Tensor] = []
-        for begin in range(0, len(hidden_MD), NODES_AT_ONCE):
+        self, tries: Sequence[Trie], nodes_GM: Sequence[torch.Tensor], value_head: torch.nn.Linear | None
+    ) -> Iterator[float]:
+        """The answers to what each node of each trie asks, in nats."""
+        hidden_MD = torch.cat(list(nodes_GM))
+        nodes = [(trie, node) for trie in tries for node in range(len(trie))]
+        for begin in range(0, len(nodes), NODES_AT_ONCE):
             own_MD = hidden_MD[begin : begin + NODES_AT_ONCE]
             steered_MD = own_MD if value_head is None else value_head(own_MD.to(value_head.weight.dtype))
-            logits_MV = backbone.logits(steered_MD)
-            total_M = logits_MV.logsumexp(-1)
-            for node in range(begin, begin + len(own_MD)):
-                logits_V, total = logits_MV[node - begin], total_M[node - begin]
-                for key in dict.fromkeys(wanted.get(node, ())):
-                    tokens = order_V[key[0] : key[1]] if key[-1] == RANGE else torch.tensor(key, device=order_V.device)
-                    keys.append((node, key))
-                    parts.append(logits_V[tokens].logsumexp(-1) - total)
-        return dict(zip(keys, torch.stack(parts).tolist(), strict=True)) if parts else {}
+            logits_MV = self.guide.backbone.logits(steered_MD)
+            asked = [trie.ask(node, logits_V) for (trie, node), logits_V in zip(nodes[begin:], logits_MV, strict=False)]
+            counts_M = torch.tensor([sum(map(len, parts)) for parts in asked], device=logits_MV.device)
+            if parts := [part for parts in asked for part in parts]:
+                yield from (torch.cat(parts) - logits_MV.logsumexp(-1).repeat_interleave(counts_M)).tolist()
 
 
 def _exclusive(meanings: Sequence[_Meaning], kept: Sequence[bool], masses: dict[int, float]) -> list[float]:
@@ -305,19 +250,25 @@ def _exclusive(meanings: Sequence[_Meaning], kept: Sequence[bool], masses: dict[
     """
     if any(math.isnan(mass) for mass in masses.values()):
         return [math.nan] * len(kept)
-    texts = {meanings[column].text: mass for column, mass in masses.items() if meanings[column].text}
+    texts = {text: mass for column, mass in masses.items() if (text := meanings[column].text)}
+    longer = _next_longer(texts)
     scores = dict(masses)
-    for column in masses:
-        text = meanings[column].text
-        longer = [other for other in texts if text and other != text and other.startswith(text)]
-        nearest = [one for one in longer if not any(one != other and one.startswith(other) for other in longer)]
-        if nearest:
-            rest = 1.0 - math.exp(min(0.0, _logsumexp([texts[one] for one in nearest]) - masses[column]))
-            scores[column] = masses[column] + (math.log(rest) if rest > 0.0 else -math.inf)
+    for column, mass in masses.items():
+        if extending := longer.get(meanings[column].text):
+            rest = 1.0 - math.exp(min(0.0, log_sum_exp([texts[one] for one in extending]) - mass))
+            scores[column] = mass + (math.log(rest) if rest > 0.0 else -math.inf)
     best = max(scores.values(), default=0.0)
     return [max(scores.get(column, -math.inf) - best, FLOOR) if keep else 0.0 for column, keep in enumerate(kept)]
 
 
-def _logsumexp(values: Sequence[float]) -> float:
-    top = max(values)
-    return top + math.log(sum(math.exp(value - top) for value in values)) if top > -math.inf else top
+def _next_longer(texts: Collection[bytes]) -> dict[bytes, list[bytes]]:
+    """Each text → those that begin with it, less those that begin with one of these."""
+    found: dict[bytes, list[bytes]] = {text: [] for text in texts}
+    line: list[bytes] = []  # each begins with the one before
+    for text in sorted(texts):
+        while line and not text.startswith(line[-1]):
+            line.pop()
+        if line:
+            found[line[-1]].append(text)
+        line.append(text)
+    return found

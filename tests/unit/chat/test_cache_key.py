@@ -32,12 +32,7 @@ class Recording(InMemoryCache):
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return str(tiny_pair().save(tmp_path_factory.mktemp("pair"))[0])
-
-
-@pytest.fixture(scope="module")
-def memory():
+def kept():
     with PreferenceMemory(embedder=HashEmbedder()) as memory:
         memory.record("ada", Statement(WISH))
         memory.record("ada", Statement("in this conversation, use a formal tone", thread="monday"))
@@ -52,8 +47,8 @@ def key(settings, call=None):
 
 
 @pytest.fixture
-def plain(base, memory):
-    return {"model": base, "reward_model": None, "memory": memory, "user_id": "ada", "max_tokens": 2}
+def plain(folders, kept):
+    return {"model": folders[0], "reward_model": None, "memory": kept, "user_id": "ada", "max_tokens": 2}
 
 
 # Settings that make another answer, each beside those of `plain`.
@@ -134,11 +129,13 @@ async def test_every_way_to_ask_finds_the_answer(plain):
     assert len({answer.response_metadata["pad"]["response_id"] for answer in answers}) == 1
 
 
-def test_a_model_that_is_asked_within_a_call_has_its_own_key(base):
+def test_a_model_that_is_asked_within_a_call_has_its_own_key(folders):
     """The memory's reader asks a chat model of its own, while a call of another waits for the memory."""
     cache = Recording()
-    reading = ChatPAD(model=base, reward_model=None, max_tokens=400, cache=cache)
+    reading = ChatPAD(model=folders[0], reward_model=None, max_tokens=400, cache=cache)
     with PreferenceMemory(embedder=HashEmbedder(), reader=ChatReader(reading)) as memory:
         memory.record("ada", Statement(WISH))
-        ChatPAD(model=base, reward_model=None, memory=memory, max_tokens=2, cache=cache).invoke(QUESTION, user_id="ada")
+        ChatPAD(model=folders[0], reward_model=None, memory=memory, max_tokens=2, cache=cache).invoke(
+            QUESTION, user_id="ada"
+        )
     assert len(cache.keys) == len(set(cache.keys)) == 2

@@ -235,13 +235,13 @@ def test_the_thread_of_a_config_is_text():
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory):
+def fields(tmp_path_factory):
     base, persrm = tiny_pair().save(tmp_path_factory.mktemp("pair"))
     return {"model": str(base), "reward_model": str(persrm), "max_tokens": 8, "beta": 2.0}
 
 
 @pytest.fixture
-def memory():
+def here():
     with PreferenceMemory(embedder=HashEmbedder()) as memory:
         memory.record("ada", Statement(HERE, thread="monday"))
         yield memory
@@ -251,8 +251,8 @@ def pad_of(answer):
     return answer.response_metadata["pad"]
 
 
-def test_the_thread_is_the_keywords_then_the_configs_then_the_fields(pair, memory):
-    llm = ChatPAD(**pair, memory=memory, user_id="ada", thread_id="monday")
+def test_the_thread_is_the_keywords_then_the_configs_then_the_fields(fields, here):
+    llm = ChatPAD(**fields, memory=here, user_id="ada", thread_id="monday")
     tuesday = {"configurable": {"thread_id": "tuesday"}}
     assert pad_of(llm.invoke("hi"))["thread"] == "monday"
     assert len(pad_of(llm.invoke("hi"))["condition"]) == 1
@@ -261,12 +261,12 @@ def test_the_thread_is_the_keywords_then_the_configs_then_the_fields(pair, memor
     assert pad_of(llm.invoke("hi", tuesday, thread_id="monday"))["thread"] == "monday"
     assert pad_of(llm.invoke("hi", thread_id=None))["thread"] is None
     assert pad_of(llm.invoke("hi", {"configurable": {"thread_id": 7}}))["thread"] == "7"
-    answer = PADLLM(**pair, memory=memory).for_user("ada", "monday").complete("hi")
+    answer = PADLLM(**fields, memory=here).for_user("ada", "monday").complete("hi")
     assert (answer.raw["pad"]["thread"], len(answer.raw["pad"]["condition"])) == ("monday", 1)
 
 
-def test_the_cache_keeps_conversations_apart(pair, memory):
-    llm = ChatPAD(**pair, memory=memory, cache=InMemoryCache())
+def test_the_cache_keeps_conversations_apart(fields, here):
+    llm = ChatPAD(**fields, memory=here, cache=InMemoryCache())
     threads = ["monday", "tuesday", None, "monday"]
     configs = [{"configurable": {"user_id": "ada", **({"thread_id": one} if one else {})}} for one in threads]
     pads = [pad_of(llm.invoke("hi", config)) for config in configs]
@@ -278,19 +278,19 @@ def test_the_cache_keeps_conversations_apart(pair, memory):
     assert pad_of(field.model_copy(update={"thread_id": "monday"}).invoke("hi"))["thread"] == "monday"
 
 
-def test_two_models_on_one_memory(pair, memory, tmp_path, caplog):
+def test_two_models_on_one_memory(fields, here, tmp_path, caplog):
     other_base, other_persrm = tiny_pair(seed=5).save(tmp_path)
-    first = ChatPAD(**pair, memory=memory)
-    second = ChatPAD(**{**pair, "model": str(other_base), "reward_model": str(other_persrm)}, memory=memory)
+    first = ChatPAD(**fields, memory=here)
+    second = ChatPAD(**{**fields, "model": str(other_base), "reward_model": str(other_persrm)}, memory=here)
     ids = {"user_id": "ada", "thread_id": "monday"}
     with caplog.at_level(logging.WARNING, logger="pad_memory"):
         for llm in (first, second, first, second):
             assert len(pad_of(llm.invoke("hi", **ids))["condition"]) == 1
     assert len(caplog.records) == 1, "the second PersRM would judge on another scale, and this is said once"
-    assert memory.scorer is Chat.of(first.model_name, first).persrm
+    assert here.scorer is Chat.of(first.model_name, first).persrm
     engines = [Chat.of(llm.model_name, llm).engine for llm in (first, second)]
     assert all(engine.base.prefixes for engine in engines)
-    memory.forget("ada")
+    here.forget("ada")
     assert not any(engine.base.prefixes for engine in engines)
 
 
@@ -330,11 +330,11 @@ async def test_an_event_loop_gets_the_same(guided):
     assert "".join([delta.text async for delta in await chat.asubmit(QUESTION)]) == text
 
 
-def test_a_comparison_needs_a_user_and_a_memory(guided, memory):
+def test_a_comparison_needs_a_user_and_a_memory(guided, here):
     from pad_langchain.chat.compare import two_answers
 
-    question = memory.next_question("ada")
+    question = here.next_question("ada")
     with pytest.raises(InvalidRequestError, match="Make the chat with a memory, and name the user"):
         two_answers(Chat(guided), question, "hi", CallOptions(user_id="ada"))
     with pytest.raises(InvalidRequestError, match="user_id None"):
-        two_answers(Chat(guided, settings=ChatSettings(memory=memory)), question, "hi", CallOptions())
+        two_answers(Chat(guided, settings=ChatSettings(memory=here)), question, "hi", CallOptions())

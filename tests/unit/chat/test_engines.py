@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import threading
-import time
 import weakref
 from dataclasses import replace
 from pathlib import Path
@@ -20,10 +19,10 @@ from pad_langchain.models.fingerprint import fingerprint
 from pad_langchain.persrm import build
 from pad_langchain.testing import paused, tiny_head, tiny_model, tiny_pair, tiny_tokenizer
 from pad_memory import PreferenceMemory
+from waiting import PATIENCE, until
 
 QUESTION = "what is an element?"
 ASKED = Request([{"role": "user", "content": QUESTION}], max_tokens=12)
-PATIENCE = 60  # seconds that only a failing test takes
 
 
 @pytest.fixture(autouse=True)
@@ -221,9 +220,7 @@ def test_unload_lets_answers_end(tmp_path):
     with paused(engine):
         caller = threading.Thread(target=lambda: answers.append(llm.invoke(QUESTION).text))
         caller.start()
-        until = time.monotonic() + PATIENCE
-        while not engine.waiting and time.monotonic() < until:
-            time.sleep(0.01)
+        until(lambda: shared_pair(folder, None).engine.waiting)
         assert not unload(folder, timeout=0.0)
     caller.join(PATIENCE)
     assert answers == [before]

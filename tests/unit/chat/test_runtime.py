@@ -11,7 +11,7 @@ from pad_langchain.chat.engines import context_size
 
 
 @pytest.fixture
-def cached(tmp_path, monkeypatch):
+def hub_cache(tmp_path, monkeypatch):
     """A hub cache as a download leaves it, with one model's config in it."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
 
@@ -32,23 +32,23 @@ def test_the_context_of_a_folder(tmp_path):
     assert context_size("pad-demo") == ChatPAD().profile["max_input_tokens"]
 
 
-def test_the_context_of_a_cached_hub_id(cached):
-    repo = cached({"max_position_embeddings": 8192})
+def test_the_context_of_a_cached_hub_id(hub_cache):
+    repo = hub_cache({"max_position_embeddings": 8192})
     assert context_size(repo) == 8192
     assert ChatPAD(model=repo).profile["max_input_tokens"] == 8192
     assert PADLLM(model=repo).metadata.context_window == 8192
 
 
-def test_the_context_of_a_model_that_reads_images_too(cached):
-    assert context_size(cached({"text_config": {"max_position_embeddings": 131072}})) == 131072
+def test_the_context_of_a_model_that_reads_images_too(hub_cache):
+    assert context_size(hub_cache({"text_config": {"max_position_embeddings": 131072}})) == 131072
 
 
 @pytest.mark.parametrize("name", ["someone/else", "/no/such/folder", "a/b/c", "x" * 200])
-def test_what_is_not_there_has_no_known_context(cached, name):
-    cached({"max_position_embeddings": 1})
+def test_what_is_not_there_has_no_known_context(hub_cache, name):
+    hub_cache({"max_position_embeddings": 1})
     assert context_size(name) is None
     assert "max_input_tokens" not in ChatPAD(model=name).profile
 
 
-def test_a_config_without_a_context(cached):
-    assert context_size(cached({"model_type": "mamba"})) is None
+def test_a_config_without_a_context(hub_cache):
+    assert context_size(hub_cache({"model_type": "mamba"})) is None

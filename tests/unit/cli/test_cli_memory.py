@@ -29,7 +29,7 @@ class MiniLM(HashEmbedder):
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     monkeypatch.setenv("PAD_MEMORY", str(tmp_path / "m"))
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr("pad_memory.memory.default_embedder", MiniLM)
@@ -40,8 +40,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     return lambda *arguments, **options: CliRunner().invoke(app, ["memory", *arguments], **options)
 
 
-def test_show_says_what_holds_what_held_and_why(run: Callable[..., Any]) -> None:
-    shown = run("show", "ada", "--events", "--query", "what is a lion?").output
+def test_show_says_what_holds_what_held_and_why(command: Callable[..., Any]) -> None:
+    shown = command("show", "ada", "--events", "--query", "what is a lion?").output
     assert "You said so in your own words: “call me Sam”." in shown
     past = next(line for line in shown.splitlines() if line.startswith("be concise and brief  "))
     assert "2025-01-01 02:53 – 2025-01-03 02:53" in past
@@ -50,33 +50,33 @@ def test_show_says_what_holds_what_held_and_why(run: Callable[..., Any]) -> None
     assert "+1.00 be detailed and thorough (stated" in shown
 
 
-def test_search_finds_past_and_present(run: Callable[..., Any]) -> None:
-    lines = run("search", "ada", "call me Sam", "--limit", "2").output.splitlines()
+def test_search_finds_past_and_present(command: Callable[..., Any]) -> None:
+    lines = command("search", "ada", "call me Sam", "--limit", "2").output.splitlines()
     assert lines[1].startswith("1.00  call me Sam")
     assert len(lines) == 3
-    assert run("search", "eve", "names").output == "Nothing is known about eve yet.\n"
+    assert command("search", "eve", "names").output == "Nothing is known about eve yet.\n"
 
 
-def test_undo_takes_back_the_last_or_a_given_event(run: Callable[..., Any]) -> None:
-    done = run("undo", "ada").output.split()
+def test_undo_takes_back_the_last_or_a_given_event(command: Callable[..., Any]) -> None:
+    done = command("undo", "ada").output.split()
     assert done[:4] == ["took", "back", "e2", "by"]
-    assert "be concise and brief" in run("show", "ada").output
-    assert "detailed" not in run("show", "ada").output
-    assert run("undo", "ada", done[4]).exit_code == 0  # the retraction itself
-    assert "detailed" in run("show", "ada").output
-    refused = run("undo", "ada", "nothing")
+    assert "be concise and brief" in command("show", "ada").output
+    assert "detailed" not in command("show", "ada").output
+    assert command("undo", "ada", done[4]).exit_code == 0  # the retraction itself
+    assert "detailed" in command("show", "ada").output
+    refused = command("undo", "ada", "nothing")
     assert refused.exit_code == 2
     assert "no event 'nothing' to take back" in refused.stderr
 
 
-def test_export_and_import(run: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_export_and_import(command: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "ada.json"
-    assert run("export", "ada", "-o", str(file)).output.startswith("wrote")
+    assert command("export", "ada", "-o", str(file)).output.startswith("wrote")
     monkeypatch.setenv("PAD_MEMORY", str(tmp_path / "other"))
-    assert run("import", str(file)).output == "added 3 of 'ada'\n"
-    assert run("import", str(file)).output == "added 0 of 'ada'\n"
-    assert run("list").output == "ada\n"
-    exported = json.loads(run("export", "ada").output)
+    assert command("import", str(file)).output == "added 3 of 'ada'\n"
+    assert command("import", str(file)).output == "added 0 of 'ada'\n"
+    assert command("list").output == "ada\n"
+    exported = json.loads(command("export", "ada").output)
     assert exported["profile"] == json.loads(file.read_text())["profile"]
 
 
@@ -88,33 +88,33 @@ def test_export_and_import(run: Callable[..., Any], tmp_path: Path, monkeypatch:
         (lambda path: path.write_text("[]"), "import_ takes what export returned"),
     ],
 )
-def test_import_refuses_what_is_no_export(run: Callable[..., Any], tmp_path: Path, make: Any, message: str) -> None:
+def test_import_refuses_what_is_no_export(command: Callable[..., Any], tmp_path: Path, make: Any, message: str) -> None:
     make(tmp_path / "x.json")
-    refused = run("import", str(tmp_path / "x.json"))
+    refused = command("import", str(tmp_path / "x.json"))
     assert refused.exit_code == 2
     assert message in refused.stderr
 
 
-def test_stats_and_repair(run: Callable[..., Any]) -> None:
-    lines = run("stats").output.splitlines()
+def test_stats_and_repair(command: Callable[..., Any]) -> None:
+    lines = command("stats").output.splitlines()
     assert lines[0].split() == ["users", "2"]
     assert lines[1].split(maxsplit=1) == ["events", "4 (statement 4)"]
     assert lines[2].split(maxsplit=1) == ["preferences", "3 (stated 3)"]
     assert lines[3].split() == ["pending", "0"]
-    repaired = run("repair")
+    repaired = command("repair")
     assert repaired.exit_code == 0
     assert "0 rebuilt" in repaired.output
 
 
-def test_next_question_is_about_what_is_not_known(run: Callable[..., Any]) -> None:
-    lines = run("next-question", "ada").output.splitlines()
+def test_next_question_is_about_what_is_not_known(command: Callable[..., Any]) -> None:
+    lines = command("next-question", "ada").output.splitlines()
     assert lines[1].startswith("1) ")
     assert lines[2].startswith("2) ")
     assert "be concise and brief" not in lines[1] + lines[2]  # length was said in words
     assert float(lines[3].split()[2]) > 0
 
 
-def test_the_course_of_a_profile(run: Callable[..., Any], tmp_path: Path) -> None:
+def test_the_course_of_a_profile(command: Callable[..., Any], tmp_path: Path) -> None:
     with PreferenceMemory(tmp_path / "m") as memory:
         times, series = over_time(memory, "ada")
     assert times == [START, START + DAY, START + 2 * DAY]
@@ -126,10 +126,10 @@ def test_the_course_of_a_profile(run: Callable[..., Any], tmp_path: Path) -> Non
 
 
 def test_plot_without_matplotlib_says_how_to_install_it(
-    run: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    refused = run("plot", "ada", "-o", str(tmp_path / "ada.png"))
+    refused = command("plot", "ada", "-o", str(tmp_path / "ada.png"))
     assert refused.exit_code == 2
     assert 'pip install "pad-langchain[plot]"' in refused.stderr
 
@@ -145,12 +145,12 @@ def test_plot_takes_a_share_of_many_moments(tmp_path: Path, monkeypatch: pytest.
     assert series["mention animal 6"] == [0.0, 0.0, 0.9]
 
 
-def test_plot_writes_a_picture(run: Callable[..., Any], tmp_path: Path) -> None:
+def test_plot_writes_a_picture(command: Callable[..., Any], tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    assert run("plot", "ada", "-o", str(tmp_path / "ada.png")).exit_code == 0
+    assert command("plot", "ada", "-o", str(tmp_path / "ada.png")).exit_code == 0
     assert (tmp_path / "ada.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
-    assert run("plot", "eve", "-o", str(tmp_path / "eve.png")).exit_code == 2
-    assert run("plot", "ada", "-o", str(tmp_path / "none" / "ada.png")).exit_code == 2
+    assert command("plot", "eve", "-o", str(tmp_path / "eve.png")).exit_code == 2
+    assert command("plot", "ada", "-o", str(tmp_path / "none" / "ada.png")).exit_code == 2
 
 
 def test_plot_has_a_lane_for_each_preference_whatever_its_letters(tmp_path: Path) -> None:

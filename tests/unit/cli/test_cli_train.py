@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 import yaml
-from places import DOCS
 from typer.testing import CliRunner
 
 from pad_langchain.cli.main import app
 from pad_langchain.evaluation.config import EvaluateConfig
 from pad_langchain.testing import tiny_pair
 from pad_langchain.training.config import TrainConfig
+from places import DOCS
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
 
@@ -25,7 +25,7 @@ def run(*arguments: str) -> Any:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cli")
     tiny_pair().save(folder)
     sides = {"chosen": "yes", "rejected": "yes it is"}
@@ -40,31 +40,31 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_train_then_evaluate(folder: Path) -> None:
+def test_train_then_evaluate(files: Path) -> None:
     pytest.importorskip("trl")
-    done = run("train", str(folder / "train.yaml"))
+    done = run("train", str(files / "train.yaml"))
     assert done.exit_code == 0, done.output
     assert re.search(r"stage2: accuracy \d\.\d+ on \d held-out pairs", done.output)
-    assert json.loads((folder / "out" / "training.json").read_text())["refused"] == 1
+    assert json.loads((files / "out" / "training.json").read_text())["refused"] == 1
     settings = {
-        "base": str(folder / "base"), "text": str(folder / "out"), "prompts": str(folder / "prompts.jsonl"),
-        "output": str(folder / "report"), "preferences": {"short": ["be brief", "in a word"]}, "betas": [1],
+        "base": str(files / "base"), "text": str(files / "out"), "prompts": str(files / "prompts.jsonl"),
+        "output": str(files / "report"), "preferences": {"short": ["be brief", "in a word"]}, "betas": [1],
         "judges": [{"kind": "rules", "rules": {"short": {"max_words": 5}}}], "methods": ["base", "text"],
         "max_tokens": 6, "device": "cpu",
     }  # fmt: skip
-    (folder / "evaluate.yaml").write_text(yaml.safe_dump(settings))
-    done = run("evaluate", str(folder / "evaluate.yaml"))
+    (files / "evaluate.yaml").write_text(yaml.safe_dump(settings))
+    done = run("evaluate", str(files / "evaluate.yaml"))
     assert done.exit_code == 0, done.output
-    assert f"the report is in {folder / 'report' / 'report.md'}" in done.output.replace("\n", "")
-    assert "| text | 1, 10 |" in (folder / "report" / "report.md").read_text()
+    assert f"the report is in {files / 'report' / 'report.md'}" in done.output.replace("\n", "")
+    assert "| text | 1, 10 |" in (files / "report" / "report.md").read_text()
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [({"bacth": 3}, "did you mean 'batch'"), ({"data": "nowhere.jsonl"}, "is not there"), ({"kind": "tree"}, "kind")],
 )
-def test_what_is_refused_is_one_line(folder: Path, tmp_path: Path, change: dict[str, Any], message: str) -> None:
-    settings = yaml.safe_load((folder / "train.yaml").read_text()) | {"output": str(tmp_path / "o")} | change
+def test_what_is_refused_is_one_line(files: Path, tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    settings = yaml.safe_load((files / "train.yaml").read_text()) | {"output": str(tmp_path / "o")} | change
     (tmp_path / "bad.yaml").write_text(yaml.safe_dump(settings))
     done = run("train", str(tmp_path / "bad.yaml"))
     assert done.exit_code == 2

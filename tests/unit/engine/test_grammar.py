@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ from pad_langchain.engine.grammar import GrammarCompiler
 from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import InvalidRequestError
-from pad_langchain.testing import TinyPair, tiny_model, tiny_pair
+from pad_langchain.testing import TinyPair, tiny_model
 
 WEATHER = {
     "type": "function",
@@ -51,19 +50,8 @@ NESTED = {
 
 
 @pytest.fixture(scope="module")
-def pair() -> TinyPair:
-    return tiny_pair()
-
-
-@pytest.fixture(scope="module")
-def engine(pair: TinyPair) -> Iterator[TorchEngine]:
-    with TorchEngine(pair.model, pair.tokenizer, pair.guide()) as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def compiler(pair: TinyPair, engine: TorchEngine) -> GrammarCompiler:
-    return GrammarCompiler(pair.tokenizer, engine.base.vocab_size, max_string=8)
+def grammars(pair: TinyPair, torch_engine: TorchEngine) -> GrammarCompiler:
+    return GrammarCompiler(pair.tokenizer, torch_engine.base.vocab_size, max_string=8)
 
 
 def answers(engine: TorchEngine, grammar: Any, count: int = 6) -> list[str]:
@@ -91,8 +79,8 @@ def call_of(text: str) -> dict[str, Any]:
     return json.loads(text.removeprefix("<tool_call>\n").removesuffix("\n</tool_call>"))
 
 
-def test_required_calls_are_valid(engine: TorchEngine, compiler: GrammarCompiler) -> None:
-    calls = [call_of(text) for text in answers(engine, compiler.tool_calls([WEATHER, NOW, NESTED]), 12)]
+def test_required_calls_are_valid(torch_engine: TorchEngine, grammars: GrammarCompiler) -> None:
+    calls = [call_of(text) for text in answers(torch_engine, grammars.tool_calls([WEATHER, NOW, NESTED]), 12)]
     assert {call["name"] for call in calls} >= {"weather", "now"}
     for call in calls:
         assert set(call) == {"name", "arguments"}
@@ -108,31 +96,31 @@ def test_required_calls_are_valid(engine: TorchEngine, compiler: GrammarCompiler
             assert arguments == {}
 
 
-def test_a_named_choice_calls_that_tool(engine: TorchEngine, compiler: GrammarCompiler) -> None:
-    for text in answers(engine, compiler.tool_calls([WEATHER, NOW], choice="now")):
+def test_a_named_choice_calls_that_tool(torch_engine: TorchEngine, grammars: GrammarCompiler) -> None:
+    for text in answers(torch_engine, grammars.tool_calls([WEATHER, NOW], choice="now")):
         assert text == '<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>'
 
 
-def test_parallel_calls_follow_each_other(engine: TorchEngine, compiler: GrammarCompiler) -> None:
-    grammar = compiler.tool_calls([NOW], parallel=True)
+def test_parallel_calls_follow_each_other(torch_engine: TorchEngine, grammars: GrammarCompiler) -> None:
+    grammar = grammars.tool_calls([NOW], parallel=True)
     one = '<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>'
     state = grammar.start()
-    for token in engine.prompts.encode(f"{one}\n{one}"):
+    for token in torch_engine.prompts.encode(f"{one}\n{one}"):
         assert state.mask()[token]
         state.accept(token)
-    assert state.mask()[engine.tokenizer.eos_token_id]
+    assert state.mask()[torch_engine.tokenizer.eos_token_id]
 
 
-def test_auto_allows_text_and_checks_calls(engine: TorchEngine, compiler: GrammarCompiler) -> None:
-    grammar = compiler.tool_calls([NOW], choice="auto")
+def test_auto_allows_text_and_checks_calls(torch_engine: TorchEngine, grammars: GrammarCompiler) -> None:
+    grammar = grammars.tool_calls([NOW], choice="auto")
 
     def accepts(text: str) -> bool:
         state = grammar.start()
-        for token in engine.prompts.encode(text):
+        for token in torch_engine.prompts.encode(text):
             if not state.mask()[token]:
                 return False
             state.accept(token)
-        return bool(state.mask()[engine.tokenizer.eos_token_id])
+        return bool(state.mask()[torch_engine.tokenizer.eos_token_id])
 
     call = '<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>'
     assert accepts("the answer is short")
@@ -143,37 +131,40 @@ def test_auto_allows_text_and_checks_calls(engine: TorchEngine, compiler: Gramma
     assert not accepts(call + call)
 
 
-def test_plain_text_affixes(engine: TorchEngine, compiler: GrammarCompiler) -> None:
-    grammar = compiler.tool_calls([NOW], begin="CALL(", end=")", name_key="tool", arguments_key="args")
-    assert set(answers(engine, grammar)) == {'CALL({"tool": "now", "args": {}})'}
+def test_plain_text_affixes(torch_engine: TorchEngine, grammars: GrammarCompiler) -> None:
+    grammar = grammars.tool_calls([NOW], begin="CALL(", end=")", name_key="tool", arguments_key="args")
+    assert set(answers(torch_engine, grammar)) == {'CALL({"tool": "now", "args": {}})'}
 
 
-def test_json_schema_and_lark(engine: TorchEngine, compiler: GrammarCompiler) -> None:
+def test_json_schema_and_lark(torch_engine: TorchEngine, grammars: GrammarCompiler) -> None:
     schema = {
         "type": "object",
         "properties": {"ok": {"type": "boolean"}},
         "required": ["ok"],
         "additionalProperties": False,
     }
-    assert {json.loads(text)["ok"] for text in answers(engine, compiler.json_schema(schema))} <= {True, False}
-    assert set(answers(engine, compiler.lark('start: "yes" | "no"'), 12)) == {"yes", "no"}
+    assert {json.loads(text)["ok"] for text in answers(torch_engine, grammars.json_schema(schema))} <= {
+        True,
+        False,
+    }
+    assert set(answers(torch_engine, grammars.lark('start: "yes" | "no"'), 12)) == {"yes", "no"}
 
 
-def test_where_one_token_is_legal_the_reward_is_zero(engine: TorchEngine, compiler: GrammarCompiler) -> None:
+def test_where_one_token_is_legal_the_reward_is_zero(torch_engine: TorchEngine, grammars: GrammarCompiler) -> None:
     request = Request(
         messages=[{"role": "user", "content": "hi"}],
-        grammar=compiler.lark('start: "<" "x" "y"'),
+        grammar=grammars.lark('start: "<" "x" "y"'),
         preferences=[WeightedPreference("be kind")],
     )
-    done = engine.submit(request).result(60)
+    done = torch_engine.submit(request).result(60)
     assert done.text == "<xy"
     assert [event.reward for event in done.events] == [0.0] * len(done.events)
     assert [event.logprob for event in done.events] == [0.0] * len(done.events)
 
 
-def test_one_grammar_serves_many_answers(engine: TorchEngine, compiler: GrammarCompiler) -> None:
-    grammar = compiler.lark('start: "yes"')
-    assert answers(engine, grammar, 3) == ["yes"] * 3
+def test_one_grammar_serves_many_answers(torch_engine: TorchEngine, grammars: GrammarCompiler) -> None:
+    grammar = grammars.lark('start: "yes"')
+    assert answers(torch_engine, grammar, 3) == ["yes"] * 3
     assert not grammar.start().finished
 
 
@@ -186,42 +177,42 @@ def test_one_grammar_serves_many_answers(engine: TorchEngine, compiler: GrammarC
         lambda c: c.tool_calls([NOW], choice="later"),
     ],
 )
-def test_bad_grammars_are_refused(compiler: GrammarCompiler, compile_: Any) -> None:
+def test_bad_grammars_are_refused(grammars: GrammarCompiler, compile_: Any) -> None:
     with pytest.raises(InvalidRequestError):
-        compile_(compiler)
+        compile_(grammars)
 
 
-def test_an_illegal_token_is_an_error(compiler: GrammarCompiler) -> None:
+def test_an_illegal_token_is_an_error(grammars: GrammarCompiler) -> None:
     with pytest.raises(InvalidRequestError, match="grammar failed"):
-        compiler.lark('start: "yes"').start().accept(3)
+        grammars.lark('start: "yes"').start().accept(3)
 
 
-def test_special_tokens_are_no_text_unless_the_request_shows_them(engine: TorchEngine) -> None:
+def test_special_tokens_are_no_text_unless_the_request_shows_them(torch_engine: TorchEngine) -> None:
     """Whatever the model writes: padding, other turns' marks, an end of another kind."""
-    start, pad = (engine.tokenizer.convert_tokens_to_ids(token) for token in ("<|im_start|>", "<|endoftext|>"))
-    grammar = engine.grammars.lark(f'start: <[{pad}]> "a" <[{start}]> "b" <[{pad}]>')
+    start, pad = (torch_engine.tokenizer.convert_tokens_to_ids(token) for token in ("<|im_start|>", "<|endoftext|>"))
+    grammar = torch_engine.grammars.lark(f'start: <[{pad}]> "a" <[{start}]> "b" <[{pad}]>')
     asked = {"messages": [{"role": "user", "content": "hi"}], "grammar": grammar, "candidates": 1}
-    hidden = engine.submit(Request(**asked)).result(60)
-    assert hidden.text == "".join(event.text for event in engine.submit(Request(**asked))) == "ab"
+    hidden = torch_engine.submit(Request(**asked)).result(60)
+    assert hidden.text == "".join(event.text for event in torch_engine.submit(Request(**asked))) == "ab"
     assert {start, pad} <= set(hidden.token_ids)
     assert hidden.events[0].candidates[0].text == "<|endoftext|>"
-    assert engine.submit(Request(**asked, visible=[start])).result(60).text == "a<|im_start|>b"
-    stopped = engine.submit(Request(**asked, stop=["<|im_start|>"])).result(60)
+    assert torch_engine.submit(Request(**asked, visible=[start])).result(60).text == "a<|im_start|>b"
+    stopped = torch_engine.submit(Request(**asked, stop=["<|im_start|>"])).result(60)
     assert (stopped.text, stopped.finish_reason, stopped.token_ids[-1]) == ("a", "stop", start)
 
 
 # ---- errors name what is to blame
 
 
-def test_the_tool_and_the_field_to_blame_are_named(compiler: GrammarCompiler) -> None:
+def test_the_tool_and_the_field_to_blame_are_named(grammars: GrammarCompiler) -> None:
     to = {"type": "array", "items": {"not": {}}}
     bad = {"name": "send", "parameters": {"type": "object", "properties": {"to": to}}}
     for settings in ({}, {"choice": "auto"}, {"between": [" "]}, {"parallel": True, "begin": "CALL("}):
         with pytest.raises(InvalidRequestError, match=r"schema of tool 'send' cannot be compiled at 'to\[\]': .*not"):
-            compiler.tool_calls([WEATHER, NOW, bad, NESTED], **settings)
+            grammars.tool_calls([WEATHER, NOW, bad, NESTED], **settings)
     form = {"type": "object", "properties": {"a": {"type": "array", "uniqueItems": True}}}
     with pytest.raises(InvalidRequestError, match=r"schema of the answer cannot be compiled at 'a': .*uniqueItems"):
-        compiler.tool_calls([NOW], choice="auto", otherwise=form)
+        grammars.tool_calls([NOW], choice="auto", otherwise=form)
 
 
 def small_tokenizer(kind: str) -> PreTrainedTokenizerFast:

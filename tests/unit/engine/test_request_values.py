@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
 from dataclasses import fields, replace
 from decimal import Decimal
 from fractions import Fraction
@@ -20,16 +19,8 @@ from pad_langchain.chat import CallOptions, ChatSettings
 from pad_langchain.engine import EngineSettings, Request, WeightedPreference
 from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.errors import GuideError, InvalidRequestError
-from pad_langchain.testing import tiny_pair
 
 ASKED = {"role": "user", "content": "hello"}
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[TorchEngine]:
-    pair = tiny_pair()
-    with TorchEngine(pair.model, pair.tokenizer, pair.guide()) as engine:
-        yield engine
 
 
 numbers = st.one_of(
@@ -62,13 +53,13 @@ some_fields = st.dictionaries(st.sampled_from([field.name for field in fields(Re
 
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(some_fields)
-def test_a_request_is_refused_or_runs(engine: TorchEngine, values: dict[str, Any]) -> None:
+def test_a_request_is_refused_or_runs(torch_engine: TorchEngine, values: dict[str, Any]) -> None:
     neighbour = Request([ASKED], preferences=[WeightedPreference("be kind")], max_tokens=6)
-    expected = engine.submit(neighbour).result(60).token_ids
-    beside = engine.submit(neighbour)
+    expected = torch_engine.submit(neighbour).result(60).token_ids
+    beside = torch_engine.submit(neighbour)
     try:
         request = Request(**{"messages": [ASKED], "max_tokens": 3, **values})
-        stream = engine.submit(replace(request, max_tokens=min(3, request.max_tokens)))
+        stream = torch_engine.submit(replace(request, max_tokens=min(3, request.max_tokens)))
     except InvalidRequestError:
         pass
     else:
@@ -160,17 +151,17 @@ def test_preferences_and_settings_are_checked_as_well(made: Any) -> None:
         made()
 
 
-def test_more_samples_than_the_engine_decodes_cost_nothing_to_refuse(engine: TorchEngine) -> None:
+def test_more_samples_than_the_engine_decodes_cost_nothing_to_refuse(torch_engine: TorchEngine) -> None:
     with pytest.raises(InvalidRequestError, match="max_batch allows"):
-        engine.submit(Request([ASKED], preferences=[WeightedPreference("x")], temperature=1.0, best_of=2**60))
+        torch_engine.submit(Request([ASKED], preferences=[WeightedPreference("x")], temperature=1.0, best_of=2**60))
 
 
-def test_a_grammar_of_another_vocabulary_is_refused(engine: TorchEngine) -> None:
+def test_a_grammar_of_another_vocabulary_is_refused(torch_engine: TorchEngine) -> None:
     from pad_langchain.engine.grammar import GrammarCompiler
 
-    grammar = GrammarCompiler(engine.tokenizer, 512).json_schema({"type": "integer"})
+    grammar = GrammarCompiler(torch_engine.tokenizer, 512).json_schema({"type": "integer"})
     with pytest.raises(InvalidRequestError, match="compiled for 512 tokens, but the model has 400"):
-        engine.submit(Request([ASKED], grammar=grammar))
+        torch_engine.submit(Request([ASKED], grammar=grammar))
 
 
 # One stop string

@@ -32,7 +32,7 @@ RULES = {"kind": "rules", "rules": {"short": {"max_words": 12}, "wordy": {"min_w
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def prompts_and_pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("evaluate")
     tiny_pair().save(folder)
     rows = [{"prompt": f"what is number {n}?"} for n in range(12)]
@@ -83,8 +83,8 @@ class Picky:
         return 0.5 if len(first) == len(second) else float(len(first) > len(second))
 
 
-def test_an_evaluation_reports_everything_and_goes_on_where_it_was(folder: Path, tmp_path: Path) -> None:
-    config = config_of(folder, tmp_path)
+def test_an_evaluation_reports_everything_and_goes_on_where_it_was(prompts_and_pairs: Path, tmp_path: Path) -> None:
+    config = config_of(prompts_and_pairs, tmp_path)
     judges = [make_judge(RULES), picky := Picky()]
     path = evaluate(config, judges=judges, embedder=HashEmbedder())
     text, found = path.read_text(), json.loads((tmp_path / "report.json").read_text())
@@ -136,20 +136,20 @@ def test_an_evaluation_reports_everything_and_goes_on_where_it_was(folder: Path,
     assert picky.asked - asked < answered
 
 
-def test_a_prompt_longer_than_the_context_is_left_out_and_reported(folder: Path, tmp_path: Path) -> None:
-    rows = (folder / "prompts.jsonl").read_text().splitlines()
+def test_a_prompt_longer_than_the_context_is_left_out_and_reported(prompts_and_pairs: Path, tmp_path: Path) -> None:
+    rows = (prompts_and_pairs / "prompts.jsonl").read_text().splitlines()
     rows[5] = json.dumps({"prompt": "what is tea? " * 500})
     fits = json.dumps({"prompt": "tea? " * 3})
     (tmp_path / "prompts.jsonl").write_text("\n".join([*rows, fits]))
     changes = {"prompts": str(tmp_path / "prompts.jsonl"), "pairs": (), "betas": (1.0,), "ks": (10,), "pareto": ()}
-    path = evaluate(config_of(folder, tmp_path, **changes), embedder=HashEmbedder())
+    path = evaluate(config_of(prompts_and_pairs, tmp_path, **changes), embedder=HashEmbedder())
     found = json.loads((tmp_path / "report.json").read_text())
     assert [line for line, _ in found["left_out"]] == [6]
     assert sum(found["cases"].values()) == 12
     assert "\nLeft out, line 6: The prompt has " in path.read_text()
 
 
-def test_perplexity_is_the_plain_bases(folder: Path, tmp_path: Path) -> None:
+def test_perplexity_is_the_plain_bases(prompts_and_pairs: Path, tmp_path: Path) -> None:
     model, tokenizer, text = tiny_model(), tiny_tokenizer(), "a hot drink"
     ids = tokenizer.encode(
         "<|im_start|>user\nwhat is tea?<|im_end|>\n<|im_start|>assistant\n", add_special_tokens=False
@@ -158,7 +158,7 @@ def test_perplexity_is_the_plain_bases(folder: Path, tmp_path: Path) -> None:
     with torch.no_grad():
         logprobs_TV = model(torch.tensor([ids + said])).logits[0].log_softmax(-1)
     summed = sum(float(logprobs_TV[len(ids) + n - 1, token]) for n, token in enumerate(said))
-    with Contenders(config_of(folder, tmp_path), HashEmbedder()) as contenders:
+    with Contenders(config_of(prompts_and_pairs, tmp_path), HashEmbedder()) as contenders:
         found = contenders.perplexity([CASE, CASE], [Answer(text, 3, True, 1.0), Answer("", 0, True, 1.0)])
         assert np.isnan(contenders.perplexity([CASE], [Answer("", 0, True, 1.0)]))
     assert found == pytest.approx(np.exp(-summed / len(said)), rel=1e-3)
@@ -261,7 +261,7 @@ def test_statistics() -> None:
     assert pareto_front([(0, 3), (1, 2), (0, 2), (2, 0), (1, 2)]) == [0, 1, 3, 4]
 
 
-def test_settings_are_checked(folder: Path, tmp_path: Path) -> None:
+def test_settings_are_checked(prompts_and_pairs: Path, tmp_path: Path) -> None:
     for changes, message in [
         ({"methods": ("base", "magic")}, "methods have to be of"),
         ({"validation": 0.0}, "validation has to be greater than 0, but is 0.0"),
@@ -270,17 +270,20 @@ def test_settings_are_checked(folder: Path, tmp_path: Path) -> None:
         ({"unseen": ("tall",)}, "unseen names .*'tall'"),
     ]:
         with pytest.raises(InvalidRequestError, match=message):
-            config_of(folder, tmp_path, **changes)
+            config_of(prompts_and_pairs, tmp_path, **changes)
     with pytest.raises(InvalidRequestError, match="has to be a JSONL file"):
-        evaluate(config_of(folder, tmp_path, pairs=(), prompts=str(tmp_path / "none.jsonl")), embedder=HashEmbedder())
+        evaluate(
+            config_of(prompts_and_pairs, tmp_path, pairs=(), prompts=str(tmp_path / "none.jsonl")),
+            embedder=HashEmbedder(),
+        )
     with pytest.raises(InvalidRequestError, match="needs a judge"):
-        evaluate(config_of(folder, tmp_path, judges=()), embedder=HashEmbedder())
+        evaluate(config_of(prompts_and_pairs, tmp_path, judges=()), embedder=HashEmbedder())
     text = tmp_path / "text"
     tiny_model().save_pretrained(text)
     tiny_tokenizer().save_pretrained(text)
     write_value_head(torch.nn.Linear(tiny_model().config.hidden_size, tiny_model().config.hidden_size), text)
     with pytest.raises(InvalidRequestError, match="head has to be a head PersRM"):
-        Contenders(config_of(folder, tmp_path, head=str(text)), HashEmbedder())
+        Contenders(config_of(prompts_and_pairs, tmp_path, head=str(text)), HashEmbedder())
     with pytest.raises(InvalidRequestError, match="names of their own"):
         Grader([make_judge(RULES), make_judge(RULES)])
     read = EvaluateConfig(base="b", output="o", prompts="p", betas=["5e-1", 1], pairs=["q"])

@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from naive_reference import NaiveHead, NaiveText, forward, guide_rows, log_softmax, naive_decode, render
-from parts import make_adapter
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -26,30 +24,23 @@ from transformers import (
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 import pad_langchain
+from naive_reference import NaiveHead, NaiveText, forward, guide_rows, log_softmax, naive_decode, render
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import GuideError, IncompatibleModelError, InvalidRequestError
 from pad_langchain.hf.model import PADConfig, PADForCausalLM
 from pad_langchain.persrm.build import load_engine
 from pad_langchain.persrm.persrm import PersRM
-from pad_langchain.testing import TinyPair, tiny_model, tiny_pair, tiny_tokenizer
+from pad_langchain.testing import TinyPair, tiny_model, tiny_tokenizer
+from parts import make_adapter, text_parts
 
 USERS = ("why is the sky blue?", "hi", "explain entropy to me, please, and then make tea", "who are you?")
 WISHES = ("be concise", "tell a joke or two", "use formal words", "be kind")
 NEW = 12
 
 
-@pytest.fixture(scope="module")
-def pair() -> TinyPair:
-    return tiny_pair()
-
-
 def text_persrm(pair: TinyPair) -> PersRM:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(7)
-        value_head = torch.nn.Linear(48, 48).requires_grad_(False)
-        value_head.weight.copy_(torch.eye(48) + 0.3 * torch.randn(48, 48))
-        value_head.bias.copy_(0.3 * torch.randn(48))
-    return PersRM(tiny_model(7, hidden_size=48, layers=3), pair.tokenizer, value_head=value_head)
+    model, value_head = text_parts(layers=3)
+    return PersRM(model, pair.tokenizer, value_head=value_head)
 
 
 def compose(pair: TinyPair, kind: str, **kwargs: Any) -> tuple[PADForCausalLM, NaiveHead | NaiveText]:

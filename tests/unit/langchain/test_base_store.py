@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fakes import WordEmbedder
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.runtime import Runtime
 from langgraph.store.base import GetOp, Item, ListNamespacesOp, MatchCondition, PutOp, SearchItem, SearchOp
 
+from fakes import WordEmbedder
 from pad_langchain import InvalidRequestError
 from pad_langchain.langchain.store import PreferenceStore
 from pad_memory import PreferenceMemory, Statement
@@ -27,16 +27,16 @@ HOSTILE = [
 
 
 @pytest.fixture(scope="module")
-def memory() -> Iterator[PreferenceMemory]:
+def shared_memory() -> Iterator[PreferenceMemory]:
     with PreferenceMemory(embedder=WordEmbedder()) as memory:
         yield memory
 
 
 @pytest.fixture
-def store(memory: PreferenceMemory) -> Iterator[PreferenceStore]:
-    yield PreferenceStore(memory)
-    for user in memory.users():
-        memory.forget(user)
+def store(shared_memory: PreferenceMemory) -> Iterator[PreferenceStore]:
+    yield PreferenceStore(shared_memory)
+    for user in shared_memory.users():
+        shared_memory.forget(user)
 
 
 def test_put_get_replace_delete(store):
@@ -120,8 +120,8 @@ async def test_async(store):
     assert await store.abatch([GetOp(notes, "k3"), GetOp(notes, "k4")]) == [None, store.get(notes, "k4")]
 
 
-def test_the_user_may_stand_elsewhere(memory, store):
-    other = PreferenceStore(memory, user_at=1)
+def test_the_user_may_stand_elsewhere(shared_memory, store):
+    other = PreferenceStore(shared_memory, user_at=1)
     other.put(("notes", "ada", "x"), "k", {"v": 1})
     assert other.get(("notes", "ada", "x"), "k").namespace == ("notes", "ada", "x")
     assert [item.namespace for item in other.search(("notes", "ada"))] == [("notes", "ada", "x")]
@@ -136,9 +136,9 @@ def test_the_user_may_stand_elsewhere(memory, store):
 # ---- the profile
 
 
-def test_the_profile_is_shown_and_read_only(memory, store):
-    memory.record("ada", Statement("call me Sam"))
-    memory.record("ada", Statement("short answers"))
+def test_the_profile_is_shown_and_read_only(shared_memory, store):
+    shared_memory.record("ada", Statement("call me Sam"))
+    shared_memory.record("ada", Statement("short answers"))
     profile = ("ada", "profile")
     shown = store.search(profile)
     assert [item.value["text"] for item in shown] == ["be concise and brief", "call me Sam"]
@@ -153,22 +153,22 @@ def test_the_profile_is_shown_and_read_only(memory, store):
     for write in (lambda: store.put(profile, "k", {"v": 1}), lambda: store.delete(profile, "length:concise")):
         with pytest.raises(InvalidRequestError, match=r"read-only.*memory\.record\(user, Statement"):
             write()
-    assert len(memory.profile("ada").preferences) == 2
+    assert len(shared_memory.profile("ada").preferences) == 2
 
 
-def test_notes_do_not_steer(memory, store):
+def test_notes_do_not_steer(shared_memory, store):
     store.put(("ada", "notes"), "k", {"text": "never use emojis"})
-    assert len(memory.condition("ada")) == 0
-    assert memory.events("ada") == ()
+    assert len(shared_memory.condition("ada")) == 0
+    assert shared_memory.events("ada") == ()
 
 
 # ---- users stay apart
 
 
-def test_hostile_ids_are_just_ids(memory, store):
+def test_hostile_ids_are_just_ids(shared_memory, store):
     for number, user in enumerate(HOSTILE):
         store.put((user, "notes"), "k", {"owner": user, "text": "secret"})
-        memory.record(user, Statement(f"call me {number}"))
+        shared_memory.record(user, Statement(f"call me {number}"))
     for number, user in enumerate(HOSTILE):
         assert store.get((user, "notes"), "k").value["owner"] == user
         assert [item.value["owner"] for item in store.search((user, "notes"), query="secret")] == [user]
@@ -178,9 +178,9 @@ def test_hostile_ids_are_just_ids(memory, store):
         store.delete((user, "notes"), "k")
     for number, user in enumerate(HOSTILE):
         assert (store.get((user, "notes"), "k") is None) == (number % 2 == 0)
-    assert memory.users() == sorted(HOSTILE)
-    memory.forget("*")
-    assert memory.users() == sorted(set(HOSTILE) - {"*"})
+    assert shared_memory.users() == sorted(HOSTILE)
+    shared_memory.forget("*")
+    assert shared_memory.users() == sorted(set(HOSTILE) - {"*"})
 
 
 _LABELS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=4).filter(str.strip)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 import re
-import time
 
 import pytest
 from langchain_core.caches import InMemoryCache
@@ -17,51 +16,13 @@ from langchain_core.runnables import RunnableLambda, RunnableParallel
 from langgraph.graph import START, MessagesState, StateGraph
 from pydantic import ValidationError
 
+from fakes import QUESTION, WISHES
 from pad_langchain import ChatPAD, ContextLengthError, IncompatibleModelError, InvalidRequestError, ModelLoadError
 from pad_langchain.chat import Chat
 from pad_langchain.chat.engines import shared_pair
 from pad_langchain.testing import HashEmbedder, paused, tiny_pair
 from pad_memory import PreferenceMemory, Statement
-
-QUESTION = "what is an element?"
-WISHES = {"ada": "be concise and brief", "bob": "use a formal tone"}
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    return tuple(str(path) for path in tiny_pair().save(tmp_path_factory.mktemp("pair")))
-
-
-@pytest.fixture(scope="module")
-def settings(folders):
-    base, persrm = folders
-    return {"model": base, "reward_model": persrm, "embedder": HashEmbedder(), "max_tokens": 12, "beta": 2.0}
-
-
-@pytest.fixture(scope="module")
-def memory():
-    with PreferenceMemory(embedder=HashEmbedder()) as memory:
-        for user, wish in WISHES.items():
-            memory.record(user, Statement(wish))
-        yield memory
-
-
-@pytest.fixture
-def llm(settings, memory):
-    return ChatPAD(**settings, memory=memory)
-
-
-@pytest.fixture(scope="module")
-def expected(settings, memory):
-    """The text each user must get, by the plainest way to ask: the conditions as explicit preferences."""
-    llm = ChatPAD(**settings)
-    texts = {None: llm.invoke(QUESTION).text}
-    for user in WISHES:
-        condition = [(item.text, item.weight) for item in memory.condition(user, query=QUESTION)]
-        assert condition
-        texts[user] = llm.invoke(QUESTION, preference=condition).text
-    assert len(set(texts.values())) == 3, "the tiny pair has to answer its users differently"
-    return texts
+from waiting import Heartbeat, auntil
 
 
 def engine_behind(llm):
@@ -340,39 +301,23 @@ def test_batch_respects_a_limit(llm):
 
 async def test_the_event_loop_never_stalls(llm):
     long = llm.model_copy(update={"max_tokens": 200})
-    waits, busy, running = [], [], True
-
-    async def watch():
-        while running:
-            start, used = time.perf_counter(), time.thread_time()
-            await asyncio.sleep(0.005)
-            waits.append(time.perf_counter() - start - 0.005)
-            busy.append(time.thread_time() - used)
-
-    watcher = asyncio.create_task(watch())
-    await asyncio.gather(*(long.ainvoke(QUESTION, user_id="ada") for _ in range(4)))
-    running = False
-    await watcher
-    assert len(waits) > 5
-    assert sorted(busy)[-2] < 0.05, busy
+    async with Heartbeat() as heartbeat:
+        await asyncio.gather(*(long.ainvoke(QUESTION, user_id="ada") for _ in range(4)))
+    assert len(heartbeat.late) > 5
+    assert sorted(heartbeat.busy)[-2] < 0.05, heartbeat.busy
     # By the clock only on the whole: on a busy machine the thread may have to wait for its turn.
-    assert sorted(waits)[len(waits) // 2] < 0.05, waits
+    assert sorted(heartbeat.late)[len(heartbeat.late) // 2] < 0.05, heartbeat.late
 
 
 async def test_cancelling_ainvoke_frees_the_row(llm, folders):
     engine = shared_pair(folders[0], folders[1], embedder=HashEmbedder()).engine
     endless = llm.model_copy(update={"max_tokens": 480})
     task = asyncio.create_task(endless.ainvoke(QUESTION, user_id="ada"))
-    while engine.running == 0:
-        await asyncio.sleep(0.001)
+    await auntil(lambda: engine.running)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    for _ in range(200):
-        if engine.running == 0:
-            break
-        await asyncio.sleep(0.01)
-    assert engine.running == 0
+    await auntil(lambda: not engine.running)
 
 
 async def test_leaving_a_stream_frees_the_row(llm, folders):
@@ -387,10 +332,7 @@ async def test_leaving_a_stream_frees_the_row(llm, folders):
     sync_stream = endless.stream(QUESTION)
     next(sync_stream)
     sync_stream.close()
-    deadline = time.monotonic() + 2
-    while engine.running and time.monotonic() < deadline:
-        await asyncio.sleep(0.01)
-    assert engine.running == 0
+    await auntil(lambda: not engine.running)
 
 
 def test_copies_and_new_instances_share_one_engine(llm, settings):

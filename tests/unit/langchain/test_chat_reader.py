@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fakes import WordEmbedder
 from langchain_core.runnables import RunnableLambda
 
+from fakes import WordEmbedder
 from pad_langchain.langchain.reader import ChatReader
 from pad_memory import PreferenceMemory, Statement
 

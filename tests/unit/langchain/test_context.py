@@ -13,7 +13,7 @@ QUESTION = "what is an element?"
 
 
 @pytest.fixture(scope="module")
-def llm(tmp_path_factory):
+def small_context(tmp_path_factory):
     base, _ = tiny_pair().save(tmp_path_factory.mktemp("pair"))
     return ChatPAD(model=str(base), max_tokens=12)
 
@@ -24,26 +24,26 @@ def long_history():
     return [SystemMessage("Be kind."), *(message for turn in turns for message in turn), HumanMessage(QUESTION)]
 
 
-async def test_a_history_beyond_the_context_is_refused_with_the_counts(llm, long_history):
-    counted = llm.get_num_tokens_from_messages(long_history)
-    for call in (llm.invoke, lambda messages: next(llm.stream(messages))):
+async def test_a_history_beyond_the_context_is_refused_with_the_counts(small_context, long_history):
+    counted = small_context.get_num_tokens_from_messages(long_history)
+    for call in (small_context.invoke, lambda messages: next(small_context.stream(messages))):
         with pytest.raises(ContextLengthError, match=rf"has {counted} tokens, but the model's context is 512"):
             call(long_history)
     with pytest.raises(ContextLengthError, match=rf"has {counted} tokens"):
-        await llm.ainvoke(long_history)
+        await small_context.ainvoke(long_history)
 
 
-def test_a_history_beyond_the_context_is_trimmed_where_asked(llm, long_history):
+def test_a_history_beyond_the_context_is_trimmed_where_asked(small_context, long_history):
     seen = []
 
     def look(messages):
         seen.append(messages)
         return messages
 
-    trim = trim_messages(max_tokens=400, token_counter=llm, start_on="human", include_system=True)
-    answer = (trim | RunnableLambda(look) | llm).invoke(long_history)
+    trim = trim_messages(max_tokens=400, token_counter=small_context, start_on="human", include_system=True)
+    answer = (trim | RunnableLambda(look) | small_context).invoke(long_history)
     (kept,) = seen
     assert kept[0] == long_history[0]
     assert kept[1:] == long_history[-len(kept) + 1 :]
     assert 3 < len(kept) < 100
-    assert answer.usage_metadata["input_tokens"] == llm.get_num_tokens_from_messages(kept) <= 400
+    assert answer.usage_metadata["input_tokens"] == small_context.get_num_tokens_from_messages(kept) <= 400

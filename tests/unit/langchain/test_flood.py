@@ -17,41 +17,43 @@ INPUTS = ["hi"] * 24
 
 
 @pytest.fixture
-def llm():
+def short_queue():
     return ChatPAD(max_tokens=2, engine_settings=SMALL)
 
 
-async def test_every_form_of_batch_answers_more_inputs_than_the_queue_holds(llm):
-    expected = [answer.text for answer in llm.batch(INPUTS)]
+async def test_every_form_of_batch_answers_more_inputs_than_the_queue_holds(short_queue):
+    expected = [answer.text for answer in short_queue.batch(INPUTS)]
     assert len(expected) == len(INPUTS)
-    assert [answer.text for answer in await llm.abatch(INPUTS)] == expected
-    completed = {place: answer.text async for place, answer in llm.abatch_as_completed(INPUTS)}
+    assert [answer.text for answer in await short_queue.abatch(INPUTS)] == expected
+    completed = {place: answer.text async for place, answer in short_queue.abatch_as_completed(INPUTS)}
     assert [completed[place] for place in range(len(INPUTS))] == expected
-    result = await llm.agenerate([[HumanMessage(text)] for text in INPUTS])
+    result = await short_queue.agenerate([[HumanMessage(text)] for text in INPUTS])
     assert [one[0].text for one in result.generations] == expected
-    chain = RunnableLambda(lambda text: text) | llm
+    chain = RunnableLambda(lambda text: text) | short_queue
     assert [answer.text for answer in await chain.abatch(INPUTS)] == expected
-    assert len(await llm.abatch([])) == 0
+    assert len(await short_queue.abatch([])) == 0
 
 
-async def test_what_fails_in_a_batch_keeps_the_others(llm):
+async def test_what_fails_in_a_batch_keeps_the_others(short_queue):
     inputs = ["hi", [], "hi"]
-    answers = await llm.abatch(inputs, return_exceptions=True)
+    answers = await short_queue.abatch(inputs, return_exceptions=True)
     assert [type(answer).__name__ for answer in answers] == ["AIMessage", "InvalidRequestError", "AIMessage"]
-    assert [type(each) for each in llm.batch(inputs, return_exceptions=True)] == [type(each) for each in answers]
+    assert [type(each) for each in short_queue.batch(inputs, return_exceptions=True)] == [
+        type(each) for each in answers
+    ]
     with pytest.raises(InvalidRequestError):
-        await llm.abatch(inputs)
+        await short_queue.abatch(inputs)
 
 
-async def test_a_parallel_chain_limits_itself_where_it_is_told_to(llm):
-    chain = RunnableParallel(one=llm, two=llm)
+async def test_a_parallel_chain_limits_itself_where_it_is_told_to(short_queue):
+    chain = RunnableParallel(one=short_queue, two=short_queue)
     answers = await chain.abatch(INPUTS, {"max_concurrency": 1})
     assert len({answer["two"].text for answer in answers}) == 1
     assert len(answers) == len(INPUTS)
 
 
-async def test_single_calls_beyond_the_queue_are_refused_and_the_others_answered(llm):
-    calls = [llm.ainvoke("hi", max_tokens=100) for _ in range(60)]
+async def test_single_calls_beyond_the_queue_are_refused_and_the_others_answered(short_queue):
+    calls = [short_queue.ainvoke("hi", max_tokens=100) for _ in range(60)]
     answers = await asyncio.gather(*calls, return_exceptions=True)
     refused = [answer for answer in answers if isinstance(answer, Exception)]
     assert {type(error) for error in refused} <= {EngineBusyError}

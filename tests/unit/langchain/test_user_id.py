@@ -19,40 +19,11 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.runtime import Runtime
 from langgraph.types import Send
 
-from pad_langchain import ChatPAD
-from pad_langchain.testing import HashEmbedder, tiny_pair
-from pad_memory import Critique, PreferenceMemory, Statement, Thumb
+from fakes import QUESTION, WISHES
+from pad_memory import Critique, Thumb
 from pad_memory.errors import UnknownResponseError
 
-QUESTION = "what is an element?"
-WISHES = {"ada": "be concise and brief", "bob": "use a formal tone"}
 USERS = ["ada", "bob", None, "bob", "ada"]
-
-
-@pytest.fixture(scope="module")
-def memory():
-    with PreferenceMemory(embedder=HashEmbedder()) as memory:
-        for user, wish in WISHES.items():
-            memory.record(user, Statement(wish))
-        yield memory
-
-
-@pytest.fixture(scope="module")
-def llm(tmp_path_factory, memory):
-    base, persrm = (str(path) for path in tiny_pair().save(tmp_path_factory.mktemp("pair")))
-    settings = {"embedder": HashEmbedder(), "max_tokens": 10, "beta": 2.0}
-    return ChatPAD(model=base, reward_model=persrm, memory=memory, **settings)
-
-
-@pytest.fixture(scope="module")
-def expected(llm):
-    """What each user must get: their condition as an explicit preference, which involves no user id."""
-    texts = {None: llm.invoke(QUESTION, preference=[]).text}
-    for user in WISHES:
-        condition = [(item.text, item.weight) for item in llm.memory.condition(user, query=QUESTION)]
-        texts[user] = llm.invoke(QUESTION, preference=condition).text
-    assert len(set(texts.values())) == 3
-    return texts
 
 
 @pytest.fixture
@@ -276,17 +247,17 @@ def test_a_node_may_take_the_user_from_a_typed_context(llm, expected):
 # ---- the response id comes back as feedback
 
 
-def test_feedback_by_response_id(llm, memory):
+def test_feedback_by_response_id(llm, wished):
     answer = llm.invoke([HumanMessage("hi"), AIMessage("hello"), HumanMessage(QUESTION)], configured("ada"))
     response_id = answer.response_metadata["pad"]["response_id"]
-    memory.record("ada", Thumb(response_id=response_id, up=True))
-    event = memory.events("ada")[-1]
+    wished.record("ada", Thumb(response_id=response_id, up=True))
+    event = wished.events("ada")[-1]
     assert (event.prompt, event.response, event.response_id) == (QUESTION, answer.text, response_id)
     with pytest.raises(UnknownResponseError):
-        memory.record("bob", Thumb(response_id=response_id, up=True))
+        wished.record("bob", Thumb(response_id=response_id, up=True))
 
 
-async def test_every_way_to_ask_is_logged(llm, memory):
+async def test_every_way_to_ask_is_logged(llm, wished):
     async def streamed():
         chunks = [chunk async for chunk in llm.astream(QUESTION, user_id="eve")]
         return sum(chunks[1:], chunks[0])
@@ -301,13 +272,13 @@ async def test_every_way_to_ask_is_logged(llm, memory):
     ids = [answer.response_metadata["pad"]["response_id"] for answer in answers]
     assert len(set(ids)) == len(answers)
     for answer, response_id in zip(answers, ids, strict=True):
-        assert memory.responses.find("eve", response_id) == (QUESTION, answer.text)
-    memory.record("eve", Critique(response_id=ids[-1], text="too long"))
-    assert memory.events("eve")[-1].response == answers[-1].text
+        assert wished.responses.find("eve", response_id) == (QUESTION, answer.text)
+    wished.record("eve", Critique(response_id=ids[-1], text="too long"))
+    assert wished.events("eve")[-1].response == answers[-1].text
 
 
-def test_answers_to_nobody_and_without_a_memory_are_not_logged(llm, memory):
-    before = len(memory.responses)
+def test_answers_to_nobody_and_without_a_memory_are_not_logged(llm, wished):
+    before = len(wished.responses)
     llm.invoke(QUESTION)
     llm.model_copy(update={"memory": None}).invoke(QUESTION, user_id="ada")
-    assert len(memory.responses) == before
+    assert len(wished.responses) == before

@@ -6,49 +6,25 @@ import asyncio
 import math
 import subprocess
 import sys
-import time
 
 import pytest
 from llama_index.core import PromptTemplate
 from llama_index.core.callbacks import CallbackManager, TokenCountingHandler
 from llama_index.core.llms import ChatResponse
-from llama_index_parts import ADD, ASKED, QUESTION, WEATHER, WISHES, Weather, pair_settings
 from pydantic import ValidationError
 
+from fakes import QUESTION, WISHES
+from llama_index_parts import ADD, ASKED, WEATHER, Weather
 from pad_langchain import PADLLM, ChatPAD, InvalidRequestError
 from pad_langchain.chat import Chat
-from pad_langchain.chat.engines import shared_pair
-from pad_langchain.testing import HashEmbedder, paused
-from pad_memory import PreferenceMemory, Statement
+from pad_langchain.testing import paused
+from waiting import auntil
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory):
-    return pair_settings(tmp_path_factory.mktemp("pair"))
-
-
-@pytest.fixture(scope="module")
-def memory():
-    with PreferenceMemory(embedder=HashEmbedder()) as memory:
-        for user, wish in WISHES.items():
-            memory.record(user, Statement(wish))
-        yield memory
-
-
-@pytest.fixture
-def llm(settings, memory):
-    return PADLLM(**settings, memory=memory)
-
-
-@pytest.fixture(scope="module")
-def engine(settings):
-    return shared_pair(settings["model"], settings["reward_model"], embedder=settings["embedder"]).engine
-
-
-@pytest.fixture(scope="module")
-def expected(settings, memory):
+def chat_texts(padllm_settings, wished):
     """The text each user must get, from the LangChain face."""
-    chat = ChatPAD(**settings, memory=memory)
+    chat = ChatPAD(**padllm_settings, memory=wished)
     texts = {user: chat.invoke(QUESTION, user_id=user).text for user in (None, *WISHES)}
     assert len(set(texts.values())) == 3, "the tiny pair has to answer its users differently"
     return texts
@@ -58,82 +34,82 @@ def expected(settings, memory):
 
 
 @pytest.mark.parametrize("user", [None, *WISHES])
-def test_every_way_to_call_gives_the_users_answer(llm, expected, user):
-    for personal, keywords in ((llm.for_user(user) if user else llm, {}), (llm, {"user_id": user})):
-        assert personal.chat(ASKED, **keywords).message.content == expected[user]
-        assert personal.complete(QUESTION, **keywords).text == expected[user]
+def test_every_way_to_call_gives_the_users_answer(padllm, chat_texts, user):
+    for personal, keywords in ((padllm.for_user(user) if user else padllm, {}), (padllm, {"user_id": user})):
+        assert personal.chat(ASKED, **keywords).message.content == chat_texts[user]
+        assert personal.complete(QUESTION, **keywords).text == chat_texts[user]
         for stream in (personal.stream_chat(ASKED, **keywords), personal.stream_complete(QUESTION, **keywords)):
-            assert "".join(response.delta for response in stream) == expected[user]
+            assert "".join(response.delta for response in stream) == chat_texts[user]
 
 
 @pytest.mark.parametrize("user", [None, *WISHES])
-async def test_every_async_way_to_call_gives_the_users_answer(llm, expected, user):
-    personal = llm.for_user(user) if user else llm
-    assert (await personal.achat(ASKED)).message.content == expected[user]
-    assert (await personal.acomplete(QUESTION)).text == expected[user]
+async def test_every_async_way_to_call_gives_the_users_answer(padllm, chat_texts, user):
+    personal = padllm.for_user(user) if user else padllm
+    assert (await personal.achat(ASKED)).message.content == chat_texts[user]
+    assert (await personal.acomplete(QUESTION)).text == chat_texts[user]
     for stream in (await personal.astream_chat(ASKED), await personal.astream_complete(QUESTION)):
-        assert "".join([response.delta async for response in stream]) == expected[user]
+        assert "".join([response.delta async for response in stream]) == chat_texts[user]
 
 
-def test_for_user_is_a_copy_on_the_same_engine(llm, engine):
-    ada, bob = llm.for_user("ada"), llm.for_user("bob")
-    assert (llm.user_id, ada.user_id, bob.user_id) == (None, "ada", "bob")
-    assert Chat.of(ada.model, ada).engine is Chat.of(bob.model, bob).engine is engine
-    assert ada.memory is llm.memory
+def test_for_user_is_a_copy_on_the_same_engine(padllm, shared_engine):
+    ada, bob = padllm.for_user("ada"), padllm.for_user("bob")
+    assert (padllm.user_id, ada.user_id, bob.user_id) == (None, "ada", "bob")
+    assert Chat.of(ada.model, ada).engine is Chat.of(bob.model, bob).engine is shared_engine
+    assert ada.memory is padllm.memory
     for blank in ("", " ", 7):
         with pytest.raises(InvalidRequestError, match="user_id has to be a string that is not blank"):
-            llm.for_user(blank)
+            padllm.for_user(blank)
 
 
-def test_settings_may_be_changed_later(llm, expected):
-    llm.user_id = "ada"
-    assert llm.complete(QUESTION).text == expected["ada"]
-    llm.max_tokens = 3
-    assert llm.complete(QUESTION).raw["usage"]["completion_tokens"] == 3
+def test_settings_may_be_changed_later(padllm, chat_texts):
+    padllm.user_id = "ada"
+    assert padllm.complete(QUESTION).text == chat_texts["ada"]
+    padllm.max_tokens = 3
+    assert padllm.complete(QUESTION).raw["usage"]["completion_tokens"] == 3
 
 
-def test_preference_and_other_keywords_of_a_call(llm, expected):
-    explicit = llm.chat(ASKED, user_id="ada", preference="use a formal tone").raw["pad"]
+def test_preference_and_other_keywords_of_a_call(padllm, chat_texts):
+    explicit = padllm.chat(ASKED, user_id="ada", preference="use a formal tone").raw["pad"]
     assert explicit["condition"] == [{"text": "use a formal tone", "weight": 1.0}]
-    assert llm.for_user("ada").chat(ASKED, beta=0.0).message.content == expected[None]
-    sampled = {llm.complete(QUESTION, temperature=1.0, seed=seed).text for seed in (1, 2, 1, 2)}
+    assert padllm.for_user("ada").chat(ASKED, beta=0.0).message.content == chat_texts[None]
+    sampled = {padllm.complete(QUESTION, temperature=1.0, seed=seed).text for seed in (1, 2, 1, 2)}
     assert len(sampled) == 2
-    text = expected[None]
+    text = chat_texts[None]
     stop = text[len(text) // 2 : len(text) // 2 + 2]
-    assert llm.complete(QUESTION, stop=[stop]).text == text[: text.index(stop)]
+    assert padllm.complete(QUESTION, stop=[stop]).text == text[: text.index(stop)]
 
 
-def test_a_stream_grows_to_the_answer(llm):
-    *parts, last = llm.stream_chat(ASKED, user_id="ada")
+def test_a_stream_grows_to_the_answer(padllm):
+    *parts, last = padllm.stream_chat(ASKED, user_id="ada")
     assert parts
     text = ""
     for response in (*parts, last):
         text += response.delta
         assert response.message.content == text
     assert all(response.raw is None for response in parts)
-    whole = llm.chat(ASKED, user_id="ada")
+    whole = padllm.chat(ASKED, user_id="ada")
     assert whole.message == last.message
     for raw in (whole.raw, last.raw):
         raw["pad"].pop("response_id")
     assert whole.raw == last.raw
 
 
-def test_what_an_answer_carries(llm, settings):
-    response = llm.for_user("ada").chat(ASKED, logprobs=True, top_logprobs=2)
+def test_what_an_answer_carries(padllm, padllm_settings):
+    response = padllm.for_user("ada").chat(ASKED, logprobs=True, top_logprobs=2)
     raw = response.raw
-    assert (raw["model"], raw["pad"]["user"], raw["pad"]["beta"]) == (settings["model"], "ada", 2.0)
+    assert (raw["model"], raw["pad"]["user"], raw["pad"]["beta"]) == (padllm_settings["model"], "ada", 2.0)
     assert raw["finish_reason"] in ("stop", "length")
     usage = raw["usage"]
     assert usage["prompt_tokens"] + usage["completion_tokens"] == usage["total_tokens"]
     assert len(response.logprobs) == usage["completion_tokens"]
     assert {len(weighed) for weighed in response.logprobs} == {3}
     assert all(one.logprob <= 0 for weighed in response.logprobs for one in weighed)
-    assert llm.chat(ASKED).logprobs is None
+    assert padllm.chat(ASKED).logprobs is None
 
 
-def test_llama_indexs_own_token_counter_reads_the_usage(settings):
+def test_llama_indexs_own_token_counter_reads_the_usage(padllm_settings):
     counter = TokenCountingHandler()
-    counted = PADLLM(**settings, callback_manager=CallbackManager([counter]))
+    counted = PADLLM(**padllm_settings, callback_manager=CallbackManager([counter]))
     usage = counted.chat(ASKED).raw["usage"]
     event = counter.llm_token_counts[-1]
     assert (event.prompt_token_count, event.completion_token_count) == (
@@ -142,32 +118,32 @@ def test_llama_indexs_own_token_counter_reads_the_usage(settings):
     )
 
 
-def test_metadata(llm, settings):
-    card = llm.metadata
-    assert (card.context_window, card.num_output, card.model_name) == (16384, 12, settings["model"])
+def test_metadata(padllm, padllm_settings):
+    card = padllm.metadata
+    assert (card.context_window, card.num_output, card.model_name) == (16384, 12, padllm_settings["model"])
     assert card.is_chat_model
     assert card.is_function_calling_model
-    assert llm.model_copy(update={"context_window": 99}).metadata.context_window == 99
-    assert llm.get_token_ids("hello") == ChatPAD(**settings).get_token_ids("hello")
-    assert not {"memory", "embedder"} & llm.to_dict().keys()
-    assert PADLLM.from_dict(llm.to_dict()).max_tokens == 12
+    assert padllm.model_copy(update={"context_window": 99}).metadata.context_window == 99
+    assert padllm.get_token_ids("hello") == ChatPAD(**padllm_settings).get_token_ids("hello")
+    assert not {"memory", "embedder"} & padllm.to_dict().keys()
+    assert PADLLM.from_dict(padllm.to_dict()).max_tokens == 12
 
 
 # ---- batching, cancelling
 
 
-async def test_concurrent_users_share_their_forwards(llm, engine, expected):
-    await llm.achat(ASKED)
+async def test_concurrent_users_share_their_forwards(padllm, shared_engine, chat_texts):
+    await padllm.achat(ASKED)
     users = ["ada", "bob"] * 4
-    before = engine.steps
-    with paused(engine, until=8):
-        answers = await asyncio.gather(*(llm.for_user(user).achat(ASKED) for user in users))
-    assert [answer.message.content for answer in answers] == [expected[user] for user in users]
-    assert engine.steps - before == 11, "answers of 12 tokens, the first of them from the prefill"
+    before = shared_engine.steps
+    with paused(shared_engine, until=8):
+        answers = await asyncio.gather(*(padllm.for_user(user).achat(ASKED) for user in users))
+    assert [answer.message.content for answer in answers] == [chat_texts[user] for user in users]
+    assert shared_engine.steps - before == 11, "answers of 12 tokens, the first of them from the prefill"
 
 
-async def test_leaving_or_cancelling_frees_the_row(llm, engine):
-    endless = llm.model_copy(update={"max_tokens": 4096})
+async def test_leaving_or_cancelling_frees_the_row(padllm, shared_engine):
+    endless = padllm.model_copy(update={"max_tokens": 4096})
     stream = endless.stream_chat(ASKED)
     next(stream)
     stream.close()
@@ -176,14 +152,11 @@ async def test_leaving_or_cancelling_frees_the_row(llm, engine):
     await astream.aclose()
     del stream, astream
     task = asyncio.create_task(endless.achat(ASKED, temperature=1.0, seed=3))
-    await asyncio.sleep(0.1)
+    await auntil(lambda: shared_engine.running)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    deadline = time.monotonic() + 2
-    while engine.running and time.monotonic() < deadline:
-        await asyncio.sleep(0.01)
-    assert engine.running == 0
+    await auntil(lambda: not shared_engine.running)
 
 
 # ---- bad input
@@ -198,20 +171,20 @@ async def test_leaving_or_cancelling_frees_the_row(llm, engine):
         ("max_tokens", 0, "max_tokens has to be an integer of at least 1"),
     ],
 )
-def test_bad_settings_are_refused_in_the_constructor_and_in_a_call(llm, field, value, message):
+def test_bad_settings_are_refused_in_the_constructor_and_in_a_call(padllm, field, value, message):
     with pytest.raises(ValidationError, match=message):
         PADLLM(**{field: value})
     with pytest.raises(InvalidRequestError, match=message):
-        llm.chat(ASKED, **{field: value})
+        padllm.chat(ASKED, **{field: value})
 
 
-def test_other_bad_calls(llm):
+def test_other_bad_calls(padllm):
     with pytest.raises(InvalidRequestError, match=r"unknown keywords \['max_new_tokens'\]"):
-        llm.chat(ASKED, max_new_tokens=3)
+        padllm.chat(ASKED, max_new_tokens=3)
     with pytest.raises(InvalidRequestError, match="list of messages is empty"):
-        llm.chat([])
+        padllm.chat([])
     with pytest.raises(InvalidRequestError, match="requires a user id"):
-        llm.model_copy(update={"require_user": True}).complete(QUESTION)
+        padllm.model_copy(update={"require_user": True}).complete(QUESTION)
 
 
 def test_without_llama_index_the_install_line_is_named():
@@ -226,11 +199,6 @@ def test_without_llama_index_the_install_line_is_named():
 
 
 # ---- tools
-
-
-@pytest.fixture
-def caller(llm):
-    return llm.model_copy(update={"max_tokens": 400, "temperature": 1.0, "seed": 1})
 
 
 def test_a_required_call_is_valid_whatever_the_weights(caller):
@@ -264,14 +232,14 @@ def test_a_tool_may_be_named(caller):
         caller.chat_with_tools([WEATHER, ADD], QUESTION, tool_choice="subtract")
 
 
-def test_no_call_is_said_or_raised(llm):
-    cut = llm.chat_with_tools([WEATHER], QUESTION, tool_required=True, max_tokens=14)
-    assert llm.get_tool_calls_from_response(cut, error_on_no_tool_call=False) == []
+def test_no_call_is_said_or_raised(padllm):
+    cut = padllm.chat_with_tools([WEATHER], QUESTION, tool_required=True, max_tokens=14)
+    assert padllm.get_tool_calls_from_response(cut, error_on_no_tool_call=False) == []
     with pytest.raises(InvalidRequestError, match=r"Raise max_tokens \(now 12\)"):
-        llm.get_tool_calls_from_response(cut)
+        padllm.get_tool_calls_from_response(cut)
     with pytest.raises(InvalidRequestError, match="force a call with tool_required=True"):
-        llm.get_tool_calls_from_response(llm.chat_with_tools([WEATHER], QUESTION, tool_choice="none"))
-    assert llm.chat_with_tools([], QUESTION).message.content
+        padllm.get_tool_calls_from_response(padllm.chat_with_tools([WEATHER], QUESTION, tool_choice="none"))
+    assert padllm.chat_with_tools([], QUESTION).message.content
 
 
 def test_predict_and_call_runs_the_tool(caller):

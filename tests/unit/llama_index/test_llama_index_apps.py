@@ -8,42 +8,13 @@ import pytest
 from llama_index.core import Document, Settings, VectorStoreIndex
 from llama_index.core.agent.workflow import AgentStream, FunctionAgent, ReActAgent, ToolCallResult
 from llama_index.core.evaluation import CorrectnessEvaluator, FaithfulnessEvaluator, RelevancyEvaluator
-from llama_index_parts import ADD, QUESTION, WEATHER, WISHES, pair_settings, script
 from pydantic import Field
 
+from fakes import QUESTION, WISHES
+from llama_index_parts import ADD, WEATHER, script
 from pad_langchain import PADLLM
-from pad_langchain.chat.engines import shared_pair
 from pad_langchain.llama_index import PADEmbedding
 from pad_langchain.testing import HashEmbedder
-from pad_memory import PreferenceMemory, Statement
-
-
-@pytest.fixture(scope="module")
-def settings(tmp_path_factory):
-    return pair_settings(tmp_path_factory.mktemp("pair"))
-
-
-@pytest.fixture(scope="module")
-def memory():
-    with PreferenceMemory(embedder=HashEmbedder()) as memory:
-        for user, wish in WISHES.items():
-            memory.record(user, Statement(wish))
-        yield memory
-
-
-@pytest.fixture
-def llm(settings, memory):
-    return PADLLM(**settings, memory=memory)
-
-
-@pytest.fixture(scope="module")
-def engine(settings):
-    return shared_pair(settings["model"], settings["reward_model"], embedder=settings["embedder"]).engine
-
-
-@pytest.fixture
-def caller(llm):
-    return llm.model_copy(update={"max_tokens": 400, "temperature": 1.0, "seed": 1})
 
 
 @pytest.mark.parametrize("streaming", [True, False])
@@ -65,10 +36,10 @@ async def test_a_function_agent_calls_and_answers(caller, streaming):
     assert answer.raw["pad"]["user"] == "ada"
 
 
-async def test_a_react_agent_answers_its_user_in_plain_text(llm, engine):
+async def test_a_react_agent_answers_its_user_in_plain_text(padllm, shared_engine):
     said = {}
     for user in WISHES:
-        handler = ReActAgent(tools=[ADD], llm=llm.for_user(user)).run(QUESTION)
+        handler = ReActAgent(tools=[ADD], llm=padllm.for_user(user)).run(QUESTION)
         parts = [event.delta async for event in handler.stream_events() if isinstance(event, AgentStream)]
         answer = await handler
         assert answer.raw["pad"]["user"] == user
@@ -105,43 +76,43 @@ def index():
     return VectorStoreIndex.from_documents(documents, embed_model=PADEmbedding(embedder=HashEmbedder()))
 
 
-def test_a_query_engine_answers_each_user_from_the_same_sources(llm, index):
+def test_a_query_engine_answers_each_user_from_the_same_sources(padllm, index):
     question = PASSAGES[1]  # these embeddings know only what is the same
     answers = {
-        user: index.as_query_engine(llm=llm.for_user(user), similarity_top_k=1).query(question) for user in WISHES
+        user: index.as_query_engine(llm=padllm.for_user(user), similarity_top_k=1).query(question) for user in WISHES
     }
     assert answers["ada"].response != answers["bob"].response
     for answer in answers.values():
         assert [node.text for node in answer.source_nodes] == [PASSAGES[1]]
-    stream = index.as_query_engine(llm=llm.for_user("ada"), similarity_top_k=1, streaming=True).query(question)
+    stream = index.as_query_engine(llm=padllm.for_user("ada"), similarity_top_k=1, streaming=True).query(question)
     assert "".join(stream.response_gen) == answers["ada"].response
 
 
-def test_an_index_may_take_everything_from_the_settings(llm, monkeypatch):
-    monkeypatch.setattr(Settings, "_llm", llm.for_user("ada"))
+def test_an_index_may_take_everything_from_the_settings(padllm, monkeypatch):
+    monkeypatch.setattr(Settings, "_llm", padllm.for_user("ada"))
     monkeypatch.setattr(Settings, "_embed_model", PADEmbedding(embedder=HashEmbedder()))
     index = VectorStoreIndex.from_documents([Document(text=PASSAGES[0])])
     answer = index.as_query_engine().query(PASSAGES[0])
-    named = index.as_query_engine(llm=llm.for_user("ada")).query(PASSAGES[0])
-    assert answer.response == named.response != index.as_query_engine(llm=llm).query(PASSAGES[0]).response
+    named = index.as_query_engine(llm=padllm.for_user("ada")).query(PASSAGES[0])
+    assert answer.response == named.response != index.as_query_engine(llm=padllm).query(PASSAGES[0]).response
 
 
-async def test_query_engines_answer_on_an_event_loop(llm, index):
+async def test_query_engines_answer_on_an_event_loop(padllm, index):
     question = PASSAGES[1]
-    engines = [index.as_query_engine(llm=llm.for_user(user), similarity_top_k=1) for user in ("ada", "bob") * 2]
+    engines = [index.as_query_engine(llm=padllm.for_user(user), similarity_top_k=1) for user in ("ada", "bob") * 2]
     answers = await asyncio.gather(*(engine.aquery(question) for engine in engines))
     assert [answer.response for answer in answers] == [engine.query(question).response for engine in engines]
     assert answers[0].response != answers[1].response
-    streaming = index.as_query_engine(llm=llm.for_user("ada"), similarity_top_k=1, streaming=True)
+    streaming = index.as_query_engine(llm=padllm.for_user("ada"), similarity_top_k=1, streaming=True)
     stream = await streaming.aquery(question)
     assert "".join([part async for part in stream.async_response_gen()]) == answers[0].response
 
 
 @pytest.mark.parametrize("mode", ["simple", "context", "condense_question", "condense_plus_context"])
-def test_chat_engines_answer_each_user(llm, index, mode):
+def test_chat_engines_answer_each_user(padllm, index, mode):
     texts = set()
     for user in WISHES:
-        engine = index.as_chat_engine(chat_mode=mode, llm=llm.for_user(user))
+        engine = index.as_chat_engine(chat_mode=mode, llm=padllm.for_user(user))
         assert engine.chat("hello").response
         streamed = engine.stream_chat(QUESTION)
         texts.add("".join(streamed.response_gen))
@@ -149,11 +120,11 @@ def test_chat_engines_answer_each_user(llm, index, mode):
 
 
 @pytest.mark.parametrize("mode", ["context", "condense_question"])
-async def test_chat_engines_answer_on_an_event_loop(llm, index, mode):
-    engines = {user: index.as_chat_engine(chat_mode=mode, llm=llm.for_user(user)) for user in WISHES}
+async def test_chat_engines_answer_on_an_event_loop(padllm, index, mode):
+    engines = {user: index.as_chat_engine(chat_mode=mode, llm=padllm.for_user(user)) for user in WISHES}
     answers = await asyncio.gather(*(engine.achat(QUESTION) for engine in engines.values()))
     for (user, engine), answer in zip(engines.items(), answers, strict=True):
-        alone = index.as_chat_engine(chat_mode=mode, llm=llm.for_user(user)).chat(QUESTION)
+        alone = index.as_chat_engine(chat_mode=mode, llm=padllm.for_user(user)).chat(QUESTION)
         assert answer.response == alone.response
         streamed = await engine.astream_chat("and more?")
         told = "".join([part async for part in streamed.async_response_gen()])
@@ -193,8 +164,8 @@ async def test_evaluators_read_the_verdict(evaluator, verdict, passing, score, m
     assert any("a metal" in prompt for prompt in judge.heard)
 
 
-def test_an_evaluator_runs_on_a_model(llm, engine):
-    before = engine.steps
-    result = FaithfulnessEvaluator(llm=llm).evaluate(query=QUESTION, response="a metal", contexts=[PASSAGES[0]])
-    assert engine.steps > before
+def test_an_evaluator_runs_on_a_model(padllm, shared_engine):
+    before = shared_engine.steps
+    result = FaithfulnessEvaluator(llm=padllm).evaluate(query=QUESTION, response="a metal", contexts=[PASSAGES[0]])
+    assert shared_engine.steps > before
     assert result.passing is ("yes" in result.feedback.lower())

@@ -8,25 +8,13 @@ import pytest
 from llama_index.core.chat_engine import SimpleChatEngine
 from llama_index.core.llms import ChatMessage
 from llama_index.core.memory import Memory
-from llama_index_parts import ASKED, QUESTION, WISHES, pair_settings
 
+from fakes import QUESTION, WISHES
+from llama_index_parts import ASKED
 from pad_langchain import PADLLM, InvalidRequestError
 from pad_langchain.llama_index import PADEmbedding, PreferenceMemoryBlock
 from pad_langchain.testing import HashEmbedder
 from pad_memory import PreferenceMemory, Statement
-
-
-@pytest.fixture(scope="module")
-def settings(tmp_path_factory):
-    return pair_settings(tmp_path_factory.mktemp("pair"))
-
-
-@pytest.fixture(scope="module")
-def memory():
-    with PreferenceMemory(embedder=HashEmbedder()) as memory:
-        for user, wish in WISHES.items():
-            memory.record(user, Statement(wish))
-        yield memory
 
 
 async def told(memory, question="hello"):
@@ -34,9 +22,9 @@ async def told(memory, question="hello"):
     return messages[0].content if messages else ""
 
 
-async def test_sessions_share_a_block_without_leaking(memory):
+async def test_sessions_share_a_block_without_leaking(wished):
     users = {"monday": "ada", "tuesday": "bob", "holiday": None}
-    block = PreferenceMemoryBlock(memory=memory, user_id=users.__getitem__)
+    block = PreferenceMemoryBlock(memory=wished, user_id=users.__getitem__)
     sessions = {name: Memory.from_defaults(session_id=name, memory_blocks=[block]) for name in users}
     before = block.model_dump(exclude={"user_id"})
     for _ in range(2):
@@ -51,8 +39,8 @@ async def test_sessions_share_a_block_without_leaking(memory):
         await told(Memory.from_defaults(session_id="unknown", memory_blocks=[block]))
 
 
-async def test_concurrent_sessions_do_not_mix(memory):
-    block = PreferenceMemoryBlock(memory=memory, user_id=lambda session: session.split("-")[0])
+async def test_concurrent_sessions_do_not_mix(wished):
+    block = PreferenceMemoryBlock(memory=wished, user_id=lambda session: session.split("-")[0])
     sessions = [
         Memory.from_defaults(session_id=f"{user}-{n}", memory_blocks=[block]) for n in range(4) for user in WISHES
     ]
@@ -89,16 +77,16 @@ async def test_the_block_follows_feedback_and_learns_nothing_itself():
         assert await block.aget() == ""
 
 
-async def test_a_function_of_the_session_needs_one(memory):
-    block = PreferenceMemoryBlock(memory=memory, user_id=lambda session: session)
+async def test_a_function_of_the_session_needs_one(wished):
+    block = PreferenceMemoryBlock(memory=wished, user_id=lambda session: session)
     with pytest.raises(InvalidRequestError, match="Pass session_id or user_id"):
         await block.aget()
     assert WISHES["bob"] in await block.aget(user_id="bob")
 
 
-def test_a_chat_engine_with_the_block_tells_the_model(settings, memory):
-    plain = PADLLM(**settings)  # no memory: it knows of the user by the block alone
-    block = PreferenceMemoryBlock(memory=memory, user_id="ada")
+def test_a_chat_engine_with_the_block_tells_the_model(padllm_settings, wished):
+    plain = PADLLM(**padllm_settings)  # no memory: it knows of the user by the block alone
+    block = PreferenceMemoryBlock(memory=wished, user_id="ada")
     counts = []
     for blocks in ([], [block]):
         session = Memory.from_defaults(session_id=f"blocks-{len(blocks)}", memory_blocks=blocks)

@@ -6,23 +6,17 @@ import asyncio
 import importlib.util
 import threading
 import time
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from fakes import PoleScorer, WordEmbedder
-from places import BENCHMARKS
 
+from fakes import PoleScorer
 from pad_memory import PreferenceMemory, Statement, Thumb
 from pad_memory.errors import InvalidUserError
+from places import BENCHMARKS
+from waiting import auntil
 
 APART = BENCHMARKS / "memory" / "apart.py"
-
-
-@pytest.fixture
-def memory() -> Iterator[PreferenceMemory]:
-    with PreferenceMemory(embedder=WordEmbedder(), scorer=PoleScorer()) as memory:
-        yield memory
 
 
 async def test_all_calls_work_and_agree(memory: PreferenceMemory) -> None:
@@ -65,8 +59,7 @@ async def test_a_slow_scorer_does_not_hold_up_the_loop(memory: PreferenceMemory)
 
     memory.scorer = slow
     task = asyncio.create_task(memory.aio.record("ada", Thumb("q", "tone:casual", True)))
-    while not started.is_set():
-        await asyncio.sleep(0.001)  # would never return to us if the loop were blocked
+    await auntil(started.is_set)  # would never return to us if the loop were blocked
     await memory.aio.record("bob", Statement("no jokes"))  # nor does it hold up other users
     assert not task.done()
     go_on.set()

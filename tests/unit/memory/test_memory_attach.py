@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Iterator
 
 import pytest
-from fakes import PoleScorer, WordEmbedder
 
+from fakes import PoleScorer, WordEmbedder
 from pad_memory import Choice, PreferenceMemory, Statement
 
 
@@ -28,30 +27,30 @@ class Broken(Engine):
 
 
 @pytest.fixture
-def memory() -> Iterator[PreferenceMemory]:
-    with PreferenceMemory(embedder=WordEmbedder()) as memory:
-        yield memory
+def unscored(memory: PreferenceMemory) -> PreferenceMemory:
+    memory.scorer = None
+    return memory
 
 
 def test_the_first_scorer_judges_and_another_is_named_once(
-    memory: PreferenceMemory, caplog: pytest.LogCaptureFixture
+    unscored: PreferenceMemory, caplog: pytest.LogCaptureFixture
 ) -> None:
     first, second = PoleScorer(), PoleScorer()
-    memory.record("ada", Choice("q", "tone:casual", "tone:formal"))
-    memory.attach()
-    assert memory.scorer is None
-    memory.attach(scorer=first)
-    assert memory.profile("ada").pending == 0
-    memory.attach(scorer=first)
-    memory.attach(scorer=None)
+    unscored.record("ada", Choice("q", "tone:casual", "tone:formal"))
+    unscored.attach()
+    assert unscored.scorer is None
+    unscored.attach(scorer=first)
+    assert unscored.profile("ada").pending == 0
+    unscored.attach(scorer=first)
+    unscored.attach(scorer=None)
     assert caplog.records == []
     for _ in range(2):
-        memory.attach(scorer=second)
-    assert memory.scorer is first
+        unscored.attach(scorer=second)
+    assert unscored.scorer is first
     (record,) = caplog.records
     assert f"judgements are by {first!r}, so {second!r} is not used" in record.getMessage()
-    memory.scorer = second  # the owner of the memory may
-    assert memory.scorer is second
+    unscored.scorer = second  # the owner of the memory may
+    assert unscored.scorer is second
 
 
 def test_an_explicit_scorer_wins(caplog: pytest.LogCaptureFixture) -> None:
@@ -62,33 +61,35 @@ def test_an_explicit_scorer_wins(caplog: pytest.LogCaptureFixture) -> None:
     assert len(caplog.records) == 1
 
 
-def test_engines_are_told_of_each_forgetting_once(memory: PreferenceMemory) -> None:
+def test_engines_are_told_of_each_forgetting_once(unscored: PreferenceMemory) -> None:
     engine, told = Engine(), list[str]()
     for _ in range(2):
-        memory.attach(on_forget=engine.forget_prefixes)
-    memory.attach(on_forget=lambda: told.append("told"))
-    memory.record("ada", Statement("no jokes", id="one"))
-    memory.forget("ada", "one")
-    memory.forget("ada")
+        unscored.attach(on_forget=engine.forget_prefixes)
+    unscored.attach(on_forget=lambda: told.append("told"))
+    unscored.record("ada", Statement("no jokes", id="one"))
+    unscored.forget("ada", "one")
+    unscored.forget("ada")
     assert (engine.told, told) == (2, ["told", "told"])
 
 
-def test_a_memory_keeps_no_engine_alive(memory: PreferenceMemory) -> None:
+def test_a_memory_keeps_no_engine_alive(unscored: PreferenceMemory) -> None:
     engine = Engine()
-    memory.attach(on_forget=engine.forget_prefixes)
+    unscored.attach(on_forget=engine.forget_prefixes)
     gone = weakref.ref(engine)
     del engine
     gc.collect()
     assert gone() is None
-    memory.forget("ada")
+    unscored.forget("ada")
 
 
-def test_a_callback_that_fails_loses_no_forgetting(memory: PreferenceMemory, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_callback_that_fails_loses_no_forgetting(
+    unscored: PreferenceMemory, caplog: pytest.LogCaptureFixture
+) -> None:
     broken, engine = Broken(), Engine()
-    memory.attach(on_forget=broken.forget_prefixes)
-    memory.attach(on_forget=engine.forget_prefixes)
-    memory.record("ada", Statement("no jokes"))
-    assert memory.forget("ada") == 1
-    assert memory.users() == []
+    unscored.attach(on_forget=broken.forget_prefixes)
+    unscored.attach(on_forget=engine.forget_prefixes)
+    unscored.record("ada", Statement("no jokes"))
+    assert unscored.forget("ada") == 1
+    assert unscored.users() == []
     assert engine.told == 1
     assert "no such prefix" in caplog.text

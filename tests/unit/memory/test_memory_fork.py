@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from places import TESTS
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")

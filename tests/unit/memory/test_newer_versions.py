@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fakes import PoleScorer, WordEmbedder
 
+from fakes import PoleScorer, WordEmbedder
 from pad_memory import (
     Choice,
     Critique,
@@ -26,12 +25,6 @@ TEXTS = {"prompt": "q", "response": "length:detailed"}
 
 def opened(path: Path | None = None) -> PreferenceMemory:
     return PreferenceMemory(path, embedder=WordEmbedder(), scorer=PoleScorer(), values=Values(classifier=False))
-
-
-@pytest.fixture
-def memory() -> Iterator[PreferenceMemory]:
-    with opened() as memory:
-        yield memory
 
 
 def mean(memory: PreferenceMemory, user: str) -> list[float]:

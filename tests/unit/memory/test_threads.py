@@ -10,10 +10,13 @@ from pathlib import Path
 import pytest
 
 from pad_memory.openmp import _pauses
+from places import TESTS
 
 PROGRAM = """
-import os, threading, time
+import os, sys, threading
 import torch
+sys.path.insert(0, sys.argv[1])
+from waiting import settled
 from pad_memory.openmp import dismiss_helpers
 
 torch.set_num_threads(3)
@@ -21,12 +24,7 @@ dismiss_helpers()  # what it imports must not be counted
 product = lambda: float((torch.ones(512, 512) @ torch.ones(512, 512)).sum())
 
 def threads():  # the system takes a moment to forget a thread that ended
-    counts = [len(os.listdir("/proc/self/task"))]
-    while len(counts) < 20 or len(set(counts[-20:])) > 1:
-        time.sleep(0.01)
-        counts.append(len(os.listdir("/proc/self/task")))
-    return counts[-1]
-
+    return settled(lambda: len(os.listdir("/proc/self/task")))
 
 at_rest = threads()
 first = product()
@@ -49,6 +47,6 @@ def test_a_thread_dismisses_its_own_helpers_and_gets_new_ones() -> None:
     limits = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
     env = {name: value for name, value in os.environ.items() if name not in limits}
     run = subprocess.run(
-        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=120, check=True, env=env
+        [sys.executable, "-c", PROGRAM, str(TESTS)], capture_output=True, text=True, timeout=120, check=True, env=env
     )
     assert run.stdout.split() == ["2", "0", "0", "True", "2"]

@@ -11,10 +11,9 @@ from typing import Any
 
 import pytest
 import torch
-from naive_reference import NaiveText, naive_decode
-from parts import make_adapter
 from safetensors.torch import load_file, save_file
 
+from naive_reference import NaiveText, naive_decode
 from pad_langchain import ChatPAD
 from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.engine.types import Request, WeightedPreference
@@ -24,7 +23,8 @@ from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.rows import Rows, Section
 from pad_langchain.persrm.build import load_engine
 from pad_langchain.persrm.persrm import PersRM
-from pad_langchain.testing import TinyPair, tiny_model, tiny_pair
+from pad_langchain.testing import TinyPair, tiny_model
+from parts import make_adapter
 
 peft = pytest.importorskip("peft", reason="needs the extra [train]")
 
@@ -33,11 +33,6 @@ CONDITIONS = (
     (("be concise", 1.0), ("tell a joke or two", -0.5), ("use formal words", 1.5)),
 )
 GRID = list(itertools.product((0.0, 0.5, 1.5), (1, 10), (0.0, 0.02), ("base", "reference"), CONDITIONS))
-
-
-@pytest.fixture(scope="module")
-def pair() -> TinyPair:
-    return tiny_pair()
 
 
 def engine_on(pair: TinyPair, folder: Path, **kwargs: Any) -> TorchEngine:
@@ -183,7 +178,7 @@ def test_a_step_that_fails_leaves_the_rows_as_they_were(pair: TinyPair, monkeypa
             raise RuntimeError("out of memory")
 
         with monkeypatch.context() as patch:
-            patch.setattr(last, "forward", fail)
+            patch.setattr(last.mlp.act_fn, "forward", fail)
             with pytest.raises(RuntimeError):
                 rows.step(torch.tensor([7, 8, 9]))
         for group in (rows, twin):

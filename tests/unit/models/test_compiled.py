@@ -6,7 +6,6 @@ those of any backend, machine code is not made.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,15 +17,16 @@ from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import EngineBusyError, EngineMemoryError, IncompatibleModelError
 from pad_langchain.models import compiled
-from pad_langchain.models.adapter import Adapter
 from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.prompts import Prompts
 from pad_langchain.persrm.guides.text import ModelGuide
 from pad_langchain.testing import TinyPair, tiny_model, tiny_pair
+from parts import adapter_of
+from waiting import until
 
 
 @pytest.fixture
-def pair(monkeypatch: pytest.MonkeyPatch) -> Iterator[TinyPair]:
+def endless_pair(monkeypatch: pytest.MonkeyPatch) -> Iterator[TinyPair]:
     monkeypatch.setattr(compiled, "BACKEND", "eager")
     torch.compiler.reset()
     counters.clear()
@@ -36,16 +36,6 @@ def pair(monkeypatch: pytest.MonkeyPatch) -> Iterator[TinyPair]:
     pair.tokenizer.chat_template = pair.tokenizer.chat_template.replace("<|im_end|>", "")
     yield pair
     torch.compiler.reset()
-
-
-def adapter_of(pair: TinyPair) -> Adapter:
-    generator = torch.Generator().manual_seed(5)
-    tensors = {}
-    for name, module in pair.model.named_modules():
-        if name.endswith("_proj"):
-            tensors[f"{name}.lora_A.weight"] = torch.randn(4, module.in_features, generator=generator) / 6
-            tensors[f"{name}.lora_B.weight"] = torch.randn(module.out_features, 4, generator=generator) / 6
-    return Adapter(pair.model, tensors, {"peft_type": "LORA", "r": 4, "lora_alpha": 4})
 
 
 def engine_of(pair: TinyPair, kind: str, **settings: Any) -> TorchEngine:
@@ -79,12 +69,14 @@ def run(engine: TorchEngine) -> list[tuple[int, ...]]:
 
 
 @pytest.mark.parametrize("kind", ["head", "adapter", "model"])
-def test_tokens_are_the_eager_ones_and_nothing_is_compiled_while_requests_run(pair: TinyPair, kind: str) -> None:
-    with engine_of(pair, kind, compile=False) as engine:
+def test_tokens_are_the_eager_ones_and_nothing_is_compiled_while_requests_run(
+    endless_pair: TinyPair, kind: str
+) -> None:
+    with engine_of(endless_pair, kind, compile=False) as engine:
         expected = run(engine)
         assert engine.warm_up() == 0.0
     assert not counters["stats"]
-    with engine_of(pair, kind, compile=True) as engine:
+    with engine_of(endless_pair, kind, compile=True) as engine:
         assert engine.warm_up(rows=(1, 2), columns=(100,)) > 0.0
         # One graph for a single row and one for several, for each model that has rows of its own.
         graphs = counters["stats"]["unique_graphs"]
@@ -98,16 +90,17 @@ def test_tokens_are_the_eager_ones_and_nothing_is_compiled_while_requests_run(pa
         assert len({rows for rows, _ in sizes}) >= 2
 
 
-def test_conversations_go_on_and_errors_leave_the_rows_whole(pair: TinyPair, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_conversations_go_on_and_errors_leave_the_rows_whole(
+    endless_pair: TinyPair, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What a compiled step leaves in the prefix store is what an eager one would have left."""
     ask = {"role": "user", "content": "please explain why the sky is so very blue today"}
 
     def talk(compile: bool) -> list[tuple[int, ...]]:
-        with engine_of(pair, "head", compile=compile) as engine:
+        with engine_of(endless_pair, "head", compile=compile) as engine:
             prompt = engine.prompts.render([ask])
             first = engine.submit(Request(messages=[ask], max_tokens=40)).result(60).token_ids
-            while engine.running:  # the last event comes before the row is kept for the next turn
-                time.sleep(0.01)
+            until(lambda: not engine.running)  # the last event comes before the row is kept for the next turn
             more = Request(messages=[], prompt_ids=[*prompt, *first, *prompt], max_tokens=10)
             second = engine.submit(more).result(60).token_ids
             assert engine.stats.reused_tokens > len(prompt) + 20
@@ -127,7 +120,7 @@ def test_conversations_go_on_and_errors_leave_the_rows_whole(pair: TinyPair, mon
         return step
 
     monkeypatch.setattr(compiled, "BACKEND", out_of_memory_once)
-    with engine_of(pair, "head", compile=True, prefix_tokens=0) as engine:
+    with engine_of(endless_pair, "head", compile=True, prefix_tokens=0) as engine:
         expected = engine.submit(Request(messages=[ask], max_tokens=12)).result(60).token_ids
         two = [engine.submit(Request(messages=[ask], max_tokens=12)) for _ in range(2)]
         assert two[0].result(60).token_ids == expected  # the younger row gave way
@@ -135,8 +128,8 @@ def test_conversations_go_on_and_errors_leave_the_rows_whole(pair: TinyPair, mon
             two[1].result(60)
 
 
-def test_a_warm_up_waits_for_nobody(pair: TinyPair) -> None:
-    with engine_of(pair, "head", compile=True) as engine:
+def test_a_warm_up_waits_for_nobody(endless_pair: TinyPair) -> None:
+    with engine_of(endless_pair, "head", compile=True) as engine:
         stream = engine.submit(Request(messages=[{"role": "user", "content": "hello"}], max_tokens=400))
         next(iter(stream))
         with pytest.raises(EngineBusyError, match="Requests are running"):
@@ -144,8 +137,8 @@ def test_a_warm_up_waits_for_nobody(pair: TinyPair) -> None:
         stream.cancel()
 
 
-def test_a_model_that_cannot_be_compiled_is_refused_or_left_alone(pair: TinyPair) -> None:
-    pair.model.config.sliding_window = 64
+def test_a_model_that_cannot_be_compiled_is_refused_or_left_alone(endless_pair: TinyPair) -> None:
+    endless_pair.model.config.sliding_window = 64
     with pytest.raises(IncompatibleModelError, match=r"compile is True, but .* sliding window"):
-        engine_of(pair, "head", compile=True)
-    assert engine_of(pair, "head").base.graph is None
+        engine_of(endless_pair, "head", compile=True)
+    assert engine_of(endless_pair, "head").base.graph is None

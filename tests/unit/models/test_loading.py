@@ -22,17 +22,12 @@ from pad_langchain.hf.model import PADForCausalLM
 from pad_langchain.models import ends, loading
 from pad_langchain.persrm.build import load_engine
 from pad_langchain.persrm.persrm import PersRM
-from pad_langchain.testing import HashEmbedder, TinyPair, tiny_head, tiny_model, tiny_pair, tiny_tokenizer
+from pad_langchain.testing import HashEmbedder, TinyPair, tiny_head, tiny_model, tiny_tokenizer
 
 
 @pytest.fixture(scope="module")
-def pair() -> TinyPair:
-    return tiny_pair()
-
-
-@pytest.fixture(scope="module")
-def folder(pair: TinyPair, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return Path(pair.save(tmp_path_factory.mktemp("pair"))[0])
+def base(folders: tuple[str, str]) -> Path:
+    return Path(folders[0])
 
 
 def tokens(engine: TorchEngine) -> tuple[int, ...]:
@@ -45,14 +40,14 @@ def tokens(engine: TorchEngine) -> tuple[int, ...]:
         return engine.submit(request).result(60).token_ids
 
 
-def test_a_device_map_places_the_model_and_changes_no_token(folder: Path) -> None:
+def test_a_device_map_places_the_model_and_changes_no_token(base: Path) -> None:
     pytest.importorskip("accelerate")
-    placed = load_engine(folder, "self", device="cpu", device_map={"": "cpu"}, max_batch=2)
-    assert tokens(placed) == tokens(load_engine(folder, "self", device="cpu"))
+    placed = load_engine(base, "self", device="cpu", device_map={"": "cpu"}, max_batch=2)
+    assert tokens(placed) == tokens(load_engine(base, "self", device="cpu"))
 
 
 def test_keywords_for_transformers_reach_it_and_the_model_stays_where_they_put_it(
-    pair: TinyPair, folder: Path, monkeypatch: pytest.MonkeyPatch
+    pair: TinyPair, base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[dict[str, Any]] = []
 
@@ -68,7 +63,7 @@ def test_keywords_for_transformers_reach_it_and_the_model_stays_where_they_put_i
     monkeypatch.setattr(loading, "pick_device", lambda device: torch.device("cuda"))
     monkeypatch.setattr(pair.model, "to", moved)
     more = {"device_map": "auto", "quantization_config": eight}
-    with load_engine(folder, prefix_tokens=0, pack_weights=False, **more) as engine:
+    with load_engine(base, prefix_tokens=0, pack_weights=False, **more) as engine:
         assert engine.settings.prefix_tokens == 0
     (call,) = calls
     assert call["device_map"] == "auto"
@@ -77,38 +72,38 @@ def test_keywords_for_transformers_reach_it_and_the_model_stays_where_they_put_i
 
 
 @pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is not None, reason="bitsandbytes is installed")
-def test_bits_and_bytes_that_is_missing_is_named(folder: Path) -> None:
+def test_bits_and_bytes_that_is_missing_is_named(base: Path) -> None:
     with pytest.raises(MissingDependencyError, match=r"quantization_config.*pip install accelerate bitsandbytes"):
-        load_engine(folder, quantization_config=BitsAndBytesConfig(load_in_4bit=True))
+        load_engine(base, quantization_config=BitsAndBytesConfig(load_in_4bit=True))
 
 
-def test_accelerate_that_is_missing_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_accelerate_that_is_missing_is_named(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transformers.integrations.accelerate, "is_accelerate_available", lambda: False)
     with pytest.raises(MissingDependencyError, match=r"device_map.*pip install accelerate"):
-        load_engine(folder, device_map="auto")
+        load_engine(base, device_map="auto")
 
 
-def test_keywords_that_are_wrong_or_too_late_are_refused(pair: TinyPair, folder: Path) -> None:
+def test_keywords_that_are_wrong_or_too_late_are_refused(pair: TinyPair, base: Path) -> None:
     with pytest.raises(InvalidRequestError, match=r"\['device_map'\] are for loading a model, but this Llama"):
         load_engine(pair.model, tokenizer=pair.tokenizer, device_map="auto")
     with pytest.raises(ModelLoadError, match="does not load"):
-        load_engine(folder, device_map="cuda-everywhere")
+        load_engine(base, device_map="cuda-everywhere")
 
 
-def test_what_is_known_of_a_model_without_loading_it(folder: Path, tmp_path: Path) -> None:
-    assert loading.context_size(str(folder)) == 512
+def test_what_is_known_of_a_model_without_loading_it(base: Path, tmp_path: Path) -> None:
+    assert loading.context_size(str(base)) == 512
     (tmp_path / "config.json").write_text(json.dumps({"text_config": {"max_position_embeddings": 77}}))
     assert loading.context_size(str(tmp_path)) == 77
     assert loading.context_size("no/such/model") is None
-    code = f"from pad_langchain.models.loading import context_size; print(context_size({str(folder)!r}))"
+    code = f"from pad_langchain.models.loading import context_size; print(context_size({str(base)!r}))"
     code += "; import sys; print('torch' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert result.stdout.split() == ["512", "False"], result.stderr
 
 
-def test_what_a_loaded_model_says_of_itself(folder: Path, pair: TinyPair) -> None:
+def test_what_a_loaded_model_says_of_itself(base: Path, pair: TinyPair) -> None:
     for kind in ("sdpa", "eager"):
-        model = AutoModelForCausalLM.from_pretrained(folder, attn_implementation=kind)
+        model = AutoModelForCausalLM.from_pretrained(base, attn_implementation=kind)
         assert loading.attention_of(model.config) == kind
     model.generation_config.eos_token_id = None
     assert ends.configured_ends(model) == []
@@ -154,7 +149,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_weights_tokenizer_and_context_are_of_one_version(hub: Path, revision: str | None, inner: str | None) -> None:
     asked = {"cache_dir": hub, "local_files_only": True, "revision": revision, "subfolder": inner}
     asked = {name: value for name, value in asked.items() if value is not None}
-    with load_engine("org/chat", **asked) as engine:
+    with load_engine("org/chat", dtype="float32", **asked) as engine:
         words = engine.tokenizer.decode(engine.prompts.render([{"role": "user", "content": "hello"}]))
         assert words == (revision or "main") + (inner or "") + " hello"
         own = tiny_model(0 if revision is None else 1)
@@ -204,10 +199,10 @@ def test_a_persrm_is_fetched_as_the_base_is_and_has_a_version_of_its_own(hub: Pa
         PersRM.from_pretrained("org/persrm", base="org/chat", revison="v2", **source)
 
 
-def test_a_tokenizers_package_that_is_missing_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tokenizers_package_that_is_missing_is_named(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def from_pretrained(path: Any, **kwargs: Any) -> Any:
         raise ImportError("pip install sentencepiece")
 
     monkeypatch.setattr(AutoTokenizer, "from_pretrained", from_pretrained)
     with pytest.raises(MissingDependencyError, match=r"The tokenizer .* needs a package .*pip install sentencepiece"):
-        loading.load_causal_lm(folder, device="cpu")
+        loading.load_causal_lm(base, device="cpu")

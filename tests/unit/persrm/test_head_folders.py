@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from places import DATA
 
 from pad_langchain.persrm.head import VectorHead
+from places import DATA
 
 FOLDER = DATA / "head_0_1"
 

@@ -19,7 +19,7 @@ from pad_langchain.persrm import token_rewards as scoring_module
 from pad_langchain.persrm.build import load_pair
 from pad_langchain.persrm.files import TextConfig
 from pad_langchain.persrm.persrm import PersRM, merge_value_head
-from pad_langchain.testing import TinyPair, tiny_model, tiny_pair
+from pad_langchain.testing import TinyPair
 
 PAIRS = [
     ("explain entropy", "it is the answer to a question"),
@@ -32,22 +32,6 @@ PERSRM_PROMPT = (
     "[Guidelines] Your task is to generate response by considering the following principle. "
     "[Principles] {} [Instruction] {}"
 )
-
-
-@pytest.fixture(scope="module")
-def pair() -> TinyPair:
-    return tiny_pair()
-
-
-@pytest.fixture(scope="module")
-def text_parts() -> tuple[Any, torch.nn.Linear]:
-    model = tiny_model(5)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(5)
-        value_head = torch.nn.Linear(32, 32).requires_grad_(False)
-        value_head.weight.copy_(torch.eye(32) + 0.2 * torch.randn(32, 32))
-        value_head.bias.copy_(0.2 * torch.randn(32))
-    return model, value_head
 
 
 def ids_of(tokenizer: Any, user: str, response: str) -> tuple[list[int], list[int]]:

@@ -31,7 +31,7 @@ ALL: dict[str, Any] = {"uncertain": 0.0, "settled": 1.0}
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def head_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("head")
     tiny_pair().save(folder)
     rows = []
@@ -43,8 +43,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def encoded(folder: Path) -> list[EncodedPair]:
-    return encode_pairs(read_pairs(folder / "pairs.jsonl").pairs, tiny_tokenizer(), template=None, max_length=None)[0]
+def encoded(head_files: Path) -> list[EncodedPair]:
+    return encode_pairs(read_pairs(head_files / "pairs.jsonl").pairs, tiny_tokenizer(), template=None, max_length=None)[
+        0
+    ]
 
 
 def test_features_are_the_bases_states_and_likeliest_tokens(encoded: list[EncodedPair], tmp_path: Path) -> None:
@@ -125,11 +127,11 @@ def config_of(folder: Path, output: Path, **changes: Any) -> TrainConfig:
     return TrainConfig(**settings | {"output": str(output), "device": "cpu", "held_out": 0.25, "head": head} | changes)
 
 
-def test_a_trained_head_tells_the_sides_apart_and_guides(folder: Path, tmp_path: Path) -> None:
+def test_a_trained_head_tells_the_sides_apart_and_guides(head_files: Path, tmp_path: Path) -> None:
     embedder = HashEmbedder(16)
     steps: list[str] = []
     result = train(
-        config_of(folder, tmp_path, beta=2.0, alpha=0.02),
+        config_of(head_files, tmp_path, beta=2.0, alpha=0.02),
         lambda stage, done, of, logged: steps.append(stage),
         embedder=embedder,
     )
@@ -146,16 +148,16 @@ def test_a_trained_head_tells_the_sides_apart_and_guides(folder: Path, tmp_path:
         beta=2.0,
         max_tokens=8,
     )
-    with load_engine(str(folder / "base"), tmp_path, device="cpu", embedder=embedder) as engine:
+    with load_engine(str(head_files / "base"), tmp_path, device="cpu", embedder=embedder) as engine:
         assert engine.submit(request).result(60).token_ids
 
 
 @pytest.mark.parametrize("failure", [KeyboardInterrupt(), OSError(28, "No space left on device")])
 def test_a_stopped_head_goes_on_to_the_same_weights(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException
+    head_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException
 ) -> None:
     embedder = HashEmbedder(16)
-    whole, cut = (config_of(folder, tmp_path / name, save_steps=40, log_steps=30) for name in ("whole", "cut"))
+    whole, cut = (config_of(head_files, tmp_path / name, save_steps=40, log_steps=30) for name in ("whole", "cut"))
     result = train(whole, embedder=embedder)
     saved: list[int] = []
     replace = os.replace
@@ -206,10 +208,10 @@ def test_a_full_disk_keeps_the_features_before(
     assert all(np.array_equal(value, getattr(again, name)) for name, value in vars(whole).items())
 
 
-def test_a_head_needs_preferences(folder: Path, tmp_path: Path) -> None:
+def test_a_head_needs_preferences(head_files: Path, tmp_path: Path) -> None:
     (tmp_path / "plain.jsonl").write_text('{"prompt": "a", "chosen": "b", "rejected": "c"}\n')
     with pytest.raises(InvalidRequestError, match="preference for every pair"):
-        train(config_of(folder, tmp_path, data=str(tmp_path / "plain.jsonl"), held_out=0.0))
+        train(config_of(head_files, tmp_path, data=str(tmp_path / "plain.jsonl"), held_out=0.0))
 
 
 def test_wishes_and_their_opposites() -> None:
@@ -236,16 +238,16 @@ def test_whole_features_are_normalised_over_the_vocabulary(encoded: list[Encoded
     assert compute_features(base, encoded[:4], tmp_path / "whole", candidates=5, **ALL).candidates_MC.shape[1] == 5
 
 
-def test_training_gives_the_head_it_always_gave(folder: Path, tmp_path: Path) -> None:
+def test_training_gives_the_head_it_always_gave(head_files: Path, tmp_path: Path) -> None:
     """The figures are those of the trainer before it took wordings from a source."""
-    rows = [json.loads(line) for line in (folder / "pairs.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (head_files / "pairs.jsonl").read_text().splitlines()]
     for n, row in enumerate(rows):
         row["preference"] = ("ramble", "be terse", "be odd; be terse")[n % 3 if n % 5 else n % 2]
     (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     head = HeadSettings(
         rank=8, mlp_size=64, prototypes=8, steps=60, batch=16, learning_rate=1e-2, uncertain=0.2, settled=0.5
     )
-    config = config_of(folder, tmp_path / "o", data=str(tmp_path / "pairs.jsonl"), label_smoothing=0.05, head=head)
+    config = config_of(head_files, tmp_path / "o", data=str(tmp_path / "pairs.jsonl"), label_smoothing=0.05, head=head)
     result = train(config, embedder=HashEmbedder(16))
     losses = [point["loss"] for point in result["head"]["curve"]]
     assert losses == pytest.approx([0.69262, 0.68664, 0.67041, 0.64727, 0.62685, 0.61061], abs=1e-3)
@@ -257,11 +259,11 @@ def test_training_gives_the_head_it_always_gave(folder: Path, tmp_path: Path) ->
     assert {name: sums[name] for name in expected} == pytest.approx(expected, rel=2e-3)
 
 
-def test_readers_name_wishes_before_pairs_are_shown(folder: Path, tmp_path: Path) -> None:
+def test_readers_name_wishes_before_pairs_are_shown(head_files: Path, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"rank": 8, "mlp_size": 128, "steps": 60, "batch": 16, "learning_rate": 1e-2}
     settings |= {"uncertain": 0.0, "readers": 2, "reader_steps": 300, "reader_batch": 128, "reader_decay": 0.1}
     embedder, seen = HashEmbedder(512), list[str]()
-    config = config_of(folder, tmp_path, head=HeadSettings(**settings))
+    config = config_of(head_files, tmp_path, head=HeadSettings(**settings))
     result = train(config, lambda stage, *_: seen.append(stage), embedder=embedder)
     assert seen.count("reader") == 600
     assert result["head"]["held_out_accuracy"] > 0.9

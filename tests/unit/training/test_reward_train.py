@@ -36,7 +36,7 @@ SHORT, LONG = "yes", "yes, it is a list of examples and a warning"
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def text_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny base and pairs whose better side the preference alone tells."""
     folder = tmp_path_factory.mktemp("train")
     tiny_pair().save(folder)
@@ -66,11 +66,11 @@ def config_of(folder: Path, output: Path, **changes: Any) -> TrainConfig:
 
 
 @pytest.fixture(scope="module")
-def trained(folder: Path) -> tuple[Path, dict[str, Any]]:
+def trained(text_files: Path) -> tuple[Path, dict[str, Any]]:
     from pad_langchain.training.run import train
 
-    output = folder / "whole"
-    return output, train(config_of(folder, output))
+    output = text_files / "whole"
+    return output, train(config_of(text_files, output))
 
 
 def test_both_stages_learn_and_are_reported(trained: tuple[Path, dict[str, Any]]) -> None:
@@ -85,7 +85,7 @@ def test_both_stages_learn_and_are_reported(trained: tuple[Path, dict[str, Any]]
     assert result["pairs"] + result["held_out"] == 48
 
 
-def test_the_output_is_a_persrm_that_scores_as_it_was_trained(folder: Path, trained: tuple[Path, Any]) -> None:
+def test_the_output_is_a_persrm_that_scores_as_it_was_trained(text_files: Path, trained: tuple[Path, Any]) -> None:
     output, _ = trained
     assert {"adapter_config.json", "adapter_model.safetensors", "value_head.safetensors", "persrm.json"} <= {
         path.name for path in output.iterdir()
@@ -96,12 +96,12 @@ def test_the_output_is_a_persrm_that_scores_as_it_was_trained(folder: Path, trai
     assert brief[0] - long[0] > brief[1] - long[1] + 1
     again = output.parent / "again"
     persrm.save_pretrained(again)
-    loaded = PersRM.from_pretrained(again, base=str(folder / "base"), device="cpu")
+    loaded = PersRM.from_pretrained(again, base=str(text_files / "base"), device="cpu")
     assert loaded.score("hi", LONG, ["be long"]) == pytest.approx(persrm.score("hi", LONG, ["be long"]))
 
 
 @pytest.fixture
-def parts(folder: Path) -> tuple[Any, Any]:
+def parts(text_files: Path) -> tuple[Any, Any]:
     return tiny_model(), tiny_tokenizer()
 
 
@@ -155,9 +155,9 @@ def log_ratios(trainer: Any, rows: list[dict[str, Any]], reference_free: bool = 
     ids=["dpo", "reference free", "robust"],
 )
 def test_the_loss_is_the_formula(
-    folder: Path, tmp_path: Path, parts: Any, changes: dict[str, Any], loss_of: Any
+    text_files: Path, tmp_path: Path, parts: Any, changes: dict[str, Any], loss_of: Any
 ) -> None:
-    trainer = trainer_of(folder, tmp_path / "o", parts, **changes)
+    trainer = trainer_of(text_files, tmp_path / "o", parts, **changes)
     rows = [trainer.train_dataset[n] for n in range(4)]
     with torch.no_grad():
         loss = float(trainer.compute_loss(trainer.model.eval(), trainer.data_collator(rows)))
@@ -166,8 +166,8 @@ def test_the_loss_is_the_formula(
     assert loss == pytest.approx(float(loss_of(margins).mean()), abs=1e-5)
 
 
-def test_training_reads_the_prompt_that_decoding_writes(folder: Path) -> None:
-    pairs = read_pairs(folder / "pairs.jsonl").pairs[:2]
+def test_training_reads_the_prompt_that_decoding_writes(text_files: Path) -> None:
+    pairs = read_pairs(text_files / "pairs.jsonl").pairs[:2]
     rows, _ = encode_pairs(pairs, tiny_tokenizer(), template=PERSRM_TEMPLATE, max_length=None)
     expected = PERSRM_TEMPLATE.format(preference="be long", text="question 0?")
     tokenizer = tiny_tokenizer()
@@ -180,8 +180,8 @@ def test_training_reads_the_prompt_that_decoding_writes(folder: Path) -> None:
     assert 15 <= len(plain) <= 45
 
 
-def test_a_pair_that_is_too_long_is_reported_and_cut_only_when_asked(folder: Path) -> None:
-    pair = read_pairs(folder / "pairs.jsonl").pairs[1]
+def test_a_pair_that_is_too_long_is_reported_and_cut_only_when_asked(text_files: Path) -> None:
+    pair = read_pairs(text_files / "pairs.jsonl").pairs[1]
     talk = dataclasses.replace(
         pair,
         messages=({"role": "user", "content": "old " * 40}, {"role": "assistant", "content": "ho"}, *pair.messages),
@@ -211,7 +211,7 @@ def checksums(model: Any) -> dict[str, str]:
     }
 
 
-def test_stage_2_changes_nothing_but_w_and_b(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stage_2_changes_nothing_but_w_and_b(text_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from pad_langchain.training.run import train
     from pad_langchain.training.text import PairTrainer
 
@@ -225,7 +225,7 @@ def test_stage_2_changes_nothing_but_w_and_b(folder: Path, tmp_path: Path, monke
         return result
 
     monkeypatch.setattr(PairTrainer, "train", watched)
-    train(config_of(folder, tmp_path / "o", held_out=0.0))
+    train(config_of(text_files, tmp_path / "o", held_out=0.0))
     (first_before, first_after), (before, after) = seen
     assert {name for name in after if after[name] != before[name]} == {"v_head.summary.weight", "v_head.summary.bias"}
     assert any("lora" in name for name in before)
@@ -249,7 +249,7 @@ class StopError(Exception):
 
 @pytest.mark.parametrize(("stage", "step"), [("stage1", 5), ("stage2", 3)])
 def test_a_stopped_run_goes_on_to_the_same_weights(
-    folder: Path, tmp_path: Path, trained: tuple[Path, Any], stage: str, step: int
+    text_files: Path, tmp_path: Path, trained: tuple[Path, Any], stage: str, step: int
 ) -> None:
     from pad_langchain.training.run import train
 
@@ -257,7 +257,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(
         if (name, at) == (stage, step):
             raise StopError
 
-    config = config_of(folder, tmp_path / "cut")
+    config = config_of(text_files, tmp_path / "cut")
     with pytest.raises(StopError):
         train(config, stop)
     steps: list[tuple[str, int]] = []
@@ -268,15 +268,15 @@ def test_a_stopped_run_goes_on_to_the_same_weights(
         train(dataclasses.replace(config, beta_train=0.2))
 
 
-def test_a_killed_process_goes_on_to_the_same_weights(folder: Path, trained: tuple[Path, Any]) -> None:
-    output = folder / "killed"
-    config_of(folder, output).save(folder / "killed.yaml")
+def test_a_killed_process_goes_on_to_the_same_weights(text_files: Path, trained: tuple[Path, Any]) -> None:
+    output = text_files / "killed"
+    config_of(text_files, output).save(text_files / "killed.yaml")
     code = (
         "import sys; from pad_langchain.training.config import TrainConfig;"
         "from pad_langchain.training.run import train;"
         "train(TrainConfig.load(sys.argv[1]), lambda *a: print(*a[:2], flush=True))"
     )
-    command = [sys.executable, "-c", code, str(folder / "killed.yaml")]
+    command = [sys.executable, "-c", code, str(text_files / "killed.yaml")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
@@ -290,12 +290,12 @@ def test_a_killed_process_goes_on_to_the_same_weights(folder: Path, trained: tup
 
 
 def test_a_full_disk_leaves_the_checkpoint_before(
-    folder: Path, tmp_path: Path, trained: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch
+    text_files: Path, tmp_path: Path, trained: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from pad_langchain.training.run import train
     from pad_langchain.training.text import last_checkpoint
 
-    config = config_of(folder, tmp_path / "full")
+    config = config_of(text_files, tmp_path / "full")
     save = torch.save
 
     def full(tensors: Any, file: Any, **options: Any) -> None:

@@ -153,7 +153,7 @@ def family(request):
 
 
 @pytest.fixture(scope="module")
-def engine(family):
+def family_engine(family):
     tokenizer = tokenizer_of(family)
     model = tiny_model(vocab_size=len(tokenizer), max_position_embeddings=2048)
     model.generation_config.eos_token_id = tokenizer.eos_token_id
@@ -162,7 +162,7 @@ def engine(family):
 
 
 @pytest.fixture(scope="module")
-def llm(family, tmp_path_factory):
+def family_llm(family, tmp_path_factory):
     if family == "qwen-3-thinking":
         pytest.skip("random weights go on thinking")
     tokenizer = tokenizer_of(family)
@@ -207,53 +207,53 @@ def thought(family, text):
     return ("" if family.endswith("thinking") else "<think>\n") + "hm, {well}\n</think>\n\n" + text
 
 
-def test_a_call_is_read_and_allowed_as_the_family_writes_it(family, engine):
+def test_a_call_is_read_and_allowed_as_the_family_writes_it(family, family_engine):
     *_, call, _ = FAMILIES[family]
     written = thought(family, call.format(json.dumps(ARGUMENTS)))
-    bound = constrain(engine, tools=[WEATHER])
-    assert legal(bound.grammar, engine, written)
+    bound = constrain(family_engine, tools=[WEATHER])
+    assert legal(bound.grammar, family_engine, written)
     for cuts in ([], range(1, len(written))):
-        text, reasoning, calls = read(bound, engine, written, cuts)
+        text, reasoning, calls = read(bound, family_engine, written, cuts)
         assert text == ""
         assert reasoning.strip() == ("hm, {well}" if family.startswith("qwen-3") else "")
         assert [(one["name"], json.loads(one["arguments"])) for one in calls] == [("weather", ARGUMENTS)]
 
 
-def test_wrong_calls_are_not_allowed(family, engine):
+def test_wrong_calls_are_not_allowed(family, family_engine):
     *_, call, _ = FAMILIES[family]
-    grammar = constrain(engine, tools=[WEATHER]).grammar
+    grammar = constrain(family_engine, tools=[WEATHER]).grammar
     for wrong in ({"city": "Rome"}, {"city": "Rome", "days": 0}, {"town": "Rome", "days": 3}):
-        assert not legal(grammar, engine, thought(family, call.format(json.dumps(wrong))))
+        assert not legal(grammar, family_engine, thought(family, call.format(json.dumps(wrong))))
     other = call.format(json.dumps(ARGUMENTS)).replace("weather", "climate")
-    assert not legal(grammar, engine, thought(family, other))
+    assert not legal(grammar, family_engine, thought(family, other))
 
 
-def test_text_stays_text(family, engine):
-    bound = constrain(engine, tools=[WEATHER])
+def test_text_stays_text(family, family_engine):
+    bound = constrain(family_engine, tools=[WEATHER])
     written = thought(family, "It is fine, {really}.")
-    assert legal(bound.grammar, engine, written)
-    text, _, calls = read(bound, engine, written, range(1, len(written), 3))
+    assert legal(bound.grammar, family_engine, written)
+    text, _, calls = read(bound, family_engine, written, range(1, len(written), 3))
     assert (text, calls) == ("It is fine, {really}.", [])
 
 
-def test_several_calls_where_the_family_writes_several(family, engine):
+def test_several_calls_where_the_family_writes_several(family, family_engine):
     *_, call, separator = FAMILIES[family]
     written = thought(family, (separator or "").join(call.format(json.dumps({**ARGUMENTS, "days": n})) for n in (1, 2)))
-    bound = constrain(engine, tools=[WEATHER])
-    assert legal(bound.grammar, engine, written) == (separator is not None)
-    single = constrain(engine, tools=[WEATHER], parallel_tool_calls=False)
-    assert not legal(single.grammar, engine, written)
+    bound = constrain(family_engine, tools=[WEATHER])
+    assert legal(bound.grammar, family_engine, written) == (separator is not None)
+    single = constrain(family_engine, tools=[WEATHER], parallel_tool_calls=False)
+    assert not legal(single.grammar, family_engine, written)
     if separator is not None:
-        _, _, calls = read(bound, engine, written, range(1, len(written), 2))
+        _, _, calls = read(bound, family_engine, written, range(1, len(written), 2))
         assert [json.loads(one["arguments"])["days"] for one in calls] == [1, 2]
 
 
-def test_a_call_that_is_cut_off_cannot_be_run(family, engine):
+def test_a_call_that_is_cut_off_cannot_be_run(family, family_engine):
     *_, call, _ = FAMILIES[family]
     written = thought(family, call.format(json.dumps(ARGUMENTS)))
-    bound = constrain(engine, tools=[WEATHER])
+    bound = constrain(family_engine, tools=[WEATHER])
     for end in range(written.index("weather"), written.rindex("}")):
-        _, _, calls = read(bound, engine, written[:end])
+        _, _, calls = read(bound, family_engine, written[:end])
         for one in calls:
             try:
                 partly = parse_partial_json(one["arguments"])
@@ -262,8 +262,8 @@ def test_a_call_that_is_cut_off_cannot_be_run(family, engine):
             assert not isinstance(partly, dict)
 
 
-def test_forced_calls_are_valid_on_random_weights(family, llm):
-    bound = llm.bind_tools([WEATHER], tool_choice="any")
+def test_forced_calls_are_valid_on_random_weights(family, family_llm):
+    bound = family_llm.bind_tools([WEATHER], tool_choice="any")
     for seed in range(3):
         answer = bound.invoke("hi", seed=seed)
         (call,) = answer.tool_calls
@@ -277,8 +277,8 @@ def test_forced_calls_are_valid_on_random_weights(family, llm):
     assert sum(chunks[1:], chunks[0]).tool_calls[0]["args"] == bound.invoke("hi", seed=0).tool_calls[0]["args"]
 
 
-def test_a_call_cut_off_by_max_tokens_is_invalid(family, llm):
-    bound = llm.bind_tools([WEATHER], tool_choice="any")
+def test_a_call_cut_off_by_max_tokens_is_invalid(family, family_llm):
+    bound = family_llm.bind_tools([WEATHER], tool_choice="any")
     whole = bound.invoke("hi", seed=1).usage_metadata["output_tokens"]
     answer = bound.invoke("hi", seed=1, max_tokens=whole - 4)
     assert answer.tool_calls == []
@@ -286,8 +286,8 @@ def test_a_call_cut_off_by_max_tokens_is_invalid(family, llm):
     assert answer.response_metadata["finish_reason"] == "length"
 
 
-def test_tools_calls_results_and_system_reach_the_prompt(family, llm):
-    engine = Chat.of(llm.model_name, llm).engine
+def test_tools_calls_results_and_system_reach_the_prompt(family, family_llm):
+    engine = Chat.of(family_llm.model_name, family_llm).engine
     bound = constrain(engine, tools=[WEATHER])
     _, prompt = bound.render(to_chat_dicts(HISTORY))
     text = engine.tokenizer.decode(prompt)
@@ -296,54 +296,54 @@ def test_tools_calls_results_and_system_reach_the_prompt(family, llm):
     assert text.index("Be kind.") < text.index("How is it in Rome?") < text.index("sunny")
     *_, call, _ = FAMILIES[family]
     assert call.format(json.dumps(ARGUMENTS)) in text, "the model sees its call as it wrote it"
-    assert isinstance(llm.bind_tools([WEATHER]).invoke(HISTORY, max_tokens=2), AIMessage)
-    after = llm.invoke(HISTORY, max_tokens=2)
+    assert isinstance(family_llm.bind_tools([WEATHER]).invoke(HISTORY, max_tokens=2), AIMessage)
+    after = family_llm.invoke(HISTORY, max_tokens=2)
     assert after.usage_metadata["input_tokens"] < len(prompt), "without tools, their schemas are not shown"
-    assert llm.get_num_tokens_from_messages(HISTORY, [WEATHER]) == len(prompt)
+    assert family_llm.get_num_tokens_from_messages(HISTORY, [WEATHER]) == len(prompt)
 
 
 @pytest.mark.parametrize("family", ["gemma-2", "mistral"], indirect=True)
-def test_what_the_memory_hears_is_what_the_user_said(family, llm):
+def test_what_the_memory_hears_is_what_the_user_said(family, family_llm):
     with PreferenceMemory(embedder=HashEmbedder()) as memory:
-        answer = llm.model_copy(update={"memory": memory}).invoke(HISTORY, user_id="ada", max_tokens=4)
+        answer = family_llm.model_copy(update={"memory": memory}).invoke(HISTORY, user_id="ada", max_tokens=4)
         response_id = answer.response_metadata["pad"]["response_id"]
         assert memory.responses.find("ada", response_id)[0] == "How is it in Rome?"
 
 
 @pytest.mark.parametrize("family", ["qwen-3", "qwen-3-thinking"], indirect=True)
-def test_reasoning_is_apart_from_the_answer_without_tools_too(family, engine):
-    bound = constrain(engine)
+def test_reasoning_is_apart_from_the_answer_without_tools_too(family, family_engine):
+    bound = constrain(family_engine)
     written = thought(family, "Yes.\nNo.")
     for cuts in ([], range(1, len(written))):
-        text, reasoning, calls = read(bound, engine, written, cuts)
+        text, reasoning, calls = read(bound, family_engine, written, cuts)
         assert (text, reasoning.strip(), calls) == ("Yes.\nNo.", "hm, {well}", [])
-    text, reasoning, _ = read(bound, engine, written[: written.index("</th")])
+    text, reasoning, _ = read(bound, family_engine, written[: written.index("</th")])
     assert (text, reasoning.strip()) == ("", "hm, {well}")
     written = thought(family, CALL.format(json.dumps(ARGUMENTS)))
-    assert read(bound, engine, written)[0] == CALL.format(json.dumps(ARGUMENTS)), "no tools, so it is text"
+    assert read(bound, family_engine, written)[0] == CALL.format(json.dumps(ARGUMENTS)), "no tools, so it is text"
 
 
 @pytest.mark.parametrize("family", ["qwen-3-thinking"], indirect=True)
-def test_a_forced_call_ends_the_reasoning_that_the_prompt_began(family, engine):
+def test_a_forced_call_ends_the_reasoning_that_the_prompt_began(family, family_engine):
     call = CALL.format(json.dumps(ARGUMENTS))
-    grammar = constrain(engine, tools=[WEATHER], tool_choice="any").grammar
-    assert legal(grammar, engine, f"hm\n</think>\n\n{call}")
-    assert not legal(grammar, engine, call)
-    assert not legal(grammar, engine, "hm\n</think>\n\nNo.")
+    grammar = constrain(family_engine, tools=[WEATHER], tool_choice="any").grammar
+    assert legal(grammar, family_engine, f"hm\n</think>\n\n{call}")
+    assert not legal(grammar, family_engine, call)
+    assert not legal(grammar, family_engine, "hm\n</think>\n\nNo.")
 
 
 @pytest.mark.parametrize("family", ["qwen-2.5", "gemma-2"], indirect=True)
-def test_a_named_family_goes_before_what_the_template_shows(family, engine):
-    bound = constrain(engine, tools=[WEATHER], response_template="mistral")
+def test_a_named_family_goes_before_what_the_template_shows(family, family_engine):
+    bound = constrain(family_engine, tools=[WEATHER], response_template="mistral")
     call = NAMED.format(json.dumps(ARGUMENTS))
-    assert legal(bound.grammar, engine, call)
-    assert read(bound, engine, call)[2][0]["name"] == "weather"
+    assert legal(bound.grammar, family_engine, call)
+    assert read(bound, family_engine, call)[2][0]["name"] == "weather"
     assert ("[TOOL_CALLS]function name[ARGS]" in bound.told) == (family == "gemma-2")
     with pytest.raises(InvalidRequestError, match=r"one of \['gemma', 'llama-3', 'mistral', 'qwen'\], but is 'lama'"):
-        tool_format(engine, "lama")
+        tool_format(family_engine, "lama")
 
 
-def test_the_special_tokens_that_are_parsed_stay_in_the_text_and_no_others(family, engine):
+def test_the_special_tokens_that_are_parsed_stay_in_the_text_and_no_others(family, family_engine):
     """What stands around calls where calls may come, what stands around reasoning, and no marks of turns."""
     marks = {
         "qwen-2.5": {"<tool_call>", "</tool_call>"},
@@ -353,7 +353,9 @@ def test_the_special_tokens_that_are_parsed_stay_in_the_text_and_no_others(famil
     }.get(family, set())  # tokens that are not special, such as all of "qwen-3", are never hidden
 
     def visible(**bound):
-        return set(engine.tokenizer.convert_ids_to_tokens(sorted(constrain(engine, **bound).visible_tokens())))
+        return set(
+            family_engine.tokenizer.convert_ids_to_tokens(sorted(constrain(family_engine, **bound).visible_tokens()))
+        )
 
     assert visible(tools=[WEATHER]) == visible(tools=[WEATHER], tool_choice="required") == marks
     assert visible() == visible(tools=[WEATHER], tool_choice="none") == {mark for mark in marks if "think" in mark}

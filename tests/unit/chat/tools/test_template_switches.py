@@ -33,58 +33,58 @@ TEMPLATE = (
 
 
 @pytest.fixture(scope="module")
-def tokenizer():
+def switching():
     tokenizer = tiny_tokenizer()
     tokenizer.chat_template = TEMPLATE
     return tokenizer
 
 
 @pytest.fixture(scope="module")
-def folder(tokenizer, tmp_path_factory):
+def switching_folder(switching, tmp_path_factory):
     folder = tmp_path_factory.mktemp("switches")
-    tiny_model(vocab_size=len(tokenizer), max_position_embeddings=2048).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    tiny_model(vocab_size=len(switching), max_position_embeddings=2048).save_pretrained(folder)
+    switching.save_pretrained(folder)
     return str(folder)
 
 
 @pytest.fixture(scope="module")
-def lengths(tokenizer):
+def lengths(switching):
     """Tokens of the prompt with thinking and without, as transformers renders it."""
-    render = tokenizer.apply_chat_template
+    render = switching.apply_chat_template
     return tuple(len(render(ASKED, add_generation_prompt=True, **how)["input_ids"]) for how in ({}, OFF))
 
 
-def test_a_switch_acts_from_the_field_and_from_the_call(folder, lengths):
+def test_a_switch_acts_from_the_field_and_from_the_call(switching_folder, lengths):
     on, off = lengths
     assert on != off
 
     def tokens(llm, **call):
         return llm.invoke("hi", **call).usage_metadata["input_tokens"]
 
-    plain = ChatPAD(model=folder, reward_model=None, max_tokens=2)
-    switched = ChatPAD(model=folder, reward_model=None, max_tokens=2, chat_template_kwargs=OFF)
+    plain = ChatPAD(model=switching_folder, reward_model=None, max_tokens=2)
+    switched = ChatPAD(model=switching_folder, reward_model=None, max_tokens=2, chat_template_kwargs=OFF)
     assert (tokens(plain), tokens(switched)) == (on, off)
     assert tokens(plain, chat_template_kwargs=OFF) == tokens(plain.bind(chat_template_kwargs=OFF)) == off
     assert tokens(switched, chat_template_kwargs={"enable_thinking": True}) == on
     counts = [llm.get_num_tokens_from_messages([HumanMessage("hi")]) for llm in (plain, switched)]
     assert counts == [on, off]
-    llama = PADLLM(model=folder, reward_model=None, max_tokens=2)
+    llama = PADLLM(model=switching_folder, reward_model=None, max_tokens=2)
     asked = [ChatMessage("hi")]
     assert llama.chat(asked).raw["usage"]["prompt_tokens"] == on
     assert llama.chat(asked, chat_template_kwargs=OFF).raw["usage"]["prompt_tokens"] == off
 
 
-def test_a_cached_answer_is_one_with_the_same_switches(folder):
-    llm = ChatPAD(model=folder, reward_model=None, max_tokens=2, cache=InMemoryCache())
-    other = ChatPAD(model=folder, reward_model=None, max_tokens=2, cache=llm.cache, chat_template_kwargs=OFF)
+def test_a_cached_answer_is_one_with_the_same_switches(switching_folder):
+    llm = ChatPAD(model=switching_folder, reward_model=None, max_tokens=2, cache=InMemoryCache())
+    other = ChatPAD(model=switching_folder, reward_model=None, max_tokens=2, cache=llm.cache, chat_template_kwargs=OFF)
     seen = [llm.invoke("hi"), llm.invoke("hi", chat_template_kwargs=OFF), other.invoke("hi"), llm.invoke("hi")]
     ids = [answer.response_metadata["pad"]["response_id"] for answer in seen]
     assert (ids[0], ids[1]) == (ids[3], ids[2])
     assert ids[0] != ids[1]
 
 
-def test_reasoning_is_read_as_the_switch_lets_the_model_write_it(folder):
-    llm = ChatPAD(model=folder, reward_model=None, max_tokens=8, stop=["</think>"])
+def test_reasoning_is_read_as_the_switch_lets_the_model_write_it(switching_folder):
+    llm = ChatPAD(model=switching_folder, reward_model=None, max_tokens=8, stop=["</think>"])
     (thought, *_) = llm.invoke("hi").content_blocks
     assert thought["type"] == "reasoning"
     assert thought["reasoning"]
@@ -92,8 +92,8 @@ def test_reasoning_is_read_as_the_switch_lets_the_model_write_it(folder):
     assert [block["type"] for block in switched.content_blocks] == ["text"]
 
 
-def test_a_switch_that_the_template_does_not_have_is_refused(folder):
-    llm = ChatPAD(model=folder, reward_model=None, max_tokens=2)
+def test_a_switch_that_the_template_does_not_have_is_refused(switching_folder):
+    llm = ChatPAD(model=switching_folder, reward_model=None, max_tokens=2)
     with pytest.raises(InvalidRequestError, match=r"no switch 'enable_thinkng'\. Did you mean 'enable_thinking'"):
         llm.invoke("hi", chat_template_kwargs={"enable_thinkng": False})
     for name in ("messages", "tokenize", "add_generation_prompt", "raise_exception", "eos_token", "xyzzy"):
@@ -106,37 +106,37 @@ def test_a_switch_that_the_template_does_not_have_is_refused(folder):
     [["enable_thinking"], "no", {1: True}, {"mood": {1}}, {"mood": object()}],
     ids=["list", "text", "number", "set", "object"],
 )
-def test_switches_are_json(folder, wrong):
+def test_switches_are_json(switching_folder, wrong):
     with pytest.raises(InvalidRequestError, match="chat_template_kwargs has to be a dict of JSON values"):
-        ChatPAD(model=folder, reward_model=None).invoke("hi", chat_template_kwargs=wrong)
+        ChatPAD(model=switching_folder, reward_model=None).invoke("hi", chat_template_kwargs=wrong)
     with pytest.raises(InvalidRequestError, match="template_kwargs has to be a dict of JSON values"):
         Request(ASKED, template_kwargs=wrong)
     with pytest.raises(ValueError, match=r"chat_template_kwargs|template_kwargs"):
-        ChatPAD(model=folder, chat_template_kwargs=wrong)
+        ChatPAD(model=switching_folder, chat_template_kwargs=wrong)
 
 
-def test_both_forms_of_a_conversation_are_tried_with_the_switches(tokenizer):
+def test_both_forms_of_a_conversation_are_tried_with_the_switches(switching):
     strict = [{"role": "system", "content": "S"}, *ASKED]
-    merged, ids = fit_template(Prompts(tokenizer), strict, None, {**OFF, "mood": "glad "})
+    merged, ids = fit_template(Prompts(switching), strict, None, {**OFF, "mood": "glad "})
     assert merged == [{"role": "user", "content": "S\n\nhi"}]
-    assert tokenizer.decode(ids).startswith("glad <|im_start|>")
-    assert tokenizer.decode(ids).endswith("</think>\n\n")
+    assert switching.decode(ids).startswith("glad <|im_start|>")
+    assert switching.decode(ids).endswith("</think>\n\n")
 
 
-def test_the_prompts_of_engine_and_guide_are_written_with_the_switches(tokenizer):
-    model = tiny_model(vocab_size=len(tokenizer))
-    with TorchEngine(model, tokenizer) as engine:
+def test_the_prompts_of_engine_and_guide_are_written_with_the_switches(switching):
+    model = tiny_model(vocab_size=len(switching))
+    with TorchEngine(model, switching) as engine:
         asked = Request(ASKED, template_kwargs=OFF, preferences=[WeightedPreference("be kind")])
         assert engine.count_tokens(asked) == engine.count_tokens(Request(ASKED, template_kwargs=OFF)) > 0
         assert engine.count_tokens(Request(ASKED)) != engine.count_tokens(asked)
-    (row,) = ModelGuide(Backbone(model), Prompts(tokenizer)).plan(asked).rows
-    assert tokenizer.decode(row).endswith("</think>\n\n")
+    (row,) = ModelGuide(Backbone(model), Prompts(switching)).plan(asked).rows
+    assert switching.decode(row).endswith("</think>\n\n")
     # A guide's template of its own may know nothing of the base's switches.
     (row,) = ModelGuide(Backbone(model), Prompts(tiny_tokenizer())).plan(asked).rows
-    assert "</think>" not in tokenizer.decode(row)
+    assert "</think>" not in switching.decode(row)
 
 
-def test_a_template_with_tags_of_its_own_has_switches_too(tokenizer):
+def test_a_template_with_tags_of_its_own_has_switches_too(switching):
     other = tiny_tokenizer()
     other.chat_template = "{% generation %}{{ mood }}{% endgeneration %}{% for m in messages %}{{ m.role }}{% endfor %}"
     assert Prompts(other).switches == {"mood"}
@@ -156,8 +156,8 @@ def test_reasoning_has_a_block_of_its_own_in_langchain():
     assert message.text == "Yes."
 
 
-def test_reasoning_has_a_block_of_its_own_in_langchains_streams(folder):
-    llm = ChatPAD(model=folder, reward_model=None, max_tokens=6, output_version="v1")
+def test_reasoning_has_a_block_of_its_own_in_langchains_streams(switching_folder):
+    llm = ChatPAD(model=switching_folder, reward_model=None, max_tokens=6, output_version="v1")
     assert [block["type"] for block in llm.invoke("hi").content] == ["reasoning"]
     whole = None
     for chunk in llm.stream("hi"):

@@ -23,7 +23,7 @@ from pad_langchain.chat.tools.tool_format import tool_format
 from pad_langchain.chat.tools.tools import check_tools, tool_choice_of
 from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.langchain.structured import openai_tool
-from pad_langchain.testing import HashEmbedder, paused, tiny_model, tiny_pair, tiny_tokenizer
+from pad_langchain.testing import HashEmbedder, paused, tiny_model, tiny_tokenizer
 
 
 class Weather(BaseModel):
@@ -45,12 +45,7 @@ HOT = {"temperature": 1.5}
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    return tuple(str(path) for path in tiny_pair().save(tmp_path_factory.mktemp("pair")))
-
-
-@pytest.fixture(scope="module")
-def llm(folders):
+def tool_llm(folders):
     return ChatPAD(model=folders[0], reward_model=folders[1], embedder=HashEmbedder(), max_tokens=200, beta=2.0)
 
 
@@ -65,8 +60,8 @@ def valid(call):
 
 
 @pytest.mark.parametrize("choice", ["any", "required", True])
-def test_a_forced_call_is_one_valid_call(llm, choice):
-    bound = llm.bind_tools(TOOLS, tool_choice=choice)
+def test_a_forced_call_is_one_valid_call(tool_llm, choice):
+    bound = tool_llm.bind_tools(TOOLS, tool_choice=choice)
     wish = {0: [], 1: "be kind"}  # so hot that without a wish either tool is about as likely
     answers = [bound.invoke(QUESTION, seed=seed, preference=wish[seed % 2], temperature=20.0) for seed in range(16)]
     for answer in answers:
@@ -81,14 +76,14 @@ def test_a_forced_call_is_one_valid_call(llm, choice):
 
 
 @pytest.mark.parametrize("choice", ["now", {"type": "function", "function": {"name": "now"}}, {"name": "now"}])
-def test_a_named_tool_is_the_one_called(llm, choice):
-    answer = llm.bind_tools(TOOLS, tool_choice=choice).invoke(QUESTION, **HOT)
+def test_a_named_tool_is_the_one_called(tool_llm, choice):
+    answer = tool_llm.bind_tools(TOOLS, tool_choice=choice).invoke(QUESTION, **HOT)
     assert [(call["name"], call["args"]) for call in answer.tool_calls] == [("now", {})]
 
 
 @pytest.mark.parametrize("choice", [None, "auto", False])
-def test_auto_leaves_the_choice_and_keeps_calls_valid(llm, choice):
-    bound = llm.bind_tools(TOOLS, tool_choice=choice)
+def test_auto_leaves_the_choice_and_keeps_calls_valid(tool_llm, choice):
+    bound = tool_llm.bind_tools(TOOLS, tool_choice=choice)
     answers = [bound.invoke(QUESTION, seed=seed, max_tokens=80, **HOT) for seed in range(8)]
     called = [answer for answer in answers if answer.tool_calls]
     assert called
@@ -100,29 +95,29 @@ def test_auto_leaves_the_choice_and_keeps_calls_valid(llm, choice):
         assert "<tool_call>" not in answer.text
 
 
-def test_none_hides_the_tools(llm):
-    hidden = llm.bind_tools(TOOLS, tool_choice="none").invoke(QUESTION)
-    assert hidden.text == llm.invoke(QUESTION).text
+def test_none_hides_the_tools(tool_llm):
+    hidden = tool_llm.bind_tools(TOOLS, tool_choice="none").invoke(QUESTION)
+    assert hidden.text == tool_llm.invoke(QUESTION).text
     assert hidden.tool_calls == []
 
 
-def test_tools_reach_the_prompt(llm):
-    plain = llm.invoke(QUESTION, max_tokens=1)
-    shown = llm.bind_tools(TOOLS).invoke(QUESTION, max_tokens=1)
+def test_tools_reach_the_prompt(tool_llm):
+    plain = tool_llm.invoke(QUESTION, max_tokens=1)
+    shown = tool_llm.bind_tools(TOOLS).invoke(QUESTION, max_tokens=1)
     assert shown.usage_metadata["input_tokens"] > plain.usage_metadata["input_tokens"]
-    counted = llm.get_num_tokens_from_messages([HumanMessage(QUESTION)], TOOLS)
+    counted = tool_llm.get_num_tokens_from_messages([HumanMessage(QUESTION)], TOOLS)
     assert shown.usage_metadata["input_tokens"] == counted
 
 
-def test_parallel_calls_only_where_allowed(llm):
-    several = llm.bind_tools([now], tool_choice="any", parallel_tool_calls=True)
+def test_parallel_calls_only_where_allowed(tool_llm):
+    several = tool_llm.bind_tools([now], tool_choice="any", parallel_tool_calls=True)
     counts = {len(several.invoke(QUESTION, seed=seed, **HOT, max_tokens=60).tool_calls) for seed in range(4)}
     assert max(counts) > 1
-    single = llm.bind_tools([now], parallel_tool_calls=False)
+    single = tool_llm.bind_tools([now], parallel_tool_calls=False)
     assert {len(single.invoke(QUESTION, seed=seed, **HOT, max_tokens=60).tool_calls) for seed in range(4)} <= {0, 1}
 
 
-def test_strict_false_lets_arguments_in_that_the_schema_does_not_name(llm, folders):
+def test_strict_false_lets_arguments_in_that_the_schema_does_not_name(tool_llm, folders):
     engine = shared_pair(*folders).engine
     schema = {"name": "f", "parameters": {"type": "object", "properties": {"a": {"type": "object", "properties": {}}}}}
 
@@ -144,8 +139,8 @@ def test_strict_false_lets_arguments_in_that_the_schema_does_not_name(llm, folde
 # ---- streaming
 
 
-def test_a_stream_of_calls_adds_up_to_the_answer(llm):
-    bound = llm.bind_tools([Weather], tool_choice="any")
+def test_a_stream_of_calls_adds_up_to_the_answer(tool_llm):
+    bound = tool_llm.bind_tools([Weather], tool_choice="any")
     chunks = list(bound.stream(QUESTION, seed=1, **HOT))
     pieces = [piece for chunk in chunks for piece in chunk.tool_call_chunks]
     assert len(pieces) > 3, "arguments have to arrive while they are written"
@@ -160,8 +155,8 @@ def test_a_stream_of_calls_adds_up_to_the_answer(llm):
     assert chunks[-1].chunk_position == "last"
 
 
-async def test_async_calls(llm):
-    bound = llm.bind_tools([Weather], tool_choice="any")
+async def test_async_calls(tool_llm):
+    bound = tool_llm.bind_tools([Weather], tool_choice="any")
     answer = await bound.ainvoke(QUESTION, seed=1, **HOT)
     assert answer.tool_calls[0]["args"] == bound.invoke(QUESTION, seed=1, **HOT).tool_calls[0]["args"]
     total = None
@@ -171,16 +166,16 @@ async def test_async_calls(llm):
 
 
 @pytest.mark.parametrize("output_version", ["v0", "v1"])
-def test_content_blocks(llm, output_version):
-    model = llm.model_copy(update={"output_version": output_version})
+def test_content_blocks(tool_llm, output_version):
+    model = tool_llm.model_copy(update={"output_version": output_version})
     blocks = model.bind_tools([now], tool_choice="any").invoke(QUESTION).content_blocks
     assert [(block["type"], block["name"]) for block in blocks if block["type"] == "tool_call"] == [
         ("tool_call", "now")
     ]
 
 
-def test_a_call_that_is_cut_off_is_invalid_in_every_way_to_call(llm):
-    bound = llm.bind_tools([Weather], tool_choice="any")
+def test_a_call_that_is_cut_off_is_invalid_in_every_way_to_call(tool_llm):
+    bound = tool_llm.bind_tools([Weather], tool_choice="any")
     whole = bound.invoke(QUESTION, seed=1, **HOT)
     assert whole.tool_calls
     for count in range(1, whole.usage_metadata["output_tokens"] - 4, 3):
@@ -213,7 +208,7 @@ def test_no_cut_off_json_can_be_read_after_the_spoiler(arguments, ascii_only, da
 
 
 @pytest.fixture(scope="module")
-def engine(folders):
+def tool_engine(folders):
     return shared_pair(*folders).engine
 
 
@@ -233,11 +228,11 @@ def parsed(format_, text, cuts, tools=()):
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(ARGUMENTS, max_size=3), st.text('ab {}"\n', max_size=8), st.data())
-def test_calls_are_read_alike_however_the_text_is_cut(engine, many, said, data):
+def test_calls_are_read_alike_however_the_text_is_cut(tool_engine, many, said, data):
     call = '<tool_call>\n{{"name": "f", "arguments": {}}}\n</tool_call>'
     text = said + "".join(call.format(json.dumps(arguments, ensure_ascii=False)) for arguments in many)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=12)))
-    answer, calls = parsed(tool_format(engine), text, cuts)
+    answer, calls = parsed(tool_format(tool_engine), text, cuts)
     assert answer == (said.rstrip() if many else said)
     assert [call["name"] for call in calls] == ["f"] * len(many)
     assert [json.loads(call["arguments"]) for call in calls] == many
@@ -284,8 +279,8 @@ def model_with(template, folder, **settings):
     return ChatPAD(model=str(folder), max_tokens=200, **settings)
 
 
-def test_affixes_are_found_in_the_template(engine):
-    found = tool_format(engine).affixes
+def test_affixes_are_found_in_the_template(tool_engine):
+    found = tool_format(tool_engine).affixes
     assert (found.begin, found.end, found.separator) == ("<tool_call>\n", "\n</tool_call>", "")
     bare = tool_format(engine_with("bare")).affixes
     assert (bare.begin, bare.end, bare.separator, bare.arguments_key) == ("", "", None, "parameters")
@@ -386,10 +381,10 @@ def test_calls_that_are_not_json_need_a_response_template_and_cannot_be_forced(t
 # ---- tools together with a form for the answer
 
 
-def test_response_format_binds_the_answers_that_call_no_tool(llm):
+def test_response_format_binds_the_answers_that_call_no_tool(tool_llm):
     schema = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"]}
     response_format = {"type": "json_schema", "json_schema": {"name": "verdict", "schema": schema, "strict": True}}
-    bound = llm.bind_tools([now], response_format=response_format, parallel_tool_calls=False)
+    bound = tool_llm.bind_tools([now], response_format=response_format, parallel_tool_calls=False)
     kinds = set()
     for seed in range(12):
         answer = bound.invoke(QUESTION, seed=seed, temperature=3.0)
@@ -402,40 +397,40 @@ def test_response_format_binds_the_answers_that_call_no_tool(llm):
 # ---- bad input
 
 
-def test_bad_tool_calls_are_refused(llm):
+def test_bad_tool_calls_are_refused(tool_llm):
     with pytest.raises(InvalidRequestError, match=r"different names, but \['now'\] occur more than once"):
-        llm.bind_tools([now, now]).invoke(QUESTION)
+        tool_llm.bind_tools([now, now]).invoke(QUESTION)
     with pytest.raises(InvalidRequestError, match=r"'auto', 'any', 'required', 'none' or the name of a tool \(\['now'"):
-        llm.bind_tools([now], tool_choice="later").invoke(QUESTION)
+        tool_llm.bind_tools([now], tool_choice="later").invoke(QUESTION)
     with pytest.raises(InvalidRequestError, match="but there are no tools"):
-        llm.invoke(QUESTION, tool_choice="any")
+        tool_llm.invoke(QUESTION, tool_choice="any")
     with pytest.raises(InvalidRequestError, match="Tools that a provider runs"):
-        llm.invoke(QUESTION, tools=[{"type": "web_search"}])
+        tool_llm.invoke(QUESTION, tools=[{"type": "web_search"}])
     bad = {"name": "f", "parameters": {"type": "object", "properties": {"a": {"not": {"type": "string"}}}}}
     with pytest.raises(InvalidRequestError, match=r'Unimplemented keys: \["not"\]'):
-        llm.bind_tools([bad]).invoke(QUESTION)
+        tool_llm.bind_tools([bad]).invoke(QUESTION)
     orphan = [HumanMessage("hi"), ToolMessage("sun", tool_call_id="nobody")]
     with pytest.raises(InvalidRequestError, match="answers the call 'nobody', but no assistant message"):
-        llm.bind_tools([now]).invoke(orphan)
+        tool_llm.bind_tools([now]).invoke(orphan)
 
 
-def test_a_schema_to_blame_is_named_by_tool_and_field(llm):
+def test_a_schema_to_blame_is_named_by_tool_and_field(tool_llm):
     part = {"type": "object", "properties": {"number": {"type": "string", "pattern": "(?=0)0"}}}
     bad = {"name": "send_sms", "parameters": {"type": "object", "properties": {"to": {"type": "array", "items": part}}}}
     named = r"(?s)tool 'send_sms' cannot be compiled at 'to\[\].number': .*look-around"
     for choice in ("auto", "any", "send_sms"):
         with pytest.raises(InvalidRequestError, match=named):
-            llm.bind_tools([*TOOLS, bad], tool_choice=choice).invoke(QUESTION)
+            tool_llm.bind_tools([*TOOLS, bad], tool_choice=choice).invoke(QUESTION)
 
 
 @pytest.mark.parametrize("parameters", [{"properties": {"a": {"default": now}}}, {1: {2}}, 5, [1], "x"])
-def test_parameters_that_are_no_schema_are_refused_by_the_tools_name(llm, parameters):
+def test_parameters_that_are_no_schema_are_refused_by_the_tools_name(tool_llm, parameters):
     form = {"type": "function", "function": {"name": "send_sms", "parameters": parameters}}
     with pytest.raises(InvalidRequestError, match=r"tool 'send_sms' ha(s|ve) to be"):
-        llm.bind_tools([form]).invoke(QUESTION)
+        tool_llm.bind_tools([form]).invoke(QUESTION)
 
 
-def test_a_tool_says_all_that_its_model_checks(llm):
+def test_a_tool_says_all_that_its_model_checks(tool_llm):
     class Pay(BaseModel):
         """Pay."""
 
@@ -465,7 +460,7 @@ def test_a_tool_says_all_that_its_model_checks(llm):
             assert function.get("strict") is strict
             assert "uniqueItems" not in json.dumps(function)
             assert function["parameters"]["properties"]["amount"]["multipleOf"] == 0.01
-    call = llm.bind_tools([Pay], tool_choice="any").invoke(QUESTION, max_tokens=140, **HOT).tool_calls[0]
+    call = tool_llm.bind_tools([Pay], tool_choice="any").invoke(QUESTION, max_tokens=140, **HOT).tool_calls[0]
     Pay.model_validate(call["args"])
     for form in (*TOOLS, openai_tool(now), {"name": "f", "description": "", "parameters": {}}):
         assert openai_tool(form) == convert_to_openai_tool(form)
@@ -484,33 +479,33 @@ def test_check_tools_returns_what_it_accepts():
 # ---- beyond the suite
 
 
-def test_eight_forced_calls_share_their_forwards(llm, engine):
-    bound = llm.bind_tools(TOOLS, tool_choice="any")
-    before = engine.steps
-    with paused(engine, until=8):
+def test_eight_forced_calls_share_their_forwards(tool_llm, tool_engine):
+    bound = tool_llm.bind_tools(TOOLS, tool_choice="any")
+    before = tool_engine.steps
+    with paused(tool_engine, until=8):
         answers = bound.batch([QUESTION] * 8, temperature=1.5, seed=3)
-    assert engine.steps - before == answers[0].usage_metadata["output_tokens"] - 1
+    assert tool_engine.steps - before == answers[0].usage_metadata["output_tokens"] - 1
     assert len({json.dumps(answer.tool_calls[0]["args"]) for answer in answers}) == 1
 
 
-def test_logprobs_of_a_call_have_one_entry_a_token(llm):
-    answer = llm.bind_tools([now], tool_choice="any").invoke(QUESTION, logprobs=True)
+def test_logprobs_of_a_call_have_one_entry_a_token(tool_llm):
+    answer = tool_llm.bind_tools([now], tool_choice="any").invoke(QUESTION, logprobs=True)
     entries = answer.response_metadata["logprobs"]["content"]
     assert len(entries) == answer.usage_metadata["output_tokens"]
     assert "".join(entry["token"] for entry in entries).startswith('<tool_call>\n{"name": "now"')
     assert all(entry["logprob"] == 0.0 for entry in entries[:3]), "where one token is legal it is certain"
 
 
-def test_logprobs_sum_up_to_the_models_own(llm, engine):
+def test_logprobs_sum_up_to_the_models_own(tool_llm, tool_engine):
     import torch
 
-    answer = llm.invoke(QUESTION, logprobs=True, max_tokens=20)
+    answer = tool_llm.invoke(QUESTION, logprobs=True, max_tokens=20)
     total = sum(entry["logprob"] for entry in answer.response_metadata["logprobs"]["content"])
-    prompt = engine.prompts.render([{"role": "user", "content": QUESTION}])
-    stream = engine.submit(request_of(prompt))
+    prompt = tool_engine.prompts.render([{"role": "user", "content": QUESTION}])
+    stream = tool_engine.submit(request_of(prompt))
     chosen = list(stream.result(30).token_ids)
     with torch.inference_mode():
-        logits_TV = engine.base.model(torch.tensor([prompt + chosen])).logits[0, len(prompt) - 1 : -1]
+        logits_TV = tool_engine.base.model(torch.tensor([prompt + chosen])).logits[0, len(prompt) - 1 : -1]
     own = logits_TV.log_softmax(-1).gather(1, torch.tensor(chosen)[:, None]).sum().item()
     assert total == pytest.approx(own, abs=1e-3)
 

@@ -17,12 +17,7 @@ from pad_langchain.errors import EngineMemoryError, InvalidRequestError
 from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.prompts import Prompts
 from pad_langchain.persrm.guides.text import ModelGuide
-from pad_langchain.testing import TinyPair, paused, tiny_model, tiny_pair
-
-
-@pytest.fixture(scope="module")
-def pair() -> TinyPair:
-    return tiny_pair()
+from pad_langchain.testing import TinyPair, paused, tiny_model
 
 
 def ask(user: str = "explain entropy", **kwargs: Any) -> Request:

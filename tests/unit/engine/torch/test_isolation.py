@@ -16,19 +16,14 @@ from pad_langchain.models.kv.prefixes import PrefixStore
 from pad_langchain.models.prompts import Prompts
 from pad_langchain.models.rows import Rows
 from pad_langchain.persrm.guides.head import HeadGuide
-from pad_langchain.testing import TinyPair, paused, tiny_pair, tiny_tokenizer
+from pad_langchain.testing import TinyPair, paused, tiny_tokenizer
 
 BAD_PROMPT = len(Prompts(tiny_tokenizer()).render([{"role": "user", "content": "what?"}]))
 WISH = [WeightedPreference("be kind", 1.5)]
 
 
-@pytest.fixture(scope="module")
-def pair() -> TinyPair:
-    return tiny_pair()
-
-
 @pytest.fixture
-def engine(pair: TinyPair) -> Iterator[TorchEngine]:
+def endless_engine(pair: TinyPair) -> Iterator[TorchEngine]:
     with TorchEngine(pair.model, pair.tokenizer, pair.guide()) as engine:
         assert engine.grammars.vocab_size  # made while the engine knows its end tokens
         engine.end_tokens = frozenset()
@@ -91,15 +86,19 @@ PLACES: dict[str, tuple[Any, str, Callable[..., bool]]] = {
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("settings", [{}, {"preferences": WISH}], ids=["plain", "guided"])
 def test_a_step_that_cannot_run_a_row_runs_the_others(
-    engine: TorchEngine, monkeypatch: pytest.MonkeyPatch, place: str, error: BaseException, settings: dict[str, Any]
+    endless_engine: TorchEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+    error: BaseException,
+    settings: dict[str, Any],
 ) -> None:
-    requests = neighbours(engine)
-    expected = [engine.submit(request).result(60).token_ids for request in requests]
+    requests = neighbours(endless_engine)
+    expected = [endless_engine.submit(request).result(60).token_ids for request in requests]
     owner, name, bad = PLACES[place]
     method(monkeypatch, owner, name, bad, error)
-    with paused(engine):
-        culprit = engine.submit(ask("what?", salt="bad", **settings))
-        streams = [engine.submit(request) for request in requests]
+    with paused(endless_engine):
+        culprit = endless_engine.submit(ask("what?", salt="bad", **settings))
+        streams = [endless_engine.submit(request) for request in requests]
     if (place, bool(settings)) in (("choosing without a guide", True), ("choosing under a guide", False)):
         assert culprit.result(60).completion_tokens == 24  # it does not come by there
     else:
@@ -111,14 +110,14 @@ def test_a_step_that_cannot_run_a_row_runs_the_others(
 @pytest.mark.parametrize("error", [RuntimeError("broken"), Broken("broken")], ids=["error", "panic"])
 @pytest.mark.parametrize("place", ["text", "held text", "candidates' text", "mask", "accept"])
 def test_what_only_one_row_reads_fails_that_row(
-    engine: TorchEngine, monkeypatch: pytest.MonkeyPatch, place: str, error: BaseException
+    endless_engine: TorchEngine, monkeypatch: pytest.MonkeyPatch, place: str, error: BaseException
 ) -> None:
-    requests = neighbours(engine)[:4]
-    expected = [engine.submit(request).result(60).token_ids for request in requests]
+    requests = neighbours(endless_engine)[:4]
+    expected = [endless_engine.submit(request).result(60).token_ids for request in requests]
     settings: dict[str, Any] = {"stop": ["MARK"], "candidates": 3}
     if place in ("mask", "accept"):
         method(monkeypatch, GrammarState, place, lambda *_: True, error)
-        settings["grammar"] = engine.grammars.json_schema({"type": "string"})
+        settings["grammar"] = endless_engine.grammars.json_schema({"type": "string"})
     else:
         make, right = TextStream.__init__, {"text": "push", "held text": "flush", "candidates' text": "of"}[place]
 
@@ -131,9 +130,9 @@ def test_what_only_one_row_reads_fails_that_row(
             raise error
 
         monkeypatch.setattr(TextStream, "__init__", marked)
-    with paused(engine):
-        culprit = engine.submit(ask("what?", **settings))
-        streams = [engine.submit(request) for request in requests]
+    with paused(endless_engine):
+        culprit = endless_engine.submit(ask("what?", **settings))
+        streams = [endless_engine.submit(request) for request in requests]
     with pytest.raises(RuntimeError, match="broken"):
         culprit.result(60)
     assert [stream.result(60).token_ids for stream in streams] == expected
@@ -141,14 +140,14 @@ def test_what_only_one_row_reads_fails_that_row(
 
 @pytest.mark.parametrize("owner", [Rows, PrefixStore])
 def test_a_cache_that_cannot_lose_or_keep_a_row_is_made_anew(
-    engine: TorchEngine, monkeypatch: pytest.MonkeyPatch, owner: Any
+    endless_engine: TorchEngine, monkeypatch: pytest.MonkeyPatch, owner: Any
 ) -> None:
-    requests = neighbours(engine)
-    expected = [engine.submit(request).result(60).token_ids for request in requests]
-    short = engine.submit(ask("what?", max_tokens=5)).result(60).token_ids
-    with paused(engine):
-        culprit = engine.submit(ask("what?", max_tokens=5))
-        streams = [engine.submit(request) for request in requests]
+    requests = neighbours(endless_engine)
+    expected = [endless_engine.submit(request).result(60).token_ids for request in requests]
+    short = endless_engine.submit(ask("what?", max_tokens=5)).result(60).token_ids
+    with paused(endless_engine):
+        culprit = endless_engine.submit(ask("what?", max_tokens=5))
+        streams = [endless_engine.submit(request) for request in requests]
         if owner is Rows:
             method(monkeypatch, Rows, "keep", lambda *_: True, RuntimeError("broken"))
     if owner is PrefixStore:
@@ -159,40 +158,42 @@ def test_a_cache_that_cannot_lose_or_keep_a_row_is_made_anew(
         assert [stream.result(60).token_ids for stream in streams] == expected
 
 
-def test_a_fault_that_passes_costs_nobody_a_token(engine: TorchEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    requests = neighbours(engine)
-    expected = [engine.submit(request).result(60).token_ids for request in requests]
+def test_a_fault_that_passes_costs_nobody_a_token(endless_engine: TorchEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    requests = neighbours(endless_engine)
+    expected = [endless_engine.submit(request).result(60).token_ids for request in requests]
     once = iter([False, False, True])
     method(monkeypatch, Rows, "step", lambda *_: next(once, False), RuntimeError("passing"))
-    with paused(engine):
-        streams = [engine.submit(request) for request in requests]
+    with paused(endless_engine):
+        streams = [endless_engine.submit(request) for request in requests]
     assert [stream.result(60).token_ids for stream in streams] == expected
 
 
-def test_rows_that_fail_only_together_end_together(engine: TorchEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_that_fail_only_together_end_together(
+    endless_engine: TorchEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     method(monkeypatch, arrangement, "mask_illegal", lambda _, rows: len(rows) > 1, RuntimeError("never two"))
-    with paused(engine):
-        streams = [engine.submit(ask(text)) for text in ("hello", "why?")]
+    with paused(endless_engine):
+        streams = [endless_engine.submit(ask(text)) for text in ("hello", "why?")]
     for stream in streams:
         with pytest.raises(RuntimeError, match="never two"):
             stream.result(60)
-    assert engine.submit(ask("hello")).result(60).completion_tokens == 24
+    assert endless_engine.submit(ask("hello")).result(60).completion_tokens == 24
 
 
-def test_who_watches_and_fails_harms_nobody(engine: TorchEngine) -> None:
+def test_who_watches_and_fails_harms_nobody(endless_engine: TorchEngine) -> None:
     def watcher(_: Any) -> None:
         raise RuntimeError("blind")
 
-    engine.watch(watcher)
-    assert engine.submit(ask("hello")).result(60).completion_tokens == 24
+    endless_engine.watch(watcher)
+    assert endless_engine.submit(ask("hello")).result(60).completion_tokens == 24
 
 
 def test_a_guide_that_cannot_weigh_one_row_weighs_the_others(
-    pair: TinyPair, engine: TorchEngine, monkeypatch: pytest.MonkeyPatch
+    pair: TinyPair, endless_engine: TorchEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert isinstance(engine.guide, HeadGuide)
-    requests = neighbours(engine)
-    expected = [engine.submit(request).result(60).token_ids for request in requests]
+    assert isinstance(endless_engine.guide, HeadGuide)
+    requests = neighbours(endless_engine)
+    expected = [endless_engine.submit(request).result(60).token_ids for request in requests]
     method(
         monkeypatch,
         arrangement,
@@ -200,9 +201,9 @@ def test_a_guide_that_cannot_weigh_one_row_weighs_the_others(
         lambda _found, _guide, beta_N, **_: bool((beta_N == 77.0).any()),
         RuntimeError("broken"),
     )
-    with paused(engine):
-        culprit = engine.submit(ask("what?", preferences=WISH, beta=77.0))
-        streams = [engine.submit(request) for request in requests]
+    with paused(endless_engine):
+        culprit = endless_engine.submit(ask("what?", preferences=WISH, beta=77.0))
+        streams = [endless_engine.submit(request) for request in requests]
     with pytest.raises(RuntimeError, match="broken"):
         culprit.result(60)
     assert [stream.result(60).token_ids for stream in streams] == expected

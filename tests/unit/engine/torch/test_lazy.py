@@ -11,8 +11,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from naive_reference import NaiveText, naive_decode
 
+from naive_reference import NaiveText, naive_decode
 from pad_langchain.arithmetic.scoring import clip_rewards, decided, guided_scores
 from pad_langchain.engine.stream import Completion
 from pad_langchain.engine.torch.engine import TorchEngine
@@ -21,30 +21,15 @@ from pad_langchain.errors import InvalidRequestError
 from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.prompts import Prompts
 from pad_langchain.persrm.guides.text import ModelGuide
-from pad_langchain.testing import TinyPair, tiny_model, tiny_pair
+from pad_langchain.testing import TinyPair
 
 logits = st.lists(st.floats(-8, 8, width=32), min_size=4, max_size=4)
 CONDITIONS = ((("be concise", 1.0),), (("be concise", 1.0), ("tell a joke or two", -0.5)))
 GRID = list(itertools.product((-0.7, 0.3, 1.0), (0.05, 0.4, 2.0), (1, 10), (0.0, 0.1), CONDITIONS))
 
 
-@pytest.fixture(scope="module")
-def pair() -> TinyPair:
-    return tiny_pair()
-
-
-@pytest.fixture(scope="module")
-def text_parts() -> tuple[Any, torch.nn.Linear]:
-    model = tiny_model(7, hidden_size=48)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(7)
-        value_head = torch.nn.Linear(48, 48).requires_grad_(False)
-        value_head.weight.copy_(torch.eye(48) + 0.3 * torch.randn(48, 48))
-    return model, value_head
-
-
 @pytest.fixture
-def engine(pair: TinyPair, text_parts: tuple[Any, torch.nn.Linear]) -> Iterator[TorchEngine]:
+def text_engine(pair: TinyPair, text_parts: tuple[Any, torch.nn.Linear]) -> Iterator[TorchEngine]:
     guide = ModelGuide(Backbone(text_parts[0]), Prompts(pair.tokenizer), text_parts[1])
     with TorchEngine(pair.model, pair.tokenizer, guide, prefix_tokens=0) as opened:
         yield opened
@@ -61,7 +46,7 @@ def ask(user: str = "explain entropy", **kwargs: Any) -> Request:
 
 
 def test_lazy_guidance_is_the_clipped_rule(
-    pair: TinyPair, engine: TorchEngine, text_parts: tuple[Any, torch.nn.Linear]
+    pair: TinyPair, text_engine: TorchEngine, text_parts: tuple[Any, torch.nn.Linear]
 ) -> None:
     """Against the naive clipped rule: lazy and not, over β × c × k × alpha × preferences, in a batch that shifts."""
     users = ["why is the sky " + "very " * (index % 5) + "blue?" for index in range(len(GRID))]
@@ -86,22 +71,22 @@ def test_lazy_guidance_is_the_clipped_rule(
             **settings,
         )
         expected += [tokens, tokens]
-    streams = [engine.submit(request) for request in requests]
+    streams = [text_engine.submit(request) for request in requests]
     results = [stream.result(120) for stream in streams]
     for done, tokens, request in zip(results, expected, requests, strict=True):
         assert list(done.token_ids) == tokens, request
     assert all(done.skipped == 0 for done in results[::2])
     assert 0.3 < sum(done.skipped for done in results[1::2]) / len(GRID) < 0.99
     # Clipping changes the answer, so the rule that is kept is the clipped one.
-    free = engine.submit(ask(users[1], beta=1.0, max_tokens=12)).result(60)
-    tight = engine.submit(ask(users[1], beta=1.0, max_tokens=12, clip=0.05)).result(60)
+    free = text_engine.submit(ask(users[1], beta=1.0, max_tokens=12)).result(60)
+    tight = text_engine.submit(ask(users[1], beta=1.0, max_tokens=12, clip=0.05)).result(60)
     assert free.token_ids != tight.token_ids
 
 
-def test_skipped_steps_cost_no_forward_and_are_reported(engine: TorchEngine) -> None:
+def test_skipped_steps_cost_no_forward_and_are_reported(text_engine: TorchEngine) -> None:
     def run(**kwargs: Any) -> tuple[Completion, int]:
-        before = guide_forwards(engine)
-        return engine.submit(ask(**kwargs)).result(60), guide_forwards(engine) - before
+        before = guide_forwards(text_engine)
+        return text_engine.submit(ask(**kwargs)).result(60), guide_forwards(text_engine) - before
 
     eager, eager_forwards = run(clip=0.15)
     lazy, lazy_forwards = run(clip=0.15, lazy=True)
@@ -119,10 +104,10 @@ def test_skipped_steps_cost_no_forward_and_are_reported(engine: TorchEngine) -> 
         assert abs(early.reward) <= 0.15 + 1e-6
 
 
-def test_company_changes_neither_tokens_nor_what_counts_as_skipped(engine: TorchEngine) -> None:
+def test_company_changes_neither_tokens_nor_what_counts_as_skipped(text_engine: TorchEngine) -> None:
     requests = [ask(f"{index}, why?", clip=0.3, lazy=True, max_tokens=10 + 3 * index) for index in range(5)]
-    alone = [engine.submit(request).result(60) for request in requests]
-    streams = [engine.submit(request) for request in [*requests, ask(max_tokens=30)]]
+    alone = [text_engine.submit(request).result(60) for request in requests]
+    streams = [text_engine.submit(request) for request in [*requests, ask(max_tokens=30)]]
     for stream, single in zip(streams[:-1], alone, strict=True):
         together = stream.result(60)
         assert together.token_ids == single.token_ids

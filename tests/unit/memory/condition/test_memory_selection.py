@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import PoleScorer, WordEmbedder
 
+from fakes import PoleScorer, WordEmbedder
 from pad_memory import CATALOGUE, Choice, Feedback, Preference, PreferenceMemory, Retraction, Statement, Thumb
 from pad_memory.condition.select import Request, count_tokens, select
 from pad_memory.embedding import embed
@@ -30,12 +29,6 @@ class Counting(WordEmbedder):
     def embed(self, texts):  # type: ignore[no-untyped-def]
         self.texts += len(texts)
         return super().embed(texts)
-
-
-@pytest.fixture(scope="module")
-def memory() -> Iterator[PreferenceMemory]:
-    with PreferenceMemory(embedder=WordEmbedder(), scorer=PoleScorer()) as memory:
-        yield memory
 
 
 def test_history_tells_what_held_when(memory: PreferenceMemory) -> None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fakes import WordEmbedder
 
+from fakes import WordEmbedder
 from pad_memory import PreferenceMemory, SentenceEmbedder, Statement
 from pad_memory.evidence.affinity import WEIGHTS, bent, sides
 from pad_memory.evidence.scorer import EmbeddingScorer, embed_answers
 
 
 @pytest.fixture(scope="module")
-def embedder() -> SentenceEmbedder:
+def sentences() -> SentenceEmbedder:
     return SentenceEmbedder()
 
 
@@ -27,9 +27,9 @@ def test_the_mean_itself_has_no_direction():
 
 
 @pytest.mark.parametrize("kind", ["question", "answer"])
-def test_only_the_default_embedder_is_bent(kind, embedder):
-    rows_NE = embedder.embed(["I never eat meat", "Where shall we dine?"])
-    for side in sides(kind, embedder):
+def test_only_the_default_embedder_is_bent(kind, sentences):
+    rows_NE = sentences.embed(["I never eat meat", "Where shall we dine?"])
+    for side in sides(kind, sentences):
         assert np.linalg.norm(side(rows_NE), axis=1) == pytest.approx(np.ones(2), abs=1e-5)
         assert abs(side(rows_NE) - rows_NE).max() > 0.01
     for side in sides(kind, WordEmbedder()):
@@ -49,13 +49,13 @@ def test_the_weights_are_small():
         ("What shall I read on the beach?", "I can't bear stories with sad endings"),
     ],
 )
-def test_the_wish_that_bears_on_the_query_steers(query, expected, embedder, memory):
-    assert [item.text for item in memory.condition("ada", query=query, budget=1)] == [expected]
+def test_the_wish_that_bears_on_the_query_steers(query, expected, sentences, stated):
+    assert [item.text for item in stated.condition("ada", query=query, budget=1)] == [expected]
 
 
 @pytest.fixture(scope="module")
-def memory(embedder):
-    with PreferenceMemory(embedder=embedder) as memory:
+def stated(sentences):
+    with PreferenceMemory(embedder=sentences) as memory:
         for text in (
             "I never travel by plane",
             "Never suggest dishes with garlic",
@@ -83,8 +83,8 @@ def test_only_the_first_sentences_of_a_long_answer_are_read():
     )
 
 
-def test_a_taste_is_told_from_the_sentences_of_an_answer(embedder):
-    scorer = EmbeddingScorer(embedder)
+def test_a_taste_is_told_from_the_sentences_of_an_answer(sentences):
+    scorer = EmbeddingScorer(sentences)
     tastes = ["Write like a poet, full of images.", "Give me sober figures and returns, as for an investor."]
     answers = [
         "The river carries the light of the morning. Like an old song it hums under the bridge.",

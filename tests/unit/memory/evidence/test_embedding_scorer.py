@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fakes import WordEmbedder
 
+from fakes import WordEmbedder
 from pad_memory import Choice, PreferenceMemory
 from pad_memory.catalogue import Dimension, Pole
 from pad_memory.errors import ScorerError

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pad_memory import CATALOGUE, PreferenceMemory, SentenceEmbedder, Statement
+from pad_memory import PreferenceMemory, Statement
 from pad_memory.language import Reader, wanted
 from pad_memory.language.plain import tidy
 
@@ -61,11 +61,6 @@ def cases() -> Iterator[tuple[str, str]]:
         for form in forms.split("|"):
             for name in names.split()[:3]:
                 yield language, form.strip().format(x=name)
-
-
-@pytest.fixture(scope="module")
-def reader() -> Reader:
-    return Reader(CATALOGUE, SentenceEmbedder())
 
 
 @pytest.mark.parametrize("language", FORMS)

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from fakes import WordEmbedder
 
+from fakes import WordEmbedder
 from pad_memory import CATALOGUE, Critique, Edit, PreferenceMemory, Statement, Thumb, Values
 from pad_memory.errors import InvalidEventError
 from pad_memory.language import Reader, explicit_statements, wanted
@@ -53,7 +53,7 @@ def test_time_does_not_grow_faster_than_the_text(reads: dict[str, Callable[[str]
 
 
 @pytest.fixture
-def memory() -> Iterator[PreferenceMemory]:
+def unclassified() -> Iterator[PreferenceMemory]:
     with PreferenceMemory(embedder=WordEmbedder(), values=Values(classifier=False)) as memory:
         yield memory
 
@@ -68,21 +68,21 @@ def memory() -> Iterator[PreferenceMemory]:
         Edit("q", "a", "b" * 1_000_001),
     ],
 )
-def test_what_is_too_long_is_refused_with_the_limit(memory: PreferenceMemory, event) -> None:  # type: ignore[no-untyped-def]
+def test_what_is_too_long_is_refused_with_the_limit(unclassified: PreferenceMemory, event) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(InvalidEventError, match=r"has [\d,]+ characters, but at most (20,000|1,000,000) are read"):
-        memory.record("ada", event)
-    data = {**memory.export("ada"), "events": []}
-    memory.record("bob", Statement("be brief", id="1"))
-    exported = memory.export("bob")["events"][0]
+        unclassified.record("ada", event)
+    data = {**unclassified.export("ada"), "events": []}
+    unclassified.record("bob", Statement("be brief", id="1"))
+    exported = unclassified.export("bob")["events"][0]
     body = event.stamped(id="1", time=1.0).to_dict()
     with pytest.raises(InvalidEventError, match="are read"):
-        memory.import_({**data, "events": [{**exported, "event": body}]})
-    assert memory.events("ada") == ()
+        unclassified.import_({**data, "events": [{**exported, "event": body}]})
+    assert unclassified.events("ada") == ()
 
 
-def test_a_long_run_of_blanks_is_one(memory: PreferenceMemory) -> None:
+def test_a_long_run_of_blanks_is_one(unclassified: PreferenceMemory) -> None:
     before = time.process_time()
-    memory.record("ada", Statement("never" + " " * 19_000 + "use emojis"))
-    memory.record("bob", Statement("never use " + "x " * 9_000))
+    unclassified.record("ada", Statement("never" + " " * 19_000 + "use emojis"))
+    unclassified.record("bob", Statement("never use " + "x " * 9_000))
     assert time.process_time() - before < 5.0
-    assert memory.profile("bob").preferences == ()
+    assert unclassified.profile("bob").preferences == ()

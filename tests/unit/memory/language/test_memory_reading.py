@@ -46,11 +46,6 @@ ELSE = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def reader() -> Reader:
-    return Reader(CATALOGUE, SentenceEmbedder())
-
-
 def test_there_are_enough_cases() -> None:
     negated = [wish for wish, _ in CASES if polarity(wish)[1] < 0]
     assert len(CASES) >= 80

@@ -7,11 +7,11 @@ import sys
 from types import ModuleType
 
 import pytest
-from places import BENCHMARKS
 
 from pad_memory import CATALOGUE, SentenceEmbedder
 from pad_memory.language.polarity import polarity, taken_back
 from pad_memory.language.reader import Reader
+from places import BENCHMARKS
 
 BENCHMARK = BENCHMARKS / "memory" / "negation.py"
 

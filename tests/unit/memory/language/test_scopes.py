@@ -39,11 +39,6 @@ no emojis, please | keep it short but friendly | write all code in Python | answ
 """.replace("\n", " | ")
 
 
-@pytest.fixture(scope="module")
-def reader() -> Reader:
-    return Reader(CATALOGUE, SentenceEmbedder())
-
-
 @pytest.mark.parametrize(("text", "scope"), LIMITED.items())
 def test_a_scope_is_found(reader: Reader, text: str, scope: str) -> None:
     (reading,) = reader.read(text)

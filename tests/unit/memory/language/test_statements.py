@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from pad_memory import CATALOGUE, SentenceEmbedder
 from pad_memory.language.chat_wishes import explicit_statements
 from pad_memory.language.reader import Reader
 
@@ -91,11 +90,6 @@ RECALLED = [
 
 def listed(text: str) -> list[str]:
     return [item.strip() for line in text.strip().splitlines() for item in line.split("|")]
-
-
-@pytest.fixture(scope="module")
-def reader() -> Reader:
-    return Reader(CATALOGUE, SentenceEmbedder())
 
 
 def test_explicit_statements_are_found(reader: Reader) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
-from fakes import PoleScorer
 
+from fakes import PoleScorer
 from pad_memory import CATALOGUE, Choice, Critique, PreferenceMemory, SentenceEmbedder, Statement
 
 DAY = 86_400.0
@@ -214,7 +214,7 @@ CASES = [
 
 
 @pytest.fixture(scope="module")
-def memory() -> Iterator[PreferenceMemory]:
+def understanding() -> Iterator[PreferenceMemory]:
     with PreferenceMemory(embedder=SentenceEmbedder(), scorer=PoleScorer()) as memory:
         yield memory
 
@@ -243,21 +243,21 @@ def test_there_are_two_hundred() -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
-def test_case(memory: PreferenceMemory, case: Case) -> None:
-    play(memory, case)
-    profile = memory.profile(case.name)
+def test_case(understanding: PreferenceMemory, case: Case) -> None:
+    play(understanding, case)
+    profile = understanding.profile(case.name)
     assert {item.key for item in profile.preferences} == case.now
     assert [item.key for item in profile.history] == case.past
     for item in profile.history:
         assert item.valid_from is not None
         assert item.valid_to is not None
         assert item.valid_from < item.valid_to
-        assert item.ended_by in {event.id for event in memory.events(case.name)}
+        assert item.ended_by in {event.id for event in understanding.events(case.name)}
     for key, count in case.counted.items():
         (item,) = (item for item in profile.preferences if item.key == key)
         assert len(item.evidence) == count
         assert item.valid_to is None
     for (query, thread), keys in case.asked.items():
-        condition = memory.condition(case.name, query=query, thread=thread)
+        condition = understanding.condition(case.name, query=query, thread=thread)
         assert {item.key for item in condition} == keys
         assert {item.key for item, _ in condition.left_out} == case.now - keys

@@ -7,20 +7,13 @@ import random
 
 import numpy as np
 import pytest
-from fakes import PoleScorer, WordEmbedder
 
-from pad_memory import CATALOGUE, PreferenceMemory, Statement
+from pad_memory import CATALOGUE, Statement
 from pad_memory.errors import InvalidEventError
 from pad_memory.events import Feedback
 from pad_memory.profile.posterior import answer_chances
 
 KEYS = {pole.text: f"{dimension.name}:{pole.name}" for dimension in CATALOGUE for pole in dimension.poles}
-
-
-@pytest.fixture
-def memory():
-    with PreferenceMemory(embedder=WordEmbedder(), scorer=PoleScorer()) as memory:
-        yield memory
 
 
 def answers(question):

@@ -9,17 +9,17 @@ import sys
 
 import numpy as np
 import pytest
-from fakes import PoleScorer
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from places import BENCHMARKS
 
+from fakes import PoleScorer
 from pad_memory import CATALOGUE, Calibration, Choice, Critique, Edit, Feedback, Rating, Statement, Thumb
 from pad_memory.errors import ScorerError
 from pad_memory.evidence import Evidence, Recorded
 from pad_memory.evidence.scorer import judge
 from pad_memory.language.reader import Reading
 from pad_memory.profile import fold, infer
+from places import BENCHMARKS
 
 LENGTH = CATALOGUE[:1]
 HARNESS = BENCHMARKS / "memory" / "users.py"

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
-from fakes import PoleScorer, WordEmbedder
 from langsmith.schemas import Feedback as LangSmithFeedback
 from langsmith.schemas import FeedbackSourceBase
 
+from fakes import PoleScorer, WordEmbedder
 from pad_memory import Critique, Edit, PreferenceMemory, Rating, Thumb
 from pad_memory.errors import InvalidEventError
 from pad_memory.sources.langsmith import from_langsmith

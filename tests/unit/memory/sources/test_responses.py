@@ -7,10 +7,10 @@ from collections import deque
 from pathlib import Path
 
 import pytest
-from fakes import PoleScorer, WordEmbedder
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fakes import PoleScorer, WordEmbedder
 from pad_memory import Choice, Critique, Edit, Feedback, PreferenceMemory, Rating, Thumb
 from pad_memory.errors import InvalidEventError, UnknownResponseError
 from pad_memory.sources.responses import ResponseLog
@@ -24,7 +24,7 @@ class Clock:
 
 
 @pytest.fixture
-def memory():
+def answered():
     with PreferenceMemory(embedder=WordEmbedder(), scorer=PoleScorer()) as memory:
         memory.responses.add("ada", "r1", "what is rust?", "length:concise")
         memory.responses.add("ada", "r2", "what is rust?", "length:detailed")
@@ -47,20 +47,20 @@ def memory():
         ),
     ],
 )
-def test_a_response_id_stands_for_the_texts(memory, by_id, in_full):
-    id = memory.record("ada", by_id)
-    (event,) = memory.events("ada")
+def test_a_response_id_stands_for_the_texts(answered, by_id, in_full):
+    id = answered.record("ada", by_id)
+    (event,) = answered.events("ada")
     assert event == in_full.stamped(id=id, time=event.time, user="ada", tenant=event.tenant)
     assert Feedback.from_dict(event.to_dict()) == event
 
 
-def test_feedback_by_id_teaches_as_feedback_with_texts_does(memory):
-    memory.record("ada", Thumb(response_id="r1", up=True, id="1", time=1.0))
-    memory.record("ada", Choice(chosen_id="r1", rejected_id="r2", id="2", time=2.0))
-    memory.record("bob", Thumb("what is rust?", "length:concise", True, id="1", time=1.0))
-    memory.record("bob", Choice("what is rust?", "length:concise", "length:detailed", id="2", time=2.0))
-    assert memory.profile("ada").to_json() == memory.profile("bob").to_json()
-    assert memory.profile("ada").posterior.mean_D[0] > 0.2
+def test_feedback_by_id_teaches_as_feedback_with_texts_does(answered):
+    answered.record("ada", Thumb(response_id="r1", up=True, id="1", time=1.0))
+    answered.record("ada", Choice(chosen_id="r1", rejected_id="r2", id="2", time=2.0))
+    answered.record("bob", Thumb("what is rust?", "length:concise", True, id="1", time=1.0))
+    answered.record("bob", Choice("what is rust?", "length:concise", "length:detailed", id="2", time=2.0))
+    assert answered.profile("ada").to_json() == answered.profile("bob").to_json()
+    assert answered.profile("ada").posterior.mean_D[0] > 0.2
 
 
 def test_what_was_recorded_outlives_the_log(tmp_path: Path):
@@ -76,31 +76,31 @@ def test_what_was_recorded_outlives_the_log(tmp_path: Path):
 
 
 @pytest.mark.parametrize("user", ["bob", "*", "ADA", "ada ", "%", "ad_"])
-def test_another_users_response_id_is_refused(memory, user):
+def test_another_users_response_id_is_refused(answered, user):
     with pytest.raises(UnknownResponseError) as foreign:
-        memory.record(user, Thumb(response_id="r1", up=True))
+        answered.record(user, Thumb(response_id="r1", up=True))
     with pytest.raises(UnknownResponseError) as unheard_of:
-        memory.record(user, Thumb(response_id="r9", up=True))
+        answered.record(user, Thumb(response_id="r9", up=True))
     assert str(foreign.value).replace("r1", "r9") == str(unheard_of.value), "the message must not tell them apart"
     assert "prompt=… and response=…" in str(foreign.value)
-    assert memory.events(user) == ()
+    assert answered.events(user) == ()
 
 
-def test_a_choice_needs_two_answers_of_the_user_to_one_prompt(memory):
-    memory.responses.add("bob", "r3", "what is rust?", "other")
-    memory.responses.add("ada", "r4", "what is copper?", "other")
+def test_a_choice_needs_two_answers_of_the_user_to_one_prompt(answered):
+    answered.responses.add("bob", "r3", "what is rust?", "other")
+    answered.responses.add("ada", "r4", "what is copper?", "other")
     with pytest.raises(UnknownResponseError):
-        memory.record("ada", Choice(chosen_id="r1", rejected_id="r3"))
+        answered.record("ada", Choice(chosen_id="r1", rejected_id="r3"))
     with pytest.raises(InvalidEventError, match=r"two answers to one prompt.*rust.*copper"):
-        memory.record("ada", Choice(chosen_id="r1", rejected_id="r4"))
-    assert memory.events("ada") == ()
+        answered.record("ada", Choice(chosen_id="r1", rejected_id="r4"))
+    assert answered.events("ada") == ()
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: Thumb(up=True), "Thumb.prompt has to be text that is not empty"),
-        (lambda: Thumb(response_id="r1"), "Thumb.up has to be True or False, but is None"),
+        (lambda: Thumb(response_id="r1"), "Thumb.up has to be a valid boolean, but is None"),
         (lambda: Rating(response_id="r1"), "Rating.rating has to be .* but is None"),
         (lambda: Thumb(response_id=" ", up=True), "Thumb.response_id has to be text that is not empty"),
         (lambda: Thumb(response_id=7, up=True), "Thumb.response_id .* but is 7"),
@@ -117,19 +117,19 @@ def test_incomplete_feedback_is_refused(make, message):
         make()
 
 
-def test_an_edit_that_changes_nothing_is_refused_when_its_answer_is_found(memory):
+def test_an_edit_that_changes_nothing_is_refused_when_its_answer_is_found(answered):
     with pytest.raises(InvalidEventError, match="changed text"):
-        memory.record("ada", Edit(response_id="r1", edited="length:concise"))
+        answered.record("ada", Edit(response_id="r1", edited="length:concise"))
 
 
-def test_forget_and_close_empty_the_log(memory):
-    memory.responses.add("bob", "r3", "q", "a")
-    memory.forget("ada")
+def test_forget_and_close_empty_the_log(answered):
+    answered.responses.add("bob", "r3", "q", "a")
+    answered.forget("ada")
     with pytest.raises(UnknownResponseError):
-        memory.responses.find("ada", "r1")
-    assert memory.responses.find("bob", "r3") == ("q", "a")
-    memory.close()
-    assert len(memory.responses) == 0
+        answered.responses.find("ada", "r1")
+    assert answered.responses.find("bob", "r3") == ("q", "a")
+    answered.close()
+    assert len(answered.responses) == 0
 
 
 # ---- the log

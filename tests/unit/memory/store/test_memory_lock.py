@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
-from fakes import PoleScorer, WordEmbedder
 
+from fakes import PoleScorer, WordEmbedder
 from pad_memory import CATALOGUE, Choice, Population, PreferenceMemory, Statement
 from pad_memory.evidence import Evidence
 from pad_memory.store import Ledger, Store, ledger
@@ -31,7 +31,7 @@ class CountingLock:
 
 
 @pytest.fixture
-def memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[PreferenceMemory]:
+def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[PreferenceMemory]:
     monkeypatch.setattr(ledger, "Lock", CountingLock)
     with PreferenceMemory(embedder=WordEmbedder(), scorer=PoleScorer()) as memory:
         memory.record("ada", Statement("short answers"))
@@ -60,38 +60,38 @@ CALLS: dict[str, Callable[[PreferenceMemory], object]] = {
 
 
 @pytest.mark.parametrize("name", list(CALLS))
-def test_one_call_takes_the_lock_once(memory: PreferenceMemory, name: str) -> None:
-    memory.record("ada", Statement("no jokes", id="known"))
-    memory.condition("ada")
+def test_one_call_takes_the_lock_once(counted: PreferenceMemory, name: str) -> None:
+    counted.record("ada", Statement("no jokes", id="known"))
+    counted.condition("ada")
     CountingLock.taken = 0
-    CALLS[name](memory)
+    CALLS[name](counted)
     assert CountingLock.taken == 1
 
 
-def test_an_event_with_an_id_is_looked_up_before_it_is_judged(memory: PreferenceMemory) -> None:
+def test_an_event_with_an_id_is_looked_up_before_it_is_judged(counted: PreferenceMemory) -> None:
     scorer = PoleScorer()
-    memory.scorer = scorer
-    memory.record("ada", Choice("q", "tone:casual", "tone:formal", id="one"))
+    counted.scorer = scorer
+    counted.record("ada", Choice("q", "tone:casual", "tone:formal", id="one"))
     calls, CountingLock.taken = scorer.calls, 0
-    memory.record("ada", Choice("q", "tone:casual", "tone:formal", id="one"))
+    counted.record("ada", Choice("q", "tone:casual", "tone:formal", id="one"))
     assert (scorer.calls, CountingLock.taken) == (calls, 1)
-    memory.record("ada", Choice("q", "tone:casual", "tone:formal", id="two"))
+    counted.record("ada", Choice("q", "tone:casual", "tone:formal", id="two"))
     assert CountingLock.taken == 3  # one look, one append
 
 
-def test_evidence_that_waited_is_computed_without_the_lock(memory: PreferenceMemory) -> None:
-    memory.scorer = None
-    memory.record("ada", Choice("q", "tone:casual", "tone:formal"))
+def test_evidence_that_waited_is_computed_without_the_lock(counted: PreferenceMemory) -> None:
+    counted.scorer = None
+    counted.record("ada", Choice("q", "tone:casual", "tone:formal"))
 
     def slow(prompt: str, response: str, preferences: Sequence[str]) -> np.ndarray:
-        other = threading.Thread(target=memory.record, args=("bob", Statement("no jokes")))
+        other = threading.Thread(target=counted.record, args=("bob", Statement("no jokes")))
         other.start()
         other.join(60)
         assert not other.is_alive()
         return PoleScorer()(prompt, response, preferences)
 
-    memory.scorer = slow
-    assert memory.profile("ada").pending == 0
+    counted.scorer = slow
+    assert counted.profile("ada").pending == 0
 
 
 def test_a_snapshot_stays_as_it_was() -> None:

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import PoleScorer, WordEmbedder
-from places import DATA, TESTS
 
+from fakes import PoleScorer, WordEmbedder
 from pad_memory import PreferenceMemory, Values
 from pad_memory.language import embed_wishes
+from places import DATA, TESTS
 
 STORE = DATA / "store_0_1"
 QUERY = "how do I sort a list in code"

@@ -13,9 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import WordEmbedder
-from places import TESTS
 
+from fakes import WordEmbedder
 from pad_memory import Choice, Edit, PreferenceMemory, Statement
 from pad_memory.embedding import embed
 from pad_memory.errors import InvalidEventError, StoreError, StoreVersionError
@@ -23,6 +22,7 @@ from pad_memory.store import index_files as files
 from pad_memory.store import ledger
 from pad_memory.store import shards as store
 from pad_memory.store.chroma import Collections
+from places import TESTS
 
 
 def opened(path: Path | None, **options) -> PreferenceMemory:  # type: ignore[no-untyped-def]

@@ -15,11 +15,10 @@ import chromadb
 import numpy as np
 import pytest
 from chromadb.config import Settings
-from fakes import PoleScorer, WordEmbedder
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from places import TESTS
 
+from fakes import PoleScorer, WordEmbedder
 from pad_memory import Choice, Critique, Preference, PreferenceMemory, Statement, Thumb, Values
 from pad_memory.embedding import embed
 from pad_memory.errors import (
@@ -31,6 +30,7 @@ from pad_memory.errors import (
     StoreLockedError,
     StoreVersionError,
 )
+from places import TESTS
 
 
 def opened(path: Path | None, **options) -> PreferenceMemory:  # type: ignore[no-untyped-def]
@@ -38,7 +38,7 @@ def opened(path: Path | None, **options) -> PreferenceMemory:  # type: ignore[no
 
 
 @pytest.fixture
-def memory(tmp_path: Path) -> Iterator[PreferenceMemory]:
+def stored(tmp_path: Path) -> Iterator[PreferenceMemory]:
     with opened(tmp_path / "memory", scorer=PoleScorer()) as memory:
         yield memory
 
@@ -87,66 +87,66 @@ def test_the_vector_that_steers_is_the_vector_in_chroma(tmp_path: Path) -> None:
     client.close()
 
 
-def test_a_condition_explains_itself(memory: PreferenceMemory) -> None:
-    assert len(memory.condition("ada")) == 0
-    assert "Nothing is known" in memory.condition("ada").explain()
+def test_a_condition_explains_itself(stored: PreferenceMemory) -> None:
+    assert len(stored.condition("ada")) == 0
+    assert "Nothing is known" in stored.condition("ada").explain()
     for words in ("short answers", "call me Sam", "no jokes"):
-        memory.record("ada", Statement(words))
-    condition = memory.condition("ada", budget=2)
+        stored.record("ada", Statement(words))
+    condition = stored.condition("ada", budget=2)
     assert [item.text for item in condition] == ["be serious and do not joke", "be concise and brief"]
     assert "+1.00 be concise and brief (stated, confidence 0.90, 1 event)" in condition.explain()
     assert "left out: call me Sam (only 2 steer at once)" in condition.explain()
     assert all(isinstance(item, Preference) for item in condition)
 
 
-def test_an_unsure_inferred_preference_does_not_steer(memory: PreferenceMemory) -> None:
+def test_an_unsure_inferred_preference_does_not_steer(stored: PreferenceMemory) -> None:
     for _ in range(4):
-        memory.record("ada", Choice("q", "tone:casual", "tone:formal"))
-    (preference,) = memory.profile("ada").preferences
+        stored.record("ada", Choice("q", "tone:casual", "tone:formal"))
+    (preference,) = stored.profile("ada").preferences
     assert 0.5 < preference.confidence < 0.65
-    assert memory.condition("ada").items == ()
+    assert stored.condition("ada").items == ()
     for _ in range(6):
-        memory.record("ada", Choice("q", "tone:casual", "tone:formal"))
-    (item,) = memory.condition("ada")
+        stored.record("ada", Choice("q", "tone:casual", "tone:formal"))
+    (item,) = stored.condition("ada")
     assert (item.text, item.source) == ("use a casual and friendly tone", "inferred")
     assert item.weight > 0.9
 
 
-def test_the_query_chooses_among_own_wordings(memory: PreferenceMemory) -> None:
+def test_the_query_chooses_among_own_wordings(stored: PreferenceMemory) -> None:
     for words in ("mention cats", "mention trains"):
-        memory.record("ada", Statement(words))
-    assert [item.text for item in memory.condition("ada", query="are cats nice", budget=1)] == ["mention cats"]
-    assert [item.text for item in memory.condition("ada", query="are trains nice", budget=1)] == ["mention trains"]
+        stored.record("ada", Statement(words))
+    assert [item.text for item in stored.condition("ada", query="are cats nice", budget=1)] == ["mention cats"]
+    assert [item.text for item in stored.condition("ada", query="are trains nice", budget=1)] == ["mention trains"]
 
 
-def test_the_same_id_counts_once(memory: PreferenceMemory) -> None:
-    first = memory.record("ada", Statement("short answers", id="x"))
-    assert memory.record("ada", Statement("short answers", id="x")) == first == "x"
-    assert memory.record("bob", Statement("no jokes", id="x")) == "x"
-    assert len(memory.events("ada")) == 1
-    assert likes(memory, "bob") == ["humor:serious"]
+def test_the_same_id_counts_once(stored: PreferenceMemory) -> None:
+    first = stored.record("ada", Statement("short answers", id="x"))
+    assert stored.record("ada", Statement("short answers", id="x")) == first == "x"
+    assert stored.record("bob", Statement("no jokes", id="x")) == "x"
+    assert len(stored.events("ada")) == 1
+    assert likes(stored, "bob") == ["humor:serious"]
 
 
-def test_a_restated_wish_counts_up_and_is_not_doubled(memory: PreferenceMemory) -> None:
+def test_a_restated_wish_counts_up_and_is_not_doubled(stored: PreferenceMemory) -> None:
     for _ in range(3):
-        memory.record("ada", Statement("call me Sam"))
-    (item,) = memory.profile("ada").preferences
+        stored.record("ada", Statement("call me Sam"))
+    (item,) = stored.profile("ada").preferences
     assert len(item.evidence) == 3
     assert item.confidence > 0.96
 
 
-def test_the_latest_word_wins(memory: PreferenceMemory) -> None:
-    memory.record("ada", Statement("short answers"))
-    memory.record("ada", Statement("long answers"))
-    assert likes(memory, "ada") == ["length:detailed"]
+def test_the_latest_word_wins(stored: PreferenceMemory) -> None:
+    stored.record("ada", Statement("short answers"))
+    stored.record("ada", Statement("long answers"))
+    assert likes(stored, "ada") == ["length:detailed"]
 
 
-def test_a_clock_that_goes_backwards_changes_nothing(memory: PreferenceMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clock_that_goes_backwards_changes_nothing(stored: PreferenceMemory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.time", lambda: 2000.0)
-    memory.record("ada", Statement("short answers"))
+    stored.record("ada", Statement("short answers"))
     monkeypatch.setattr("time.time", lambda: 1000.0)
-    memory.record("ada", Statement("long answers"))
-    assert likes(memory, "ada") == ["length:detailed"]
+    stored.record("ada", Statement("long answers"))
+    assert likes(stored, "ada") == ["length:detailed"]
 
 
 def test_evidence_waits_for_a_scorer(tmp_path: Path) -> None:
@@ -162,22 +162,22 @@ def test_evidence_waits_for_a_scorer(tmp_path: Path) -> None:
         assert likes(memory, "ada") == ["tone:casual"]
 
 
-def test_a_scorer_that_fails_loses_no_event(memory: PreferenceMemory) -> None:
+def test_a_scorer_that_fails_loses_no_event(stored: PreferenceMemory) -> None:
     def broken(prompt: str, response: str, preferences: object) -> np.ndarray:
         raise RuntimeError("out of memory")
 
-    memory.scorer = broken
-    memory.record("ada", Thumb("q", "tone:casual", True))
-    assert memory.profile("ada").pending == 1
-    memory.scorer = PoleScorer()
-    assert memory.profile("ada").pending == 0
+    stored.scorer = broken
+    stored.record("ada", Thumb("q", "tone:casual", True))
+    assert stored.profile("ada").pending == 1
+    stored.scorer = PoleScorer()
+    assert stored.profile("ada").pending == 0
 
 
-def test_a_critique_of_one_response_is_no_lasting_wish_of_its_own(memory: PreferenceMemory) -> None:
-    memory.record("ada", Critique("q", "a", "Paris lies in France"))
-    assert likes(memory, "ada") == []
-    memory.record("ada", Critique("q", "a", "no jokes"))
-    assert likes(memory, "ada") == ["humor:serious"]
+def test_a_critique_of_one_response_is_no_lasting_wish_of_its_own(stored: PreferenceMemory) -> None:
+    stored.record("ada", Critique("q", "a", "Paris lies in France"))
+    assert likes(stored, "ada") == []
+    stored.record("ada", Critique("q", "a", "no jokes"))
+    assert likes(stored, "ada") == ["humor:serious"]
 
 
 HOSTILE = [
@@ -223,19 +223,19 @@ def test_tenants_share_a_store_and_nothing_else(tmp_path: Path) -> None:
         assert memory.users() == []
 
 
-def test_threads_lose_no_event(memory: PreferenceMemory) -> None:
+def test_threads_lose_no_event(stored: PreferenceMemory) -> None:
     def work(number: int) -> None:
         for step in range(10):
-            memory.record("ada", Statement("short answers", id=f"{number}-{step}"))
-            memory.condition("ada")
+            stored.record("ada", Statement("short answers", id=f"{number}-{step}"))
+            stored.condition("ada")
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(memory.events("ada")) == 60
-    (item,) = memory.profile("ada").preferences
+    assert len(stored.events("ada")) == 60
+    (item,) = stored.profile("ada").preferences
     assert len(item.evidence) == 60
 
 
@@ -275,15 +275,15 @@ def test_forget_leaves_no_byte(tmp_path: Path) -> None:
         assert [found_in_files(tmp_path, needle) for needle in needles[:2]] == [[], []]
 
 
-def test_export_and_import_round_trip(memory: PreferenceMemory, tmp_path: Path) -> None:
-    memory.record("ada", Statement("call me Sam"))
-    memory.record("ada", Choice("q", "tone:casual", "tone:formal"))
-    data = json.loads(json.dumps(memory.export("ada")))
+def test_export_and_import_round_trip(stored: PreferenceMemory, tmp_path: Path) -> None:
+    stored.record("ada", Statement("call me Sam"))
+    stored.record("ada", Choice("q", "tone:casual", "tone:formal"))
+    data = json.loads(json.dumps(stored.export("ada")))
     with opened(tmp_path / "other") as other:
         assert other.import_(data) == 2
         assert other.import_(data) == 0
         assert other.export("ada") == data
-        assert other.condition("ada").items == memory.condition("ada").items
+        assert other.condition("ada").items == stored.condition("ada").items
         newer = copy.deepcopy(data)
         newer["events"].append({**data["events"][0], "event": {**data["events"][0]["event"], "schema_version": 99}})
         newer["events"][0]["event"]["id"] = "new"
@@ -308,20 +308,20 @@ def test_export_and_import_round_trip(memory: PreferenceMemory, tmp_path: Path) 
         ("\ud800", "valid Unicode"),
     ],
 )
-def test_bad_user_ids_are_refused_and_nothing_is_written(memory: PreferenceMemory, user: object, message: str) -> None:
-    for call in (memory.profile, memory.condition, memory.events, memory.forget, memory.export):
+def test_bad_user_ids_are_refused_and_nothing_is_written(stored: PreferenceMemory, user: object, message: str) -> None:
+    for call in (stored.profile, stored.condition, stored.events, stored.forget, stored.export):
         with pytest.raises(InvalidUserError, match=message):
             call(user)  # type: ignore[arg-type]
     with pytest.raises(InvalidUserError, match=message):
-        memory.record(user, Statement("short answers"))  # type: ignore[arg-type]
-    assert memory.users() == []
+        stored.record(user, Statement("short answers"))  # type: ignore[arg-type]
+    assert stored.users() == []
 
 
-def test_bad_calls_are_refused(memory: PreferenceMemory, tmp_path: Path) -> None:
+def test_bad_calls_are_refused(stored: PreferenceMemory, tmp_path: Path) -> None:
     with pytest.raises(InvalidEventError, match=r"Statement\('be brief'\), but got 'short answers'"):
-        memory.record("ada", "short answers")  # type: ignore[arg-type]
+        stored.record("ada", "short answers")  # type: ignore[arg-type]
     with pytest.raises(InvalidEventError, match="0 or more, but is -1"):
-        memory.condition("ada", budget=-1)
+        stored.condition("ada", budget=-1)
     with pytest.raises(InvalidEventError, match="path or url, not both"):
         PreferenceMemory(tmp_path, url="http://localhost:8000")
     with pytest.raises(InvalidEventError, match="tenant"):
@@ -407,10 +407,10 @@ def test_a_user_who_is_forgotten_amid_a_condition_gets_none() -> None:
         assert memory.users() == []  # what was judged by then did not come back
 
 
-def test_a_query_that_is_no_text_is_refused(memory: PreferenceMemory) -> None:
+def test_a_query_that_is_no_text_is_refused(stored: PreferenceMemory) -> None:
     with pytest.raises(InvalidEventError, match="query has to be valid Unicode text"):
-        memory.condition("ada", query="\ud800")
-    assert memory.condition("ada", query=" ").items == ()
+        stored.condition("ada", query="\ud800")
+    assert stored.condition("ada", query=" ").items == ()
 
 
 def test_what_was_recorded_under_the_same_rules_is_not_judged_again(

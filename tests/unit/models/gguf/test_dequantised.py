@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from gguf_models import to_gguf
 
+from gguf_models import to_gguf
 from pad_langchain.errors import IncompatibleModelError, ModelLoadError
 from pad_langchain.models.gguf import GgufFile, clear_dequantised, dequantised, hashes, sha256_of, torch_folder
 from pad_langchain.models.loading import context_size, load_causal_lm, load_tokenizer

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gguf_models import KINDS, to_gguf
 
+from gguf_models import KINDS, to_gguf
 from pad_langchain.errors import IncompatibleModelError, ModelLoadError
 from pad_langchain.models.gguf import GgufFile, find_gguf
 from pad_langchain.testing import tiny_model, tiny_tokenizer

@@ -6,10 +6,10 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from gguf_models import write_vocabulary
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from gguf_models import write_vocabulary
 from pad_langchain.errors import IncompatibleModelError, ModelLoadError
 from pad_langchain.models.gguf import GgufFile
 from pad_langchain.models.gguf.splits import SPLITS

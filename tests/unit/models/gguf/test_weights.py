@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from gguf_models import to_gguf
 from transformers import AutoModelForCausalLM
 
+from gguf_models import to_gguf
 from pad_langchain.errors import IncompatibleModelError
 from pad_langchain.models.gguf import GgufFile
 from pad_langchain.models.gguf.architectures import FREQUENCIES

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +13,14 @@ from pad_langchain.chat import Chat
 from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import InvalidRequestError
-from pad_langchain.models.adapter import Adapter
 from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.kv.prefixes import BLOCK, PrefixStore, Root
 from pad_langchain.models.kv.row_cache import RowCache
 from pad_langchain.models.kv.slot_cache import SlotRows
-from pad_langchain.models.prompts import SELF_TEMPLATE, Prompts
 from pad_langchain.models.rows import Rows
-from pad_langchain.persrm.guides.byte_level import ByteLevelGuide
-from pad_langchain.persrm.guides.text import ModelGuide
-from pad_langchain.testing import HashEmbedder, TinyPair, tiny_model, tiny_pair, tiny_tokenizer
+from pad_langchain.testing import HashEmbedder, TinyPair, tiny_pair
 from pad_memory import PreferenceMemory, Statement
+from waiting import until
 
 
 def engine_behind(llm: ChatPAD) -> Any:
@@ -33,11 +28,6 @@ def engine_behind(llm: ChatPAD) -> Any:
 
 
 SYSTEM = {"role": "system", "content": "please be concise, formal and polite when you answer my question"}
-
-
-@pytest.fixture(scope="module")
-def pair() -> TinyPair:
-    return tiny_pair()
 
 
 def filled(tokens: list[int], *, seed: int = 0) -> RowCache:
@@ -110,55 +100,6 @@ def ask(*turns: str, preference: str | None = None, **kwargs: Any) -> Request:
     return Request(messages=messages, preferences=preferences, max_tokens=20, **kwargs)
 
 
-def engine_of(pair: TinyPair, kind: str, prefix_tokens: int = 4096) -> TorchEngine:
-    """A head; rows that ride in the base's forward, plainly or adapted; a guide model of its own, and as bytes."""
-    base, other = Backbone(pair.model), tiny_tokenizer(330)
-    guides: dict[str, Callable[[], Any]] = {
-        "head": pair.guide,
-        "self": lambda: ModelGuide(base, Prompts(pair.tokenizer), template=SELF_TEMPLATE),
-        "adapter": lambda: ModelGuide(base, Prompts(pair.tokenizer), adapter=adapter_of(pair)),
-        "model": lambda: ModelGuide(Backbone(tiny_model(7)), Prompts(pair.tokenizer)),
-        "bytes": lambda: ByteLevelGuide(Backbone(tiny_model(5, vocab_size=len(other))), Prompts(other)),
-    }
-    return TorchEngine(base, pair.tokenizer, guides[kind](), prefix_tokens=prefix_tokens)
-
-
-def adapter_of(pair: TinyPair) -> Adapter:
-    generator = torch.Generator().manual_seed(0)
-    shapes = {"lora_A": (4, 32), "lora_B": (32, 4)}
-    tensors = {
-        f"model.layers.{layer}.self_attn.q_proj.{name}.weight": torch.randn(shape, generator=generator) / 2
-        for layer in range(2)
-        for name, shape in shapes.items()
-    }
-    return Adapter(pair.model, tensors, {"peft_type": "LORA", "r": 4, "lora_alpha": 4})
-
-
-@pytest.mark.parametrize("kind", ["head", "self", "adapter", "model", "bytes"])
-def test_rows_of_another_salt_share_nothing(pair: TinyPair, kind: str) -> None:
-    """Neither the base's rows nor the guide's; what is written does not depend on it."""
-
-    def request(salt: str, reference: Any = "base") -> Request:
-        return ask("what is an element?", preference="be polite and formal", salt=salt, reference=reference)
-
-    with engine_of(pair, kind) as engine:
-
-        def run(salt: str) -> tuple[tuple[int, ...], list[int]]:
-            """The answer, and what each model knew of its prompts."""
-            before = [backbone.tally.reused for backbone in engine.models]
-            reference = "reference" if kind == "adapter" else "base"
-            done = engine.submit(request(salt, reference)).result(60)
-            return done.token_ids, [one.tally.reused - b for one, b in zip(engine.models, before, strict=True)]
-
-        plain, first = run("")
-        for salt in ("ada", "bob", "ad"):
-            assert run(salt) == (plain, first)
-        for salt in ("", "ada", "bob"):
-            again, known = run(salt)
-            assert again == plain
-            assert all(now > then + BLOCK for now, then in zip(known, first, strict=True))
-
-
 def test_rows_keep_their_salts_as_they_come_and_go(pair: TinyPair) -> None:
     base = Backbone(pair.model)
     base.prefixes.budget = 4096
@@ -175,27 +116,6 @@ def test_rows_keep_their_salts_as_they_come_and_go(pair: TinyPair) -> None:
         strangers = SlotRows(base, ["b", "a"])
         strangers.load(prompts[:2])
         assert strangers.lengths == [0, 0]
-
-
-@pytest.mark.parametrize("kind", ["head", "model", "self"])
-def test_an_engine_runs_a_common_beginning_once_and_writes_the_same(pair: TinyPair, kind: str) -> None:
-    questions = ("what is an element?", "why is the sky blue? " * 3, "who are you?")
-    requests = [ask(question, preference="be polite and formal") for question in questions]
-    with engine_of(pair, kind, 0) as forgetful, engine_of(pair, kind) as engine_:
-        expected = [forgetful.submit(request).result(60) for request in requests]
-        assert forgetful.stats.reused_tokens == 0
-        assert [engine_.submit(request).result(60).token_ids for request in requests] == [
-            done.token_ids for done in expected
-        ]
-        stats = engine_.stats
-        prompts = forgetful.stats.prefilled_tokens
-        assert stats.reused_tokens + stats.prefilled_tokens == prompts
-        assert stats.reused_tokens > prompts / 8
-        # the next turn runs what is new, and at most a block of what is not
-        history = [*engine_.prompts.render(requests[0].messages), *expected[0].token_ids]
-        turn = Request(prompt_ids=[*history, 5, 6, 7], max_tokens=20)
-        assert engine_.submit(turn).result(60).token_ids == forgetful.submit(turn).result(60).token_ids
-        assert engine_.stats.prefilled_tokens - stats.prefilled_tokens <= BLOCK + 3
 
 
 def test_a_late_joiner_reuses_what_a_neighbour_is_running(pair: TinyPair) -> None:
@@ -222,8 +142,7 @@ def test_who_is_forgotten_is_in_no_kept_prompt(tmp_path: Path) -> None:
     memory.record("bob", Statement("always be formal"))
     llm.invoke("why is the sky blue?")
     engine = engine_behind(llm)
-    while engine.running:  # the last event comes before the row is kept for the next turn
-        time.sleep(0.01)
+    until(lambda: not engine.running)  # the last event comes before the row is kept for the next turn
     assert len(engine.base.prefixes) > 0
     memory.forget("ada")
     assert len(engine.base.prefixes) == 0

@@ -12,7 +12,6 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from places import DEMO
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, AutoTokenizer, MistralConfig, MistralForCausalLM, PreTrainedTokenizerFast
 
@@ -29,6 +28,7 @@ from pad_langchain.persrm.guides.byte_level import ByteLevelGuide, fitting_guide
 from pad_langchain.persrm.guides.text import ModelGuide
 from pad_langchain.persrm.persrm import PersRM
 from pad_langchain.testing import CHAT_TEMPLATE, TinyPair, tiny_model, tiny_pair, tiny_tokenizer
+from places import DEMO
 
 PATTERNS = {
     "gpt2": r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
@@ -75,11 +75,6 @@ def text_guide(tokenizer: Any, seed: int = 5, value_head: Any = None) -> ByteLev
     model = tiny_model(seed, vocab_size=len(tokenizer), hidden_size=48)
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     return ByteLevelGuide(Backbone(model), Prompts(tokenizer), value_head)
-
-
-@pytest.fixture(scope="module")
-def pair() -> TinyPair:
-    return tiny_pair()
 
 
 @pytest.fixture(scope="module")
@@ -354,45 +349,6 @@ def test_with_all_tokens_as_candidates_a_score_is_the_tokens_probability(pair: T
 
 
 # In the engine
-
-
-def test_batched_rows_decode_as_alone(pair: TinyPair, other: PreTrainedTokenizerFast) -> None:
-    requests = [
-        Request(
-            [{"role": "user", "content": "why? " * (1 + index)}],
-            preferences=[WeightedPreference("be kind"), WeightedPreference("be brief", -0.5)][: 1 + index % 2],
-            top_k=(10, 4, 25)[index % 3],
-            alpha=0.02 * (index % 2),
-            temperature=0.8 * (index % 2),
-            seed=index,
-            max_tokens=6 + 5 * index,
-        )
-        for index in range(6)
-    ]
-    with TorchEngine(pair.model, pair.tokenizer, text_guide(other), max_batch=4) as engine:
-        alone = [engine.submit(request).result(60) for request in requests]
-        together = [stream.result(60) for stream in [engine.submit(request) for request in requests]]
-        plain = engine.submit(Request(requests[0].messages, max_tokens=6)).result(60)
-    assert [done.token_ids for done in together] == [done.token_ids for done in alone]
-    assert alone[0].token_ids != plain.token_ids
-    rewards = [event.reward for done in alone for event in done.events]
-    assert max(map(abs, rewards)) > 0.5
-
-
-def test_tokens_settled_without_the_guide_are_read_later(pair: TinyPair, other: PreTrainedTokenizerFast) -> None:
-    """Lazy guidance feeds several tokens at once, best-of-n copies rows whose bytes are pending."""
-    with TorchEngine(pair.model, pair.tokenizer, text_guide(other)) as engine:
-        clipped, lazy = (run(engine, max_tokens=40, clip=0.5, lazy=lazy, beta=0.6) for lazy in (False, True))
-        many = {"temperature": 1.0, "seed": 3, "best_of": 3, "max_tokens": 12}
-        alone = run(engine, **many)
-        streams = [
-            engine.submit(Request(MESSAGES, preferences=[WeightedPreference("be kind")], candidates=5, **settings))
-            for settings in (many, {"max_tokens": 20}, many)
-        ]
-        together = [stream.result(60) for stream in streams]
-    assert lazy.token_ids == clipped.token_ids
-    assert sum(event.skipped for event in lazy.events) > 0
-    assert together[0].token_ids == together[2].token_ids == alone.token_ids
 
 
 def test_a_folder_with_another_tokenizer_loads_and_guides(pair: TinyPair, other: Any, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ class CleanEnvironment:
         assert done.returncode == 0, f"pip {' '.join(arguments)}:\n{done.stdout}{done.stderr}"
 
     def run(self, *command: str | Path, input: str | None = None) -> subprocess.CompletedProcess[str]:
-        """Run a program of this environment from an empty home, with no variable of the caller's but PATH and the threads."""
+        """Run a program of this environment in an empty home; of the caller's variables it has PATH and the threads."""
         home = self.folder / "home"
         home.mkdir(exist_ok=True)
         kept = {name: os.environ[name] for name in ("PATH", "OMP_NUM_THREADS") if name in os.environ}

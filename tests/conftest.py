@@ -1,0 +1,55 @@
+"""What tests of every room may ask for. What is shared in a session is not changed by any test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from fakes import told_of_wishes
+from pad_langchain.testing import TinyPair, tiny_pair
+from pad_memory import PreferenceMemory
+from parts import text_parts as random_text_parts
+
+
+@pytest.fixture(scope="session")
+def pair() -> Iterator[TinyPair]:
+    """A tiny base, its tokenizer, its head and an embedder."""
+    shared = tiny_pair()
+    before = _state(shared)
+    yield shared
+    assert _state(shared) == before, "a test has changed the pair that all tests share"
+
+
+def _state(pair: TinyPair) -> tuple[Any, ...]:
+    weights = [float(value.sum()) for part in (pair.model, pair.head) for value in part.state_dict().values()]
+    return weights, pair.model.generation_config.to_dict(), pair.tokenizer.eos_token, pair.tokenizer.chat_template
+
+
+@pytest.fixture(scope="session")
+def folders(pair: TinyPair, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """The pair on the disk: the folder of the base and that of the PersRM."""
+    base, persrm = pair.save(tmp_path_factory.mktemp("pair"))
+    return str(base), str(persrm)
+
+
+@pytest.fixture(scope="session")
+def text_parts() -> tuple[Any, torch.nn.Linear]:
+    """The model and W (with bias) of a text PersRM."""
+    return random_text_parts()
+
+
+@pytest.fixture(scope="session")
+def wished() -> Iterator[PreferenceMemory]:
+    """A memory of what ada and bob wish."""
+    with told_of_wishes() as memory:
+        yield memory
+
+
+@pytest.fixture
+def wished_anew() -> Iterator[PreferenceMemory]:
+    """The like of `wished`, for a test that records."""
+    with told_of_wishes() as memory:
+        yield memory
