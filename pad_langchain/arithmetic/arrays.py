@@ -69,7 +69,9 @@ def pick(mask: Array, yes: Array, no: Array | float) -> Array:
 
 def take(values: Array, places: Array) -> Array:
     """The values at these places of the last axis: [B, N] and [B, K] → [B, K]."""
-    return values.gather(1, places) if isinstance(values, torch.Tensor) else np.take_along_axis(values, places, 1)
+    if isinstance(values, torch.Tensor):
+        return values.gather(1, places)
+    return values[:, places[0]] if len(values) == 1 else np.take_along_axis(values, places, 1)
 
 
 def tanh(values: Array) -> Array:
@@ -113,6 +115,8 @@ def log_sum_exp(values: Array) -> Array:
     if isinstance(values, torch.Tensor):
         return values.logsumexp(-1)
     most = values.max(-1, keepdims=True)
+    if values.shape[-1] <= _PART:
+        return (most + np.log(np.exp(values - most).sum(-1, keepdims=True)))[..., 0]
     # In parts that stay in the processor's cache.
     parts = (values[..., start : start + _PART] for start in range(0, values.shape[-1], _PART))
     return most[..., 0] + np.log(sum(np.exp(part - most).sum(-1) for part in parts))

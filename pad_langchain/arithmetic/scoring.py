@@ -171,6 +171,8 @@ def candidate_rewards(guide_GK: Array, reference_GK: Array, keep_GK: Array) -> A
         rewards [G, K] in nats; 0 outside the kept candidates.
     """
     drop_GK = ~keep_GK
+    if isinstance(drop_GK, np.ndarray) and not drop_GK.any():
+        return log_softmax(floats(guide_GK)) - log_softmax(floats(reference_GK))
     guide_GK, reference_GK = (log_softmax(fill(floats(side), drop_GK, NEVER)) for side in (guide_GK, reference_GK))
     return fill(guide_GK - reference_GK, drop_GK, 0.0)
 
