@@ -6,7 +6,7 @@ import os
 import uuid
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Generic, Protocol, Self, TypeVar
 from weakref import WeakValueDictionary
 
 from pad_memory.errors import PadMemoryError
@@ -22,14 +22,25 @@ ELSEWHERE = (
 )
 
 
-class OpenOnce(ABC):
+class Settings(Protocol):
+    """What an object is opened with, but for its folder; it can be pickled."""
+
+    @property
+    def url(self) -> str | None:
+        """The server that others can reach it on; None: there is none."""
+
+
+S = TypeVar("S", bound=Settings)
+
+
+class OpenOnce(ABC, Generic[S]):
     """`copy`, `deepcopy` and a pickle that comes back to its process give the same object.
 
     In another process, what is on a server is opened there; what is in a folder, or on a server that does not answer,
     is closed from the first, and its calls say why. Unpickling raises nothing: pools of processes would hang.
     """
 
-    _given: dict[str, Any]
+    _given: S
     _ticket: str | None = None
 
     @abstractmethod
@@ -45,13 +56,13 @@ class OpenOnce(ABC):
     def __reduce__(self) -> tuple[Any, ...]:
         self._ticket = self._ticket or uuid.uuid4().hex
         _pickled[os.getpid(), self._ticket] = self
-        return _found, (type(self), self._ticket), dict(self._given)
+        return _found, (type(self), self._ticket), self._given
 
-    def __setstate__(self, given: dict[str, Any]) -> None:
+    def __setstate__(self, given: S) -> None:
         if vars(self):
             return  # it came back
         self._given, why = given, ELSEWHERE
-        if given["url"] is not None:
+        if given.url is not None:
             try:
                 self._set_up()
                 return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,23 @@ DAY = 86_400.0  # seconds
 logger = logging.getLogger(__name__)
 
 
-class PreferenceMemory(OpenOnce):
+@dataclass(frozen=True)
+class _Settings:
+    """What a memory is opened with, but for its folder: what a copy in another process is opened with as well."""
+
+    url: str | None
+    tenant: str
+    scorer: Scorer | None
+    embedder: Embedder | None
+    catalogue: tuple[Dimension, ...]
+    responses: ResponseLog
+    reader: ReadsWishes | None
+    population: Population | None
+    values: Values
+    half_life: float | None  # days
+
+
+class PreferenceMemory(OpenOnce[_Settings]):
     """What each user likes, learned from their feedback and kept in Chroma. Safe to share between threads.
 
     Copies are the same memory; how it is pickled to other processes is in `pad_memory.copies`.
@@ -88,26 +104,34 @@ class PreferenceMemory(OpenOnce):
             raise InvalidEventError(f"Pass path or url, not both; got {str(path)!r} and {url!r}.")
         if half_life is not None and not half_life > 0:
             raise InvalidEventError(f"half_life has to be a number of days above 0, or None, but is {half_life!r}.")
-        log = ResponseLog() if responses is None else responses
-        self._given = {"url": url, "tenant": check_text("tenant", tenant), "scorer": scorer, "embedder": embedder}
-        self._given |= {"catalogue": tuple(catalogue), "responses": log, "reader": reader}
-        self._given |= {"population": population, "values": values or Values(), "half_life": half_life}
+        self._given = _Settings(
+            url=url,
+            tenant=check_text("tenant", tenant),
+            scorer=scorer,
+            embedder=embedder,
+            catalogue=tuple(catalogue),
+            responses=ResponseLog() if responses is None else responses,
+            reader=reader,
+            population=population,
+            values=values or Values(),
+            half_life=half_life,
+        )
         self._set_up(path)
 
     def _set_up(self, path: str | Path | None = None, closed: str | None = None) -> None:
         given = self._given
-        self.tenant, self.catalogue, self.responses = given["tenant"], given["catalogue"], given["responses"]
-        self.embedder: Embedder = given["embedder"] or default_embedder()
-        self.population: Population | None = given["population"]
-        self._half_life = None if given["half_life"] is None else given["half_life"] * DAY
-        self._scorer, self._refused_a_scorer = given["scorer"], False
-        guard = Guard(given["values"])
+        self.tenant, self.catalogue, self.responses = given.tenant, given.catalogue, given.responses
+        self.embedder = given.embedder or default_embedder()
+        self.population = given.population
+        self._half_life = None if given.half_life is None else given.half_life * DAY
+        self._scorer, self._refused_a_scorer = given.scorer, False
+        guard = Guard(given.values)
         folder = None if path is None else absolute(path)
-        self._interpreter = Interpreter(self.catalogue, self.embedder, given["reader"], folder, guard)
+        self._interpreter = Interpreter(self.catalogue, self.embedder, given.reader, folder, guard)
         self._chooser = Chooser(self.embedder, self.catalogue, guard)
         self._on_forget = Callbacks()
         self._ledger = Ledger(
-            Store(folder, given["url"], self.embedder) if closed is None else closed,
+            Store(folder, given.url, self.embedder) if closed is None else closed,
             self.embedder,
             self.catalogue,
             tenant=self.tenant,
@@ -123,7 +147,7 @@ class PreferenceMemory(OpenOnce):
 
     @scorer.setter
     def scorer(self, scorer: Scorer | None) -> None:
-        self._scorer = self._given["scorer"] = scorer  # one that was only offered is offered to copies again
+        self._scorer, self._given = scorer, replace(self._given, scorer=scorer)
 
     @property
     def reader(self) -> Reader:

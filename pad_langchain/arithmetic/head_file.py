@@ -55,6 +55,8 @@ class HeadConfig:
         prototypes: Q, the number of prototype gates that preferences mix.
         embedder: name of the sentence embedder; another one is refused.
         beta, alpha: guidance strength and plausibility cut chosen on a development split.
+        tokenizer: fingerprint of the base's vocabulary (`models.fingerprint.of_vocabulary`), to refuse another one of
+            the same size; None: not known.
         calibration: what the head's margins mean to a preference memory (`pad_memory.Calibration.to_dict`), or None.
     """
 
@@ -67,6 +69,7 @@ class HeadConfig:
     embedder: str = "all-MiniLM-L6-v2"
     beta: float = 1.0
     alpha: float = 0.0
+    tokenizer: str | None = None
     calibration: dict[str, dict[str, float]] | None = None
     format_version: int = FORMAT_VERSION
 
@@ -109,4 +112,5 @@ def write_head(folder: str | Path, config: HeadConfig, weights: Mapping[str, tor
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     save_file({name: tensor.detach().float().contiguous() for name, tensor in weights.items()}, folder / WEIGHTS_NAME)
-    (folder / CONFIG_NAME).write_text(json.dumps(asdict(config), indent=2) + "\n", encoding="utf-8")
+    said = {name: value for name, value in asdict(config).items() if name != "tokenizer" or value is not None}
+    (folder / CONFIG_NAME).write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")

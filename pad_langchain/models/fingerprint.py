@@ -1,4 +1,4 @@
-"""Which weights a name stands for now, told from its files without reading them."""
+"""Which weights a name stands for now, told from its files without reading them; and which tokens a tokenizer has."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from pad_langchain.models.gguf import split_names
 
-__all__ = ["fingerprint"]
+__all__ = ["fingerprint", "of_vocabulary"]
 
 # What loading may read. Logs and optimizer states that a training writes beside them change no answer.
 _READ = (".safetensors", ".bin", ".gguf", ".pt", ".pth", ".npz", ".json", ".jinja", ".model", ".txt", ".py")
@@ -68,3 +68,9 @@ def _commit(name: str, settings: Mapping[str, Any]) -> str | None:
         if isinstance(found, str):
             return str(Path(found).parent)
     return None
+
+
+def of_vocabulary(vocabulary: Mapping[str, int]) -> str:
+    """Return a hash of tokens and their ids: the same for a model's own tokenizer and for that of its GGUF file."""
+    listed = sorted((index, token) for token, index in vocabulary.items())
+    return hashlib.sha256(repr(listed).encode()).hexdigest()

@@ -94,6 +94,7 @@ def _train_head(
     """A head from the pairs of the settings, worded as they say or as the catalogue does."""
     from pad_langchain.defaults import model_folder
     from pad_langchain.models.backbone import Backbone
+    from pad_langchain.models.fingerprint import of_vocabulary
     from pad_langchain.models.loading import load_causal_lm
     from pad_langchain.persrm.persrm import PersRM
     from pad_langchain.training.encoding import encode_sides
@@ -127,7 +128,13 @@ def _train_head(
         result["head"] |= _accuracy(wished["held_out"], are_right(head, lm_head_of(backbone), features, wishes))
         _log.info("head: held-out accuracy %.3f", result["head"]["held_out_accuracy"])
     calibration = _calibrate(PersRM(backbone, tokenizer, head=head, embedder=embedder), sides["held_out"])
-    head.save_pretrained(output, beta=config.beta, alpha=config.alpha, calibration=calibration)
+    head.save_pretrained(
+        output,
+        beta=config.beta,
+        alpha=config.alpha,
+        calibration=calibration,
+        tokenizer=of_vocabulary(tokenizer.get_vocab()),
+    )
     return result
 
 

