@@ -50,7 +50,7 @@ def main() -> None:
     print(f"{file.path.name}: {engine.threads} threads, {told.tokens} tokens, medians of {told.rounds} rounds")
     for rows in told.rows:
         runs = {
-            "alone": lambda rows=rows: _alone(alone, base, engine, rows, told.tokens),
+            "alone": lambda rows=rows: _alone(alone, engine, rows, told.tokens),
             "plain": lambda rows=rows: _engine(engine, rows, told.tokens, guided=False),
             "guided": lambda rows=rows: _engine(engine, rows, told.tokens, guided=True),
         }
@@ -75,7 +75,7 @@ def _compare(rows: int, runs: dict[str, Callable[[], tuple[int, float, float]]],
         )
 
 
-def _alone(context: Context, base: Any, engine: Any, rows: int, count: int) -> tuple[int, float, float]:
+def _alone(context: Context, engine: Any, rows: int, count: int) -> tuple[int, float, float]:
     """llama.cpp alone, greedy."""
     prompt = engine.prompts.render([{"role": "user", "content": QUESTION}])
     for row in range(rows):

@@ -30,6 +30,7 @@ __all__ = [
 Array: TypeAlias = Any  # a torch.Tensor or an np.ndarray; what goes into one call is all of one kind
 
 _BLOCK = 64
+_PART = 8192
 _TORCH = {"float32": torch.float32, "float64": torch.float64, "int64": torch.int64, "bool": torch.bool}
 
 
@@ -68,7 +69,9 @@ def pick(mask: Array, yes: Array, no: Array | float) -> Array:
 
 def take(values: Array, places: Array) -> Array:
     """The values at these places of the last axis: [B, N] and [B, K] → [B, K]."""
-    return values.gather(1, places) if isinstance(values, torch.Tensor) else np.take_along_axis(values, places, 1)
+    if isinstance(values, torch.Tensor):
+        return values.gather(1, places)
+    return values[:, places[0]] if len(values) == 1 else np.take_along_axis(values, places, 1)
 
 
 def tanh(values: Array) -> Array:
@@ -112,7 +115,11 @@ def log_sum_exp(values: Array) -> Array:
     if isinstance(values, torch.Tensor):
         return values.logsumexp(-1)
     most = values.max(-1, keepdims=True)
-    return (most + np.log(np.exp(values - most).sum(-1, keepdims=True)))[..., 0]
+    if values.shape[-1] <= _PART:
+        return (most + np.log(np.exp(values - most).sum(-1, keepdims=True)))[..., 0]
+    # In parts that stay in the processor's cache.
+    parts = (values[..., start : start + _PART] for start in range(0, values.shape[-1], _PART))
+    return most[..., 0] + np.log(sum(np.exp(part - most).sum(-1) for part in parts))
 
 
 def log_softmax(values: Array) -> Array:

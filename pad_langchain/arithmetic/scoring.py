@@ -48,8 +48,9 @@ class Candidates(NamedTuple):
         return Candidates(*(part_BK[row_G] for part_BK in self))
 
     def narrow(self) -> Candidates:
-        """The same without the last columns, in which no candidate of any row counts; at least one column."""
-        width = max(1, self.keep_BK.shape[1] - int(self.keep_BK.any(0)[::-1].argmax()))
+        """Arrays without the last columns, in which no candidate of any row counts; at least one column."""
+        counts = np.flatnonzero(self.keep_BK.any(0))
+        width = int(counts[-1]) + 1 if len(counts) else 1
         return Candidates(*(part_BK[:, :width] for part_BK in self))
 
 
@@ -170,6 +171,8 @@ def candidate_rewards(guide_GK: Array, reference_GK: Array, keep_GK: Array) -> A
         rewards [G, K] in nats; 0 outside the kept candidates.
     """
     drop_GK = ~keep_GK
+    if isinstance(drop_GK, np.ndarray) and not drop_GK.any():
+        return log_softmax(floats(guide_GK)) - log_softmax(floats(reference_GK))
     guide_GK, reference_GK = (log_softmax(fill(floats(side), drop_GK, NEVER)) for side in (guide_GK, reference_GK))
     return fill(guide_GK - reference_GK, drop_GK, 0.0)
 

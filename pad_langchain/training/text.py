@@ -22,7 +22,8 @@ from transformers import TrainerCallback
 
 from pad_langchain.defaults import model_folder
 from pad_langchain.errors import CheckpointError, MissingDependencyError
-from pad_langchain.models.loading import load_causal_lm, pick_device, pick_dtype
+from pad_langchain.models.loading import load_causal_lm, pick_device
+from pad_langchain.models.precision import pick_dtype
 from pad_langchain.paths import replacing
 from pad_langchain.persrm.files import VALUE_HEAD_FILES, TextConfig, save_adapter, write_value_head
 from pad_langchain.training.config import Progress, StageSettings, TrainConfig

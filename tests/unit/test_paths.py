@@ -294,6 +294,7 @@ def command(args, said="", **environment):
 NOBODY = {"HOME": "/proc/nohome", "XDG_DATA_HOME": "", "XDG_CACHE_HOME": "", "HF_HOME": "", "PAD_MEMORY": ""}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a folder that nobody can write to")
 def test_a_home_that_cannot_be_written_is_said_and_a_conversation_goes_on():
     chat = command(["chat", "--max-tokens", "4"], "hi\n/prefer be concise\n", **NOBODY)
@@ -308,6 +309,7 @@ def test_a_home_that_cannot_be_written_is_said_and_a_conversation_goes_on():
     assert (named.returncode, named.stdout) == (2, b"")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_every_terminal_shows_what_it_can(encoding, tmp_path):
     where = {"PYTHONIOENCODING": encoding, "PAD_MEMORY": str(tmp_path / "m"), "COLUMNS": "200"}

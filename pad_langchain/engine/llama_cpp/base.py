@@ -9,6 +9,7 @@ import torch
 
 from pad_langchain.arithmetic.arrays import Array, tanh, top
 from pad_langchain.engine.llama_cpp.binding import Context, Weights
+from pad_langchain.engine.llama_cpp.reading import Reader
 from pad_langchain.engine.llama_cpp.vocabulary import Vocabulary
 from pad_langchain.engine.settings import LlamaSettings
 from pad_langchain.errors import IncompatibleModelError, InvalidRequestError
@@ -21,7 +22,7 @@ _PROBE = 64  # of the likeliest tokens, whose logits have to come out of the out
 _TOLERANCE = 0.03  # relative; llama.cpp rounds activations to 8 bits where weights are quantised
 
 
-class LlamaBase:
+class LlamaBase(Reader):
     """A model on llama.cpp: its weights, and the rows of its output matrix.
 
     Args:
@@ -37,6 +38,7 @@ class LlamaBase:
     head_device = torch.device("cpu")  # where hidden states and logits are read
 
     def __init__(self, file: GgufFile, **settings: Any) -> None:
+        super().__init__()
         self.file, self.settings = file, LlamaSettings(**settings)
         self.model = Weights(file.path, self.settings.gpu_layers)
         self.hidden_size, self.vocab_size = self.model.hidden_size, self.model.vocab_size
