@@ -9,7 +9,7 @@ invariant of the real parts holds: same seed, same text; `beta=0` is the base; a
     pair = tiny_pair()
     engine = TorchEngine(pair.model, pair.tokenizer, pair.guide())
 
-What requests share depends on when they come; `paused` lets them begin together, however busy the machine is.
+Requests that come at different times share fewer forwards. `paused` lets them begin together.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class TinyPair:
         return HeadGuide(self.head, self.embedder)
 
     def save(self, folder: str | Path) -> tuple[Path, Path]:
-        """Write base and head as a user would have them on disk: returns (`folder/base`, `folder/persrm`)."""
+        """Write base and head to disk; return their folders, `folder/base` and `folder/persrm`."""
         base, persrm = Path(folder) / "base", Path(folder) / "persrm"
         self.model.save_pretrained(base)
         self.tokenizer.save_pretrained(base)
@@ -83,7 +83,7 @@ class TinyPair:
 
 
 class HashEmbedder:
-    """Text → a pseudo-random unit vector [E] that depends on the text alone: no model, no meaning, always the same."""
+    """Turns a text into a pseudo-random unit vector [size] that depends on the text alone: no model and no meaning."""
 
     def __init__(self, size: int = 16) -> None:
         self.size = size
@@ -101,10 +101,12 @@ class HashEmbedder:
 
 @contextmanager
 def paused(engine: TorchEngine, until: int | None = None) -> Iterator[None]:
-    """Within it, requests submitted to the engine wait; at its end they join the batch together, if they fit.
+    """Requests that are submitted within it wait; at its end they join the batch together, if they fit.
 
     Args:
-        until: end it as soon as so many requests wait, for callers that block within; they get a minute to come.
+        engine: whose requests wait.
+        until: end it as soon as this many requests wait, for callers that block within; after a minute at the latest.
+            None means at the end of the block.
     """
     left = threading.Event()
 
@@ -164,7 +166,7 @@ def tiny_model(
 ) -> LlamaForCausalLM:
     """A Llama with random weights in float32, in evaluation mode; the same `seed` makes the same weights.
 
-    `initializer_range` is wide on purpose: with the usual .02 the logits of a random model all but tie.
+    `initializer_range` is wide on purpose: at the usual 0.02 the logits of a random model all but tie.
     """
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -190,7 +192,7 @@ def tiny_model(
 
 
 def tiny_head(model: LlamaForCausalLM, seed: int = 0, *, embedder: HashEmbedder | None = None) -> VectorHead:
-    """A PersRM head with random, non-zero weights for `model`, strong enough that a preference changes the text."""
+    """A PersRM head of rank 8 with random weights for `model`, strong enough that a preference changes the text."""
     import torch
 
     from pad_langchain.persrm.head import HeadConfig, VectorHead
@@ -215,7 +217,7 @@ def tiny_head(model: LlamaForCausalLM, seed: int = 0, *, embedder: HashEmbedder 
 
 
 def tiny_pair(seed: int = 0) -> TinyPair:
-    """A tiny model, tokenizer, head and embedder that fit each other."""
+    """A tiny model, tokenizer, head and embedder that fit each other; the same `seed` makes the same weights."""
     embedder = HashEmbedder()
     model = tiny_model(seed)
     return TinyPair(model, tiny_tokenizer(), tiny_head(model, seed, embedder=embedder), embedder)

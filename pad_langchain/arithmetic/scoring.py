@@ -1,4 +1,4 @@
-"""The paper's arithmetic as pure functions on tensors: candidates, rewards, guided scores, and the draw.
+"""The paper's arithmetic as pure functions on tensors or numpy arrays: candidates, rewards, guided scores, the draw.
 
 Axes: B rows, G guide rows (one a preference, or one for a whole condition), V vocabulary, K candidates. Everything is
 float32 and in nats. Where rows ask for different k, K is the largest and `keep_BK` says which candidates count.
@@ -6,11 +6,15 @@ float32 and in nats. Where rows ask for different k, K is the largest and `keep_
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
+
+from .arrays import Array, doubles, fill, floats, log_softmax, pick, take, top
 
 __all__ = [
     "Candidates",
@@ -35,13 +39,19 @@ ROUNDING = 1e-3  # nats: more than float32 loses when a reward is added to a log
 class Candidates(NamedTuple):
     """What one step chooses among: token ids, base logits float32, and which of them count, [B, K] each."""
 
-    tokens_BK: torch.Tensor
-    base_BK: torch.Tensor
-    keep_BK: torch.Tensor
+    tokens_BK: Array
+    base_BK: Array
+    keep_BK: Array
 
-    def of(self, row_G: torch.Tensor) -> Candidates:
+    def of(self, row_G: Array) -> Candidates:
         """The candidates of these rows, once for each guide row: [G, K]."""
         return Candidates(*(part_BK[row_G] for part_BK in self))
+
+    def narrow(self) -> Candidates:
+        """Arrays without the last columns, in which no candidate of any row counts; at least one column."""
+        counts = np.flatnonzero(self.keep_BK.any(0))
+        width = int(counts[-1]) + 1 if len(counts) else 1
+        return Candidates(*(part_BK[:, :width] for part_BK in self))
 
 
 @dataclass(frozen=True)
@@ -54,25 +64,25 @@ class Shares:
         best_B: True takes max_i w_i r_i, False sums w_i r_i; None sums in every row.
     """
 
-    weight_G: torch.Tensor
-    row_G: torch.Tensor
-    best_B: torch.Tensor | None = None
+    weight_G: Array
+    row_G: Array
+    best_B: Array | None = None
 
 
 class Scores(NamedTuple):
     """What one step weighed: scores and rewards [B, K], and whether all rewards of a row are finite numbers [B]."""
 
-    scores_BK: torch.Tensor
-    rewards_BK: torch.Tensor
-    sound_B: torch.Tensor
+    scores_BK: Array
+    rewards_BK: Array
+    sound_B: Array
 
 
 def plausible_candidates(
-    logits_BV: torch.Tensor,
-    k_B: torch.Tensor,
-    alpha_B: torch.Tensor,
+    logits_BV: Array,
+    k_B: Array,
+    alpha_B: Array,
     most: int | None = None,
-    exact: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    exact: Callable[[Array], Array] | None = None,
 ) -> Candidates:
     """The first half of a guided step: C_K of Eq. 13, then the plausibility cut.
 
@@ -89,13 +99,13 @@ def plausible_candidates(
 
 def score_candidates(
     found: Candidates,
-    guide_GK: torch.Tensor | None,
-    beta_B: torch.Tensor,
+    guide_GK: Array | None,
+    beta_B: Array,
     *,
-    reference_GK: torch.Tensor | None = None,
+    reference_GK: Array | None = None,
     shares: Shares | None = None,
-    clip_B: torch.Tensor | None = None,
-    skip_B: torch.Tensor | None = None,
+    clip_B: Array | None = None,
+    skip_B: Array | None = None,
 ) -> Scores:
     """The second half of a guided step: rewards of every guide row, brought together for each row, and Eq. 13.
 
@@ -107,23 +117,21 @@ def score_candidates(
         skip_B: rows whose reward is 0 whatever the guide says.
     """
     if guide_GK is None:
-        rewards_BK = torch.zeros_like(found.base_BK)
+        rewards_BK = found.base_BK * 0.0
     else:
         asked = found if shares is None else found.of(shares.row_G)
         rewards_BK = candidate_rewards(guide_GK, asked.base_BK if reference_GK is None else reference_GK, asked.keep_BK)
         if shares is not None:
             rewards_BK = combine_rewards(rewards_BK, shares, len(beta_B))
     if skip_B is not None:
-        rewards_BK = rewards_BK.masked_fill(skip_B[:, None], 0.0)
-    sound_B = torch.isfinite(rewards_BK).all(-1)
+        rewards_BK = fill(rewards_BK, skip_B[:, None], 0.0)
+    sound_B = (abs(rewards_BK) < math.inf).all(-1)  # NaN is no number either
     if clip_B is not None:
         rewards_BK = clip_rewards(rewards_BK, clip_B)
     return Scores(guided_scores(found.base_BK, rewards_BK, beta_B, found.keep_BK), rewards_BK, sound_B)
 
 
-def take_candidates(
-    logits_BV: torch.Tensor, k_B: torch.Tensor, most: int | None = None
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def take_candidates(logits_BV: Array, k_B: Array, most: int | None = None) -> tuple[Array, Array, Array]:
     """C_K of Eq. 13: the k most likely tokens of each row under the base.
 
     Args:
@@ -135,40 +143,49 @@ def take_candidates(
         token ids [B, K], their logits [B, K] float32, best first, and `keep_BK`: False beyond a row's own k and for
         forbidden tokens.
     """
-    base_BK, candidates_BK = logits_BV.float().topk(int(k_B.max()) if most is None else most, dim=-1)
-    rank_K = torch.arange(base_BK.shape[1], device=base_BK.device)
+    base_BK, candidates_BK = top(floats(logits_BV), int(k_B.max()) if most is None else most)
+    count = base_BK.shape[1]
+    numpy = isinstance(base_BK, np.ndarray)
+    rank_K = np.arange(count) if numpy else torch.arange(count, device=base_BK.device)
     return candidates_BK, base_BK, (rank_K < k_B[:, None]) & (base_BK > NEVER)
 
 
-def plausible(base_BK: torch.Tensor, keep_BK: torch.Tensor, alpha_B: torch.Tensor) -> torch.Tensor:
+def plausible(base_BK: Array, keep_BK: Array, alpha_B: Array) -> Array:
     """The plausibility cut: keep a candidate while p(a) >= alpha * max p. alpha = 0 keeps all, alpha = 1 the likeliest
     alone.
 
     Returns:
         a narrower `keep_BK`; the cut comes before the rewards are normalised, so dropped candidates carry no mass.
     """
-    best_B1 = base_BK.masked_fill(~keep_BK, NEVER).amax(-1, keepdim=True)
-    return keep_BK & (base_BK >= best_B1 + alpha_B.float().log()[:, None])
+    kept_BK = fill(base_BK, ~keep_BK, NEVER)
+    if isinstance(kept_BK, torch.Tensor):
+        return keep_BK & (base_BK >= kept_BK.amax(-1, keepdim=True) + alpha_B.float().log()[:, None])
+    with np.errstate(divide="ignore"):  # log 0 keeps all
+        return keep_BK & (base_BK >= kept_BK.max(-1, keepdims=True) + np.log(alpha_B)[:, None])
 
 
-def candidate_rewards(guide_GK: torch.Tensor, reference_GK: torch.Tensor, keep_GK: torch.Tensor) -> torch.Tensor:
+def candidate_rewards(guide_GK: Array, reference_GK: Array, keep_GK: Array) -> Array:
     """r(a) = log_softmax_C(q)[a] - log_softmax_C(ref)[a]: normalised over the kept candidates only.
 
     Returns:
         rewards [G, K] in nats; 0 outside the kept candidates.
     """
-    guide_GK = guide_GK.float().masked_fill(~keep_GK, NEVER).log_softmax(-1)
-    reference_GK = reference_GK.float().masked_fill(~keep_GK, NEVER).log_softmax(-1)
-    return (guide_GK - reference_GK).masked_fill(~keep_GK, 0.0)
+    drop_GK = ~keep_GK
+    if isinstance(drop_GK, np.ndarray) and not drop_GK.any():
+        return log_softmax(floats(guide_GK)) - log_softmax(floats(reference_GK))
+    guide_GK, reference_GK = (log_softmax(fill(floats(side), drop_GK, NEVER)) for side in (guide_GK, reference_GK))
+    return fill(guide_GK - reference_GK, drop_GK, 0.0)
 
 
-def combine_rewards(rewards_GK: torch.Tensor, shares: Shares, rows: int) -> torch.Tensor:
+def combine_rewards(rewards_GK: Array, shares: Shares, rows: int) -> Array:
     """Bring each row's weighted preferences together: their sum, or the best (generalised policy improvement).
 
     Returns:
         rewards [B, K] of so many rows.
     """
     weighted_GK = rewards_GK * shares.weight_G[:, None]
+    if isinstance(weighted_GK, np.ndarray):
+        return _combine_arrays(weighted_GK, shares, rows)
     zeros_BK = weighted_GK.new_zeros(rows, weighted_GK.shape[1])
     total_BK = zeros_BK.index_add(0, shares.row_G, weighted_GK)
     if shares.best_B is None:
@@ -178,12 +195,24 @@ def combine_rewards(rewards_GK: torch.Tensor, shares: Shares, rows: int) -> torc
     return torch.where(shares.best_B[:, None], most_BK, total_BK)
 
 
-def clip_rewards(rewards_BK: torch.Tensor, clip_B: torch.Tensor) -> torch.Tensor:
+def _combine_arrays(weighted_GK: np.ndarray, shares: Shares, rows: int) -> np.ndarray:
+    """`combine_rewards` of numpy arrays."""
+    total_BK = np.zeros((rows, weighted_GK.shape[1]), dtype=weighted_GK.dtype)
+    np.add.at(total_BK, shares.row_G, weighted_GK)
+    if shares.best_B is None:
+        return total_BK
+    most_BK = np.full_like(total_BK, NEVER)
+    np.maximum.at(most_BK, shares.row_G, weighted_GK)
+    return np.where(shares.best_B[:, None], np.where(most_BK > NEVER, most_BK, 0.0), total_BK)
+
+
+def clip_rewards(rewards_BK: Array, clip_B: Array) -> Array:
     """Rewards within [-c, c] nats, each row with its own c; inf leaves them as they are."""
-    return torch.minimum(torch.maximum(rewards_BK, -clip_B[:, None]), clip_B[:, None])
+    library = np if isinstance(rewards_BK, np.ndarray) else torch
+    return library.minimum(library.maximum(rewards_BK, -clip_B[:, None]), clip_B[:, None])
 
 
-def decided(base_BK: torch.Tensor, keep_BK: torch.Tensor, beta_B: torch.Tensor, clip_B: torch.Tensor) -> torch.Tensor:
+def decided(base_BK: Array, keep_BK: Array, beta_B: Array, clip_B: Array) -> Array:
     """Whether no rewards within ±c can change the best candidate: its base margin exceeds 2 |beta| c.
 
     Args:
@@ -195,20 +224,17 @@ def decided(base_BK: torch.Tensor, keep_BK: torch.Tensor, beta_B: torch.Tensor, 
     lonely_B = keep_BK.sum(-1) <= 1
     if base_BK.shape[1] == 1:
         return lonely_B
-    best_B2 = base_BK.masked_fill(~keep_BK, NEVER).topk(2, dim=-1).values
-    return lonely_B | (best_B2[:, 0] - best_B2[:, 1] > 2 * beta_B.abs() * clip_B + ROUNDING)
+    best_B2, _ = top(fill(base_BK, ~keep_BK, NEVER), 2)
+    with np.errstate(invalid="ignore"):  # β = 0 without a bound is NaN, which decides nothing
+        return lonely_B | (best_B2[:, 0] - best_B2[:, 1] > 2 * abs(beta_B) * clip_B + ROUNDING)
 
 
-def guided_scores(
-    base_BK: torch.Tensor, rewards_BK: torch.Tensor, beta_B: torch.Tensor, keep_BK: torch.Tensor
-) -> torch.Tensor:
+def guided_scores(base_BK: Array, rewards_BK: Array, beta_B: Array, keep_BK: Array) -> Array:
     """Eq. 13: score(a) = z[a] + beta * r(a) on the kept candidates, -inf elsewhere. beta = 0: the base logits."""
-    return (base_BK.float() + beta_B.float()[:, None] * rewards_BK).masked_fill(~keep_BK, NEVER)
+    return fill(floats(base_BK) + floats(beta_B)[:, None] * rewards_BK, ~keep_BK, NEVER)
 
 
-def draw(
-    scores_BN: torch.Tensor, temperature_B: torch.Tensor, top_p_B: torch.Tensor, uniform_B: torch.Tensor
-) -> torch.Tensor:
+def draw(scores_BN: Array, temperature_B: Array, top_p_B: Array, uniform_B: Array) -> Array:
     """Choose one column a row: the best at temperature 0, else a sample from the nucleus of softmax(score /
     temperature).
 
@@ -223,13 +249,24 @@ def draw(
     sampled_B = temperature_B > 0
     if not bool(sampled_B.any()):
         return best_B
-    scaled_BN = scores_BN.double() / torch.where(sampled_B, temperature_B, 1.0).double()[:, None]
-    ordered_BN, order_BN = scaled_BN.softmax(-1).sort(dim=-1, descending=True, stable=True)
+    scaled_BN = doubles(scores_BN) / doubles(pick(sampled_B, temperature_B, 1.0))[:, None]
+    ordered_BN, order_BN = _ordered(scaled_BN)
     before_BN = ordered_BN.cumsum(-1) - ordered_BN
-    ordered_BN = ordered_BN.masked_fill(before_BN >= top_p_B.double()[:, None], 0.0)
+    ordered_BN = fill(ordered_BN, before_BN >= doubles(top_p_B)[:, None], 0.0)
     cumulative_BN = ordered_BN.cumsum(-1)
-    target_B1 = uniform_B.double()[:, None] * cumulative_BN[:, -1:]
-    place_B1 = torch.searchsorted(cumulative_BN, target_B1, right=True)
-    # A target that rounds up to the total must not land on a token of probability zero.
-    place_B1 = torch.minimum(place_B1, ((ordered_BN > 0).sum(-1, keepdim=True) - 1).clamp_min(0))
-    return torch.where(sampled_B, order_BN.gather(1, place_B1)[:, 0], best_B)
+    # The first place beyond the target; one that rounds up to the total must not land on probability zero.
+    target_B1 = doubles(uniform_B)[:, None] * cumulative_BN[:, -1:]
+    place_B = (cumulative_BN <= target_B1).sum(-1)
+    last_B = (ordered_BN > 0).sum(-1) - 1
+    place_B = pick(place_B < last_B, place_B, last_B)
+    place_B = pick(place_B > 0, place_B, last_B * 0)
+    return pick(sampled_B, take(order_BN, place_B[:, None])[:, 0], best_B)
+
+
+def _ordered(scaled_BN: Array) -> tuple[Array, Array]:
+    """Probabilities of each row, best first, and where they are; of two alike the first comes first."""
+    if isinstance(scaled_BN, torch.Tensor):
+        return scaled_BN.softmax(-1).sort(dim=-1, descending=True, stable=True)
+    probability_BN = np.exp(log_softmax(scaled_BN))
+    order_BN = np.argsort(-probability_BN, axis=-1, kind="stable")
+    return np.take_along_axis(probability_BN, order_BN, 1), order_BN

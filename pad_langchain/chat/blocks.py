@@ -135,7 +135,7 @@ def _opened(block: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
 
 
 def _words(kind: str, body: Mapping[str, Any], block: Mapping[str, Any]) -> str | None:
-    """A block's own words; None: it has none."""
+    """A block's own words; None means it has none."""
     if kind == "refusal":
         words = body.get("refusal")
     elif kind == "json":
@@ -150,7 +150,7 @@ def _words(kind: str, body: Mapping[str, Any], block: Mapping[str, Any]) -> str 
 
 
 def _inner(kind: str, body: Mapping[str, Any]) -> list[Any] | None:
-    """The blocks within a block; None: it has none."""
+    """The blocks within a block; None means it has none."""
     if kind not in _WRAPPERS:
         return None
     if kind == "document":

@@ -36,7 +36,7 @@ class Chat:
 
     Args:
         engine: decodes.
-        persrm: what the engine is guided by; None: it decodes the base alone.
+        persrm: what the engine is guided by; None means it decodes the base alone.
         settings: how, where a call does not say; its `memory` is whose users are known.
     """
 
@@ -60,7 +60,8 @@ class Chat:
             IncompatibleModelError: base, PersRM and embedder do not fit each other.
         """
         names = ("device", "dtype", "backend")
-        place = {**{name: getattr(settings, name) for name in names}, **settings.engine_settings}
+        said = {"weights": settings.weights} if settings.weights is not None else {}
+        place = {**{name: getattr(settings, name) for name in names}, **said, **settings.engine_settings}
         pair = shared_pair(
             model, settings.reward_model, embedder=embedder_of(settings), memory=settings.memory, **place
         )

@@ -24,7 +24,7 @@ def explicit(preference: Any, embedder: Embedder | None) -> tuple[WeightedPrefer
     """The preferences of a call that names them, see `parse_preference`.
 
     Args:
-        embedder: gives them the vectors a head reads; None: the guide embeds if it needs to.
+        embedder: gives them the vectors a head reads; None means the guide embeds if it needs to.
     """
     preferences = parse_preference(preference)
     if not preferences or embedder is None:

@@ -26,25 +26,27 @@ class ChatSettings(KnownNames):
 
     Args:
         reward_model: a PersRM: a head folder or a text PersRM's checkpoint. "auto" is the demo PersRM for the demo
-            model, none for any other. None: a preference is only told to the model in the prompt.
+            model, none for any other. None means a preference is only told to the model in the prompt.
         memory: a `pad_memory.PreferenceMemory`; it supplies the user's preferences and gets the PersRM as its scorer.
-        beta: guidance strength; None is what the PersRM recommends, else 1.0. 0 is exactly the base model.
-        top_k: candidates a token, 1 to the vocabulary's size.
-        alpha: plausibility cut in [0, 1]; None is what the PersRM recommends, else 0.0.
+        beta: guidance strength, finite; None means what the PersRM recommends, else 1.0. 0 is exactly the base model.
+        top_k: candidates per token, 1 to the vocabulary's size.
+        alpha: plausibility cut in [0, 1]; None means what the PersRM recommends, else 0.0.
         condition_base: whether the preferences are also told to the base in its prompt, steering or not. "auto": only
             where there is no guide.
         wish_place: where in the prompt they are told: in the "system" turn, at the end of the last message of the
-            "user", or "both"; None is as recommended, the system turn.
-        temperature: 0 is greedy.
+            "user", or "both"; None means the system turn.
+        temperature: 0 or more; 0 is greedy.
         top_p: nucleus in (0, 1].
-        max_tokens: new tokens at most.
-        seed: makes sampling repeatable, whoever shares the batch.
+        max_tokens: new tokens at most, 1 or more.
+        seed: makes sampling repeatable, whoever shares the batch; None means a fresh draw.
         stop: strings that end the answer, or one; they are not part of it.
         user_id: whose preferences, unless a call says otherwise.
         thread_id: in which conversation, for wishes that hold in one only, unless a call says otherwise.
         require_user: refuse calls without a user id.
         device: "auto", "cpu", "cuda", …
-        dtype: "auto", "float32", "bfloat16", …
+        dtype: "auto" (what decodes fastest on the device), "float32", "bfloat16", …
+        weights: "int8" for int8 weights on a CPU: a quarter of the bytes of float32, answers that differ a little;
+            None: in `dtype`.
         backend: what runs a GGUF file: "llama.cpp", "torch", or "auto": llama.cpp where its binding is installed.
             Other models run in torch.
         engine_settings: keywords of `persrm.build.load_pair`: `max_batch`, `max_batch_tokens`, `prefix_tokens`, …;
@@ -56,7 +58,7 @@ class ChatSettings(KnownNames):
             out from the tokenizer and its chat template.
         chat_template_kwargs: the chat template's own switches by name, such as {"enable_thinking": False}, with values
             as JSON has them; a call's are taken instead of these. One that the template does not have is refused.
-        embedder: sentence embedder for preferences given by keyword; None is the memory's, else the default one.
+        embedder: sentence embedder for preferences given by keyword; None means the memory's, else the default one.
     """
 
     reward_model: str | None = "auto"
@@ -76,6 +78,7 @@ class ChatSettings(KnownNames):
     require_user: bool = False
     device: str = "auto"
     dtype: str = "auto"
+    weights: Literal["int8"] | None = None
     backend: Literal["auto", "torch", "llama.cpp"] = "auto"
     engine_settings: dict[str, Any] = Field(default_factory=dict)
     embedder: Any = Field(default=None, exclude=True, repr=False)
@@ -179,18 +182,18 @@ class CallOptions:
     """What one call may say. What it leaves out is as the face's settings say.
 
     Args:
-        user_id: whose preferences; None: nobody's.
-        thread_id: in which conversation; None: in none.
+        user_id: whose preferences; None means nobody's.
+        thread_id: in which conversation; None means in none.
         preference: explicit preferences instead of the memory's: a text, or texts and (text, weight) pairs; [] is none.
         tools, tool_choice, parallel_tool_calls, response_format: what the answer may be, see `tools.constraint`.
         stop, beta, alpha, top_k, temperature, top_p, max_tokens, seed, condition_base, wish_place,
             chat_template_kwargs: see `ChatSettings`.
         combine, reference, clip, lazy, best_of: how preferences steer, see `engine.types.Request`.
         logprobs: report each token's log-probability and reward.
-        top_logprobs: report this many of the candidates passed over, too; above 0 it implies `logprobs`.
+        top_logprobs: report this many of the candidates passed over, too, 0 to `top_k`; above 0 it implies `logprobs`.
 
     Raises:
-        InvalidRequestError: condition_base, wish_place or chat_template_kwargs is not what is allowed.
+        InvalidRequestError: a value is of another kind or out of its range; the message names it.
     """
 
     user_id: str | None = UNSAID

@@ -43,9 +43,9 @@ class Delta:
         calls: pieces of tool calls, one for each call that went on.
         logprobs: if asked for, one entry for each token since the last delta: `token`, `logprob`, `bytes` and
             `top_logprobs` as OpenAI has them, and `reward` (nats).
-        finish: why the answer ended; None: it goes on. What follows comes with the last delta only.
+        finish: why the answer ended; None means it goes on. What follows comes with the last delta only.
         usage: tokens.
-        pad: what steered: user, thread, condition, beta, top_k, response_id, mean_reward (nats a token).
+        pad: what steered: user, thread, condition, beta, top_k, response_id, mean_reward (nats per token).
     """
 
     text: str = ""
@@ -76,8 +76,8 @@ class Turn:
     Args:
         stream: the engine's stream of this request.
         pad: what steered; the mean reward joins at the end.
-        parser: splits the text into answer, reasoning and tool calls; None: all of it is the answer.
-        token_text: token id → its text, for `Delta.logprobs`; None: they were not asked for.
+        parser: splits the text into answer, reasoning and tool calls; None means all of it is the answer.
+        token_text: token id → its text, for `Delta.logprobs`; None means they were not asked for.
         answered: called with the answer's text when it ends.
     """
 

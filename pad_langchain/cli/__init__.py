@@ -5,7 +5,7 @@ from __future__ import annotations
 from pad_langchain.errors import MissingDependencyError
 
 try:
-    import rich
+    import rich  # noqa: F401
     import typer  # noqa: F401
 except ImportError as error:
     raise MissingDependencyError(

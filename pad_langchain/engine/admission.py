@@ -59,7 +59,7 @@ class Admission:
         guide: the engine's; None refuses preferences.
         settings: the engine's; `max_batch` and `max_batch_tokens` are kept here.
         vocab_size: of the base's logits, tokens.
-        context: of the base, tokens; None: no limit known.
+        context: of the base, tokens; None means no limit known.
     """
 
     def __init__(

@@ -63,7 +63,7 @@ class Detokenizer:
         return self.backend.decode(token_ids, skip_special_tokens=False)
 
     def piece(self, token_id: int, before: int | None) -> str | bytes | None:
-        """What a token adds after the first text: text, or bytes that others may have to complete; None: no token.
+        """What a token adds after the first text: text, or bytes that others may have to complete; None means no token.
 
         Args:
             before: the token that came before; it only matters to a decoder that does not look at each token alone.

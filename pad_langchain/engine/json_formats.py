@@ -111,7 +111,7 @@ def _url(hosts: int = 1) -> str:
 
 
 def decimal(max_digits: int | None = None, places: int | None = None) -> str:
-    """A decimal number of at most `max_digits` digits, at most `places` of them after the point; None: 15."""
+    """A decimal number of at most `max_digits` digits, at most `places` of them after the point; None means 15."""
     if max_digits is None:
         return rf"-?[0-9]{{1,15}}{_fraction(15 if places is None else places)}"
     if places is not None:
@@ -127,7 +127,7 @@ def _fraction(places: int) -> str:
 
 
 def known_pattern(pattern: str) -> str | None:
-    """Another form of one of pydantic's own patterns, which a grammar can hold and which ends; None: not such a one.
+    """Another form of one of pydantic's own patterns, which a grammar can hold and which ends; None means not one.
 
     Until 2.13 pydantic writes a `Decimal` with look-ahead, and a `ByteSize` without an end.
     """

@@ -138,7 +138,7 @@ def _parts(schema: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _target(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
-    """What the local `$ref` of a schema means; None: there is none, or it leads nowhere."""
+    """What the local `$ref` of a schema means; None means there is none, or it leads nowhere."""
     reference = schema.get("$ref")
     if not isinstance(reference, str) or not reference.startswith("#"):
         return None
@@ -179,7 +179,7 @@ def _bound_string(schema: dict[str, Any], limit: int | None, root: Any) -> None:
 
 
 def _json_text(schema: Any, root: Any, depth: int = 3) -> str | None:
-    """JSON of `schema` as a regular expression, as far as that can be: nested up to `depth`; None: not at all.
+    """JSON of `schema` as a regular expression, as far as that can be: nested up to `depth`; None means not at all.
 
     JSON within a string can be no rule of a grammar, only a pattern.
     """

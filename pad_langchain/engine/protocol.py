@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     import torch
 
+    from pad_langchain.arithmetic.arrays import Array
     from pad_langchain.engine.grammar import GrammarCompiler
     from pad_langchain.engine.settings import EngineSettings
     from pad_langchain.engine.stream import Stream
@@ -167,7 +168,7 @@ class Base(Protocol):
         """Where its hidden states become logits."""
         ...
 
-    def candidate_logits(self, hidden_BD: torch.Tensor, candidates_BK: torch.Tensor) -> torch.Tensor:
+    def candidate_logits(self, hidden_BD: Array, candidates_BK: Array) -> Array:
         """Logits of K tokens a row, [B, K], float32."""
         ...
 
@@ -203,9 +204,11 @@ class GuideRows(Protocol):
         ...
 
     def logits(
-        self, hidden_GD: torch.Tensor, candidates_GK: torch.Tensor, own_reference: bool, keep_GK: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        self, hidden_GD: Array, candidates_GK: Array, own_reference: bool, keep_GK: Array
+    ) -> tuple[Array, Array | None]:
         """Logits q of the candidates [G, K], and those of the guide's own reference.
+
+        Guides of kinds that an engine on numpy takes ("head", "self") get arrays there and give arrays back.
 
         Args:
             hidden_GD: the base's hidden state for each guide row; for a guide that rides in the base's forward, the

@@ -23,7 +23,7 @@ class Completion:
         events: the stream it was joined from.
         finish_reason: "stop", "length" or "cancelled".
         prompt_tokens, completion_tokens: counts for the base model.
-        mean_reward: r averaged over the tokens the guide was asked about, nats a token; 0.0 without a condition.
+        mean_reward: r averaged over the tokens the guide was asked about, nats per token; 0.0 without a condition.
         skipped: share of the tokens for which lazy guidance did not ask the guide, 0 to 1.
     """
 

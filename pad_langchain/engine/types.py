@@ -27,7 +27,7 @@ class WeightedPreference:
     Args:
         text: the preference in words, as the user or the catalogue states it.
         weight: signed and finite; 1.0 is one full preference, negative steers away from it, 0 is nothing.
-        embedding: the sentence embedding of `text`, shape [E], as the preference memory stores it. None: the guide
+        embedding: the sentence embedding of `text`, shape [E], as the preference memory stores it. None means the guide
             embeds.
 
     Raises:
@@ -64,7 +64,7 @@ class Request:
         template_kwargs: the chat template's own switches, such as `enable_thinking`: names and values as JSON has them.
         preferences: the condition; empty decodes the plain base model.
         beta: guidance strength, finite: score = z + beta * r. 0 is exactly the base model; the guide is not asked.
-        top_k: candidates a token, 1 to the vocabulary's size.
+        top_k: candidates per token, 1 to the vocabulary's size.
         alpha: plausibility cut in [0, 1]: candidates below alpha times the likeliest token's probability are dropped.
         temperature: 0 is greedy; else the scores are divided by it and sampled.
         top_p: nucleus in (0, 1], applied to the guided scores.

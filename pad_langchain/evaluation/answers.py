@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from pad_langchain.chat.messages import with_preferences
-from pad_langchain.engine.torch.engine import TorchEngine
+from pad_langchain.engine.protocol import Engine
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.evaluation.cases import Case
 from pad_langchain.evaluation.config import METHODS, Setting
@@ -77,7 +77,7 @@ def key_of(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:24]
 
 
-def decode(engine: TorchEngine, requests: Sequence[Request]) -> Iterator[Answer]:
+def decode(engine: Engine, requests: Sequence[Request]) -> Iterator[Answer]:
     """Answer requests in order, batch after batch."""
     for start in range(0, len(requests), AT_ONCE):
         started = time.perf_counter()

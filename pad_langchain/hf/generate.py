@@ -37,8 +37,12 @@ class GuidedGeneration(_Mixin):
     """`generate()` for a model that reads two prompts; see `PADForCausalLM`."""
 
     def generate(self: Any, inputs: torch.Tensor | None = None, **kwargs: Any) -> Any:
-        """As in transformers, with `reward_input_ids` [B, Wr] and `reward_attention_mask` for a text PersRM (None: it
-        reads the base's prompt), `gates` [B, R] for a head, and `beta`, `alpha`, `guide_top_k`: a number, or one a row.
+        """As in transformers, with the PersRM's inputs and the settings of guidance.
+
+        Args:
+            inputs, kwargs: as in transformers; and `reward_input_ids` [B, Wr] with `reward_attention_mask` for a text
+                PersRM (None means it reads the base's prompt), `gates` [B, R] for a head, and `beta`, `alpha`,
+                `guide_top_k`, each a number, or one per row [B].
 
         Raises:
             InvalidRequestError: what was asked for cannot be exact.

@@ -43,7 +43,7 @@ Conversation = str | Sequence[dict[str, Any]]
 
 
 class Steered(NamedTuple):
-    """Hidden states that the guide's logits come from, [B, T, D], and those of its own reference; None: the base's."""
+    """Hidden states [B, T, D] that the guide's logits come from, and those of its reference; None means the base's."""
 
     guide_BTD: torch.Tensor
     reference_BTD: torch.Tensor | None = None
@@ -247,10 +247,10 @@ class PADForCausalLM(GuidedGeneration, PreTrainedModel, GenerationMixin):  # typ
 
         Args:
             input_ids: the base's new tokens [B, T].
-            reward_input_ids: those of a text PersRM, also [B, T]; None: the same. Its mask and positions likewise.
-            gates: what a head is conditioned on, [B, R]; None: `set_preferences`, else the base alone.
-            beta, alpha: a number, or one a row [B]; None: the config's.
-            guide_top_k: K, a number; or one a row [B], which costs a read-back a step.
+            reward_input_ids: those of a text PersRM, also [B, T]; None means the same. Its mask and positions likewise.
+            gates: what a head is conditioned on, [B, R]; None means `set_preferences`, else the base alone.
+            beta, alpha: a number, or one per row [B]; None means the config's.
+            guide_top_k: K, a number; or one per row [B], which costs a read-back per step.
             kwargs: passed to the base's decoder.
         """
         if input_ids is None or "inputs_embeds" in kwargs or "labels" in kwargs:
@@ -287,7 +287,7 @@ class PADForCausalLM(GuidedGeneration, PreTrainedModel, GenerationMixin):  # typ
         )
 
     def _steered_by_gate(self, hidden_BTD: torch.Tensor, gates: torch.Tensor | None) -> Steered | None:
-        """What a head makes of the base's states; None: there is no condition."""
+        """What a head makes of the base's states; None means there is no condition."""
         if gates is None or self.persrm_head is None:
             return None
         gates_BR = gates.to(hidden_BTD.device).expand(len(hidden_BTD), -1)

@@ -64,6 +64,11 @@ class ChatPAD(ChatSettings, UserChatModel):
     (text, weight) pairs) replaces the memory's preferences for that call. All that a call may say by keyword is in
     `pad_langchain.chat.CallOptions`; `model` names another model for it.
 
+    Raises:
+        InvalidRequestError: a setting does not exist or is out of its range; at a call, what it asks cannot be.
+        ModelLoadError, IncompatibleModelError: at the first call, where the weights do not load or do not fit.
+        ContextLengthError, EngineBusyError: at a call whose prompt is too long, or when the queue is full.
+
     Example:
         >>> from pad_langchain import ChatPAD
         >>> ChatPAD(user_id="ada", temperature=0.5).temperature
@@ -118,7 +123,7 @@ class ChatPAD(ChatSettings, UserChatModel):
         return f"{key}---{read or uuid.uuid4().hex}"  # what nobody read for is found by nobody
 
     def _reads_key(self, messages: list[BaseMessage], kwargs: Mapping[str, Any]) -> Callable[[], str] | None:
-        """What reads the rest of the cache's key, so that feedback and new weights outdate answers; None: no cache.
+        """What reads the rest of the cache's key: feedback and new weights outdate answers. None means no cache.
 
         LangChain makes the key on the event loop, where nothing may wait for the memory or the disk.
         """
@@ -190,7 +195,7 @@ class ChatPAD(ChatSettings, UserChatModel):
         Args:
             tools: functions, `BaseTool`s, pydantic models, TypedDicts or OpenAI-style dicts; no two of one name.
             tool_choice: "auto" (the model decides), "any", "required" or True (it has to call), a tool's name, "none".
-            parallel_tool_calls: whether several calls may come at once; None: yes, unless a call is forced.
+            parallel_tool_calls: whether several calls may come at once; None means yes, unless a call is forced.
             strict: True makes every argument required; False allows arguments that the schema does not name.
             kwargs: settings of each call, such as `response_format` for the answer that calls no tool.
 

@@ -278,7 +278,7 @@ def _datetime(seconds: float) -> datetime:
 
 
 def _text(value: Mapping[str, Any], index: Literal[False] | list[str] | None) -> str | None:
-    """What an item is found by: the texts at the paths of `index`, or every text in the value; None: not at all."""
+    """What an item is found by: the texts at the paths of `index`, or all of the value's; None means not at all."""
     if index is False:
         return None
     if index is None:

@@ -95,7 +95,7 @@ class PADLLM(Pickled, ChatSettings, FunctionCallingLLM):
         """Return this LLM speaking to one user. Copies share the weights and decode together.
 
         Args:
-            thread_id: in which conversation, for wishes that hold in one only; None: as this LLM has it.
+            thread_id: in which conversation, for wishes that hold in one only; None means as this LLM has it.
 
         Raises:
             InvalidRequestError: an id is not a string, or blank.

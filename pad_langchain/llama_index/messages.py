@@ -181,7 +181,7 @@ def to_response(answer: Delta, model: str, delta: str | None = None, thinking: s
 
 
 def _readable(written: str) -> dict[str, Any] | None:
-    """What can be read of a call's arguments while they are written; None: nothing."""
+    """What can be read of a call's arguments while they are written; None means nothing."""
     try:
         # LangChain's parser, which reads more of half an object than LlamaIndex's own.
         value = parse_partial_json(written) if written else {}

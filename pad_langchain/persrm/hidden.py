@@ -65,7 +65,8 @@ def answers(
     else:
         groups = [sorted(range(len(pairs)), key=lambda index: sum(map(len, pairs[index])))]
     for group in groups:
-        common = _common([pairs[index][0][:-1] for index in group]) if share > 1 else []
+        shares = share > 1 and hasattr(backbone, "decoder")  # llama.cpp keeps no torch cache
+        common = _common([pairs[index][0][:-1] for index in group]) if shares else []
         with torch.inference_mode(), adapter.on() if adapter is not None else nullcontext():
             begun = _begin(backbone, common)
         for rows in _portions([(index, *pairs[index]) for index in group], len(common), backbone.device):
@@ -121,8 +122,11 @@ def _run(
     if cache is not None:
         cache.batch_repeat_interleave(len(rows))
     # Without a mask: padding comes last, and no token reads what is behind it.
-    output = backbone.decoder(input_ids=ids_BT, past_key_values=cache, use_cache=cache is not None)
-    for (index, prompt, answer), ids_T, hidden_TD in zip(rows, ids_BT, output.last_hidden_state, strict=True):
+    if cache is None:
+        hidden_BTD = backbone.hidden(ids_BT)
+    else:
+        hidden_BTD = backbone.decoder(input_ids=ids_BT, past_key_values=cache, use_cache=True).last_hidden_state
+    for (index, prompt, answer), ids_T, hidden_TD in zip(rows, ids_BT, hidden_BTD, strict=True):
         first = len(prompt) - skipped
         place = hidden_TD.device
         yield Answer(

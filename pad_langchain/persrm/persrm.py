@@ -123,7 +123,7 @@ class PersRM:
         embedder: Embedder | None = None,
         config: TextConfig | None = None,
     ) -> None:
-        self.backbone = model if hasattr(model, "candidate_logits") else Backbone(model)
+        self.backbone: Backbone = model if hasattr(model, "candidate_logits") else Backbone(model)
         self.tokenizer, self.prompts = tokenizer, Prompts(tokenizer)
         self.head, self.value_head, self.adapter, self.reference = head, value_head, adapter, reference
         self.config = config or TextConfig()
@@ -271,7 +271,13 @@ class PersRM:
             write_value_head(identity_value_head(self.backbone.hidden_size), folder)
 
     def push_to_hub(self, repo_id: str, *, private: bool = True, token: str | None = None) -> str:
-        """Upload what `save_pretrained` writes; returns the address. Private unless asked otherwise."""
+        """Upload what `save_pretrained` writes, and return the address.
+
+        Args:
+            repo_id: "owner/name" on the hub.
+            private: whether the repository is made private; one that exists stays as it is.
+            token: for the hub; None means the one that is logged in.
+        """
         from huggingface_hub import HfApi
 
         api = HfApi(token=token)
@@ -332,7 +338,11 @@ class PersRM:
         return np.stack([rewards_PT.sum(-1) for rewards_PT in self._token_rewards(pairs, preferences)])
 
     def score_tokens(self, prompt: Prompt, response: str, preferences: Sequence[str] | np.ndarray) -> TokenRewards:
-        """`score`, token by token: which words please a preference and which do not."""
+        """`score`, token by token: which words please a preference and which do not.
+
+        Returns:
+            the texts of the T tokens and their rewards [P, T], float64 nats.
+        """
         ids = answer_ids(self.prompts, prompt, response)[1]
         texts = tuple(self.tokenizer.decode([token]) for token in ids)
         if len(preferences) == 0:

@@ -9,7 +9,6 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from pad_langchain.arithmetic.head import vocabulary_features
 from pad_langchain.errors import InvalidRequestError
 from pad_langchain.models.adapter import Adapter
 from pad_langchain.models.backbone import Backbone
@@ -55,7 +54,7 @@ class HeadScorer:
 
     @cached_property
     def _features_VR(self) -> torch.Tensor:
-        return vocabulary_features(self.base.head.weight.detach(), self.guide.head.V_DR.detach())
+        return self.base.vocabulary_features(self.guide.head.V_DR.detach())
 
 
 class TextScorer:
@@ -106,7 +105,7 @@ def answer_ids(
     """Token ids of a prompt, and of its response with the end of the turn.
 
     Args:
-        preference: written into the last user turn by `template`; None: nothing is.
+        preference: written into the last user turn by `template`; None means nothing is.
     """
     messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
     if preference is not None:

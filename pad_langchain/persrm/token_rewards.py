@@ -46,7 +46,7 @@ def log_probabilities(
 
     Args:
         pairs: token ids of (prompt, answer).
-        value_heads: W and b to apply before the LM head; None: neither.
+        value_heads: W and b to apply before the LM head; None means neither.
         adapter, share: see `hidden.answers`.
 
     Returns:
@@ -84,7 +84,7 @@ def head_rewards(
     # The most a token's logit moves for a state of norm 1 under a typical gate; the same whatever is scored together.
     moved_V = features_VR.norm(dim=-1) * head.G_QR.detach().square().mean().sqrt()
     for hidden_TD, tokens_T1 in blocks([answer], max(1, LOGITS_AT_ONCE // backbone.vocab_size)):
-        raw_TV = backbone.head(hidden_TD).float()
+        raw_TV = backbone.raw_logits(hidden_TD)
         p_TV = backbone.finish(raw_TV).softmax(-1)
         features_TR = features(hidden_TD.to(head.U_RD.dtype), head.U_RD)
         reach_TV = REACH * features_TR.norm(dim=-1, keepdim=True) * moved_V

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pad_langchain.engine.torch.engine import TorchEngine
+from pad_langchain.engine.protocol import Engine
 from pad_langchain.engine.types import Request
 from pad_langchain.evaluation.answers import Answer, decode, request_of, wishes_in
 from pad_langchain.evaluation.cases import Case
@@ -95,9 +95,7 @@ def prompted(case: Case) -> Case:
     return Case(({"role": "system", "content": told}, *case.messages), case.name, case.text)
 
 
-def decode_cases(
-    engine: TorchEngine, given: Sequence[Case], setting: Setting, tick: Tick = lambda: None
-) -> list[Answer]:
+def decode_cases(engine: Engine, given: Sequence[Case], setting: Setting, tick: Tick = lambda: None) -> list[Answer]:
     """Answer all cases in one batch after another."""
     answers = []
     for answer in decode(engine, [request_of(case, wishes_in(case), setting, {}, MAX_TOKENS) for case in given]):
@@ -134,7 +132,7 @@ def _mean(values: Any) -> float:
 # ---- abilities of the base
 
 
-def tool_exactness(engine: TorchEngine, count: int, constrained: bool, tick: Tick = lambda: None) -> float:
+def tool_exactness(engine: Engine, count: int, constrained: bool, tick: Tick = lambda: None) -> float:
     """Share of requests answered by exactly the call they ask for, on tools with names never seen in training."""
     rng = random.Random(f"tools/{count}")
     asked: list[tuple[Any, Any]] = []
@@ -163,7 +161,7 @@ def _parse_call(text: str) -> Any:
         return None
 
 
-def admits_unknown(engine: TorchEngine) -> float:
+def admits_unknown(engine: Engine) -> float:
     """Share of held-out things outside its world that the model says it does not know."""
     rng = random.Random(3)
     streams = [
@@ -177,7 +175,7 @@ def admits_unknown(engine: TorchEngine) -> float:
     return _mean("not know" in stream.result().text for stream in streams)
 
 
-def grounded_factual(engine: TorchEngine, count: int) -> float:
+def grounded_factual(engine: Engine, count: int) -> float:
     """Share of sentences that are true of an invented thing the model only knows from the context it was given."""
     rng = random.Random(4)
     asked = []

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 
+from llama_parts import llama_engine
 from pad_langchain.engine.protocol import Engine
 from pad_langchain.engine.stream import Stream
 from pad_langchain.engine.torch.engine import TorchEngine
@@ -38,7 +39,7 @@ def torch_engine(pair: TinyPair, *, guided: bool = True, **settings: Any) -> Eng
     return TorchEngine(pair.model, pair.tokenizer, pair.guide() if guided else None, **settings)
 
 
-ENGINES: dict[str, Factory] = {"torch": torch_engine}
+ENGINES: dict[str, Factory] = {"torch": torch_engine, "llama.cpp": llama_engine}
 
 
 @pytest.fixture(scope="module", params=ENGINES)

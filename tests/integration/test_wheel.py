@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -19,11 +20,8 @@ from pad_langchain import ChatPAD
 from places import ROOT
 
 PACKAGES = {"pad_langchain": ROOT / "pad_langchain", "pad_memory": ROOT / "memory" / "pad_memory"}
-EXTRAS = [
-    name
-    for name in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    if name != "dev"  # what the checkout needs; the environment that runs this is made of it
-]
+STATED = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+EXTRAS = [name for name in STATED if name != "dev"]  # dev is what the environment that runs this is made of
 QUESTION, WISH = "What is a lion?", "be concise and brief"
 LARGEST = 25e6  # bytes
 # The only files beside the code, by folder.
@@ -41,6 +39,17 @@ FEATURES: dict[str, dict[str, str]] = {
         "judge": """
             from pad_langchain.evaluation.judges import make_judge
             make_judge({"kind": "llm", "model": "openai:gpt-5"})""",
+    },
+    "llama-cpp": {
+        "backend": """
+            from gguf import GGUFWriter
+            from pad_langchain import ChatPAD
+            writer = GGUFWriter("model.gguf", "llama")
+            writer.add_embedding_length(8)
+            writer.write_header_to_file(); writer.write_kv_data_to_file(); writer.write_tensors_to_file()
+            writer.close()
+            ChatPAD(model="model.gguf", backend="llama.cpp").invoke("Hello")""",
+        "engine": "from pad_langchain.engine.llama_cpp.binding import load_binding; load_binding()",
     },
     "llama-index": {
         "llm": "from pad_langchain import PADLLM",
@@ -122,6 +131,7 @@ def contents(wheel: Path) -> dict[str, bytes]:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_both_packages_the_licence_and_nothing_else(built: Path) -> None:
     held = contents(wheel_in(built))
     folder = next(name for name in held if name.endswith(".dist-info/RECORD")).removesuffix("RECORD")
@@ -140,6 +150,7 @@ def test_the_wheel_holds_both_packages_the_licence_and_nothing_else(built: Path)
         assert path.suffix in {".py", *allowed} or path.name == "py.typed", path
 
 
+@pytest.mark.slow
 def test_all_weights_are_inside_and_say_whose_they_are(built: Path) -> None:
     held = contents(wheel_in(built))
     weights = {name for name in held if name.endswith((".safetensors", ".npz"))}
@@ -154,15 +165,18 @@ def test_all_weights_are_inside_and_say_whose_they_are(built: Path) -> None:
         assert b"Licence: " in held[f"{default}/README.md"], default
 
 
+@pytest.mark.slow
 def test_the_wheel_is_small(built: Path) -> None:
     assert wheel_in(built).stat().st_size <= LARGEST
 
 
+@pytest.mark.slow
 def test_the_sdist_makes_the_wheel_that_the_checkout_makes(built: Path, tmp_path: Path) -> None:
     build(tmp_path, "--wheel")
     assert contents(wheel_in(tmp_path)) == contents(wheel_in(built))
 
 
+@pytest.mark.slow
 def test_the_wheel_names_every_extra(built: Path) -> None:
     assert wheel_metadata(wheel_in(built)).metadata.get_all("Provides-Extra") == sorted([*EXTRAS, "dev"])
     assert set(EXTRAS) - {"cli", "examples"} == FEATURES.keys(), "say what each extra is for, or take its features out"
@@ -170,6 +184,8 @@ def test_the_wheel_names_every_extra(built: Path) -> None:
 
 @pytest.fixture(scope="module", params=[None, *EXTRAS], ids=lambda extra: extra or "bare")
 def installed(request: pytest.FixtureRequest, built: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    if request.param and request.param not in comes_with("dev") and (missing := not_here(request.param)):
+        pytest.skip(f"[{request.param}] is installed on request only, and {missing} is not here")
     return Installed(wheel_in(built), tmp_path_factory.mktemp(request.param or "bare"), request.param)
 
 
@@ -197,6 +213,21 @@ class Installed:
         return seen
 
 
+def comes_with(extra: str) -> set[str]:
+    """The extras that an extra is made of."""
+    named = {each for text in STATED[extra] for each in Requirement(text).extras if "pad-langchain" in text}
+    return named.union(*map(comes_with, named))
+
+
+def not_here(extra: str) -> list[str]:
+    """What an extra asks for and this environment has not."""
+    return [name for name in map(name_of, STATED[extra]) if not any(metadata.Distribution.discover(name=name))]
+
+
+def name_of(requirement: str) -> str:
+    return canonicalize_name(Requirement(requirement).name)
+
+
 def direct(wheel: Path, extra: str) -> set[str]:
     """What an extra of the wheel asks for itself, over what the wheel always asks for."""
     named = [Requirement(text) for text in wheel_metadata(wheel).requires or ()]
@@ -211,6 +242,7 @@ def line_of(extra: str) -> str:
     return f'pip install "pad-langchain[{extra}]"'
 
 
+@pytest.mark.slow
 def test_it_imports_and_each_missing_extra_says_its_line(installed: Installed) -> None:
     calls: list[Any] = {None: [(QUESTION, {})], "offline": [(QUESTION, {"preference": WISH})]}.get(installed.extra, [])
     seen = installed.probe(calls)
@@ -229,6 +261,7 @@ def test_it_imports_and_each_missing_extra_says_its_line(installed: Installed) -
     assert seen["answers"] == [ChatPAD().invoke(question, **keywords).text for question, keywords in calls]
 
 
+@pytest.mark.slow
 def test_the_command_works_or_says_its_line(installed: Installed) -> None:
     shown = installed.environment.run("pad-langchain", "--help")
     if "cli" in installed.lacking:

@@ -47,7 +47,7 @@ class AnswerParser:
     Args:
         parser: made by `tokenizer.get_response_parser`.
         head: matches a call up to where its arguments begin, with a group `name`, if the parser hands calls over as
-            text to be read here while they are written; None: the parser reads calls itself.
+            text to be read here while they are written; None means the parser reads calls itself.
     """
 
     def __init__(self, parser: Any, head: re.Pattern[str] | None = None) -> None:

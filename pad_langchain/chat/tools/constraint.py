@@ -28,7 +28,7 @@ class Constraint:
 
     Args:
         tools: what the model may call; empty: nothing.
-        grammar: masks illegal tokens; None: free text.
+        grammar: masks illegal tokens; None means free text.
         told: what the model is told in the system turn; "": nothing.
         format: how the model's chat template writes calls and reasoning.
         parsed: whether the answer's text is split into text, reasoning and calls; else all of it is text.
@@ -83,7 +83,7 @@ def constrain(
     Args:
         tools: function tools, see `check_tools`.
         tool_choice: see `tool_choice_of`; "none" hides the tools.
-        parallel_tool_calls: whether several calls may follow each other; None: only where no call is forced.
+        parallel_tool_calls: whether several calls may follow each other; None means only where no call is forced.
         response_format: JSON instead of text, see `answer_schema`; next to tools it binds answers that call none.
         response_template: how answers are parsed, see `tool_format`.
         template_kwargs: the chat template's switches, such as `enable_thinking`.

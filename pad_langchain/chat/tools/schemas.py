@@ -104,7 +104,7 @@ def model_schema(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def unsaid(model: Any) -> dict[str, Any] | None:
-    """`model_schema` where it says more than pydantic's own; None: it does not, or this is no pydantic model."""
+    """`model_schema` where it says more than pydantic's own; None means it does not, or this is no pydantic model."""
     if not (isinstance(model, type) and issubclass(model, BaseModel)):
         return None
     said = model_schema(model)

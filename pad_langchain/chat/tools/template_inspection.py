@@ -27,7 +27,7 @@ class Affixes:
 
     Args:
         begin, end: text before and after; either may be empty.
-        separator: text between two calls; None: the template does not repeat begin and end for each.
+        separator: text between two calls; None means the template does not repeat begin and end for each.
         name_key, arguments_key: the object's keys.
         between: what stands between the name and the arguments where they are not in one object; two texts have the
             call's id between them.

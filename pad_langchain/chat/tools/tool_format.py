@@ -34,7 +34,7 @@ class ToolFormat:
         engine: whose tokenizer parses and compiles.
         facts: what the chat template shows.
         affixes: how a call is written; None where the calls are not JSON with a name.
-        template: transformers' response template that the tokenizer or the caller brought; None: one made from `facts`.
+        template: transformers' response template, of the tokenizer or the caller; None means one made from `facts`.
     """
 
     engine: Engine
@@ -83,7 +83,7 @@ class ToolFormat:
 
         Args:
             choice: "auto", "required" or a tool's name. Reasoning may come before the model's own choice.
-            parallel: whether several calls may follow each other; None: yes for "auto", no for a forced call.
+            parallel: whether several calls may follow each other; None means yes for "auto", no for a forced call.
             answer_schema: with "auto", an answer that is not a call is JSON of this schema instead of text.
 
         Raises:
@@ -203,8 +203,8 @@ def tool_format(
 
     Args:
         response_template: transformers' response template for parsing, or the name of a family that writes calls as the
-            model does; None: the tokenizer's own, else what the chat template shows. A chat template without tools gets
-            them in words, and calls are bare JSON objects.
+            model does; None means the tokenizer's own, else what the chat template shows. A chat template without tools
+            gets them in words, and calls are bare JSON objects.
         template_kwargs: the chat template's switches, with which it may write otherwise.
 
     Raises:

@@ -7,7 +7,9 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from pad_langchain.arithmetic.arrays import Array, tanh, top
 from pad_langchain.engine.llama_cpp.binding import Context, Weights
+from pad_langchain.engine.llama_cpp.reading import Reader
 from pad_langchain.engine.llama_cpp.vocabulary import Vocabulary
 from pad_langchain.engine.settings import LlamaSettings
 from pad_langchain.errors import IncompatibleModelError, InvalidRequestError
@@ -20,7 +22,7 @@ _PROBE = 64  # of the likeliest tokens, whose logits have to come out of the out
 _TOLERANCE = 0.03  # relative; llama.cpp rounds activations to 8 bits where weights are quantised
 
 
-class LlamaBase:
+class LlamaBase(Reader):
     """A model on llama.cpp: its weights, and the rows of its output matrix.
 
     Args:
@@ -36,6 +38,7 @@ class LlamaBase:
     head_device = torch.device("cpu")  # where hidden states and logits are read
 
     def __init__(self, file: GgufFile, **settings: Any) -> None:
+        super().__init__()
         self.file, self.settings = file, LlamaSettings(**settings)
         self.model = Weights(file.path, self.settings.gpu_layers)
         self.hidden_size, self.vocab_size = self.model.hidden_size, self.model.vocab_size
@@ -55,11 +58,10 @@ class LlamaBase:
         self.vocabulary = Vocabulary(file.output_rows, self.vocab_size, self.hidden_size, file.output_bias())
         self._after: _After = _same
 
-    def candidate_logits(self, hidden_BD: torch.Tensor, candidates_BK: torch.Tensor) -> torch.Tensor:
-        """Logits of K tokens a row, [B, K], float32."""
+    def candidate_logits(self, hidden_BD: Array, candidates_BK: Array) -> Array:
+        """Logits of K tokens a row, [B, K], float32; tensors give a tensor, numpy arrays an array."""
         return self._after(self.vocabulary.logits(hidden_BD, candidates_BK))
 
-    @torch.inference_mode()
     def check_logits(self, context: Context) -> None:
         """Compare llama.cpp's logits with the output matrix on a few tokens, and find out what comes after it.
 
@@ -69,13 +71,13 @@ class LlamaBase:
         ids = np.arange(4) % self.vocab_size
         context.read(ids[:-1].tolist(), range(3), [0] * 3)
         logits, hidden = context.decode([int(ids[-1])], [3], [0])
-        theirs_1V, hidden_1D = torch.from_numpy(logits).clone(), torch.from_numpy(hidden).clone()
+        theirs_1V, hidden_1D = logits.copy(), hidden.copy()
         context.cut(0)
-        top_1K = theirs_1V.topk(min(_PROBE, self.vocab_size)).indices
-        theirs_1K, ours_1K = theirs_1V.gather(1, top_1K), self.vocabulary.logits(hidden_1D, top_1K)
+        theirs_1K, top_1K = top(theirs_1V, min(_PROBE, self.vocab_size))
+        ours_1K = self.vocabulary.logits(hidden_1D, top_1K)
         errors = {}
         for after in self._known_ways():
-            error = (theirs_1K - after(ours_1K)).norm() / theirs_1K.norm().clamp_min(1e-6)
+            error = np.linalg.norm(theirs_1K - after(ours_1K)) / max(float(np.linalg.norm(theirs_1K)), 1e-6)
             errors[float(error)] = after
         best = min(errors, key=lambda error: error if error == error else float("inf"))
         if not best < _TOLERANCE:  # NaN fails as well
@@ -91,15 +93,15 @@ class LlamaBase:
         ways: list[_After] = [_same]
         name, said = self.file.architecture, self.file.metadata
         if cap := said.get(f"{name}.final_logit_softcapping"):
-            ways.append(lambda logits: torch.tanh(logits / cap) * cap)
+            ways.append(lambda logits: tanh(logits / cap) * cap)
         if scale := said.get(f"{name}.logit_scale"):
             ways += [lambda logits: logits * scale, lambda logits: logits / scale]
         return ways
 
 
 class _After(Protocol):
-    def __call__(self, logits: torch.Tensor) -> torch.Tensor: ...
+    def __call__(self, logits: Array) -> Array: ...
 
 
-def _same(logits: torch.Tensor) -> torch.Tensor:
+def _same(logits: Array) -> Array:
     return logits

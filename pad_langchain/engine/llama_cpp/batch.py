@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence as Many
 from dataclasses import dataclass
 
-import torch
+import numpy as np
 
+from pad_langchain.arithmetic.arrays import Array, pick
 from pad_langchain.arithmetic.scoring import Candidates
 from pad_langchain.engine.llama_cpp.base import LlamaBase
 from pad_langchain.engine.llama_cpp.sequences import Outputs, Sequence, Sequences
@@ -115,14 +116,13 @@ class LlamaBatch:
 
     def _arrange(self) -> None:
         rows = [self._readings[index].row for index in self._ready]
-        device = self._base.head_device
-        self._asked = Arrangement(rows, self._riding, device, device)
+        self._asked = Arrangement(rows, self._riding, None, None)
         plans = [row.plan for row in rows if row.plan is not None]
         self._guide_rows = None
         if self._guide is not None and plans:
             self._guide_rows = self._guide.start(self._base, plans)
 
-    @torch.inference_mode()
+    @np.errstate(all="ignore")  # what is not finite is found in the scores
     def choose(self) -> list[Chosen | Exception | None]:
         """Choose the next token of every row that is ready; None for the others."""
         chosen: list[Chosen | Exception | None] = [None] * len(self._readings)
@@ -134,7 +134,7 @@ class LlamaBatch:
             chosen[index] = one
         return chosen
 
-    def _ask_guide(self, found: Candidates) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def _ask_guide(self, found: Candidates) -> tuple[Array, Array | None]:
         """The guide's logits of the candidates [G, K], and what they are compared with.
 
         Those are not llama.cpp's own logits, which it has from rounded hidden states: a reward is a difference, and
@@ -144,7 +144,7 @@ class LlamaBatch:
         assert self._outputs is not None
         assert self._guide_rows is not None
         layout, hidden_ND = self._asked.layout, self._outputs.hidden_ND
-        tokens_GK, _, keep_GK = found.of(layout.shares.row_G)
+        tokens_GK, _, keep_GK = found if layout.alike else found.of(layout.shares.row_G)
         own_GD = hidden_ND[layout.reader_G]
         hidden_GD = own_GD
         if self._riding:
@@ -153,7 +153,7 @@ class LlamaBatch:
         base_GK = self._base.candidate_logits(own_GD, tokens_GK)
         if own_GK is None or layout.own_G1 is None:
             return guide_GK, base_GK
-        return guide_GK, torch.where(layout.own_G1, own_GK, base_GK)
+        return guide_GK, pick(layout.own_G1, own_GK, base_GK)
 
     def _riders(self) -> list[int]:
         """Where the outputs of the guide rows are, in the order of the rows: they come after all base rows."""

@@ -29,7 +29,7 @@ __all__ = ["TRIED", "Context", "Weights", "load_binding"]
 logger = logging.getLogger(__name__)
 
 TRIED = ("0.3.36",)  # versions of llama-cpp-python that the tests ran with
-_INSTALL = "pip install 'llama-cpp-python==0.3.36'"
+_INSTALL = 'pip install "pad-langchain[llama-cpp]"'
 
 _NEEDED = (
     "llama_backend_init llama_context_default_params llama_decode llama_free llama_get_embeddings llama_get_logits "
@@ -60,12 +60,12 @@ def load_binding() -> ModuleType:
         library = import_module("llama_cpp.llama_cpp")
     except ImportError as error:
         raise MissingDependencyError(
-            f"GGUF models on llama.cpp need llama-cpp-python ({error}). Run: {_INSTALL}. Or use backend='torch'."
+            f"GGUF models on llama.cpp need llama-cpp-python ({error}). Install it: {_INSTALL}. Or use backend='torch'."
         ) from error
     except (OSError, RuntimeError) as error:  # its shared library is not there, or is for another machine
         raise MissingDependencyError(
             f"llama-cpp-python is installed, but llama.cpp does not load: {error}. Build it for this machine: "
-            f"{_INSTALL} --no-binary llama-cpp-python --force-reinstall. Or use backend='torch'."
+            "pip install --no-binary llama-cpp-python --force-reinstall llama-cpp-python. Or use backend='torch'."
         ) from error
     check_binding(library)
     # Where nobody has asked it to be verbose, it prints every line of llama.cpp's log.
@@ -85,7 +85,7 @@ def check_binding(library: Any) -> None:
         version = getattr(import_module("llama_cpp"), "__version__", "unknown")
         raise MissingDependencyError(
             f"This llama-cpp-python ({version}) has no {', '.join(missing)}; it has worked with {', '.join(TRIED)}. "
-            f"Run: {_INSTALL}. Or use backend='torch'."
+            f"Install it: {_INSTALL}. Or use backend='torch'."
         )
 
 
@@ -206,6 +206,7 @@ class Context:
         weakref.finalize(self, _free, library, self._pointer, weights)
         self._memory = library.llama_get_memory(self._pointer)
         self._batch, self._wanted = _Batch(library, params.n_batch), True
+        self._arrays: dict[tuple[int, int, int], np.ndarray] = {}
         self.part: int = params.n_batch  # tokens at most that one call takes
 
     def read(self, tokens: Sequence[int], positions: Sequence[int], sequences: Sequence[int]) -> None:
@@ -222,13 +223,20 @@ class Context:
             logits may be overwritten.
         """
         self._run(True, tokens, positions, sequences)
-        library, count = self._library, len(tokens)
-        logits = library.llama_get_logits(self._pointer)
-        hidden = library.llama_get_embeddings(self._pointer)
+        logits = self._library.llama_get_logits(self._pointer)
+        hidden = self._library.llama_get_embeddings(self._pointer)
         return (
-            np.ctypeslib.as_array(logits, (count, self._weights.vocab_size)),
-            np.ctypeslib.as_array(hidden, (count, self._weights.hidden_size)),
+            self._array(logits, len(tokens), self._weights.vocab_size),
+            self._array(hidden, len(tokens), self._weights.hidden_size),
         )
+
+    def _array(self, pointer: Any, rows: int, columns: int) -> np.ndarray:
+        """llama.cpp's memory as an array; it is mostly where it was in the last step."""
+        key = (ctypes.addressof(pointer.contents), rows, columns)
+        if key not in self._arrays:
+            self._arrays = {name: seen for name, seen in self._arrays.items() if name[2] != columns}
+            self._arrays[key] = np.ctypeslib.as_array(pointer, (rows, columns))
+        return self._arrays[key]
 
     def _run(self, wanted: bool, tokens: Sequence[int], positions: Sequence[int], sequences: Sequence[int]) -> None:
         if wanted != self._wanted:  # with embeddings on, every token of a call has logits and a hidden state

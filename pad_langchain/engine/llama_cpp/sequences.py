@@ -7,7 +7,6 @@ from collections.abc import Sequence as Tokens
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from pad_langchain.engine.llama_cpp.binding import Context
 from pad_langchain.engine.llama_cpp.kept import SHORTEST, KeptSequences, common
@@ -49,8 +48,8 @@ class Sequence:
 class Outputs:
     """What the newest tokens of N sequences gave, good until the next call: logits [N, V] and hidden states [N, D]."""
 
-    logits_NV: torch.Tensor
-    hidden_ND: torch.Tensor
+    logits_NV: np.ndarray
+    hidden_ND: np.ndarray
 
 
 class Sequences:
@@ -121,7 +120,7 @@ class Sequences:
         self.tally.forwards += 1
         for one in ordered:
             one.run += 1
-        return ready, Outputs(torch.from_numpy(logits), torch.from_numpy(hidden))
+        return ready, Outputs(logits, hidden)
 
     def _read(self, sequences: Tokens[Sequence]) -> None:
         """Run a part of the prompts, all but their last tokens, first come first served."""

@@ -8,16 +8,19 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from pad_langchain.arithmetic.arrays import Array
+
 __all__ = ["Vocabulary"]
 
-BUDGET = 32 * 2**20  # bytes of dequantised rows that are kept
+BUDGET = 64 * 2**20  # bytes of dequantised rows that are kept
+AT_ONCE = 4096  # rows
 
 
 class Vocabulary:
     """Logits of K tokens from hidden states. Thread-safe.
 
-    What the quantised rows are worth is found when a token first is a candidate. Candidates come again: a text has few
-    tokens that are likely anywhere.
+    A small matrix is dequantised as a whole, to float32 or float16. Of a large one, a row is when its token first is
+    a candidate; candidates come again: a text has few tokens that are likely anywhere.
 
     Args:
         read: token ids [n] → rows of the output matrix [n, D], float32.
@@ -35,41 +38,48 @@ class Vocabulary:
         budget: int = BUDGET,
     ) -> None:
         self._read = read
-        self._room = max(1, min(vocab_size, budget // (4 * hidden_size)))
-        self._rows_SD = torch.empty(0, hidden_size)
+        kind = np.float32 if 4 * vocab_size * hidden_size <= budget else np.float16
+        self._room = max(1, min(vocab_size, budget // (2 * hidden_size)))
+        self._rows_SD = np.empty((0, hidden_size), dtype=kind)
         self._place_V = np.full(vocab_size, -1, dtype=np.int64)  # where a token's row is kept
         self._used = 0
         self._lock = threading.Lock()
-        self._bias_V = None if bias_V is None else torch.from_numpy(bias_V)
-        self._last: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._bias_V = bias_V
+        self._last: tuple[np.ndarray, np.ndarray] | None = None
+        if self._room == vocab_size:
+            self._rows_SD = np.empty((vocab_size, hidden_size), dtype=kind)
+            for start in range(0, vocab_size, AT_ONCE):
+                self._keep(np.arange(start, min(start + AT_ONCE, vocab_size)))
 
-    def logits(self, hidden_GD: torch.Tensor, candidates_GK: torch.Tensor) -> torch.Tensor:
-        """Rows times hidden states: [G, D] and token ids [G, K] → [G, K] float32."""
+    def logits(self, hidden_GD: Array, candidates_GK: Array) -> Array:
+        """Rows times hidden states: [G, D] and token ids [G, K] → [G, K] float32, as tensors or arrays."""
+        if isinstance(hidden_GD, torch.Tensor):
+            return torch.from_numpy(self.logits(hidden_GD.float().numpy(), candidates_GK.numpy()))
         with self._lock:
             rows_GKD = self._gather(candidates_GK)
-        logits_GK = torch.bmm(rows_GKD, hidden_GD.float()[:, :, None])[:, :, 0]
+        logits_GK = np.matmul(rows_GKD, hidden_GD[:, :, None])[:, :, 0]
         return logits_GK if self._bias_V is None else logits_GK + self._bias_V[candidates_GK]
 
-    def _gather(self, ids_GK: torch.Tensor) -> torch.Tensor:
+    def _gather(self, ids_GK: np.ndarray) -> np.ndarray:
         """Rows of these tokens, [G, K, D]; a step asks for the same ones twice."""
         if self._last is None or self._last[0] is not ids_GK:
-            ids = ids_GK.numpy().reshape(-1)
+            ids = ids_GK.reshape(-1)
             if len(ids) > self._room:
-                rows_ND = torch.from_numpy(self._read(ids))
+                rows_ND = self._read(ids)
             else:
-                places_N = torch.from_numpy(self._places(ids))
-                rows_ND = self._rows_SD.index_select(0, places_N)
-            self._last = ids_GK, rows_ND.view(*ids_GK.shape, -1)
+                places_N = self._places(ids)
+                rows_ND = self._rows_SD[places_N].astype(np.float32, copy=False)
+            self._last = ids_GK, rows_ND.reshape(*ids_GK.shape, -1)
         return self._last[1]
 
     def _places(self, ids: np.ndarray) -> np.ndarray:
         """Where the rows of these tokens are kept, after those that were not have been read."""
         places = self._place_V[ids]
         if (places < 0).any():
-            fresh = np.unique(ids[places < 0])
+            fresh = ids[places < 0]
             if self._used + len(fresh) > self._room:  # begin again
                 self._place_V.fill(-1)
-                self._used, fresh = 0, np.unique(ids)
+                self._used, fresh = 0, ids
             self._keep(fresh)
             places = self._place_V[ids]
         return places
@@ -77,9 +87,10 @@ class Vocabulary:
     def _keep(self, fresh: np.ndarray) -> None:
         end = self._used + len(fresh)
         if end > len(self._rows_SD):
-            grown_SD = torch.empty(min(self._room, max(end, 2 * len(self._rows_SD), 1024)), self._rows_SD.shape[1])
+            size = min(self._room, max(end, 2 * len(self._rows_SD), 1024))
+            grown_SD = np.empty((size, self._rows_SD.shape[1]), dtype=self._rows_SD.dtype)
             grown_SD[: self._used] = self._rows_SD[: self._used]
             self._rows_SD = grown_SD
-        self._rows_SD[self._used : end] = torch.from_numpy(self._read(fresh))
+        self._rows_SD[self._used : end] = self._read(fresh)
         self._place_V[fresh] = np.arange(self._used, end)
         self._used = end

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from pad_langchain.arithmetic.arrays import Array, array, pick
 from pad_langchain.arithmetic.scoring import Candidates, Scores, decided, plausible_candidates, score_candidates
 from pad_langchain.engine.local.row import Chosen, Row
 from pad_langchain.engine.local.sampling import Layout, Sampling
@@ -15,9 +16,9 @@ from pad_langchain.engine.local.step import choose_guided, choose_plain, mask_il
 __all__ = ["Arrangement", "AskGuide", "Exact"]
 
 # Candidates of the guided rows → the guide's logits of them [G, K], and what they are compared with; None: the base's.
-AskGuide = Callable[[Candidates], tuple[torch.Tensor, torch.Tensor | None]]
+AskGuide = Callable[[Candidates], tuple[Array, Array | None]]
 # Token ids of the guided rows [N, K] → their base logits in float32.
-Exact = Callable[[torch.Tensor], torch.Tensor]
+Exact = Callable[[Array], Array]
 
 
 class Arrangement:
@@ -26,16 +27,18 @@ class Arrangement:
     Args:
         rows: those that decode together.
         riding: whether guide rows are rows of the base's model.
-        inputs, head: the devices on which tokens go in and logits come out.
+        inputs, head: the devices on which tokens go in and logits come out; None: the logits are a numpy array.
     """
 
-    def __init__(self, rows: Sequence[Row], riding: bool, inputs: torch.device, head: torch.device) -> None:
-        self.rows = tuple(rows)
+    def __init__(
+        self, rows: Sequence[Row], riding: bool, inputs: torch.device | None, head: torch.device | None
+    ) -> None:
+        self.rows, self._head = tuple(rows), head
         self.plain = Sampling.of(rows, [place for place, row in enumerate(rows) if not row.guide_rows], head)
         self.guided = Sampling.of(rows, [place for place, row in enumerate(rows) if row.guide_rows], head)
         self.layout = Layout.of(rows, riding, inputs, head)
 
-    def choose(self, logits_BV: torch.Tensor, ask: AskGuide, exact: Exact | None = None) -> list[Chosen | Exception]:
+    def choose(self, logits_BV: Array, ask: AskGuide, exact: Exact | None = None) -> list[Chosen | Exception]:
         """Choose every row's next token; a row that cannot gets its error instead.
 
         Args:
@@ -43,7 +46,7 @@ class Arrangement:
             exact: where the logits are rounded.
         """
         failures = mask_illegal(logits_BV, self.rows)
-        uniform_B = torch.tensor([row.uniform for row in self.rows], dtype=torch.float64, device=logits_BV.device)
+        uniform_B = array([row.uniform for row in self.rows], "float64", self._head)
         chosen: dict[int, Chosen | Exception] = {}
         if self.plain.rows:
             logits_NV, uniform_N = self.plain.take(logits_BV), self.plain.take(uniform_B)
@@ -55,12 +58,12 @@ class Arrangement:
             chosen.update(zip(self.guided.places, told, strict=True))
         return [failures[index] if index in failures else chosen[index] for index in range(len(self.rows))]
 
-    def _weigh(
-        self, logits_NV: torch.Tensor, ask: AskGuide, exact: Exact | None
-    ) -> tuple[Candidates, Scores, torch.Tensor]:
+    def _weigh(self, logits_NV: Array, ask: AskGuide, exact: Exact | None) -> tuple[Candidates, Scores, Array]:
         """Eq. 13 on the candidates of the N guided rows, and which rows lazy guidance decided without it [N]."""
         guided = self.guided
         found = plausible_candidates(logits_NV, guided.k_N, guided.alpha_N, guided.most, exact)
+        if self._head is None:  # no device to wait for
+            found = found.narrow()
         skip_N, all_decided = self._decided(found)
         guide_GK, reference_GK = (None, None) if all_decided else ask(found)
         scores = score_candidates(
@@ -68,19 +71,19 @@ class Arrangement:
             guide_GK,
             guided.beta_N,
             reference_GK=reference_GK,
-            shares=self.layout.shares,
-            clip_B=guided.clip_N,
-            skip_B=skip_N,
+            shares=None if self.layout.alike else self.layout.shares,
+            clip_B=guided.clip_N if guided.clipped else None,
+            skip_B=skip_N if guided.lazy else None,
         )
         return found, scores, skip_N
 
-    def _decided(self, found: Candidates) -> tuple[torch.Tensor, bool]:
+    def _decided(self, found: Candidates) -> tuple[Array, bool]:
         """Which lazy rows no reward can change [N], and whether none can change any row, so that nobody need ask."""
         guided = self.guided
         if not (guided.lazy or guided.constrained):
             return guided.lazy_N, False
         # One legal token is decided as well: its reward is 0 whatever the guide says.
-        clip_N = torch.where(guided.lazy_N, guided.clip_N, math.inf)
+        clip_N = pick(guided.lazy_N, guided.clip_N, math.inf)
         decided_N = decided(found.base_BK, found.keep_BK, guided.beta_N, clip_N)
         # A row's answer must not tell whether a neighbour needed the guide, so it is skipped by itself.
         return guided.lazy_N & decided_N, bool(decided_N.all())

@@ -1,4 +1,4 @@
-"""What rows ask for, as tensors: made when rows join or leave, read in every step."""
+"""What rows ask for, as tensors or arrays: made when rows join or leave, read in every step."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
+from pad_langchain.arithmetic.arrays import Array, array
 from pad_langchain.arithmetic.scoring import Shares
 from pad_langchain.engine.local.row import Row
 
@@ -23,49 +24,52 @@ class Sampling:
         at_N: the places as a tensor; None: the whole batch, in order.
         most: the largest of `k_N`.
         lazy: whether any row may go without the guide.
+        clipped: whether any row bounds its rewards.
         constrained: whether any row has a grammar, which may leave it one candidate.
     """
 
     rows: tuple[Row, ...]
     places: tuple[int, ...]
-    at_N: torch.Tensor | None
-    k_N: torch.Tensor
-    beta_N: torch.Tensor
-    alpha_N: torch.Tensor
-    clip_N: torch.Tensor
-    lazy_N: torch.Tensor
-    temperature_N: torch.Tensor
-    top_p_N: torch.Tensor
+    at_N: Array | None
+    k_N: Array
+    beta_N: Array
+    alpha_N: Array
+    clip_N: Array
+    lazy_N: Array
+    temperature_N: Array
+    top_p_N: Array
     most: int
     lazy: bool
+    clipped: bool
     constrained: bool
 
     @classmethod
-    def of(cls, batch: Sequence[Row], places: Sequence[int], device: torch.device) -> Sampling:
-        """The settings of the rows at these places of a batch."""
+    def of(cls, batch: Sequence[Row], places: Sequence[int], device: torch.device | None) -> Sampling:
+        """The settings of the rows at these places of a batch, on a device; None: as numpy arrays."""
         rows = tuple(batch[place] for place in places)
         requests = [row.request for row in rows]
 
-        def floats(values: Sequence[float]) -> torch.Tensor:
-            return torch.tensor(values, dtype=torch.float32, device=device)
+        def floats(values: Sequence[float]) -> Array:
+            return array(values, "float32", device)
 
         return cls(
             rows=rows,
             places=tuple(places),
-            at_N=None if len(places) == len(batch) else torch.tensor(places, dtype=torch.long, device=device),
-            k_N=torch.tensor([request.top_k for request in requests], dtype=torch.long, device=device),
+            at_N=None if len(places) == len(batch) else array(places, "int64", device),
+            k_N=array([request.top_k for request in requests], "int64", device),
             beta_N=floats([request.beta for request in requests]),
             alpha_N=floats([request.alpha for request in requests]),
             clip_N=floats([request.clip or math.inf for request in requests]),
-            lazy_N=torch.tensor([request.lazy for request in requests], dtype=torch.bool, device=device),
+            lazy_N=array([request.lazy for request in requests], "bool", device),
             temperature_N=floats([request.temperature for request in requests]),
             top_p_N=floats([request.top_p for request in requests]),
             most=max((request.top_k for request in requests), default=0),
             lazy=any(request.lazy for request in requests),
+            clipped=any(request.clip is not None for request in requests),
             constrained=any(row.grammar is not None for row in rows),
         )
 
-    def take(self, values_B: torch.Tensor) -> torch.Tensor:
+    def take(self, values_B: Array) -> Array:
         """The values of these rows among the batch's, [N, …]."""
         return values_B if self.at_N is None else values_B[self.at_N]
 
@@ -78,24 +82,26 @@ class Layout:
         owners: the place in the batch of each row of the base's model, section after section; `owner_R` on the device.
         reader_G: the place in the batch of each guide row's row.
         shares: how guide rows add up to rewards of the guided rows.
+        alike: each guided row has one guide row, whose reward is its own.
         own_G1: which guide rows are compared with the guide's own reference; None: none of them.
         apart_G: the guide rows whose own reference is a row of the base's model; None: there is none.
     """
 
     owners: tuple[int, ...]
-    owner_R: torch.Tensor
-    reader_G: torch.Tensor
+    owner_R: Array
+    reader_G: Array
     shares: Shares
-    own_G1: torch.Tensor | None
-    apart_G: torch.Tensor | None
+    alike: bool
+    own_G1: Array | None
+    apart_G: Array | None
 
     @classmethod
-    def of(cls, rows: Sequence[Row], riding: bool, inputs: torch.device, head: torch.device) -> Layout:
+    def of(cls, rows: Sequence[Row], riding: bool, inputs: torch.device | None, head: torch.device | None) -> Layout:
         """The layout of a batch.
 
         Args:
             riding: whether guide rows are rows of the base's model.
-            inputs, head: the devices on which tokens go in and logits come out.
+            inputs, head: the devices on which tokens go in and logits come out; None: as numpy arrays.
         """
         readers = [place for place, row in enumerate(rows) for _ in range(row.guide_rows)]
         references = [place for place, row in enumerate(rows) for _ in range(row.reference_rows)]
@@ -107,15 +113,16 @@ class Layout:
         weights = [weight for row in guided if row.plan is not None for weight in row.plan.weights]
         numbers = [n for n, row in enumerate(guided) for _ in range(row.guide_rows)]
         shares = Shares(
-            weight_G=torch.tensor(weights, dtype=torch.float32, device=head),
-            row_G=torch.tensor(numbers, dtype=torch.long, device=head),
-            best_B=torch.tensor(best, device=head) if any(best) else None,
+            weight_G=array(weights, "float32", head),
+            row_G=array(numbers, "int64", head),
+            best_B=array(best, "bool", head) if any(best) else None,
         )
         return cls(
             owners=owners,
-            owner_R=torch.tensor(owners, dtype=torch.long, device=inputs),
-            reader_G=torch.tensor(readers, dtype=torch.long, device=inputs),
+            owner_R=array(owners, "int64", inputs),
+            reader_G=array(readers, "int64", inputs),
             shares=shares,
-            own_G1=torch.tensor(own, device=head)[:, None] if any(own) else None,
-            apart_G=torch.tensor(apart, dtype=torch.long, device=head) if apart else None,
+            alike=numbers == list(range(len(guided))) and set(weights) <= {1.0},
+            own_G1=array(own, "bool", head)[:, None] if any(own) else None,
+            apart_G=array(apart, "int64", head) if apart else None,
         )

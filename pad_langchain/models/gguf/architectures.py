@@ -49,8 +49,8 @@ def config_of(file: GgufFile) -> Any:
     if file.architecture not in READABLE:
         raise IncompatibleModelError(
             f"{str(file.path)!r} is of architecture {file.architecture!r}, which cannot be run in torch from a GGUF "
-            f"file. Those that can are {', '.join(sorted(READABLE))}. llama.cpp reads more: pip install "
-            "'pad-langchain[llama-cpp]'. Or pass the model's own folder or hub id."
+            f"file. Those that can are {', '.join(sorted(READABLE))}. llama.cpp reads more: "
+            'pip install "pad-langchain[llama-cpp]". Or pass the model\'s own folder or hub id.'
         )
     said = _Shape(file)
     said.check()
@@ -79,8 +79,11 @@ class _Shape:
     def refusal(self, what: str) -> IncompatibleModelError:
         return IncompatibleModelError(
             f"{str(self.file.path)!r} ({self.file.architecture}) {what}: it cannot be run in torch from a GGUF file. "
-            "llama.cpp may read it: pip install 'pad-langchain[llama-cpp]'. Or pass the model's own folder or hub id."
+            'llama.cpp may read it: pip install "pad-langchain[llama-cpp]". Or pass the model\'s own folder or hub id.'
         )
+
+    def has(self, tensor: str) -> bool:
+        return tensor in self.file.tensors
 
     @property
     def head_dim(self) -> int:
@@ -98,7 +101,7 @@ class _Shape:
             **ids,
             "head_dim": self.head_dim,
             "vocab_size": self.file.vocab_size,
-            "tie_word_embeddings": "output.weight" not in self.file.tensors,
+            "tie_word_embeddings": not self.has("output.weight"),
             "pad_token_id": self.file.metadata.get("tokenizer.ggml.padding_token_id"),
         }
 
@@ -107,7 +110,7 @@ class _Shape:
         """transformers' rope_parameters."""
         theta = float(self.values.get("rope.freq_base", 10000.0))
         kind, factor = self.values.get("rope.scaling.type", "none"), self.values.get("rope.scaling.factor")
-        if FREQUENCIES in self.file.tensors:
+        if self.has(FREQUENCIES):
             return {"rope_theta": theta, **self.llama_3_factors()}
         if kind == "none" or not factor:
             return {"rope_theta": theta, "rope_type": "default"}
@@ -143,11 +146,8 @@ class _Shape:
 def _llama(said: _Shape) -> Any:
     from transformers import LlamaConfig
 
-    biases = {name: f"blk.0.{tensor}.bias" in said.file.tensors for name, tensor in _LLAMA_BIASES.items()}
-    return LlamaConfig(rope_parameters=said.rotary, **biases, **said.common)
-
-
-_LLAMA_BIASES = {"attention_bias": "attn_q", "mlp_bias": "ffn_up"}
+    biases = {"attention_bias": said.has("blk.0.attn_q.bias"), "mlp_bias": said.has("blk.0.ffn_up.bias")}
+    return LlamaConfig(rope_parameters=said.rotary, **{**biases, **said.common})
 
 
 def _qwen_2(said: _Shape) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ _PART = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
 _ENDS = ("eos_token_id", "eot_token_id", "eom_token_id")
 
 
-def find_gguf(place: str | Path) -> Path | None:
+def find_gguf(place: str | PathLike[str]) -> Path | None:
     """The GGUF file that a model's name stands for: the file itself, or the one in a folder that has no config.json.
 
     Of a model in several files it is the first, whichever part is named. Projectors for images (mmproj-…) are no model.
@@ -142,7 +143,8 @@ class GgufFile:
 
     def _bytes(self, tensor: Tensor) -> np.ndarray:
         where = self._where[tensor.name]
-        return np.memmap(where, mode="r", dtype=np.uint8, offset=tensor.start, shape=(tensor.size,))
+        packed = np.memmap(where, mode="r", dtype=np.uint8, offset=tensor.start, shape=(tensor.size,))
+        return packed.view(np.ndarray)  # whose rows are picked in a third of the time
 
     def floats(self, name: str) -> np.ndarray:
         """A tensor, dequantised: float32, in its shape.

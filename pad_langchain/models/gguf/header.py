@@ -83,7 +83,7 @@ class _Reader:
     """Reads on from a place in the file's bytes."""
 
     def __init__(self, path: Path, data: np.ndarray) -> None:
-        self.path, self.view, self.size = path, memoryview(data), data.size
+        self.path, self.view, self.size = path, memoryview(data.data), data.size
         self.at = 0
 
     def header(self) -> Header:

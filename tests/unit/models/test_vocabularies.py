@@ -4,8 +4,8 @@ import json
 from dataclasses import replace
 
 import pytest
-from gguf_models import to_gguf
 
+from gguf_models import to_gguf
 from pad_langchain.errors import IncompatibleModelError
 from pad_langchain.models.fingerprint import of_vocabulary
 from pad_langchain.models.gguf import GgufFile

@@ -39,7 +39,7 @@ def binding(monkeypatch):
     ("there", "settings", "picked", "why"),
     [
         (True, {}, "llama.cpp", "it is a GGUF file, and the binding is installed"),
-        (False, {}, "torch", r"no binding of llama.cpp is installed (pip install 'pad-langchain[llama-cpp]')"),
+        (False, {}, "torch", r'no binding of llama.cpp is installed (pip install "pad-langchain[llama-cpp]")'),
         (True, {"backend": "torch"}, "torch", "backend='torch'"),
         (True, {"backend": "llama.cpp", "threads": 2}, "llama.cpp", "backend='llama.cpp'"),
         (True, {"dtype": "bfloat16"}, "torch", "dtype='bfloat16' is a setting of torch"),
@@ -104,7 +104,7 @@ def test_llama_cpp_is_refused_for_other_models_and_without_its_binding(file, bin
     ):
         choose("auto", "org/model", None, None, {"threads": 2})
     binding(False)
-    with pytest.raises(MissingDependencyError, match=r"pip install 'pad-langchain\[llama-cpp\]'"):
+    with pytest.raises(MissingDependencyError, match=r'pip install "pad-langchain\[llama-cpp\]"'):
         choose("llama.cpp", file.path, file, None, {})
 
 
