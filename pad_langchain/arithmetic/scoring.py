@@ -48,8 +48,9 @@ class Candidates(NamedTuple):
         return Candidates(*(part_BK[row_G] for part_BK in self))
 
     def narrow(self) -> Candidates:
-        """The same without the last columns, in which no candidate of any row counts; at least one column."""
-        width = max(1, self.keep_BK.shape[1] - int(self.keep_BK.any(0)[::-1].argmax()))
+        """Arrays without the last columns, in which no candidate of any row counts; at least one column."""
+        counts = np.flatnonzero(self.keep_BK.any(0))
+        width = int(counts[-1]) + 1 if len(counts) else 1
         return Candidates(*(part_BK[:, :width] for part_BK in self))
 
 

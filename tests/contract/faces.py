@@ -14,10 +14,12 @@ from functools import cached_property
 from typing import Any
 
 import pytest
+from gguf_models import to_gguf
 from langchain.agents import create_agent
 from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.memory import MemorySaver
 from llama_index.core.llms import ChatMessage
+from llama_parts import needs_llama_cpp
 from rich.console import Console
 
 from pad_langchain import PADLLM, ChatPAD, PreferenceMiddleware
@@ -39,17 +41,22 @@ class Shop:
     model: str
     reward_model: str
     memory: PreferenceMemory
+    engine: dict[str, Any]
 
     @classmethod
-    def open(cls, folder: Any) -> Shop:
+    def open(cls, folder: Any, backend: str) -> Shop:
         base, persrm = tiny_pair().save(folder)
+        engine: dict[str, Any] = {}
+        if backend == "llama.cpp":
+            base = to_gguf(base, base / "tiny.gguf")
+            engine = {"backend": backend, "engine_settings": {"threads": 1, "max_batch_tokens": 1024}}
         memory = PreferenceMemory(embedder=HashEmbedder())
         memory.record("ada", Statement(WISH, thread="monday"))
-        return cls(str(base), str(persrm), memory)
+        return cls(str(base), str(persrm), memory, engine)
 
     @property
     def settings(self) -> dict[str, Any]:
-        return {"reward_model": self.reward_model, "memory": self.memory, "max_tokens": 10, "beta": 2.0}
+        return {"reward_model": self.reward_model, "memory": self.memory, "max_tokens": 10, "beta": 2.0, **self.engine}
 
     @cached_property
     def chat(self) -> Chat:
@@ -133,9 +140,11 @@ FACES: dict[str, Ask] = {
 }
 
 
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    opened = Shop.open(tmp_path_factory.mktemp("pair"))
+@pytest.fixture(scope="module", params=["torch", "llama.cpp"])
+def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    if request.param == "llama.cpp":
+        needs_llama_cpp()
+    opened = Shop.open(tmp_path_factory.mktemp("pair"), request.param)
     yield opened
     opened.memory.close()
 

@@ -6,7 +6,10 @@ are bare JSON. There the answers are noise that the grammar keeps in form, so wh
 
 from __future__ import annotations
 
+import importlib.util
+
 import pytest
+from gguf_models import to_gguf
 from langchain_core.language_models import BaseChatModel
 from langchain_tests.integration_tests import ChatModelIntegrationTests
 from langchain_tests.unit_tests import ChatModelUnitTests
@@ -77,6 +80,33 @@ class TestDemoPair(Integration):
     @property
     def model_override_value(self) -> str:
         return "pad-demo"
+
+
+@pytest.fixture(scope="session")
+def demo_gguf(tmp_path_factory):
+    """The demo base as a GGUF file."""
+    return str(to_gguf(DEMO / "base", tmp_path_factory.mktemp("gguf") / "demo.gguf", "f16"))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("llama_cpp") is None, reason="llama-cpp-python is not installed")
+class TestDemoPairOnLlamaCpp(TestDemoPair):
+    @pytest.fixture(autouse=True)
+    def _file(self, demo_gguf):
+        self.file = demo_gguf
+
+    @property
+    def chat_model_params(self) -> dict:
+        settings = {"threads": 1, "max_batch_tokens": 2048}
+        return {
+            "model": self.file,
+            "reward_model": str(DEMO / "persrm"),
+            "backend": "llama.cpp",
+            "engine_settings": settings,
+        }
+
+    @property
+    def model_override_value(self) -> str:
+        return self.file
 
 
 # What random weights cannot do: copy from a request, or decide to call.

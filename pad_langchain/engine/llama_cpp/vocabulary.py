@@ -12,14 +12,15 @@ from pad_langchain.arithmetic.arrays import Array
 
 __all__ = ["Vocabulary"]
 
-BUDGET = 32 * 2**20  # bytes of dequantised rows that are kept
+BUDGET = 64 * 2**20  # bytes of dequantised rows that are kept
+AT_ONCE = 4096  # rows
 
 
 class Vocabulary:
     """Logits of K tokens from hidden states. Thread-safe.
 
-    What the quantised rows are worth is found when a token first is a candidate. Candidates come again: a text has few
-    tokens that are likely anywhere.
+    A small matrix is dequantised as a whole, to float32 or float16. Of a large one, a row is when its token first is a candidate;
+    candidates come again: a text has few tokens that are likely anywhere.
 
     Args:
         read: token ids [n] → rows of the output matrix [n, D], float32.
@@ -37,14 +38,18 @@ class Vocabulary:
         budget: int = BUDGET,
     ) -> None:
         self._read = read
-        self._room = max(1, min(vocab_size, budget // (4 * hidden_size)))
-        self._rows_SD = np.empty((0, hidden_size), dtype=np.float32)
+        kind = np.float32 if 4 * vocab_size * hidden_size <= budget else np.float16
+        self._room = max(1, min(vocab_size, budget // (2 * hidden_size)))
+        self._rows_SD = np.empty((0, hidden_size), dtype=kind)
         self._place_V = np.full(vocab_size, -1, dtype=np.int64)  # where a token's row is kept
         self._used = 0
         self._lock = threading.Lock()
         self._bias_V = bias_V
         self._last: tuple[np.ndarray, np.ndarray] | None = None
-        self._keep(np.arange(self._room // 2))  # the first tokens of a vocabulary are its commonest
+        if self._room == vocab_size:
+            self._rows_SD = np.empty((vocab_size, hidden_size), dtype=kind)
+            for start in range(0, vocab_size, AT_ONCE):
+                self._keep(np.arange(start, min(start + AT_ONCE, vocab_size)))
 
     def logits(self, hidden_GD: Array, candidates_GK: Array) -> Array:
         """Rows times hidden states: [G, D] and token ids [G, K] → [G, K] float32, as tensors or arrays."""
@@ -63,7 +68,7 @@ class Vocabulary:
                 rows_ND = self._read(ids)
             else:
                 places_N = self._places(ids)
-                rows_ND = self._rows_SD[places_N]
+                rows_ND = self._rows_SD[places_N].astype(np.float32, copy=False)
             self._last = ids_GK, rows_ND.reshape(*ids_GK.shape, -1)
         return self._last[1]
 
@@ -71,10 +76,10 @@ class Vocabulary:
         """Where the rows of these tokens are kept, after those that were not have been read."""
         places = self._place_V[ids]
         if (places < 0).any():
-            fresh = np.unique(ids[places < 0])
+            fresh = ids[places < 0]
             if self._used + len(fresh) > self._room:  # begin again
                 self._place_V.fill(-1)
-                self._used, fresh = 0, np.unique(ids)
+                self._used, fresh = 0, ids
             self._keep(fresh)
             places = self._place_V[ids]
         return places
@@ -83,7 +88,7 @@ class Vocabulary:
         end = self._used + len(fresh)
         if end > len(self._rows_SD):
             size = min(self._room, max(end, 2 * len(self._rows_SD), 1024))
-            grown_SD = np.empty((size, self._rows_SD.shape[1]), dtype=np.float32)
+            grown_SD = np.empty((size, self._rows_SD.shape[1]), dtype=self._rows_SD.dtype)
             grown_SD[: self._used] = self._rows_SD[: self._used]
             self._rows_SD = grown_SD
         self._rows_SD[self._used : end] = self._read(fresh)
