@@ -14,14 +14,14 @@ from functools import cached_property
 from typing import Any
 
 import pytest
-from gguf_models import to_gguf
 from langchain.agents import create_agent
 from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.memory import MemorySaver
 from llama_index.core.llms import ChatMessage
-from llama_parts import needs_llama_cpp
 from rich.console import Console
 
+from gguf_models import to_gguf
+from llama_parts import needs_llama_cpp
 from pad_langchain import PADLLM, ChatPAD, PreferenceMiddleware
 from pad_langchain.chat import CallOptions, Chat, ChatSettings
 from pad_langchain.chat.compare import two_answers

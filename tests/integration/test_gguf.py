@@ -4,8 +4,8 @@ import importlib.util
 from pathlib import Path
 
 import pytest
-from gguf_models import to_gguf
 
+from gguf_models import to_gguf
 from pad_langchain import ChatPAD, unload
 from pad_langchain.chat.engines import shared_pair
 from pad_langchain.errors import IncompatibleModelError, ModelLoadError

@@ -9,11 +9,11 @@ from __future__ import annotations
 import importlib.util
 
 import pytest
-from gguf_models import to_gguf
 from langchain_core.language_models import BaseChatModel
 from langchain_tests.integration_tests import ChatModelIntegrationTests
 from langchain_tests.unit_tests import ChatModelUnitTests
 
+from gguf_models import to_gguf
 from pad_langchain import ChatPAD
 from pad_langchain.testing import HashEmbedder, tiny_model, tiny_pair
 from places import DEMO

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from llama_parts import needs_llama_cpp, write_gguf
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
+from llama_parts import needs_llama_cpp, write_gguf
 from pad_langchain.engine.llama_cpp import LlamaBase, LlamaCppEngine
 from pad_langchain.engine.llama_cpp.binding import Context
 from pad_langchain.engine.torch import TorchEngine

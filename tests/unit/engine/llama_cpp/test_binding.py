@@ -9,8 +9,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from llama_parts import needs_llama_cpp, tiny_base, write_gguf
 
+from llama_parts import needs_llama_cpp, tiny_base, write_gguf
 from pad_langchain.engine.llama_cpp import LlamaBase, LlamaCppEngine, binding, cores
 from pad_langchain.engine.llama_cpp.binding import Context, Weights, check_binding, load_binding
 from pad_langchain.engine.settings import LlamaSettings

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from llama_parts import llama_engine, needs_llama_cpp, tiny_base
 
+from llama_parts import llama_engine, needs_llama_cpp, tiny_base
 from pad_langchain.engine.llama_cpp import LlamaBase, LlamaCppEngine
 from pad_langchain.engine.llama_cpp.binding import Context
 from pad_langchain.engine.llama_cpp.sequences import Sequences
