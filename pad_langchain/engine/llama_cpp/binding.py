@@ -60,8 +60,7 @@ def load_binding() -> ModuleType:
         library = import_module("llama_cpp.llama_cpp")
     except ImportError as error:
         raise MissingDependencyError(
-            f"GGUF models on llama.cpp need llama-cpp-python ({error}). Install it: "
-            f"{_INSTALL}. Or use backend='torch'."
+            f"GGUF models on llama.cpp need llama-cpp-python ({error}). Install it: {_INSTALL}. Or use backend='torch'."
         ) from error
     except (OSError, RuntimeError) as error:  # its shared library is not there, or is for another machine
         raise MissingDependencyError(
