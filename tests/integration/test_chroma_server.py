@@ -77,6 +77,7 @@ def opened(server: Server) -> PreferenceMemory:
     return PreferenceMemory(url=server.url, embedder=WordEmbedder())
 
 
+@pytest.mark.slow
 def test_two_processes_write_to_one_user(server: Server) -> None:
     command = [sys.executable, "-c", WRITER, str(TESTS), server.url]
     writers = [subprocess.Popen([*command, name]) for name in ("cats", "dogs")]
@@ -95,6 +96,7 @@ def test_two_processes_write_to_one_user(server: Server) -> None:
             one.repair()
 
 
+@pytest.mark.slow
 def test_the_commands_take_a_servers_address(server: Server, tmp_path: Path) -> None:
     with PreferenceMemory(embedder=WordEmbedder()) as memory:
         memory.record("ada", Statement("no jokes, please"))
@@ -112,6 +114,7 @@ def test_the_commands_take_a_servers_address(server: Server, tmp_path: Path) -> 
     assert run("list") == ""
 
 
+@pytest.mark.slow
 def test_a_server_that_restarts_amid_a_call_is_waited_for(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "PAUSES", (*connection.PAUSES, *[1.0] * 60))  # a busy machine starts it slowly
     with opened(server) as memory:
@@ -124,6 +127,7 @@ def test_a_server_that_restarts_amid_a_call_is_waited_for(server: Server, monkey
         assert [event.id for event in memory.events("ada")] == ["first", "second"]
 
 
+@pytest.mark.slow
 def test_a_server_that_is_down_is_an_error_and_the_event_counts_once(server: Server) -> None:
     with opened(server) as memory:
         memory.record("ada", Statement("short answers", id="first"))
@@ -190,6 +194,7 @@ one.close()
 """
 
 
+@pytest.mark.slow
 def test_a_pickled_memory_is_opened_again_in_another_process(server: Server, tmp_path: Path) -> None:
     with PreferenceMemory(url=server.url, embedder=WordEmbedder()) as memory:
         memory.record("ada", Statement("mention here"))

@@ -49,6 +49,7 @@ def test_a_room_exports_its_nouns(room):
         package.Nothing  # noqa: B018
 
 
+@pytest.mark.slow
 def test_a_star_import_needs_no_extra():
     code = (
         "import sys\n"
@@ -65,6 +66,7 @@ def test_unknown_name_says_so():
         pad_langchain.ChatPAP  # noqa: B018
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("statement", "forbidden"),
     [
@@ -88,6 +90,7 @@ def test_nothing_heavy_is_imported(statement, forbidden):
     assert result.stdout.strip() == ""
 
 
+@pytest.mark.slow
 def test_import_takes_less_than_a_second():
     code = "import time; t = time.perf_counter(); import pad_langchain; print(time.perf_counter() - t)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)

@@ -90,6 +90,7 @@ def test_keywords_that_are_wrong_or_too_late_are_refused(pair: TinyPair, base: P
         load_engine(base, device_map="cuda-everywhere")
 
 
+@pytest.mark.slow
 def test_what_is_known_of_a_model_without_loading_it(base: Path, tmp_path: Path) -> None:
     assert loading.context_size(str(base)) == 512
     (tmp_path / "config.json").write_text(json.dumps({"text_config": {"max_position_embeddings": 77}}))

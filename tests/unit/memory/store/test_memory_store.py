@@ -340,6 +340,7 @@ def test_a_closed_memory_says_so(tmp_path: Path) -> None:
         memory.record("ada", Statement("short answers"))
 
 
+@pytest.mark.slow
 def test_a_second_one_is_refused(tmp_path: Path) -> None:
     code = (
         "import sys; sys.path.insert(0, sys.argv[2])\n"

@@ -108,6 +108,7 @@ except ModelLoadError as error:
 """
 
 
+@pytest.mark.slow
 def test_a_disk_that_refuses_leaves_nothing(path, cache):
     done = subprocess.run([sys.executable, "-c", FULL, str(path)], capture_output=True, text=True, timeout=120)
     assert done.stdout.startswith("refused: The weights of"), done.stderr
@@ -138,6 +139,7 @@ print(torch_folder(GgufFile(sys.argv[1]), torch.float32))
 """
 
 
+@pytest.mark.slow
 def test_two_processes_make_it_once(path, cache):
     running = [
         subprocess.Popen([sys.executable, "-c", RACE, str(path)], stdout=subprocess.PIPE, text=True) for _ in range(2)
