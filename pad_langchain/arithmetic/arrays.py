@@ -25,6 +25,7 @@ __all__ = [
     "take",
     "tanh",
     "top",
+    "zeros",
 ]
 
 Array: TypeAlias = Any  # a torch.Tensor or an np.ndarray; what goes into one call is all of one kind
@@ -72,6 +73,11 @@ def take(values: Array, places: Array) -> Array:
     if isinstance(values, torch.Tensor):
         return values.gather(1, places)
     return values[:, places[0]] if len(values) == 1 else np.take_along_axis(values, places, 1)
+
+
+def zeros(values: Array) -> Array:
+    """As many zeros."""
+    return torch.zeros_like(values) if isinstance(values, torch.Tensor) else np.zeros_like(values)
 
 
 def tanh(values: Array) -> Array:

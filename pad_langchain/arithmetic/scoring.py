@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from .arrays import Array, doubles, fill, floats, log_softmax, pick, take, top
+from .arrays import Array, doubles, fill, floats, log_softmax, pick, take, top, zeros
 
 __all__ = [
     "Candidates",
@@ -117,7 +117,7 @@ def score_candidates(
         skip_B: rows whose reward is 0 whatever the guide says.
     """
     if guide_GK is None:
-        rewards_BK = found.base_BK * 0.0
+        rewards_BK = zeros(found.base_BK)
     else:
         asked = found if shares is None else found.of(shares.row_G)
         rewards_BK = candidate_rewards(guide_GK, asked.base_BK if reference_GK is None else reference_GK, asked.keep_BK)
