@@ -60,7 +60,7 @@ def _compare(engine: LlamaCppEngine, name: str, requests: list[Request]) -> None
     margins = []
     for one, other in zip(alone, company, strict=True):
         if one.token_ids != other.token_ids:
-            parted = next(n for n, pair in enumerate(zip(one.token_ids, other.token_ids)) if pair[0] != pair[1])
+            parted = next(n for n, pair in enumerate(zip(one.token_ids, other.token_ids, strict=False)) if pair[0] != pair[1])
             best = one.events[parted].candidates
             margins.append(best[0].score - best[1].score if len(best) > 1 else 0.0)
     most = f", margin where they part at most {max(margins):.3f} nats" if margins else ""

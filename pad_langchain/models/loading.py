@@ -22,6 +22,7 @@ __all__ = [
     "VERSION",
     "attention_of",
     "context_size",
+    "files_size",
     "has_windows",
     "load_causal_lm",
     "load_tokenizer",
@@ -35,6 +36,8 @@ NEEDS = {"device_map": "accelerate", "quantization_config": "accelerate bitsandb
 SOURCE = frozenset({"cache_dir", "force_download", "local_files_only", "proxies", "token"})
 # … and which files of one model; its weights and its tokenizer have to come from the same.
 VERSION = frozenset({"code_revision", "gguf_file", "revision", "subfolder", "trust_remote_code"})
+# Unless told, transformers asks at the terminal whether a model's own code may run.
+_ASK_NOBODY = {"trust_remote_code": False}
 # What the hub's client takes of both.
 _FETCHING = frozenset({"cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token"})
 
@@ -111,7 +114,7 @@ def load_causal_lm(
         kwargs = {name: value for name, value in kwargs.items() if name not in SOURCE | VERSION}
     model = model_place(str(model))
     try:
-        loaded: Any = AutoModelForCausalLM.from_pretrained(model, dtype=precision, **kwargs)
+        loaded: Any = AutoModelForCausalLM.from_pretrained(model, dtype=precision, **_ASK_NOBODY | kwargs)
     except ImportError as error:
         raise _missing(kwargs, error) from error
     except (OSError, ValueError, KeyError) as error:
@@ -160,7 +163,7 @@ def load_tokenizer(path: Any, **kwargs: Any) -> Any:
     if (file := open_gguf(path, kwargs)) is not None:
         return file.tokenizer
     try:
-        return AutoTokenizer.from_pretrained(model_place(str(path)), **kwargs)
+        return AutoTokenizer.from_pretrained(model_place(str(path)), **_ASK_NOBODY | kwargs)
     except ImportError as error:
         raise MissingDependencyError(
             f"The tokenizer {str(path)!r} needs a package that is not installed: {_first_line(error)}"
@@ -201,6 +204,12 @@ def _fetched(model: str, name: str, keywords: Mapping[str, Any]) -> Path:
         return Path(hf_hub_download(model, name, **how))
     except (OSError, ValueError, HfHubHTTPError, HFValidationError) as error:
         raise ModelLoadError(_message("GGUF file", f"{model}/{name}", error)) from error
+
+
+def files_size(model: str | PathLike[str]) -> int | None:
+    """Bytes of the weights in a model's folder; None for a hub id, or a folder without weights that transformers reads."""
+    folder = Path(model_place(str(model)))
+    return sum(file.stat().st_size for kind in ("*.safetensors", "*.bin") for file in folder.glob(kind)) or None
 
 
 def context_size(model: str, **settings: Any) -> int | None:

@@ -11,9 +11,12 @@ from pad_langchain.errors import InvalidRequestError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["computes_in_bfloat16", "fastest_dtype", "pick_dtype"]
+__all__ = ["SMALL", "computes_in_bfloat16", "fastest_dtype", "pick_dtype"]
 
 logger = logging.getLogger(__name__)
+
+# Half the bytes gain nothing where reading the weights is not what takes time.
+SMALL = 32 * 2**20
 
 # Newer versions of torch say so in public (`torch.cpu.get_capabilities`); in older ones its own compiler asks these.
 _ASK = attrgetter("_is_avx512_bf16_supported", "_is_amx_tile_supported")
@@ -35,8 +38,11 @@ def pick_dtype(dtype: Any, device: torch.device) -> torch.dtype:
     return picked
 
 
-def fastest_dtype(dtype: Any, device: torch.device, weights: str | None = None) -> torch.dtype:
+def fastest_dtype(dtype: Any, device: torch.device, weights: str | None = None, size: int | None = None) -> torch.dtype:
     """`pick_dtype` for decoding: "auto" on a CPU is bfloat16 where it computes in it, but float32 beside int8 weights.
+
+    Args:
+        size: bytes of the model's files; below `SMALL` "auto" is float32. None means unknown.
 
     Raises:
         InvalidRequestError: not a floating-point dtype.
@@ -47,6 +53,8 @@ def fastest_dtype(dtype: Any, device: torch.device, weights: str | None = None) 
         return pick_dtype(dtype, device)
     if weights is not None:
         picked, reason = torch.float32, f"what {weights} weights are multiplied with"
+    elif size is not None and size < SMALL:
+        picked, reason = torch.float32, "so small a model stays in the CPU's cache"
     elif computes_in_bfloat16():
         picked, reason = torch.bfloat16, "this CPU computes in it and reads half the bytes"
     else:

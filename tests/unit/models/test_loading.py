@@ -176,8 +176,8 @@ def test_keywords_for_files_reach_the_tokenizer_and_others_do_not(
     monkeypatch.setattr(AutoTokenizer, "from_pretrained", remembered(pair.tokenizer))
     loading.load_causal_lm("org/chat", device="cpu", device_map="auto", **{name: "x"})
     weights, tokenizer = calls
-    assert weights == {"dtype": torch.float32, "device_map": "auto", name: "x"}
-    assert tokenizer == {name: "x"}
+    assert weights == {"trust_remote_code": False, "dtype": torch.float32, "device_map": "auto", name: "x"}
+    assert tokenizer == {"trust_remote_code": False, name: "x"}
 
 
 def test_a_persrm_is_fetched_as_the_base_is_and_has_a_version_of_its_own(hub: Path) -> None:
