@@ -31,5 +31,5 @@ def caller(padllm: PADLLM) -> PADLLM:
 @pytest.fixture(scope="session")
 def shared_engine(padllm_settings: dict[str, Any]) -> Any:
     """The engine below every `padllm`."""
-    pair = shared_pair(padllm_settings["model"], padllm_settings["reward_model"], embedder=padllm_settings["embedder"])
-    return pair.engine
+    settings = {name: padllm_settings[name] for name in ("embedder", "dtype")}
+    return shared_pair(padllm_settings["model"], padllm_settings["reward_model"], **settings).engine
