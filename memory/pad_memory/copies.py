@@ -6,10 +6,11 @@ import os
 import uuid
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import Any, Self
 from weakref import WeakValueDictionary
 
 from pad_memory.errors import PadMemoryError
+from pad_memory.settings import Settings
 
 __all__ = ["OpenOnce"]
 
@@ -22,25 +23,14 @@ ELSEWHERE = (
 )
 
 
-class Settings(Protocol):
-    """What an object is opened with, but for its folder; it can be pickled."""
-
-    @property
-    def url(self) -> str | None:
-        """The server that others can reach it on; None: there is none."""
-
-
-S = TypeVar("S", bound=Settings)
-
-
-class OpenOnce(ABC, Generic[S]):
+class OpenOnce(ABC):
     """`copy`, `deepcopy` and a pickle that comes back to its process give the same object.
 
     In another process, what is on a server is opened there; what is in a folder, or on a server that does not answer,
     is closed from the first, and its calls say why. Unpickling raises nothing: pools of processes would hang.
     """
 
-    _given: S
+    _given: Settings
     _ticket: str | None = None
 
     @abstractmethod
@@ -58,7 +48,7 @@ class OpenOnce(ABC, Generic[S]):
         _pickled[os.getpid(), self._ticket] = self
         return _found, (type(self), self._ticket), self._given
 
-    def __setstate__(self, given: S) -> None:
+    def __setstate__(self, given: Settings) -> None:
         if vars(self):
             return  # it came back
         self._given, why = given, ELSEWHERE

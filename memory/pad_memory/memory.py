@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from pad_memory.profile import (
     retracted,
     standing,
 )
+from pad_memory.settings import Settings
 from pad_memory.sources import ResponseLog, former_ids
 from pad_memory.store import Items, Ledger, RepairReport, Store, export_user, import_user, pairs_of
 from pad_memory.values import Guard, Values
@@ -44,23 +45,7 @@ DAY = 86_400.0  # seconds
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class _Settings:
-    """What a memory is opened with, but for its folder: what a copy in another process is opened with as well."""
-
-    url: str | None
-    tenant: str
-    scorer: Scorer | None
-    embedder: Embedder | None
-    catalogue: tuple[Dimension, ...]
-    responses: ResponseLog
-    reader: ReadsWishes | None
-    population: Population | None
-    values: Values
-    half_life: float | None  # days
-
-
-class PreferenceMemory(OpenOnce[_Settings]):
+class PreferenceMemory(OpenOnce):
     """What each user likes, learned from their feedback and kept in Chroma. Safe to share between threads.
 
     Copies are the same memory; how it is pickled to other processes is in `pad_memory.copies`.
@@ -102,19 +87,9 @@ class PreferenceMemory(OpenOnce[_Settings]):
     ) -> None:
         if path is not None and url is not None:
             raise InvalidEventError(f"Pass path or url, not both; got {str(path)!r} and {url!r}.")
-        if half_life is not None and not half_life > 0:
-            raise InvalidEventError(f"half_life has to be a number of days above 0, or None, but is {half_life!r}.")
-        self._given = _Settings(
-            url=url,
-            tenant=check_text("tenant", tenant),
-            scorer=scorer,
-            embedder=embedder,
-            catalogue=tuple(catalogue),
-            responses=ResponseLog() if responses is None else responses,
-            reader=reader,
-            population=population,
-            values=values or Values(),
-            half_life=half_life,
+        log = ResponseLog() if responses is None else responses
+        self._given = Settings(
+            url, tenant, scorer, embedder, tuple(catalogue), log, reader, population, values or Values(), half_life
         )
         self._set_up(path)
 
@@ -130,13 +105,9 @@ class PreferenceMemory(OpenOnce[_Settings]):
         self._interpreter = Interpreter(self.catalogue, self.embedder, given.reader, folder, guard)
         self._chooser = Chooser(self.embedder, self.catalogue, guard)
         self._on_forget = Callbacks()
+        store = Store(folder, given.url, self.embedder) if closed is None else closed
         self._ledger = Ledger(
-            Store(folder, given.url, self.embedder) if closed is None else closed,
-            self.embedder,
-            self.catalogue,
-            tenant=self.tenant,
-            rulebook=guard.rulebook,
-            half_life=self._half_life,
+            store, self.embedder, self.catalogue, tenant=self.tenant, rulebook=guard.rulebook, half_life=self._half_life
         )
         self.items = Items(self._ledger, self.embedder)
 

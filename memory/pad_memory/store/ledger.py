@@ -325,11 +325,11 @@ class Ledger:
     def _catalogue_vectors(self) -> dict[str, np.ndarray]:
         """The stored vectors of the catalogue's canonical texts, embedded and stored at the first need."""
         if not self._canonical_vectors:
-            found = self._open.catalogue_vectors(self._canonical)
+            found = self._open.catalogue.read(self._canonical)
             missing = [text for text in self._canonical if text not in found]
             if missing:
-                self._open.add_catalogue_vectors(missing, embed_wishes(self._embedder, missing))
-                found = self._open.catalogue_vectors(self._canonical)
+                self._open.catalogue.add(missing, embed_wishes(self._embedder, missing))
+                found = self._open.catalogue.read(self._canonical)
             self._canonical_vectors = found
         return self._canonical_vectors
 

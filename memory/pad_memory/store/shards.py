@@ -9,7 +9,6 @@ In a folder, rows go to a journal first and from there to their shard, many at a
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import numpy as np
 from pad_memory.embedding import Embedder
 from pad_memory.errors import EmbedderError, StoreError, StoreVersionError
 from pad_memory.store import index_files as files
+from pad_memory.store.catalogue import CatalogueVectors
 from pad_memory.store.chroma import BATCH, Collections
 from pad_memory.store.connection import Connection
 from pad_memory.store.journal import Journal
@@ -66,6 +66,9 @@ class Store:
             3 seconds; all calls may be repeated without harm.
         embedder: makes vectors anew where they are lost; a store made with another one is refused.
 
+    Attributes:
+        catalogue: the vectors of the catalogue's texts.
+
     Raises:
         StoreLockedError: another `PreferenceMemory`, here or in another process, has the folder open.
         StoreVersionError: written by a newer version.
@@ -75,7 +78,6 @@ class Store:
 
     def __init__(self, path: str | Path | None, url: str | None, embedder: Embedder) -> None:
         self._connection = Connection(path, url)
-        self._embedding_size = 0
         self._journal: Journal | None = None
         try:
             self._chroma = Collections(self._connection, embedder)
@@ -83,6 +85,7 @@ class Store:
                 with self._connection.reporting("opened"):
                     self._journal = Journal(self._connection.path / files.JOURNAL)
             self._check_version(embedder.name)
+            self.catalogue = CatalogueVectors(self._connection, self._chroma, SHARED)
         except BaseException:
             self.close()
             raise
@@ -163,28 +166,6 @@ class Store:
         found = {id: vector_E for id in ids if (vector_E := waiting.get(id)) is not None}
         rest = [id for id in ids if id not in waiting]
         return found | ({} if self._shard(owner) is None else self._chroma.vectors(shard_of(owner), rest))
-
-    def catalogue_vectors(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
-        """Return the stored embeddings of catalogue texts, text → float32 [E]; texts not yet stored are missing."""
-        found = self._chroma.vectors(SHARED, [_text_id(text) for text in texts])
-        return {text: found[_text_id(text)] for text in texts if _text_id(text) in found}
-
-    def add_catalogue_vectors(self, texts: Sequence[str], vectors_NE: np.ndarray) -> None:
-        """Store embeddings of catalogue texts, which belong to no user."""
-        rows = [
-            StoredRow(_text_id(text), {"text": text}, vector_E)
-            for text, vector_E in zip(texts, vectors_NE, strict=True)
-        ]
-        self._chroma.upsert(SHARED, rows, vectors_NE.shape[1])
-
-    @property
-    def embedding_size(self) -> int:
-        """E, known once a catalogue text is stored; 0 before."""
-        if not self._embedding_size:
-            shared = self._chroma.open(SHARED)
-            peek = self._connection.call("read", shared.get, limit=1, include=["embeddings"])["embeddings"]
-            self._embedding_size = len(peek[0]) if len(peek) else 0
-        return self._embedding_size
 
     def users(self, tenant: str) -> list[str]:
         """Return the user ids of a tenant, sorted."""
@@ -272,7 +253,7 @@ class Store:
 
     def _upsert(self, name: str, rows: Sequence[StoredRow]) -> None:
         for start in range(0, len(rows), BATCH):
-            self._chroma.upsert(name, rows[start : start + BATCH], self.embedding_size)
+            self._chroma.upsert(name, rows[start : start + BATCH], self.catalogue.embedding_size)
 
     def _check_version(self, embedder: str) -> None:
         """Bring the store to this schema version, or refuse it."""
@@ -315,7 +296,3 @@ MIGRATIONS: dict[int, Callable[[Store], None]] = {}
 def shard_of(owner: str) -> str:
     """Return the name of the collection that holds an owner's rows."""
     return f"{SHARED}-{int(owner[:8], 16) % SHARDS:02d}"
-
-
-def _text_id(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
