@@ -9,12 +9,13 @@ BEGUN := .venv/.begun
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help chat llama-cpp test lint bench demo-model demo-report clean
+.PHONY: help chat llama-cpp test test-fast lint bench demo-model demo-report clean
 
 help:
 	@echo "make chat         talk to the demo pair (make chat ARGS='--user ada')"
 	@echo "make llama-cpp    compile the binding of llama.cpp into .venv, once: GGUF models run faster with it"
-	@echo "make test         all tests"
+	@echo "make test         all tests, on all cores"
+	@echo "make test-fast    those that start no process and need no long generation: a few minutes"
 	@echo "make lint         ruff, mypy and the floors of the plan (import-linter)"
 	@echo "make bench        benchmarks (memory, speed)"
 	@echo "make demo-model   make the demo pair again from nothing (an hour or two)"
@@ -50,8 +51,15 @@ llama-cpp: .venv/.llama-cpp-$(LLAMA)
 chat: $(STAMP)
 	@$(BIN)/pad-langchain chat $(ARGS)
 
+# A file's tests run in one process, which share engines; the longest files are in tests/integration and come first.
+WORKERS ?= auto
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
 test: $(STAMP)
-	$(BIN)/python -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
+
+test-fast: $(STAMP)
+	$(PYTEST) -m "not slow" $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

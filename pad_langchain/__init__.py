@@ -8,7 +8,7 @@ llm.invoke("What is copper?", preference="be concise and brief")
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pad_langchain._version import __version__
 from pad_langchain.errors import (
@@ -22,6 +22,7 @@ from pad_langchain.errors import (
     ModelLoadError,
     PadError,
 )
+from pad_langchain.lazy import lazy
 
 if TYPE_CHECKING:
     from pad_langchain.chat.engines import unload
@@ -51,24 +52,16 @@ __all__ = [
 ]
 
 # LangChain and torch take seconds to import: they come with the first use of a name, not with the package.
-_LAZY = {
-    "ChatPAD": "pad_langchain.langchain.chat_model",
-    "PADForCausalLM": "pad_langchain.hf.model",
-    "PADLLM": "pad_langchain.llama_index",
-    "PersRM": "pad_langchain.persrm.persrm",
-    "PreferenceMiddleware": "pad_langchain.langchain.middleware",
-    "PreferenceStore": "pad_langchain.langchain.store",
-    "unload": "pad_langchain.chat.engines",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(_LAZY[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*__all__, *_LAZY})
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy(
+        __name__,
+        {
+            "chat.engines": "unload",
+            "hf.model": "PADForCausalLM",
+            "langchain.chat_model": "ChatPAD",
+            "langchain.middleware": "PreferenceMiddleware",
+            "langchain.store": "PreferenceStore",
+            "llama_index": "PADLLM",
+            "persrm.persrm": "PersRM",
+        },
+    )

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pad_langchain.errors import InvalidRequestError
-from pad_memory.paths import absolute
+from pad_memory.paths import absolute, replacing
 
-__all__ = ["absolute", "cache_folder", "data_folder", "is_path", "model_place"]
+__all__ = ["absolute", "cache_folder", "data_folder", "is_path", "model_place", "replacing"]
 
 
 def cache_folder() -> Path:

@@ -39,7 +39,8 @@ from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.models import packed
 from pad_langchain.models.adapter import Adapter
 from pad_langchain.models.backbone import Backbone
-from pad_langchain.models.loading import load_tokenizer, pick_device, pick_dtype
+from pad_langchain.models.loading import load_tokenizer, pick_device
+from pad_langchain.models.precision import pick_dtype
 from pad_langchain.models.prompts import SELF_TEMPLATE, Prompts
 from pad_langchain.persrm.build import load_engine
 from pad_langchain.persrm.guides.head import HeadGuide

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from pad_langchain import ChatPAD
 from pad_langchain.engine.llama_cpp import LlamaBase, LlamaCppEngine
 from pad_langchain.engine.llama_cpp.binding import Context
 from pad_langchain.engine.types import Request, WeightedPreference
@@ -47,13 +48,18 @@ def main() -> None:
     head = VectorHead.from_pretrained(told.head) if told.head else _random_head(base)
     engine = LlamaCppEngine(base, tokenizer, HeadGuide(head), prefix_tokens=4096)
     alone = Context(base.model, base.settings, engine.threads, engine.settings.max_batch_tokens, max(told.rows))
+    llm = ChatPAD(
+        model=str(file.path), reward_model=None, backend="llama.cpp", engine_settings={"threads": engine.threads}
+    )
     print(f"{file.path.name}: {engine.threads} threads, {told.tokens} tokens, medians of {told.rounds} rounds")
     for rows in told.rows:
         runs = {
-            "alone": lambda rows=rows: _alone(alone, base, engine, rows, told.tokens),
+            "alone": lambda rows=rows: _alone(alone, engine, rows, told.tokens),
             "plain": lambda rows=rows: _engine(engine, rows, told.tokens, guided=False),
             "guided": lambda rows=rows: _engine(engine, rows, told.tokens, guided=True),
         }
+        if rows == 1:
+            runs["stream"] = lambda: _stream(llm, told.tokens)
         _compare(rows, runs, told.rounds)
     _first_token(engine, told.rounds)
     print(f"memory: {(_resident() - before) / 2**20:.0f} MiB with weights and keys and values")
@@ -75,7 +81,7 @@ def _compare(rows: int, runs: dict[str, Callable[[], tuple[int, float, float]]],
         )
 
 
-def _alone(context: Context, base: Any, engine: Any, rows: int, count: int) -> tuple[int, float, float]:
+def _alone(context: Context, engine: Any, rows: int, count: int) -> tuple[int, float, float]:
     """llama.cpp alone, greedy."""
     prompt = engine.prompts.render([{"role": "user", "content": QUESTION}])
     for row in range(rows):
@@ -107,6 +113,15 @@ def _engine(engine: LlamaCppEngine, rows: int, count: int, *, guided: bool) -> t
     wall, cpu, done = time.perf_counter(), time.process_time(), sum(len(stream.events) for stream in streams)
     tokens = sum(stream.result().completion_tokens for stream in streams)
     return tokens - done, time.perf_counter() - wall, time.process_time() - cpu
+
+
+def _stream(llm: ChatPAD, count: int) -> tuple[int, float, float]:
+    """ChatPAD.stream of the base alone, from the first token on."""
+    reader = llm.stream(QUESTION, max_tokens=count)
+    next(reader)
+    wall, cpu = time.perf_counter(), time.process_time()
+    tokens = sum(bool(chunk.text) for chunk in reader)
+    return tokens, time.perf_counter() - wall, time.process_time() - cpu
 
 
 def _first_token(engine: LlamaCppEngine, rounds: int) -> None:

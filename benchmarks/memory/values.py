@@ -38,7 +38,7 @@ def main() -> None:
         sets["prefeval"] = sorted({json.loads(row)["preference"] for row in lines(options.data / "prefeval_dev.jsonl")})
     print(f"{'list':<26}{'texts':>7}{'rules':>9}{'and classifier':>16}")
     for name, texts in sets.items():
-        verdicts = {text: guard.check(text) for text in texts}
+        verdicts = dict(zip(texts, guard.check_each(texts), strict=True))
         share = [sum(not rules.check(text).allowed for text in texts), sum(not v.allowed for v in verdicts.values())]
         print(f"{name:<26}{len(texts):>7}{share[0] / len(texts):>9.3f}{share[1] / len(texts):>16.3f}")
         for text, verdict in verdicts.items() if options.verbose else ():

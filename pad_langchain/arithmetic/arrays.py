@@ -25,6 +25,7 @@ __all__ = [
     "take",
     "tanh",
     "top",
+    "zeros",
 ]
 
 Array: TypeAlias = Any  # a torch.Tensor or an np.ndarray; what goes into one call is all of one kind
@@ -69,7 +70,14 @@ def pick(mask: Array, yes: Array, no: Array | float) -> Array:
 
 def take(values: Array, places: Array) -> Array:
     """The values at these places of the last axis: [B, N] and [B, K] → [B, K]."""
-    return values.gather(1, places) if isinstance(values, torch.Tensor) else np.take_along_axis(values, places, 1)
+    if isinstance(values, torch.Tensor):
+        return values.gather(1, places)
+    return values[:, places[0]] if len(values) == 1 else np.take_along_axis(values, places, 1)
+
+
+def zeros(values: Array) -> Array:
+    """As many zeros."""
+    return torch.zeros_like(values) if isinstance(values, torch.Tensor) else np.zeros_like(values)
 
 
 def tanh(values: Array) -> Array:
@@ -92,8 +100,8 @@ def top(values: Array, count: int) -> tuple[Array, Array]:
 def _top_of_row(row_V: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """`top` of one row: [1, count] twice; of equal values the first come first.
 
-    The largest value of each block, which is every so many values, is found first: as many blocks as are wanted reach
-    a value that the last of the wanted ones cannot be below. Few values are as large, and only these are sorted.
+    The largest value of each block is found first; a block is every so-many-th value. As many blocks as values are
+    wanted reach a bound that no wanted value is below. Few values are as large, and only these are sorted.
     """
     size, places = len(row_V), None
     if (blocks := size // _BLOCK) > 4 * count:
@@ -113,6 +121,8 @@ def log_sum_exp(values: Array) -> Array:
     if isinstance(values, torch.Tensor):
         return values.logsumexp(-1)
     most = values.max(-1, keepdims=True)
+    if values.shape[-1] <= _PART:
+        return (most + np.log(np.exp(values - most).sum(-1, keepdims=True)))[..., 0]
     # In parts that stay in the processor's cache.
     parts = (values[..., start : start + _PART] for start in range(0, values.shape[-1], _PART))
     return most[..., 0] + np.log(sum(np.exp(part - most).sum(-1) for part in parts))

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from .arrays import Array, doubles, fill, floats, log_softmax, pick, take, top
+from .arrays import Array, doubles, fill, floats, log_softmax, pick, take, top, zeros
 
 __all__ = [
     "Candidates",
@@ -117,7 +117,7 @@ def score_candidates(
         skip_B: rows whose reward is 0 whatever the guide says.
     """
     if guide_GK is None:
-        rewards_BK = found.base_BK * 0.0
+        rewards_BK = zeros(found.base_BK)
     else:
         asked = found if shares is None else found.of(shares.row_G)
         rewards_BK = candidate_rewards(guide_GK, asked.base_BK if reference_GK is None else reference_GK, asked.keep_BK)
@@ -171,6 +171,8 @@ def candidate_rewards(guide_GK: Array, reference_GK: Array, keep_GK: Array) -> A
         rewards [G, K] in nats; 0 outside the kept candidates.
     """
     drop_GK = ~keep_GK
+    if isinstance(drop_GK, np.ndarray) and not drop_GK.any():
+        return log_softmax(floats(guide_GK)) - log_softmax(floats(reference_GK))
     guide_GK, reference_GK = (log_softmax(fill(floats(side), drop_GK, NEVER)) for side in (guide_GK, reference_GK))
     return fill(guide_GK - reference_GK, drop_GK, 0.0)
 

@@ -60,7 +60,8 @@ class Chat:
             IncompatibleModelError: base, PersRM and embedder do not fit each other.
         """
         names = ("device", "dtype", "backend")
-        place = {**{name: getattr(settings, name) for name in names}, **settings.engine_settings}
+        said = {"weights": settings.weights} if settings.weights is not None else {}
+        place = {**{name: getattr(settings, name) for name in names}, **said, **settings.engine_settings}
         pair = shared_pair(
             model, settings.reward_model, embedder=embedder_of(settings), memory=settings.memory, **place
         )

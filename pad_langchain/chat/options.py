@@ -44,7 +44,9 @@ class ChatSettings(KnownNames):
         thread_id: in which conversation, for wishes that hold in one only, unless a call says otherwise.
         require_user: refuse calls without a user id.
         device: "auto", "cpu", "cuda", …
-        dtype: "auto", "float32", "bfloat16", …
+        dtype: "auto" (what decodes fastest on the device), "float32", "bfloat16", …
+        weights: "int8" for int8 weights on a CPU: a quarter of the bytes of float32, answers that differ a little;
+            None: in `dtype`.
         backend: what runs a GGUF file: "llama.cpp", "torch", or "auto": llama.cpp where its binding is installed.
             Other models run in torch.
         engine_settings: keywords of `persrm.build.load_pair`: `max_batch`, `max_batch_tokens`, `prefix_tokens`, …;
@@ -76,6 +78,7 @@ class ChatSettings(KnownNames):
     require_user: bool = False
     device: str = "auto"
     dtype: str = "auto"
+    weights: Literal["int8"] | None = None
     backend: Literal["auto", "torch", "llama.cpp"] = "auto"
     engine_settings: dict[str, Any] = Field(default_factory=dict)
     embedder: Any = Field(default=None, exclude=True, repr=False)

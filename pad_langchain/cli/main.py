@@ -57,6 +57,10 @@ def chat(
     backend: Annotated[
         str, typer.Option(help="What runs a GGUF file: llama.cpp, torch, or auto: llama.cpp where it is installed.")
     ] = "auto",
+    weights: Annotated[
+        str | None,
+        typer.Option(help="int8: torch on a CPU reads a quarter of the bytes. [default: none]"),
+    ] = None,
     threads: Annotated[int | None, typer.Option(help="llama.cpp: threads of the CPU. [default: those free]")] = None,
     gpu_layers: Annotated[int | None, typer.Option(help="llama.cpp: layers on a GPU; -1 is all. [default: 0]")] = None,
     context_length: Annotated[
@@ -71,6 +75,7 @@ def chat(
     llama = {"threads": threads, "gpu_layers": gpu_layers, "context_length": context_length}
     with one_line_errors():
         settings = ChatSettings(
+            weights=weights,  # type: ignore[arg-type]
             backend=backend,  # type: ignore[arg-type]  # pydantic refuses another word
             engine_settings={name: value for name, value in llama.items() if value is not None},
             reward_model=None if reward_model.lower() == "none" else reward_model,

@@ -20,7 +20,7 @@ from pad_langchain.cli.plot import draw, over_time, save
 from pad_langchain.cli.show import named, profile_table
 from pad_langchain.errors import InvalidRequestError
 from pad_langchain.evaluation.plots import new_figure
-from pad_langchain.paths import absolute
+from pad_langchain.paths import absolute, replacing
 
 if TYPE_CHECKING:
     from pad_memory import Feedback, Preference
@@ -198,7 +198,8 @@ def plot(
 
 def _write(path: Path, data: bytes) -> None:
     try:
-        absolute(path).write_bytes(data)
+        with replacing(absolute(path)) as file:
+            file.write_bytes(data)
     except OSError as error:
         raise InvalidRequestError(f"{str(path)!r} cannot be written: {error}.") from None
 

@@ -27,7 +27,7 @@ class EngineSettings:
         prefix_tokens: keep keys and values of this many prompt tokens a model, so that later turns and other users
             who begin alike do not run them again; 0 keeps none. The same tokens in float32; in lower precision what
             is reused may round otherwise than what is run.
-        pack_weights: keep the weights of large float32 layers on the CPU a second time in a layout with which several
+        pack_weights: keep the weights of large layers on the CPU a second time in a layout with which several
             rows cost little more than one (see `models.packed`). "auto": where the engine loaded the models itself
             and half of the free memory is enough. With True, a loaded model's weights must not be changed through
             `.data` afterwards.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pad_langchain.lazy import lazy
 
 if TYPE_CHECKING:
     from pad_langchain.evaluation.cases import Case
@@ -23,20 +24,14 @@ __all__ = [
     "evaluate",
 ]
 
-_MODULES = {
-    "cases": ("Case",),
-    "config": ("EvaluateConfig",),
-    "judges": ("Judge", "LLMJudge", "RewardModelJudge", "Rule", "RuleJudge", "ScoringJudge"),
-    "run": ("evaluate",),
-}
-_LAZY = {name: module for module, names in _MODULES.items() for name in names}  # torch comes with the first use
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+# torch comes with the first use of a name.
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy(
+        __name__,
+        {
+            "cases": "Case",
+            "config": "EvaluateConfig",
+            "judges": "Judge LLMJudge RewardModelJudge Rule RuleJudge ScoringJudge",
+            "run": "evaluate",
+        },
+    )

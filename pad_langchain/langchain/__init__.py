@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pad_langchain.lazy import lazy
 
 if TYPE_CHECKING:
     from pad_langchain.langchain.chat_model import ChatPAD
@@ -14,15 +15,13 @@ if TYPE_CHECKING:
 __all__ = ["ChatPAD", "ChatReader", "PreferenceMiddleware", "PreferenceStore"]
 
 # The middleware and the store need an extra, the reader the memory: each comes with its first use.
-_LAZY = {
-    "ChatPAD": "pad_langchain.langchain.chat_model",
-    "ChatReader": "pad_langchain.langchain.reader",
-    "PreferenceMiddleware": "pad_langchain.langchain.middleware",
-    "PreferenceStore": "pad_langchain.langchain.store",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_LAZY[name]), name)
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy(
+        __name__,
+        {
+            "chat_model": "ChatPAD",
+            "middleware": "PreferenceMiddleware",
+            "reader": "ChatReader",
+            "store": "PreferenceStore",
+        },
+    )

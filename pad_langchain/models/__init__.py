@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pad_langchain.lazy import lazy
 
 if TYPE_CHECKING:
     from pad_langchain.models.adapter import Adapter
@@ -27,20 +28,16 @@ __all__ = [
 ]
 
 # Prompts and context sizes need no torch; it comes with the first use of a name that does.
-_LAZY = {
-    "Adapter": "adapter",
-    "Backbone": "backbone",
-    "ByteVocabulary": "byte_vocabulary",
-    "Prompts": "prompts",
-    "Rows": "rows",
-    "context_size": "loading",
-    "load_causal_lm": "loading",
-    "load_tokenizer": "loading",
-    "pack": "packed",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy(
+        __name__,
+        {
+            "adapter": "Adapter",
+            "backbone": "Backbone",
+            "byte_vocabulary": "ByteVocabulary",
+            "loading": "context_size load_causal_lm load_tokenizer",
+            "packed": "pack",
+            "prompts": "Prompts",
+            "rows": "Rows",
+        },
+    )

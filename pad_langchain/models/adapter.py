@@ -26,7 +26,7 @@ from torch import nn
 from pad_langchain.errors import IncompatibleModelError, ModelLoadError
 from pad_langchain.paths import absolute
 
-__all__ = ["ADAPTER_CONFIG", "Adapter"]
+__all__ = ["ADAPTER_CONFIG", "HOOKED", "Adapter", "adapting"]
 
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
@@ -166,6 +166,8 @@ class Adapter:
 
     def merged(self, model: Any) -> Any:
         """A copy of the adapter's model that has what it adds in its weights."""
+        if any(module.weight.dtype == torch.int8 for module in self._parts):
+            raise IncompatibleModelError("An adapter cannot be merged into int8 weights. Load its base without them.")
         copied = copy.deepcopy(model)
         for name, module in model.named_modules():
             if (added_OI := self._added(module)) is not None:
@@ -182,7 +184,7 @@ class Adapter:
         """Check one group's factors against the model, then stack them on its device and in its dtype."""
         modules = {path: _projection(model, path, *pair) for path, pair in factors.items()}
         scales = {path: _scale(config, path, pair[0].shape[0]) for path, pair in factors.items()}
-        dtype, device = model.dtype, next(next(iter(modules.values())).parameters()).device
+        dtype, device = model.dtype, next(iter(modules.values())).weight.device
         stacked_IR = torch.cat([a_RI.float() for a_RI, _ in factors.values()]).T.contiguous()
         group = _Group(stacked_IR.to(device, dtype))
         first = 0
@@ -191,6 +193,11 @@ class Adapter:
             scaled_RO = (b_OR.float() * scales[path]).T.contiguous().to(device, dtype)
             self._parts[modules[path]] = _Part(group, slice(first, last), scaled_RO)
             first = last
+
+
+def adapting() -> bool:
+    """Whether an adapter is on in this thread."""
+    return _local.active is not None
 
 
 def _apply(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:

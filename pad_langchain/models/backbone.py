@@ -13,6 +13,7 @@ from pad_langchain.errors import IncompatibleModelError
 from pad_langchain.models.adapter import Adapter
 from pad_langchain.models.compiled import DecodeGraph
 from pad_langchain.models.kv.prefixes import PrefixStore
+from pad_langchain.models.lean import lean_decoder
 
 __all__ = ["Backbone", "Tally"]
 
@@ -39,7 +40,7 @@ class Backbone:
 
     def __init__(self, model: Any) -> None:
         self.model = model.eval()
-        self.decoder = model.base_model
+        self.decoder = lean_decoder(model)
         self.head = model.get_output_embeddings()
         config = model.config.get_text_config()
         self.prefixes, self.tally = PrefixStore(), Tally()
@@ -66,6 +67,12 @@ class Backbone:
         return self.model.get_input_embeddings().weight.device
 
     @property
+    def head_dtype(self) -> torch.dtype:
+        """What goes into the head: its own precision, or that of a model with an int8 one."""
+        dtype: torch.dtype = self.head.weight.dtype
+        return dtype if dtype.is_floating_point else self.model.dtype
+
+    @property
     def head_device(self) -> torch.device:
         """Where hidden states become logits."""
         return self.head.weight.device
@@ -80,19 +87,24 @@ class Backbone:
 
     def raw_logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """`logits` before `finish`."""
-        return self.head(self.at_head(hidden).to(self.head.weight.dtype)).float()
+        return self.head(self.at_head(hidden).to(self.head_dtype)).float()
 
     def vocabulary_features(self, V_DR: torch.Tensor) -> torch.Tensor:
         """What each feature of a head adds to each logit, [V, R] float32: see `arithmetic.head.vocabulary_features`."""
-        return vocabulary_features(self.head.weight.detach(), V_DR)
+        return vocabulary_features(self.head_rows(), V_DR)
 
     def candidate_logits(self, hidden_BD: torch.Tensor, candidates_BK: torch.Tensor) -> torch.Tensor:
         """Logits of K tokens a row, [B, K], float32 whatever the weights are: only those rows of the head are read."""
-        rows_BKD = self.head.weight[candidates_BK].float()
+        rows_BKD = self.head_rows(candidates_BK)
         logits_BK = torch.bmm(rows_BKD, hidden_BD.float()[:, :, None])[:, :, 0]
         if self.head.bias is not None:
             logits_BK = logits_BK + self.head.bias[candidates_BK].float()
         return self.finish(logits_BK)
+
+    def head_rows(self, tokens: torch.Tensor | slice = slice(None)) -> torch.Tensor:
+        """The head's rows for tokens [..., D], float32; of int8 weights what they stand for."""
+        rows, scale_V = self.head.weight.detach()[tokens].float(), getattr(self.head, "scale_O", None)
+        return rows if scale_V is None else rows * scale_V[tokens][..., None]
 
     def hidden(
         self, ids_BT: torch.Tensor, mask_BT: torch.Tensor | None = None, adapter: Adapter | None = None

@@ -18,7 +18,7 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 from pad_langchain.errors import IncompatibleModelError
 from pad_langchain.models.adapter import Adapter
 from pad_langchain.models.kv.row_cache import RowCache
-from pad_langchain.models.loading import attention_of
+from pad_langchain.models.loading import attention_of, has_windows
 
 __all__ = ["DecodeGraph", "decode_graph"]
 
@@ -235,16 +235,13 @@ def decode_graph(model: Any) -> DecodeGraph:
 def _why_not(model: Any) -> str | None:
     """Why a model's steps cannot be compiled here; None: they can."""
     config = model.config.get_text_config()
-    kinds = getattr(config, "layer_types", None) or ["full_attention"]
-    if any(kind != "full_attention" for kind in kinds) or (
-        getattr(config, "sliding_window", None) is not None and not getattr(config, "layer_types", None)
-    ):
+    if has_windows(config):
         return "it has attention with a sliding window"
     if (attention := attention_of(config)) not in ("sdpa", "eager"):
         return f"its attention is {attention!r}, not 'sdpa' or 'eager'"
     if len({parameter.device for parameter in model.parameters()}) > 1:
         return "it is spread over several devices"
-    if getattr(model, "hf_quantizer", None) is not None:
+    if getattr(model, "hf_quantizer", None) is not None or model.get_output_embeddings().weight.dtype == torch.int8:
         return "its weights are quantized"
     return None
 

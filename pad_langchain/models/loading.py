@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pad_langchain.errors import InvalidRequestError, MissingDependencyError, ModelLoadError
 from pad_langchain.models.gguf import GgufFile, find_gguf, torch_folder
+from pad_langchain.models.precision import pick_dtype
 from pad_langchain.paths import absolute, is_path, model_place
 
 if TYPE_CHECKING:
@@ -21,11 +22,11 @@ __all__ = [
     "VERSION",
     "attention_of",
     "context_size",
+    "has_windows",
     "load_causal_lm",
     "load_tokenizer",
     "open_gguf",
     "pick_device",
-    "pick_dtype",
 ]
 
 # Packages that loading in these ways needs; not all of them every time.
@@ -61,30 +62,21 @@ def pick_device(device: str) -> torch.device:
     return picked
 
 
-def pick_dtype(dtype: Any, device: torch.device) -> torch.dtype:
-    """ "auto" is bfloat16 on CUDA and float32 on the CPU; a name or a torch dtype is taken as it is.
-
-    Raises:
-        InvalidRequestError: not a floating-point dtype.
-    """
-    import torch
-
-    if dtype == "auto":
-        return torch.bfloat16 if device.type == "cuda" else torch.float32
-    picked = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
-    if not isinstance(picked, torch.dtype) or not picked.is_floating_point:
-        raise InvalidRequestError(f"dtype has to be 'auto', 'float32', 'bfloat16' or 'float16', but is {dtype!r}.")
-    return picked
-
-
 def load_causal_lm(
-    model: Any, tokenizer: Any | None = None, *, device: str = "auto", dtype: Any = "auto", **kwargs: Any
+    model: Any,
+    tokenizer: Any | None = None,
+    *,
+    device: str = "auto",
+    dtype: Any = "auto",
+    weights: str | None = None,
+    **kwargs: Any,
 ) -> tuple[Any, Any]:
     """A model and its tokenizer; a loaded model is returned as it is and must come with its tokenizer.
 
     A GGUF file is dequantised into the user's cache folder at its first use, and loaded from there.
 
     Args:
+        weights: "int8" for int8 weights on the CPU (see `models.quantized`); None: in `dtype`.
         kwargs: passed to transformers' `from_pretrained` for the model, and those that say which files (`SOURCE`,
             `VERSION`) for its tokenizer as well. `device_map` (several devices) or `quantization_config` (4 or 8 bits)
             decide where the model goes; `device` then only decides on the dtype.
@@ -100,16 +92,20 @@ def load_causal_lm(
                 f"A loaded model ({type(model).__name__}) needs its tokenizer: pass "
                 f"tokenizer=AutoTokenizer.from_pretrained(…)."
             )
-        if kwargs:
+        if given := sorted([*kwargs, *(["weights"] if weights is not None else [])]):
             raise InvalidRequestError(
-                f"{sorted(kwargs)!r} are for loading a model, but this {type(model).__name__} is loaded. Pass its "
+                f"{given!r} are for loading a model, but this {type(model).__name__} is loaded. Pass its "
                 "folder or hub id, or load it with them."
             )
         return model, tokenizer
     from transformers import AutoModelForCausalLM
 
+    from pad_langchain.models.quantized import quantize
+
     place = pick_device(device)
     precision = pick_dtype(dtype, place)
+    if weights is not None:
+        _check_weights(weights, place, precision, kwargs)
     if (file := open_gguf(model, kwargs)) is not None:
         model, tokenizer = torch_folder(file, precision), file.tokenizer if tokenizer is None else tokenizer
         kwargs = {name: value for name, value in kwargs.items() if name not in SOURCE | VERSION}
@@ -124,9 +120,29 @@ def load_causal_lm(
         raise _missing(kwargs, error) from error
     if place.type != "cpu" and not kwargs.keys() & {"device_map", "quantization_config"}:
         loaded.to(place)
+    if weights is not None:
+        quantize(loaded)
     if tokenizer is None:
         tokenizer = load_tokenizer(model, **{name: kwargs[name] for name in kwargs.keys() & (SOURCE | VERSION)})
     return loaded, tokenizer
+
+
+def _check_weights(weights: Any, device: torch.device, dtype: torch.dtype, kwargs: dict[str, Any]) -> None:
+    """Refuse `weights` that cannot be, before a model loads."""
+    import torch
+
+    from pad_langchain.models.quantized import check_int8
+
+    if weights != "int8":
+        raise InvalidRequestError(f"weights has to be 'int8' or None, but is {weights!r}.")
+    if device.type != "cpu" or dtype != torch.float32:
+        raise InvalidRequestError(
+            f"weights='int8' computes in float32 on the CPU, but device is {str(device)!r} and dtype is {dtype}. Use "
+            "device='cpu' with dtype 'auto' or 'float32'; on a GPU, pass quantization_config=."
+        )
+    if both := sorted(kwargs.keys() & {"device_map", "quantization_config"}):
+        raise InvalidRequestError(f"weights='int8' cannot be combined with {both!r}. Pass one of them.")
+    check_int8()
 
 
 def load_tokenizer(path: Any, **kwargs: Any) -> Any:
@@ -225,6 +241,12 @@ def attention_of(config: Any) -> str | None:
     """
     kind: str | None = attrgetter("_attn_implementation")(config)
     return kind
+
+
+def has_windows(config: Any) -> bool:
+    """Whether a model with this config has attention that does not see all that was before."""
+    kinds = getattr(config, "layer_types", None)
+    return any(kind != "full_attention" for kind in kinds) if kinds else bool(getattr(config, "sliding_window", None))
 
 
 def _missing(kwargs: dict[str, Any], error: Exception) -> MissingDependencyError:

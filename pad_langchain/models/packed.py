@@ -1,12 +1,15 @@
-"""Large float32 layers on the CPU, their weights kept a second time in oneDNN's blocked layout.
+"""Large layers on the CPU, their weights kept a second time in oneDNN's blocked layout, siblings as one.
 
 The usual product of two rows costs twice that of one row (it reads the weights twice); with the blocked layout a second
-row is nearly free, which is what base rows and reward rows in one forward need. One row alone is faster with the plain
-weights on one thread, and slower on several where the layer is large.
+row is nearly free, which is what base rows and reward rows in one forward need. One row alone gains as well, most of
+all in bfloat16.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -16,16 +19,27 @@ from torch import nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from pad_langchain.errors import InvalidRequestError
+from pad_langchain.models.joint import Joint, siblings
+from pad_langchain.models.precision import computes_in_bfloat16
 
-__all__ = ["pack"]
+__all__ = ["pack", "packed_part"]
 
-LEAST = 2**18  # weights of a layer; smaller ones gain nothing
-LEAST_ALONE = 2**19  # the same for one row on several threads
+LEAST = 2**18  # weights of a product; smaller ones gain nothing
 ROWS = 16  # what the layout is made for; it serves any number
 CPU = torch.device("cpu")
 
+
+@dataclass(frozen=True, eq=False)
+class _Packed:
+    """Where a weight is packed: its version then, and the product that it has a part of."""
+
+    version: int
+    joint: Joint
+    index: int
+
+
 # By weight, not in the modules: a copy of a model, which may be changed, must not find them.
-_packed: WeakTensorKeyDictionary = WeakTensorKeyDictionary()  # weight → its version then, blocked weight
+_packed: WeakTensorKeyDictionary = WeakTensorKeyDictionary()  # weight → _Packed
 
 # What torch has no public names for: how often a tensor was changed in place, and the two operators (of `torch.ops`, if
 # it was built with oneDNN) with which its own compiler packs linear layers. Nothing else here goes behind its doors.
@@ -50,14 +64,17 @@ class PackedLinear(nn.Linear):
 
 
 def _linear(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    """`nn.functional.linear` by the blocked weight, where there is one and it is faster."""
-    if input.numel() == weight.shape[1] and (torch.get_num_threads() == 1 or weight.numel() < LEAST_ALONE):
+    """`nn.functional.linear` by the blocked weight, where there is one."""
+    packed = packed_part(weight)
+    if packed is None or (input.dtype, input.device) != (weight.dtype, CPU):
         return nn.functional.linear(input, weight, bias)
-    version, blocked = _packed.get(weight, (0, None))
-    # A weight that was moved or trained since is not the one that was packed.
-    if blocked is None or _changes(weight) != version or (input.dtype, input.device) != (weight.dtype, CPU):
-        return nn.functional.linear(input, weight, bias)
-    return blocked_product(input, blocked, bias)
+    return packed.joint.part(packed.index, input)
+
+
+def packed_part(weight: torch.Tensor) -> _Packed | None:
+    """Where a weight is packed as it is now; one that was moved or trained since is not."""
+    packed: _Packed | None = _packed.get(weight)
+    return packed if packed is not None and _changes(weight) == packed.version else None
 
 
 def blocked_product(input: torch.Tensor, blocked: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
@@ -80,11 +97,12 @@ def _shape_of_linear(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tens
     return input.new_empty((*input.shape[:-1], weight.shape[0]))
 
 
-def pack(model: nn.Module, *, spare: bool = False) -> int:
-    """Pack the large linear layers of a model that are float32 and on the CPU.
+def pack(model: nn.Module, *, spare: bool = False, join: bool = True) -> int:
+    """Pack the large linear layers of a model that are on the CPU: float32, and bfloat16 where the CPU computes in it.
 
     Args:
         spare: only if the copies take at most half of the memory that is free.
+        join: siblings that read one input become one product; a compiled step asks for each by itself.
 
     Returns:
         how many layers are packed now.
@@ -92,27 +110,46 @@ def pack(model: nn.Module, *, spare: bool = False) -> int:
     Raises:
         InvalidRequestError: this torch has no oneDNN, and `spare` is False.
     """
-    layers: dict[nn.Module, Any] = {module: module.weight for module in model.modules() if _fits(module)}
+    groups = [group for group in siblings(model, _fits, join=join) if sum(map(_size, group)) >= LEAST]
     if not torch.backends.mkldnn.is_available():
         if spare:
             return 0
         raise InvalidRequestError(
             f"pack_weights is True, but torch {torch.__version__} was built without oneDNN. Use 'auto' or False."
         )
-    if spare and sum(weight.nbytes for weight in layers.values()) > _free_memory() / 2:
+    if spare and sum(module.weight.nbytes for group in groups for module in group) > _free_memory() / 2:
         return 0
-    for module, weight in layers.items():
-        _packed[weight] = (_changes(weight), blocked_layout(weight.detach()))
-        module.__class__ = PackedLinear
-    return len(layers)
+    for group in groups:
+        joint = Joint(_product_of(group), [module.out_features for module in group])
+        for index, module in enumerate(group):
+            _packed[module.weight] = _Packed(_changes(module.weight), joint, index)
+            module.__class__ = PackedLinear
+    return sum(map(len, groups))
+
+
+@torch.no_grad()
+def _product_of(group: Sequence[Any]) -> Callable[[torch.Tensor], torch.Tensor]:
+    """What maps the input of these layers to their outputs side by side."""
+    weight = torch.cat([module.weight for module in group]) if len(group) > 1 else group[0].weight
+    biases = [module.bias.detach() for module in group if module.bias is not None]
+    bias = torch.cat(biases) if len(biases) > 1 else next(iter(biases), None)
+    return partial(_blocked_first, blocked_layout(weight.detach()), bias)
+
+
+def _blocked_first(blocked: torch.Tensor, bias: torch.Tensor | None, input: torch.Tensor) -> torch.Tensor:
+    return blocked_product(input, blocked, bias)
 
 
 def _fits(module: Any) -> bool:
     """Whether a module is a plain linear layer that gains from it; quantized ones are of other classes."""
-    if type(module) not in (nn.Linear, PackedLinear):
+    if type(module) not in (nn.Linear, PackedLinear) or module.weight.device.type != "cpu":
         return False
-    weight = module.weight
-    return bool(weight.dtype == torch.float32 and weight.device.type == "cpu" and weight.numel() >= LEAST)
+    dtype = module.weight.dtype
+    return bool(dtype == torch.float32 or (dtype == torch.bfloat16 and computes_in_bfloat16()))
+
+
+def _size(module: Any) -> int:
+    return int(module.weight.numel())
 
 
 def _free_memory() -> float:

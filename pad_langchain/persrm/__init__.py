@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pad_langchain.lazy import lazy
 
 if TYPE_CHECKING:
     from pad_langchain.persrm.build import Pair, guide_for, load_engine, load_pair
@@ -23,19 +24,13 @@ __all__ = [
 ]
 
 # torch and the engine come with the first use of a name.
-_LAZY = {
-    "HeadConfig": "head",
-    "Pair": "build",
-    "PersRM": "persrm",
-    "TokenRewards": "token_rewards",
-    "VectorHead": "head",
-    "guide_for": "build",
-    "load_engine": "build",
-    "load_pair": "build",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy(
+        __name__,
+        {
+            "build": "Pair guide_for load_engine load_pair",
+            "head": "HeadConfig VectorHead",
+            "persrm": "PersRM",
+            "token_rewards": "TokenRewards",
+        },
+    )

@@ -21,7 +21,7 @@ __all__ = ["BACKENDS", "Backend", "Choice", "choose"]
 
 Backend = Literal["auto", "torch", "llama.cpp"]
 BACKENDS: tuple[str, ...] = ("auto", "torch", "llama.cpp")
-INSTALL = "pip install 'pad-langchain[llama-cpp]'"
+INSTALL = 'pip install "pad-langchain[llama-cpp]"'
 # Of EngineSettings; the others say how torch computes.
 _OF_BOTH = frozenset({"max_batch", "max_queue", "max_batch_tokens", "prefix_tokens"})
 

@@ -12,8 +12,9 @@ from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.errors import InvalidRequestError
 from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.gguf import GgufFile
-from pad_langchain.models.loading import SOURCE, load_causal_lm, open_gguf
+from pad_langchain.models.loading import SOURCE, load_causal_lm, open_gguf, pick_device
 from pad_langchain.models.packed import pack
+from pad_langchain.models.precision import fastest_dtype
 from pad_langchain.models.prompts import SELF_TEMPLATE, Prompts
 from pad_langchain.persrm.backends import Choice, choose
 from pad_langchain.persrm.files import TextConfig
@@ -102,14 +103,15 @@ def load_pair(
         reward_model: a PersRM folder or hub id (head, adapter or text), a loaded `PersRM` or `VectorHead`, "self"
             (the base guides itself: told the preference against not told it), or None (the base alone).
         device: "auto" (CUDA if there is one), "cpu", "cuda", "cuda:1", …
-        dtype: "auto" (bfloat16 on CUDA, float32 on the CPU), "bfloat16", "float32", … or a torch dtype.
+        dtype: "auto", "bfloat16", "float32", … or a torch dtype. "auto" is bfloat16 on CUDA and on CPUs that compute in
+            it (AVX512-BF16, AMX), else float32; the log says which and why.
         embedder: embeds preferences for a head; None loads the sentence embedder the head names, when first needed.
         backend: what runs a GGUF file: "llama.cpp", "torch" (its weights are dequantised once, into the user's cache
             folder), or "auto": llama.cpp where a binding is installed and nothing that is asked for needs torch.
         keywords: settings of the engine (`EngineSettings`) and of llama.cpp (`LlamaSettings`); all others are passed
-            to transformers for the base: `device_map="auto"` for a model larger than one card, `quantization_config=`
-            for 4 or 8 bits; `revision`, `subfolder`, `trust_remote_code` and the like for its tokenizer, too;
-            `cache_dir`, `token`, `local_files_only`, … for the PersRM as well.
+            to `load_causal_lm` for the base: `weights="int8"` on a CPU; transformers' `device_map="auto"` for a model
+            larger than one card, `quantization_config=` for 4 or 8 bits; `revision`, `subfolder`, `trust_remote_code`
+            and the like for its tokenizer, too; `cache_dir`, `token`, `local_files_only`, … for the PersRM as well.
 
     Raises:
         ModelLoadError: a model was not found or cannot be read.
@@ -121,6 +123,8 @@ def load_pair(
     if choice.backend == "llama.cpp" and file is not None:
         return _on_llama_cpp(file, tokenizer, reward_model, embedder, choice)
     loads = all(one is None or isinstance(one, str | PathLike) for one in (model, reward_model))
+    if isinstance(model, str | PathLike):
+        dtype = fastest_dtype(dtype, pick_device(device), choice.model.get("weights"))
     model, tokenizer = load_causal_lm(file or model, tokenizer, device=device, dtype=dtype, **choice.model)
     base = Backbone(model)
     place: dict[str, Any] = {"device": device, "dtype": dtype}
@@ -128,7 +132,7 @@ def load_pair(
     engine = TorchEngine(base, tokenizer, guide, **choice.engine)
     if loads and engine.settings.pack_weights == "auto":
         for backbone in engine.models:
-            pack(backbone.model, spare=True)
+            pack(backbone.model, spare=True, join=not engine.settings.compile)
     return Pair(engine, persrm)
 
 

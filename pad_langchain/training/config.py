@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 
 from pad_langchain.errors import InvalidRequestError
 from pad_langchain.models.prompts import PERSRM_TEMPLATE
-from pad_langchain.paths import absolute
+from pad_langchain.paths import absolute, replacing
 from pad_langchain.training.settings import (
     STRICT,
     Count,
@@ -212,4 +212,5 @@ class TrainConfig:
     def save(self, path: str | Path) -> None:
         """Write the YAML file that `load` reads."""
         plain = TypeAdapter(TrainConfig).dump_python(self, mode="json")
-        absolute(path).write_text(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        with replacing(absolute(path)) as file:
+            file.write_text(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), encoding="utf-8")

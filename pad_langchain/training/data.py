@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from pad_langchain.errors import InvalidRequestError, MissingDependencyError
-from pad_langchain.paths import absolute
+from pad_langchain.paths import absolute, replacing
 from pad_langchain.training.layouts import LAYOUTS, BadRowError, Layout, Message, Pair, detect
 
 __all__ = ["BadRow", "Message", "Pair", "PairSet", "load_pairs", "read_pairs", "split_pairs", "write_pairs"]
@@ -159,7 +159,7 @@ def split_pairs(pairs: Sequence[Pair], held_out: float, seed: int = 0) -> tuple[
 
 def write_pairs(pairs: Iterable[Pair], path: str | Path) -> int:
     """Write pairs in our schema, one JSON object a line; returns how many."""
-    with absolute(path).open("w", encoding="utf-8") as stream:
+    with replacing(absolute(path)) as file, file.open("w", encoding="utf-8") as stream:
         return sum(stream.write(json.dumps(pair.to_row(), ensure_ascii=False) + "\n") > 0 for pair in pairs)
 
 

@@ -18,6 +18,7 @@ import torch
 
 from pad_langchain.errors import CheckpointError
 from pad_langchain.models.backbone import Backbone
+from pad_langchain.paths import replacing
 from pad_langchain.persrm.hidden import Answer, answers, blocks
 from pad_langchain.training.encoding import EncodedPair
 
@@ -182,6 +183,5 @@ def _state(folder: Path, mark: str) -> dict[str, int]:
 
 
 def _keep_state(folder: Path, state: dict[str, object]) -> None:
-    temporary = folder / "state.tmp"
-    temporary.write_text(json.dumps(state), encoding="utf-8")
-    os.replace(temporary, folder / "state.json")
+    with replacing(folder / "state.json") as file:
+        file.write_text(json.dumps(state), encoding="utf-8")

@@ -9,7 +9,6 @@ which pairs there are and, by a `Wordings`, in which words their wishes are said
 from __future__ import annotations
 
 import logging
-import os
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ import torch.nn.functional as F  # noqa: N812
 
 from pad_langchain.errors import CheckpointError
 from pad_langchain.models.backbone import Backbone
+from pad_langchain.paths import replacing
 from pad_langchain.persrm.head import HeadConfig, VectorHead
 from pad_langchain.training.config import HeadSettings, Progress
 from pad_langchain.training.encoding import EncodedPair
@@ -215,12 +215,10 @@ class _State:
         saved: dict[str, Any] = {"step": self.step, "head": self.head.state_dict()}
         saved |= {"optimizer": self.optimizer.state_dict(), "rng": self.rng.getstate()}
         saved |= {"torch_rng": torch.get_rng_state(), "curve": self.curve, "since": self.since}
-        temporary = path.with_suffix(".tmp")
         try:
-            torch.save(saved, temporary)
-            os.replace(temporary, path)
+            with replacing(path) as file:
+                torch.save(saved, file)
         except (OSError, RuntimeError) as error:  # torch reports a full disk in its own way
-            temporary.unlink(missing_ok=True)
             raise CheckpointError(
                 f"The checkpoint of step {self.step} could not be written to {str(path)!r}: {error} The one before is "
                 "whole: make room and start the same command again."

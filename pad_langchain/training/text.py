@@ -22,7 +22,9 @@ from transformers import TrainerCallback
 
 from pad_langchain.defaults import model_folder
 from pad_langchain.errors import CheckpointError, MissingDependencyError
-from pad_langchain.models.loading import load_causal_lm, pick_device, pick_dtype
+from pad_langchain.models.loading import load_causal_lm, pick_device
+from pad_langchain.models.precision import pick_dtype
+from pad_langchain.paths import replacing
 from pad_langchain.persrm.files import VALUE_HEAD_FILES, TextConfig, save_adapter, write_value_head
 from pad_langchain.training.config import Progress, StageSettings, TrainConfig
 from pad_langchain.training.encoding import EncodedPair, encode_sides
@@ -219,7 +221,8 @@ class TextRun:
                 for name, rows in sides.items():
                     if rows:
                         Dataset.from_list([_columns(config, row) for row in rows]).save_to_disk(folder / name)
-                (folder / "data.json").write_text(json.dumps(result), encoding="utf-8")
+                with replacing(folder / "data.json") as file:
+                    file.write_text(json.dumps(result), encoding="utf-8")
         result = json.loads((folder / "data.json").read_text(encoding="utf-8"))
         names = [name for name in ("train", "held_out") if (folder / name).exists()]
         return {"held_out": None, **{name: load_from_disk(folder / name) for name in names}}, result

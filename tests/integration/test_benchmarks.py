@@ -15,6 +15,7 @@ def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=280)
 
 
+@pytest.mark.slow
 def test_a_small_store_is_measured():
     done = run("memory/store.py", "--rows", "300")
     assert done.returncode == 0, done.stderr
@@ -22,6 +23,7 @@ def test_a_small_store_is_measured():
     assert "after close 0" in done.stdout
 
 
+@pytest.mark.slow
 def test_too_few_rows_are_refused_with_how_many_it_takes():
     done = run("memory/store.py", "--rows", "20")
     assert done.returncode == 2

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import pickle
 import re
-import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -24,7 +22,7 @@ from pad_memory import PreferenceMemory, Statement
 from pad_memory.errors import StoreError
 from pad_memory.store import connection
 from places import TESTS
-from waiting import until
+from servers import Server
 
 WRITER = """
 import sys
@@ -39,33 +37,6 @@ with PreferenceMemory(url=sys.argv[2], embedder=WordEmbedder()) as memory:
 """
 
 
-class Server:
-    """`chroma run` on a folder and a free port."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        self._folder = folder
-        self.start()
-
-    def start(self) -> None:
-        command = [str(Path(sys.executable).with_name("chroma")), "run", "--path", str(self._folder)]
-        command += ["--host", "127.0.0.1", "--port", str(self.port)]
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        until(self._listens)
-
-    def _listens(self) -> bool:
-        assert self._process.poll() is None, "chroma run ended"
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-    def stop(self) -> None:
-        self._process.send_signal(signal.SIGKILL)
-        self._process.wait()
-
-
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     server = Server(tmp_path / "server")
@@ -77,6 +48,7 @@ def opened(server: Server) -> PreferenceMemory:
     return PreferenceMemory(url=server.url, embedder=WordEmbedder())
 
 
+@pytest.mark.slow
 def test_two_processes_write_to_one_user(server: Server) -> None:
     command = [sys.executable, "-c", WRITER, str(TESTS), server.url]
     writers = [subprocess.Popen([*command, name]) for name in ("cats", "dogs")]
@@ -95,6 +67,7 @@ def test_two_processes_write_to_one_user(server: Server) -> None:
             one.repair()
 
 
+@pytest.mark.slow
 def test_the_commands_take_a_servers_address(server: Server, tmp_path: Path) -> None:
     with PreferenceMemory(embedder=WordEmbedder()) as memory:
         memory.record("ada", Statement("no jokes, please"))
@@ -112,6 +85,7 @@ def test_the_commands_take_a_servers_address(server: Server, tmp_path: Path) -> 
     assert run("list") == ""
 
 
+@pytest.mark.slow
 def test_a_server_that_restarts_amid_a_call_is_waited_for(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "PAUSES", (*connection.PAUSES, *[1.0] * 60))  # a busy machine starts it slowly
     with opened(server) as memory:
@@ -124,6 +98,7 @@ def test_a_server_that_restarts_amid_a_call_is_waited_for(server: Server, monkey
         assert [event.id for event in memory.events("ada")] == ["first", "second"]
 
 
+@pytest.mark.slow
 def test_a_server_that_is_down_is_an_error_and_the_event_counts_once(server: Server) -> None:
     with opened(server) as memory:
         memory.record("ada", Statement("short answers", id="first"))
@@ -190,6 +165,7 @@ one.close()
 """
 
 
+@pytest.mark.slow
 def test_a_pickled_memory_is_opened_again_in_another_process(server: Server, tmp_path: Path) -> None:
     with PreferenceMemory(url=server.url, embedder=WordEmbedder()) as memory:
         memory.record("ada", Statement("mention here"))

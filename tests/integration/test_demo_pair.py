@@ -16,6 +16,8 @@ from pad_memory.embedding import SentenceEmbedder
 from recipes.demo_world import evaluation, judges, world
 from recipes.demo_world.topics import TOPICS
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def shipped():

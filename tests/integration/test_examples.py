@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from fresh import run_program
 from pad_langchain.testing import tiny_pair
 from places import EXAMPLES
 from recipes.demo_world.judges import satisfied
 
 
 def run(name: str, *arguments: str) -> str:
-    command = [sys.executable, str(EXAMPLES / name), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    done = run_program(EXAMPLES / name, *arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -27,6 +25,7 @@ def answers(output: str) -> dict[str, str]:
     return {user: text for user, _, text in (paragraph.partition(": ") for paragraph in paragraphs)}
 
 
+@pytest.mark.slow
 def test_chain_answers_each_user_in_their_way():
     said = answers(run("chain.py"))
     assert set(said) == {"ada", "bob"}
@@ -36,6 +35,7 @@ def test_chain_answers_each_user_in_their_way():
     assert all("Japan" in text or "Tokyo" in text for text in said.values())
 
 
+@pytest.mark.slow
 def test_chat_session_keeps_threads_apart_and_learns():
     output = run("chat_session.py")
     assert "The answer changed." in output
@@ -51,6 +51,7 @@ def test_chat_session_keeps_threads_apart_and_learns():
     assert monday == wednesday, "bob gave no feedback, so he gets the answer ada got before hers"
 
 
+@pytest.mark.slow
 def test_an_agent_calls_a_tool_where_one_helps_and_answers_each_user_in_their_way():
     said = re.split(r"^(\w+ asks: .*)\n", run("agent.py"), flags=re.MULTILINE)[1:]
     weather, ada, bob = said[1::2]
@@ -64,6 +65,7 @@ def test_an_agent_calls_a_tool_where_one_helps_and_answers_each_user_in_their_wa
     assert len(ada.split()) < len(bob.split())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["rag.py", "rag_llama_index.py"])
 def test_rag_is_grounded_personal_and_cited(name):
     said = answers(run(name))
@@ -79,6 +81,7 @@ def test_rag_is_grounded_personal_and_cited(name):
         assert text.endswith("[velmora.txt]")
 
 
+@pytest.mark.slow
 def test_many_users_share_a_batch():
     *shown, counts, timing = run("many_users.py", "--users", "40", "--tokens", "12").splitlines()
     assert counts.startswith("40 users, 40 answers, ")
@@ -88,6 +91,7 @@ def test_many_users_share_a_batch():
     assert len(set(wishes)) == 4, "each user has a wish of their own"
 
 
+@pytest.mark.slow
 def test_your_own_model_is_served(tmp_path):
     assert "Pass a folder or hub id" in run("own_model.py")
     base, _ = tiny_pair().save(tmp_path)
@@ -96,6 +100,7 @@ def test_your_own_model_is_served(tmp_path):
     assert len(set(said.values())) == 3, "the base guides itself for each of them"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "stages"), [("head", {"head"}), ("text", {"stage1", "stage2"})])
 def test_choices_become_a_persrm_that_answers(kind, stages, tmp_path):
     output = run("own_persrm.py", "--kind", kind, "--steps", "5", "--choices", "40", "--output", str(tmp_path))

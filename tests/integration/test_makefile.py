@@ -7,12 +7,12 @@ import re
 import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
 from places import ROOT
+from waiting import until
 
 # Plays `python -m venv` and `python -m pip`; the file `plays` says how the install goes.
 PYTHON = """#!/bin/sh
@@ -77,6 +77,7 @@ def make(checkout: Path, target: str = "chat") -> tuple[int, str]:
     return run.returncode, seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "then"), [("chat", "pad-langchain chat"), ("test", "pytest"), ("lint", "ruff format --check .")]
 )
@@ -93,6 +94,7 @@ def test_a_fresh_clone_says_one_line_and_goes_on(checkout, target, then):
     assert again.splitlines() == rest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["pyproject.toml", "constraints.txt"])
 def test_newer_requirements_are_installed_into_the_same_venv(checkout, name):
     make(checkout)
@@ -108,6 +110,7 @@ def test_newer_requirements_are_installed_into_the_same_venv(checkout, name):
     assert (checkout / "venvs").read_text() == "made\n"
 
 
+@pytest.mark.slow
 def test_a_failed_install_shows_the_end_of_its_log_and_is_tried_again(checkout):
     plays(checkout, "fail")
     code, seen = make(checkout)
@@ -125,6 +128,7 @@ def test_a_failed_install_shows_the_end_of_its_log_and_is_tried_again(checkout):
     assert "pad-langchain chat" in seen
 
 
+@pytest.mark.slow
 def test_an_update_that_failed_is_tried_again(checkout):
     make(checkout)
     os.utime(checkout / ".venv/.installed", (1, 1))
@@ -135,13 +139,13 @@ def test_an_update_that_failed_is_tried_again(checkout):
     assert make(checkout)[1].startswith("Setting up .venv")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_after_an_interrupted_install_the_next_call_starts_afresh(checkout, how):
     plays(checkout, "hang")
     run = start(checkout, "chat")
-    while not (checkout / "hanging").exists():
-        assert run.poll() is None
-        time.sleep(0.01)
+    until(lambda: run.poll() is not None or (checkout / "hanging").exists())
+    assert run.poll() is None
     os.killpg(run.pid, how)
     seen, _ = run.communicate(timeout=30)
     assert run.returncode != 0
@@ -154,6 +158,7 @@ def test_after_an_interrupted_install_the_next_call_starts_afresh(checkout, how)
     assert not (checkout / ".venv/half").exists()
 
 
+@pytest.mark.slow
 def test_a_venv_of_your_own_is_kept(checkout):
     subprocess.run([checkout / "python", "-m", "venv", ".venv"], cwd=checkout, check=True)
     (checkout / ".venv/mine").touch()
@@ -162,6 +167,7 @@ def test_a_venv_of_your_own_is_kept(checkout):
     assert (checkout / "venvs").read_text() == "made\n"
 
 
+@pytest.mark.slow
 def test_a_python_that_is_not_there_is_named(checkout):
     (checkout / "python").unlink()
     code, seen = make(checkout)

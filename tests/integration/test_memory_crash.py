@@ -5,11 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from places import BENCHMARKS
 
 CRASH = BENCHMARKS / "memory" / "crash.py"
 
 
+@pytest.mark.slow
 def test_killed_processes_lose_nothing() -> None:
     command = [sys.executable, str(CRASH), "--trials", "4", "--aimed", "2"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=280)

@@ -19,9 +19,11 @@ import pytest
 from nbclient import NotebookClient
 from PIL import Image
 
-from places import EXAMPLES
 from recipes.demo_world.judges import satisfied
 
+pytestmark = pytest.mark.slow
+
+EXAMPLES = Path(__file__).parents[2] / "examples"  # by itself: it is a script, too
 NOTEBOOK = EXAMPLES / "quickstart.ipynb"
 # The order of LangChain's own pages about chat models, and then what is ours.
 SECTIONS = [

@@ -25,22 +25,19 @@ def blocks(language: str) -> list[str]:
     return found
 
 
-def run(command: str | list[str], folder: Path) -> str:
-    """Run in an empty folder with an empty memory and the commands of this environment; return standard output."""
-    environment = {
+def environment(folder: Path) -> dict[str, str]:
+    return {
         **os.environ,
         "PAD_MEMORY": str(folder / "memory"),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "COLUMNS": "120",
     }
+
+
+def run(command: str, folder: Path) -> str:
+    """Run in an empty folder with an empty memory and the commands of this environment; return standard output."""
     done = subprocess.run(
-        command,
-        shell=isinstance(command, str),
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=280,
+        command, shell=True, cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=280
     )
     assert done.returncode == 0, f"{command}\n{done.stderr}"
     return done.stdout
@@ -54,11 +51,16 @@ def transcript(body: str, folder: Path) -> str:
     return "\n".join(line.rstrip() for line in "".join(shown).splitlines()) + "\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(blocks("python"))))
 def test_python_snippets_run(number, tmp_path):
-    run([sys.executable, "-c", blocks("python")[number]], tmp_path)
+    from fresh import run_program  # not there when this file runs as a script
+
+    done = run_program(blocks("python")[number], cwd=tmp_path, env=environment(tmp_path))
+    assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(blocks("console"))))
 def test_transcripts_are_true(number, tmp_path):
     body = blocks("console")[number]

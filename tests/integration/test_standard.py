@@ -72,6 +72,7 @@ class Integration(ChatModelIntegrationTests):
 @pytest.mark.skipif(
     not all(file.is_file() for file in DEMO_FILES), reason="the demo pair is not made yet: make demo-model"
 )
+@pytest.mark.slow
 class TestDemoPair(Integration):
     @property
     def chat_model_params(self) -> dict:

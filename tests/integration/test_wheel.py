@@ -40,6 +40,17 @@ FEATURES: dict[str, dict[str, str]] = {
             from pad_langchain.evaluation.judges import make_judge
             make_judge({"kind": "llm", "model": "openai:gpt-5"})""",
     },
+    "llama-cpp": {
+        "backend": """
+            from gguf import GGUFWriter
+            from pad_langchain import ChatPAD
+            writer = GGUFWriter("model.gguf", "llama")
+            writer.add_embedding_length(8)
+            writer.write_header_to_file(); writer.write_kv_data_to_file(); writer.write_tensors_to_file()
+            writer.close()
+            ChatPAD(model="model.gguf", backend="llama.cpp").invoke("Hello")""",
+        "engine": "from pad_langchain.engine.llama_cpp.binding import load_binding; load_binding()",
+    },
     "llama-index": {
         "llm": "from pad_langchain import PADLLM",
         "embedding": "from pad_langchain.llama_index import PADEmbedding",
@@ -120,6 +131,7 @@ def contents(wheel: Path) -> dict[str, bytes]:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_both_packages_the_licence_and_nothing_else(built: Path) -> None:
     held = contents(wheel_in(built))
     folder = next(name for name in held if name.endswith(".dist-info/RECORD")).removesuffix("RECORD")
@@ -138,6 +150,7 @@ def test_the_wheel_holds_both_packages_the_licence_and_nothing_else(built: Path)
         assert path.suffix in {".py", *allowed} or path.name == "py.typed", path
 
 
+@pytest.mark.slow
 def test_all_weights_are_inside_and_say_whose_they_are(built: Path) -> None:
     held = contents(wheel_in(built))
     weights = {name for name in held if name.endswith((".safetensors", ".npz"))}
@@ -152,15 +165,18 @@ def test_all_weights_are_inside_and_say_whose_they_are(built: Path) -> None:
         assert b"Licence: " in held[f"{default}/README.md"], default
 
 
+@pytest.mark.slow
 def test_the_wheel_is_small(built: Path) -> None:
     assert wheel_in(built).stat().st_size <= LARGEST
 
 
+@pytest.mark.slow
 def test_the_sdist_makes_the_wheel_that_the_checkout_makes(built: Path, tmp_path: Path) -> None:
     build(tmp_path, "--wheel")
     assert contents(wheel_in(tmp_path)) == contents(wheel_in(built))
 
 
+@pytest.mark.slow
 def test_the_wheel_names_every_extra(built: Path) -> None:
     assert wheel_metadata(wheel_in(built)).metadata.get_all("Provides-Extra") == sorted([*EXTRAS, "dev"])
     assert set(EXTRAS) - {"cli", "examples"} == FEATURES.keys(), "say what each extra is for, or take its features out"
@@ -226,6 +242,7 @@ def line_of(extra: str) -> str:
     return f'pip install "pad-langchain[{extra}]"'
 
 
+@pytest.mark.slow
 def test_it_imports_and_each_missing_extra_says_its_line(installed: Installed) -> None:
     calls: list[Any] = {None: [(QUESTION, {})], "offline": [(QUESTION, {"preference": WISH})]}.get(installed.extra, [])
     seen = installed.probe(calls)
@@ -244,6 +261,7 @@ def test_it_imports_and_each_missing_extra_says_its_line(installed: Installed) -
     assert seen["answers"] == [ChatPAD().invoke(question, **keywords).text for question, keywords in calls]
 
 
+@pytest.mark.slow
 def test_the_command_works_or_says_its_line(installed: Installed) -> None:
     shown = installed.environment.run("pad-langchain", "--help")
     if "cli" in installed.lacking:

@@ -225,6 +225,7 @@ memory.close()
 """
 
 
+@pytest.mark.slow
 def test_in_another_process_a_memory_in_a_folder_says_why_it_is_closed(things, folders, used, tmp_path):
     plain = ChatPAD(model=folders[0], reward_model=None, max_tokens=16)
     embedding = things["PADEmbedding"][0]
@@ -247,6 +248,7 @@ def test_a_memory_on_a_server_that_does_not_answer_says_so_at_its_first_call(use
         elsewhere.profile("ada")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_a_forked_process_gets_no_memory_of_its_parent(used):
     data = pickle.dumps(used)

@@ -21,7 +21,7 @@ from pad_langchain.cli.main import app
 from pad_langchain.cli.options import default_memory_path
 from pad_langchain.evaluation.config import EvaluateConfig
 from pad_langchain.models.loading import load_causal_lm
-from pad_langchain.paths import absolute, cache_folder, is_path, model_place
+from pad_langchain.paths import absolute, cache_folder, is_path, model_place, replacing
 from pad_langchain.persrm.head import VectorHead
 from pad_langchain.testing import HashEmbedder, tiny_pair
 from pad_langchain.training.config import TrainConfig
@@ -86,6 +86,45 @@ def test_a_path_where_nothing_is_is_told_of_as_a_path(name, home):
         with pytest.raises(ModelLoadError, match="there is no such folder"):
             call()
     assert not is_path("org/model")
+
+
+def test_a_file_is_written_whole_or_stays_as_it_was(tmp_path):
+    place = tmp_path / "kept.json"
+    with replacing(place) as file:
+        assert (file.parent, file.suffix, place.exists()) == (tmp_path, ".json", False)
+        file.write_text("old")
+
+    def full():
+        with replacing(place) as file:
+            file.write_text("ne")
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        full()
+    assert [path.name for path in tmp_path.iterdir()] == ["kept.json"]
+    assert place.read_text() == "old"
+    (tmp_path / "link").symlink_to(place)
+    with replacing(tmp_path / "link") as file:
+        file.write_text("new")
+    assert (tmp_path / "link").is_symlink()
+    assert place.read_text() == "new"
+    with replacing(Path(os.devnull)) as file:
+        assert file == Path(os.devnull)
+
+
+def test_pairs_that_end_early_leave_the_file_before(tmp_path):
+    pair = Pair(({"role": "user", "content": "q"},), "good", "bad", "be kind")
+    write_pairs([pair], tmp_path / "pairs.jsonl")
+    before = (tmp_path / "pairs.jsonl").read_text()
+
+    def broken():
+        yield pair
+        yield pair
+        raise KeyError("row")
+
+    with pytest.raises(KeyError):
+        write_pairs(broken(), tmp_path / "pairs.jsonl")
+    assert (tmp_path / "pairs.jsonl").read_text() == before
 
 
 # ---- models
@@ -255,6 +294,7 @@ def command(args, said="", **environment):
 NOBODY = {"HOME": "/proc/nohome", "XDG_DATA_HOME": "", "XDG_CACHE_HOME": "", "HF_HOME": "", "PAD_MEMORY": ""}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a folder that nobody can write to")
 def test_a_home_that_cannot_be_written_is_said_and_a_conversation_goes_on():
     chat = command(["chat", "--max-tokens", "4"], "hi\n/prefer be concise\n", **NOBODY)
@@ -269,6 +309,7 @@ def test_a_home_that_cannot_be_written_is_said_and_a_conversation_goes_on():
     assert (named.returncode, named.stdout) == (2, b"")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_every_terminal_shows_what_it_can(encoding, tmp_path):
     where = {"PYTHONIOENCODING": encoding, "PAD_MEMORY": str(tmp_path / "m"), "COLUMNS": "200"}

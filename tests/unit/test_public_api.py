@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import doctest
 import importlib
 import subprocess
@@ -48,6 +49,7 @@ def test_a_room_exports_its_nouns(room):
         package.Nothing  # noqa: B018
 
 
+@pytest.mark.slow
 def test_a_star_import_needs_no_extra():
     code = (
         "import sys\n"
@@ -64,6 +66,7 @@ def test_unknown_name_says_so():
         pad_langchain.ChatPAP  # noqa: B018
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("statement", "forbidden"),
     [
@@ -87,6 +90,7 @@ def test_nothing_heavy_is_imported(statement, forbidden):
     assert result.stdout.strip() == ""
 
 
+@pytest.mark.slow
 def test_import_takes_less_than_a_second():
     code = "import time; t = time.perf_counter(); import pad_langchain; print(time.perf_counter() - t)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
@@ -111,3 +115,17 @@ def test_examples_in_docstrings(name):
     result = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
     assert result.attempted > 0
     assert result.failed == 0
+
+
+@pytest.mark.parametrize("package", ["", ".evaluation", ".langchain", ".models", ".persrm", ".training"])
+def test_type_checkers_see_what_comes_with_its_first_use(package):
+    module = importlib.import_module(f"pad_langchain{package}")
+    (block,) = (
+        node
+        for node in ast.parse(Path(module.__file__).read_text()).body
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name)
+    )
+    seen = {alias.name: node.module for node in block.body for alias in node.names}
+    assert set(dir(module)) == {*module.__all__, *seen}
+    for name, place in seen.items():
+        assert getattr(module, name) is getattr(importlib.import_module(place), name)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import re
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -27,6 +26,7 @@ from pad_memory.language.courtesies import without_filler
 from pad_memory.language.plain import LONGEST, tidy, understood
 from pad_memory.language.polarity import long_forms, polarity, taken_back
 from pad_memory.language.scopes import Scoped, scoped_parts
+from pad_memory.paths import replacing
 
 __all__ = ["KEPT", "Reader", "Reading", "ReadsWishes"]
 
@@ -259,9 +259,8 @@ def _kept(folder: Path | None, embedder: Embedder, texts: Sequence[str]) -> np.n
         pass  # not there, damaged or of another version: it is only a copy, and written anew
     vectors_NE = embed(embedder, texts)
     try:
-        temporary = path.with_suffix(f".{os.getpid()}.tmp.npz")
-        np.savez(temporary, key=np.array(key), vectors=vectors_NE)
-        os.replace(temporary, path)
+        with replacing(path) as file:
+            np.savez(file, key=np.array(key), vectors=vectors_NE)
     except OSError as error:  # a full disk costs time, not the wish
         logger.debug("The vectors of the catalogue's wordings are not kept for the next process: %s", error)
     return vectors_NE

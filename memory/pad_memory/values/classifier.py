@@ -75,9 +75,13 @@ class HostilityClassifier:
         dismiss_helpers()
         return np.concatenate(rows) if rows else np.zeros((0, len(CLASSES)), np.float32)
 
-    def rule(self, texts: Sequence[str]) -> str | None:
-        """Return what the most hostile of the texts asks for, of `CLASSES`; None where none is hostile enough."""
-        logit_MC = self.logits(texts)
+    def rules(self, texts: Sequence[Sequence[str]]) -> list[str | None]:
+        """Return what the most hostile piece of each text asks for, of `CLASSES`; None where none is hostile enough."""
+        pieces = sorted({piece for text in texts for piece in text}, key=len)  # of like length: little padding
+        logits = dict(zip(pieces, self.logits(pieces), strict=True))
+        return [self._rule(np.stack([logits[piece] for piece in text])) for text in texts]
+
+    def _rule(self, logit_MC: np.ndarray) -> str | None:
         score_M = hostility(logit_MC)
         worst = int(score_M.argmax())
         return None if score_M[worst] <= self.threshold else CLASSES[1 + int(logit_MC[worst, 1:].argmax())]

@@ -29,7 +29,7 @@ __all__ = ["TRIED", "Context", "Weights", "load_binding"]
 logger = logging.getLogger(__name__)
 
 TRIED = ("0.3.36",)  # versions of llama-cpp-python that the tests ran with
-_INSTALL = "pip install 'llama-cpp-python==0.3.36'"
+_INSTALL = 'pip install "pad-langchain[llama-cpp]"'
 
 _NEEDED = (
     "llama_backend_init llama_context_default_params llama_decode llama_free llama_get_embeddings llama_get_logits "
@@ -60,12 +60,12 @@ def load_binding() -> ModuleType:
         library = import_module("llama_cpp.llama_cpp")
     except ImportError as error:
         raise MissingDependencyError(
-            f"GGUF models on llama.cpp need llama-cpp-python ({error}). Run: {_INSTALL}. Or use backend='torch'."
+            f"GGUF models on llama.cpp need llama-cpp-python ({error}). Install it: {_INSTALL}. Or use backend='torch'."
         ) from error
     except (OSError, RuntimeError) as error:  # its shared library is not there, or is for another machine
         raise MissingDependencyError(
             f"llama-cpp-python is installed, but llama.cpp does not load: {error}. Build it for this machine: "
-            f"{_INSTALL} --no-binary llama-cpp-python --force-reinstall. Or use backend='torch'."
+            "pip install --no-binary llama-cpp-python --force-reinstall llama-cpp-python. Or use backend='torch'."
         ) from error
     check_binding(library)
     # Where nobody has asked it to be verbose, it prints every line of llama.cpp's log.
@@ -85,7 +85,7 @@ def check_binding(library: Any) -> None:
         version = getattr(import_module("llama_cpp"), "__version__", "unknown")
         raise MissingDependencyError(
             f"This llama-cpp-python ({version}) has no {', '.join(missing)}; it has worked with {', '.join(TRIED)}. "
-            f"Run: {_INSTALL}. Or use backend='torch'."
+            f"Install it: {_INSTALL}. Or use backend='torch'."
         )
 
 

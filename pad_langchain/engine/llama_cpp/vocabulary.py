@@ -19,8 +19,8 @@ AT_ONCE = 4096  # rows
 class Vocabulary:
     """Logits of K tokens from hidden states. Thread-safe.
 
-    A small matrix is dequantised as a whole, to float32 or float16. Of a large one, a row is when its token first is a candidate;
-    candidates come again: a text has few tokens that are likely anywhere.
+    A small matrix is dequantised as a whole, to float32 or float16. Of a large one, a row is when its token first is
+    a candidate; candidates come again: a text has few tokens that are likely anywhere.
 
     Args:
         read: token ids [n] → rows of the output matrix [n, D], float32.

@@ -62,7 +62,7 @@ class TorchEngine(LocalEngine):
             check_batches(backbone)
             backbone.prefixes.budget = limits.prefix_tokens
             if limits.pack_weights is True:
-                pack(backbone.model)
+                pack(backbone.model, join=not limits.compile)
             backbone.graph = decode_graph(backbone.model) if limits.compile else None
         admission = Admission(prompts, guide, limits, self.base.vocab_size, self.base.context)
         models = _Models(self.base, guide, self.models)

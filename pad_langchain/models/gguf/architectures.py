@@ -49,8 +49,8 @@ def config_of(file: GgufFile) -> Any:
     if file.architecture not in READABLE:
         raise IncompatibleModelError(
             f"{str(file.path)!r} is of architecture {file.architecture!r}, which cannot be run in torch from a GGUF "
-            f"file. Those that can are {', '.join(sorted(READABLE))}. llama.cpp reads more: pip install "
-            "'pad-langchain[llama-cpp]'. Or pass the model's own folder or hub id."
+            f"file. Those that can are {', '.join(sorted(READABLE))}. llama.cpp reads more: "
+            'pip install "pad-langchain[llama-cpp]". Or pass the model\'s own folder or hub id.'
         )
     said = _Shape(file)
     said.check()
@@ -79,7 +79,7 @@ class _Shape:
     def refusal(self, what: str) -> IncompatibleModelError:
         return IncompatibleModelError(
             f"{str(self.file.path)!r} ({self.file.architecture}) {what}: it cannot be run in torch from a GGUF file. "
-            "llama.cpp may read it: pip install 'pad-langchain[llama-cpp]'. Or pass the model's own folder or hub id."
+            'llama.cpp may read it: pip install "pad-langchain[llama-cpp]". Or pass the model\'s own folder or hub id.'
         )
 
     def has(self, tensor: str) -> bool:

@@ -158,5 +158,5 @@ def _said(file: GgufFile, folder: Path) -> Iterator[None]:
         raise ModelLoadError(
             f"The weights of {str(file.path)!r} cannot be kept for torch in {str(folder.parent)!r}: {error}. Make room "
             "(pad-langchain cache clear), name another folder in PAD_LANGCHAIN_CACHE, or run the file on llama.cpp, "
-            "which keeps nothing: pip install 'pad-langchain[llama-cpp]'."
+            'which keeps nothing: pip install "pad-langchain[llama-cpp]".'
         ) from error

@@ -79,7 +79,7 @@ def _names(file: GgufFile, config: Any) -> dict[str, str]:
         raise IncompatibleModelError(
             f"The tensors of {str(file.path)!r} are not those of a {file.architecture} model in transformers: "
             f"{missing[:4]!r} are missing, {left[:4]!r} are left over, {shapes[:4]!r} are of another shape. llama.cpp "
-            "may read it: pip install 'pad-langchain[llama-cpp]'. Or pass the model's own folder or hub id."
+            'may read it: pip install "pad-langchain[llama-cpp]". Or pass the model\'s own folder or hub id.'
         )
     return names
 

@@ -169,7 +169,7 @@ class SlotRows:
 
     def _mask(self, new: Sequence[Branches], times: int) -> torch.Tensor:
         """What every new token sees: its row so far, and its own line of descent. [B, 1, T, width], additive."""
-        dtype, device = self.backbone.head.weight.dtype, self.backbone.device
+        dtype, device = self.backbone.head_dtype, self.backbone.device
         seen = torch.zeros(len(new), times, self.width, dtype=torch.bool)
         for row, (one, length) in enumerate(zip(new, self.lengths, strict=True)):
             own_TT = torch.eye(times, dtype=torch.bool)

@@ -111,3 +111,16 @@ def test_narrow_drops_columns_that_count_in_no_row() -> None:
     assert found.narrow().keep_BK.tolist() == [[True, True], [True, False]]
     nobody = plausible_candidates(np.full((1, 4), -np.inf, dtype=np.float32), np.array([3]), np.float32([0.5]))
     assert nobody.narrow().tokens_BK.shape == (1, 1)
+
+
+@pytest.mark.parametrize("side", [0, 1], ids=["arrays", "tensors"])
+def test_a_guide_that_is_not_asked_rewards_nothing_though_tokens_are_forbidden(side: int) -> None:
+    logits, k, alpha, beta = (
+        both(np.array(one))[side]
+        for one in (np.float32([[1, -np.inf, -np.inf]]), [3], np.float32([0]), np.float32([2]))
+    )
+    with np.errstate(divide="ignore"):
+        scores = score_candidates(plausible_candidates(logits, k, alpha), None, beta)
+    assert scores.rewards_BK.tolist() == [[0, 0, 0]]
+    assert scores.sound_B.tolist() == [True]
+    assert scores.scores_BK.tolist() == [[1, -np.inf, -np.inf]]

@@ -160,6 +160,7 @@ def test_files_that_do_not_read(tmp_path: Path):
         VectorHead.from_pretrained(tmp_path)
 
 
+@pytest.mark.slow
 def test_arithmetic_stands_alone(tmp_path: Path):
     """Copied into another package it runs, without this one and with nothing but numpy, torch and safetensors."""
     shutil.copytree(Path(arithmetic.__file__).parent, tmp_path / "carried")

@@ -70,6 +70,7 @@ def turns(engine, request):
     return re.findall(r"<\|im_start\|>(\w+)\n(.*?)(?:<\|im_end\|>|$)", text, re.DOTALL)
 
 
+@pytest.mark.slow
 def test_it_knows_neither_faces_nor_models():
     others = ["langchain_core", "llama_index", "torch", "transformers", "chromadb"]
     code = (

@@ -239,6 +239,7 @@ def command(*arguments, stdin="", memory):
     )
 
 
+@pytest.mark.slow
 def test_chat_from_a_pipe_and_the_memory_after_it(pair_and_minilm, tmp_path):
     pair = ["--model", pair_and_minilm[0], "--reward-model", pair_and_minilm[2], "--max-tokens", "8", "--beta", "3"]
     script = f"{QUESTION}\n/prefer be concise and brief\n/user bob\n{QUESTION}\n/user ada\n{QUESTION}\n"
@@ -255,6 +256,7 @@ def test_chat_from_a_pipe_and_the_memory_after_it(pair_and_minilm, tmp_path):
     assert json.loads(exported.stdout)["events"][0]["event"]["text"] == "be concise and brief"
 
 
+@pytest.mark.slow
 def test_an_error_in_a_pipe_is_one_line_and_exit_code_2(pair_and_minilm, tmp_path):
     pair = ["--model", pair_and_minilm[0], "--reward-model", "none"]
     done = command("chat", *pair, stdin="/nonsense\nhello\n", memory=tmp_path / "m")

@@ -20,6 +20,7 @@ def run(code: str, *blocked: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", whole, "chat"], capture_output=True, text=True, timeout=120)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("blocked", [["typer"], ["rich"], ["rich", "typer"]], ids=" ".join)
 def test_the_command_says_its_line(blocked: list[str]) -> None:
     done = run("from pad_langchain.__main__ import main; main()", *blocked)
@@ -30,6 +31,7 @@ def test_the_command_says_its_line(blocked: list[str]) -> None:
     )
 
 
+@pytest.mark.slow
 def test_whatever_needs_the_command_refuses_with_the_line() -> None:
     code = """
 from pad_langchain import MissingDependencyError
@@ -41,6 +43,7 @@ except MissingDependencyError as error:
     assert run(code, "rich").stdout.endswith('pip install "pad-langchain[cli]"\n')
 
 
+@pytest.mark.slow
 def test_everything_else_does_without() -> None:
     code = """
 import pad_langchain, pad_memory
@@ -53,6 +56,7 @@ print([getattr(pad_langchain, name) is not None for name in pad_langchain.__all_
     assert int(done.stdout) > 10
 
 
+@pytest.mark.slow
 def test_with_the_extra_it_is_the_command() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pad_langchain", "--help"], capture_output=True, text=True, timeout=120

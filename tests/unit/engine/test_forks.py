@@ -120,6 +120,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.parametrize("program", [IDLE, SPAWNED, BUSY, PRELOADED], ids=["idle", "spawned", "busy", "preloaded"])
 def test_children_answer_as_their_parent_does(program: str, tmp_path: Path) -> None:

@@ -51,6 +51,7 @@ things = st.recursive(
 some_fields = st.dictionaries(st.sampled_from([field.name for field in fields(Request)]), things, max_size=3)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(some_fields)
 def test_a_request_is_refused_or_runs(torch_engine: TorchEngine, values: dict[str, Any]) -> None:

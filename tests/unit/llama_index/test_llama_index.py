@@ -187,6 +187,7 @@ def test_other_bad_calls(padllm):
         padllm.model_copy(update={"require_user": True}).complete(QUESTION)
 
 
+@pytest.mark.slow
 def test_without_llama_index_the_install_line_is_named():
     code = (
         "import sys; sys.modules['llama_index'] = None\n"

@@ -175,6 +175,7 @@ if __name__ == "__main__":
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_a_fork(tmp_path: Path, name: str) -> None:
     program = tmp_path / "program.py"

@@ -38,6 +38,7 @@ print(at_work - at_rest, after_other - at_work, threads() - at_rest, product() =
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are counted in /proc")
 def test_a_thread_dismisses_its_own_helpers_and_gets_new_ones() -> None:
     import torch  # noqa: F401  its OpenMP is asked about

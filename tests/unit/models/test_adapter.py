@@ -178,7 +178,7 @@ def test_a_step_that_fails_leaves_the_rows_as_they_were(pair: TinyPair, monkeypa
             raise RuntimeError("out of memory")
 
         with monkeypatch.context() as patch:
-            patch.setattr(last, "forward", fail)
+            patch.setattr(last.mlp.act_fn, "forward", fail)
             with pytest.raises(RuntimeError):
                 rows.step(torch.tensor([7, 8, 9]))
         for group in (rows, twin):

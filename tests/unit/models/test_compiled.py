@@ -68,6 +68,7 @@ def run(engine: TorchEngine) -> list[tuple[int, ...]]:
     return [stream.result(120).token_ids for stream in [engine.submit(request) for request in requests()]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["head", "adapter", "model"])
 def test_tokens_are_the_eager_ones_and_nothing_is_compiled_while_requests_run(
     endless_pair: TinyPair, kind: str

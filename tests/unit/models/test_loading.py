@@ -90,6 +90,7 @@ def test_keywords_that_are_wrong_or_too_late_are_refused(pair: TinyPair, base: P
         load_engine(base, device_map="cuda-everywhere")
 
 
+@pytest.mark.slow
 def test_what_is_known_of_a_model_without_loading_it(base: Path, tmp_path: Path) -> None:
     assert loading.context_size(str(base)) == 512
     (tmp_path / "config.json").write_text(json.dumps({"text_config": {"max_position_embeddings": 77}}))
@@ -149,7 +150,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_weights_tokenizer_and_context_are_of_one_version(hub: Path, revision: str | None, inner: str | None) -> None:
     asked = {"cache_dir": hub, "local_files_only": True, "revision": revision, "subfolder": inner}
     asked = {name: value for name, value in asked.items() if value is not None}
-    with load_engine("org/chat", **asked) as engine:
+    with load_engine("org/chat", dtype="float32", **asked) as engine:
         words = engine.tokenizer.decode(engine.prompts.render([{"role": "user", "content": "hello"}]))
         assert words == (revision or "main") + (inner or "") + " hello"
         own = tiny_model(0 if revision is None else 1)

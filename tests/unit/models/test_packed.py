@@ -23,7 +23,6 @@ from pad_langchain.testing import TinyPair, tiny_pair
 def large_pair(monkeypatch: pytest.MonkeyPatch) -> TinyPair:
     """Its layers are tiny, so every size counts as large."""
     monkeypatch.setattr(packed, "LEAST", 1)
-    monkeypatch.setattr(packed, "LEAST_ALONE", 1)
     return tiny_pair()
 
 
@@ -87,28 +86,44 @@ def test_the_tokens_are_those_of_the_plain_weights(
     assert calls
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_one_row_alone_keeps_the_plain_weights_on_one_thread(
-    large_pair: TinyPair, calls: list[torch.Size], monkeypatch: pytest.MonkeyPatch, threads: int
-) -> None:
-    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    tokens(TorchEngine(large_pair.model, large_pair.tokenizer, large_pair.guide(), max_batch=1, pack_weights=True), 3)
-    assert any(shape.numel() > shape[-1] for shape in calls)
-    assert any(shape.numel() == shape[-1] for shape in calls) == (threads > 1)
+def test_siblings_are_one_product(large_pair: TinyPair, calls: list[torch.Size]) -> None:
+    ids_BT = torch.arange(8).reshape(2, 4)
+    with torch.no_grad():
+        plain = large_pair.model(ids_BT).logits
+        assert pack(large_pair.model) == 15  # seven in each of two layers, and the head
+        assert torch.allclose(large_pair.model(ids_BT).logits, plain, atol=1e-5)
+        assert len(calls) == 9  # q, k and v are one, and so are gate and up
+        calls.clear()
+        assert pack(large_pair.model, join=False) == 15
+        assert torch.allclose(large_pair.model(ids_BT).logits, plain, atol=1e-5)
+        assert len(calls) == 15
 
 
-@pytest.mark.parametrize("size", [512, 1024])
-def test_one_row_alone_meets_the_packed_weights_of_larger_layers_only(
-    calls: list[torch.Size], monkeypatch: pytest.MonkeyPatch, size: int
-) -> None:
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
-    layer = nn.Linear(size, size)
-    assert pack(layer) == 1
-    with torch.inference_mode():
-        layer(torch.randn(1, size))
-        assert len(calls) == (size == 1024)
-        layer(torch.randn(2, size))
-    assert len(calls) == 1 + (size == 1024)
+def test_a_part_is_never_that_of_another_input(large_pair: TinyPair) -> None:
+    attention = large_pair.model.model.layers[0].self_attn
+    one_BD, other_BD = torch.randn(2, 3, attention.q_proj.in_features)
+    with torch.no_grad():
+        expected = [
+            module(input_BD) for module in (attention.q_proj, attention.k_proj) for input_BD in (one_BD, other_BD)
+        ]
+        pack(large_pair.model)
+        made = [module(input_BD) for module in (attention.q_proj, attention.k_proj) for input_BD in (one_BD, other_BD)]
+    for ours, plain in zip(made, expected, strict=True):
+        assert torch.allclose(ours, plain, atol=1e-5)
+
+
+def test_bfloat16_is_packed_where_the_cpu_computes_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = nn.Linear(1024, 512).bfloat16()
+    monkeypatch.setattr(packed, "computes_in_bfloat16", lambda: False)
+    assert pack(layer) == 0
+    monkeypatch.undo()
+    if not packed.computes_in_bfloat16():
+        pytest.skip("this CPU does not compute in bfloat16")
+    x_BD = torch.randn(3, 1024).bfloat16()
+    with torch.no_grad():
+        plain = layer(x_BD)
+        assert pack(layer) == 1
+        assert torch.allclose(layer(x_BD).float(), plain.float(), atol=0.05)
 
 
 def test_compiled_steps_use_them(
@@ -168,7 +183,7 @@ def test_weights_changed_in_place_are_not_decoded_with_the_old_ones(calls: list[
 
 def test_small_layers_other_dtypes_and_full_memory_stay_plain(monkeypatch: pytest.MonkeyPatch) -> None:
     assert pack(nn.Linear(256, 512)) == 0
-    assert pack(nn.Linear(1024, 1024).bfloat16()) == 0
+    assert pack(nn.Linear(1024, 1024).half()) == 0
     layer = nn.Linear(1024, 1024)
     monkeypatch.setattr(packed, "_free_memory", lambda: 6.0 * 2**20)
     assert pack(layer, spare=True) == 0

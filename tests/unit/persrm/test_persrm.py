@@ -103,7 +103,7 @@ def test_a_text_persrm_scores_log_ratios(pair: TinyPair, text_parts: tuple[Any, 
 
 def test_merging_the_value_head_gives_the_same_logits(text_parts: tuple[Any, torch.nn.Linear]) -> None:
     model, value_head = text_parts
-    hidden_BD = torch.randn(5, 32, generator=torch.Generator().manual_seed(0))
+    hidden_BD = torch.randn(5, 48, generator=torch.Generator().manual_seed(0))
     merged_VD, constant_V = merge_value_head(model.lm_head.weight, value_head.weight, value_head.bias)
     with torch.no_grad():
         expected = model.lm_head(value_head(hidden_BD))
@@ -252,8 +252,8 @@ def test_what_does_not_load(pair: TinyPair, text_parts: tuple[Any, torch.nn.Line
     (tmp_path / "value_head.safetensors").write_bytes(b"not safetensors")
     with pytest.raises(ModelLoadError, match="does not read"):
         PersRM.from_pretrained(tmp_path)
-    with pytest.raises(IncompatibleModelError, match="hidden size is 32"):
-        PersRM(text_parts[0], pair.tokenizer, value_head=torch.nn.Linear(48, 48))
+    with pytest.raises(IncompatibleModelError, match="hidden size is 48"):
+        PersRM(text_parts[0], pair.tokenizer, value_head=torch.nn.Linear(32, 32))
 
 
 def test_a_response_beyond_the_context_is_refused(pair: TinyPair) -> None:

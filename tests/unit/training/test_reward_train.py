@@ -26,11 +26,6 @@ from pad_langchain.training.data import read_pairs
 from pad_langchain.training.encoding import encode_pairs
 
 pytest.importorskip("trl")
-pytestmark = [
-    # PEFT asks transformers by an old name, and torch's loader warns where there is no accelerator.
-    pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning"),
-    pytest.mark.filterwarnings("ignore:.*torch.cpu.amp:FutureWarning"),
-]
 
 SHORT, LONG = "yes", "yes, it is a list of examples and a warning"
 
@@ -73,6 +68,7 @@ def trained(text_files: Path) -> tuple[Path, dict[str, Any]]:
     return output, train(config_of(text_files, output))
 
 
+@pytest.mark.slow
 def test_both_stages_learn_and_are_reported(trained: tuple[Path, dict[str, Any]]) -> None:
     output, result = trained
     assert json.loads((output / "training.json").read_text()) == result
@@ -211,6 +207,7 @@ def checksums(model: Any) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 def test_stage_2_changes_nothing_but_w_and_b(text_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from pad_langchain.training.run import train
     from pad_langchain.training.text import PairTrainer
@@ -247,6 +244,7 @@ class StopError(Exception):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stage", "step"), [("stage1", 5), ("stage2", 3)])
 def test_a_stopped_run_goes_on_to_the_same_weights(
     text_files: Path, tmp_path: Path, trained: tuple[Path, Any], stage: str, step: int
@@ -268,6 +266,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(
         train(dataclasses.replace(config, beta_train=0.2))
 
 
+@pytest.mark.slow
 def test_a_killed_process_goes_on_to_the_same_weights(text_files: Path, trained: tuple[Path, Any]) -> None:
     output = text_files / "killed"
     config_of(text_files, output).save(text_files / "killed.yaml")

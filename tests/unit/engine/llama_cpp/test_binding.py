@@ -30,7 +30,9 @@ def test_without_llama_cpp_the_install_line_is_told(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "llama_cpp", None)
     monkeypatch.delitem(sys.modules, "llama_cpp.llama_cpp", raising=False)
     load_binding.cache_clear()
-    with pytest.raises(MissingDependencyError, match=r"pip install 'llama-cpp-python.*backend='torch'"):
+    with pytest.raises(
+        MissingDependencyError, match=r"pip install \"pad-langchain\[llama-cpp\]\"\. Or use backend='torch'"
+    ):
         load_binding()
 
 

@@ -81,6 +81,7 @@ def grid_requests() -> list[tuple[str, Request]]:
     return requests
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["head", "text"])
 def test_every_setting_equals_the_naive_reference(pair: TinyPair, kind: str) -> None:
     """beta × k × alpha × reference × one or several preferences; batch 1, and ragged batches of up to 32 and 5."""
@@ -330,6 +331,7 @@ def test_a_prefill_that_fails_harms_nobody(pair: TinyPair) -> None:
             hook.remove()
 
 
+@pytest.mark.slow
 def test_a_program_may_end_without_closing() -> None:
     """A request in flight and an idle engine both let the interpreter exit cleanly."""
     program = (

@@ -128,6 +128,7 @@ print(fatal)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="trials are forked")
 def test_an_old_store_survives_a_kill_amid_its_first_opening(tmp_path: Path) -> None:
     command = [sys.executable, "-c", KILLED, str(TESTS), str(tmp_path), "5"]

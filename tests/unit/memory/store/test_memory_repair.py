@@ -339,6 +339,7 @@ os._exit(0)  # as if it were killed
 """
 
 
+@pytest.mark.slow
 def test_files_that_cannot_grow_leave_nothing_half_recorded(tmp_path: Path) -> None:
     resource = pytest.importorskip("resource")
     if resource.getrlimit(resource.RLIMIT_FSIZE)[1] != resource.RLIM_INFINITY:

@@ -106,6 +106,8 @@ SMALL = HeadSettings(
 )  # fmt: skip
 
 
+@pytest.mark.timeout(600)
+@pytest.mark.slow
 def test_head_training_tells_the_sides_apart(small_base, small_tokenizer, tmp_path, monkeypatch):
     phrases = pairs.training_phrases
     monkeypatch.setattr(pairs, "training_phrases", lambda pole: phrases(pole)[:3])  # hashed, they cannot generalise

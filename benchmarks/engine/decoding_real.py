@@ -1,0 +1,255 @@
+"""What a token of a real model costs on this CPU, against one pass over its weights and against transformers.
+
+    python benchmarks/engine/decoding_real.py --model FOLDER --head FOLDER
+    python benchmarks/engine/decoding_real.py --model FOLDER --head FOLDER --batches 1 8 16 --threads 2 --other CHECKOUT
+    python benchmarks/engine/decoding_real.py --model FOLDER --cpu-time --threads 1       on a machine that others use
+
+Every line runs in a process of its own. A round runs all of them once, in turn, and reads as many bytes as each
+model's linear layers have; the table has medians over the rounds, and ratios within a round. `--other` is the folder of
+another checkout of this project, which runs float32 and bfloat16. `--quality` compares answers instead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+HERE = Path(__file__).parents[2]
+SIZE = {"float32": 4, "bfloat16": 2, "int8": 1}  # bytes of a weight
+
+WORKER = """
+import json, sys, time
+import torch
+
+asked = json.loads(sys.argv[1])
+torch.set_num_threads(asked["threads"])
+from pad_langchain.engine.types import Request, WeightedPreference
+from pad_langchain.persrm.build import load_engine
+
+kind, head = asked["kind"], asked["head"]
+how = {"weights": "int8"} if kind == "int8" else {"dtype": kind}
+if asked["hf"]:
+    head, how["pack_weights"] = None, False
+engine = load_engine(asked["model"], head, **how)
+engine.end_tokens = frozenset()
+model = engine.base.model
+model.generation_config.eos_token_id = None
+question = [{"role": "user", "content": "Explain what copper is used for, and how it is made."}]
+wishes = [WeightedPreference("be concise")] if head else []
+
+def ours(rows, tokens):
+    request = Request(messages=question, max_tokens=tokens, preferences=wishes, alpha=0.02)
+    readers = [iter(engine.submit(request)) for _ in range(rows)]
+    for reader in readers:
+        next(reader)
+    begun = time.perf_counter(), time.process_time()
+    for reader in readers:
+        for _ in reader:
+            pass
+    return time.perf_counter() - begun[0], time.process_time() - begun[1]
+
+def theirs(rows, tokens):
+    ids = torch.tensor([engine.prompts.render(question)] * rows)
+    told = {"do_sample": False, "pad_token_id": 0, "attention_mask": torch.ones_like(ids)}
+    clocks = [(time.perf_counter(), time.process_time())]
+    for count in (1, tokens):
+        model.generate(ids, max_new_tokens=count, **told)
+        clocks.append((time.perf_counter(), time.process_time()))
+    return tuple((c - b) - (b - a) for a, b, c in zip(*clocks))
+
+weights = sum(layer.in_features * layer.out_features for layer in model.modules() if hasattr(layer, "in_features"))
+run = theirs if asked["hf"] else ours
+run(1, 4)
+print(json.dumps(weights), flush=True)
+for line in sys.stdin:
+    rows, tokens = json.loads(line)
+    seconds = run(rows, tokens)
+    print(json.dumps([each / (tokens - 1) for each in seconds]), flush=True)
+"""
+
+QUALITY = """
+import json, math, sys
+import torch
+
+asked = json.loads(sys.argv[1])
+torch.set_num_threads(asked["threads"])
+from pad_langchain.engine.types import Request, WeightedPreference
+from pad_langchain.persrm.build import load_pair
+
+kind = asked["kind"]
+pair = load_pair(asked["model"], asked["head"], **({"weights": "int8"} if kind == "int8" else {"dtype": kind}))
+engine, base = pair.engine, pair.engine.base
+told = []
+for question in asked["questions"]:
+    request = Request(messages=[{"role": "user", "content": question}], max_tokens=asked["tokens"])
+    told.append(list(engine.submit(request).result(600).token_ids))
+losses, agreed = [], []
+with torch.inference_mode():
+    for text in asked["texts"]:
+        ids = torch.tensor([engine.prompts.encode(text)[:512]])
+        logits = base.logits(base.hidden(ids))[0, :-1]
+        losses.append(torch.nn.functional.cross_entropy(logits, ids[0, 1:], reduction="none"))
+        agreed += logits.argmax(-1).tolist()
+rewards = []
+if pair.persrm is not None:
+    pairs = [(question, text[:400]) for question, text in zip(asked["questions"], asked["texts"])]
+    rewards = pair.persrm.score_many(pairs, ["be concise", "be formal"]).tolist()
+held = sum(t.numel() * t.element_size() for t in [*base.model.parameters(), *base.model.buffers()])
+with open("/proc/self/status") as file:
+    resident = next(int(line.split()[1]) for line in file if line.startswith("VmRSS")) * 1024
+print(json.dumps([told, math.exp(float(torch.cat(losses).mean())), agreed, rewards, resident]))
+"""
+
+
+class Line:
+    """One line of the table, at work in a process of its own."""
+
+    def __init__(self, name: str, folder: Path, script: str, **asked: Any) -> None:
+        self.name, self.kind = name, asked["kind"]
+        path = os.pathsep.join(map(str, (folder, folder / "memory")))
+        self.process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", script, json.dumps(asked)],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def answer(self) -> Any:
+        assert self.process.stdout is not None
+        if line := self.process.stdout.readline():
+            return json.loads(line)
+        raise SystemExit(f"{self.name} ended with code {self.process.wait()}.")
+
+    def ask(self, *what: Any) -> Any:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(what) + "\n")
+        self.process.stdin.flush()
+        return self.answer()
+
+
+def read(buffer: torch.Tensor, size: int, clock: int) -> float:
+    """Seconds of one pass over so many bytes: the median of three."""
+    clocks = (time.perf_counter, time.process_time)[clock]
+    part, took = buffer[: size // 4], []
+    for _ in range(3):
+        begun = clocks()
+        part.sum()
+        took.append(clocks() - begun)
+    return statistics.median(took)
+
+
+def measure(lines: list[Line], weights: int, args: argparse.Namespace) -> None:
+    clock = int(args.cpu_time)
+    buffer = torch.ones(weights)
+    time_of = "CPU time" if clock else "wall time"
+    title = f"{args.tokens} new tokens, {time_of}, medians of {args.rounds} alternating rounds, {args.threads} threads"
+    table = Table(title=title)
+    for heading in ("", "batch", "ms a step", "÷ one pass over the weights", "tokens a second", "GB/s read"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    for rows in args.batches:
+        times: dict[str, list[float]] = {line.name: [] for line in lines}
+        passes: dict[str, list[float]] = {line.name: [] for line in lines}
+        for number in range(args.rounds + 1):
+            for line in lines if number % 2 else reversed(lines):
+                seconds = line.ask(rows, args.tokens)[clock]
+                took = read(buffer, weights * SIZE[line.kind], clock)
+                if number:  # the first warms up
+                    times[line.name].append(seconds)
+                    passes[line.name].append(took)
+        for line in lines:
+            step, took = (statistics.median(found[line.name]) for found in (times, passes))
+            ratio = statistics.median(a / b for a, b in zip(times[line.name], passes[line.name], strict=True))
+            rate = weights * SIZE[line.kind] / took / 1e9
+            table.add_row(
+                line.name, str(rows), f"{step * 1e3:.1f}", f"{ratio:.2f}", f"{rows / step:.1f}", f"{rate:.1f}"
+            )
+        Console(width=120).print(table)  # so far: a long run may be stopped
+
+
+def compare(args: argparse.Namespace, asked: dict[str, Any]) -> None:
+    """How far bfloat16 and int8 are from float32 on questions and on this project's own pages."""
+    questions = (
+        "What is copper used for?",
+        "Explain how rain forms.",
+        "Write a short letter to a landlord about a broken heater.",
+        "Give me three tips for learning to cook.",
+        "What is the difference between a list and a tuple in Python?",
+        "Tell me a story about a lighthouse.",
+        "How do vaccines work?",
+        "Plan a weekend in a city by the sea.",
+    )
+    pages = sorted((HERE / "docs").glob("*.md"))[: len(questions)]
+    texts = [page.read_text(encoding="utf-8")[:3000] for page in pages]
+    told = {"questions": questions, "texts": texts, "tokens": args.tokens, "hf": False, **asked}
+    found = {kind: Line(kind, HERE, QUALITY, kind=kind, **told).answer() for kind in SIZE}
+    ours = found["float32"]
+    title = f"{len(questions)} greedy answers of {args.tokens} tokens; perplexity on {len(texts)} pages of docs/"
+    table = Table(title=title)
+    for heading in ("", "same tokens", "until", "next token the same", "perplexity", "rewards differ by", "MB"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    for kind, (answers, perplexity, agreed, rewards, resident) in found.items():
+        pairs = [(a, b) for x, y in zip(answers, ours[0], strict=True) for a, b in zip(x, y, strict=False)]
+        until = [next((n for n, (a, b) in enumerate(zip(x, y)) if a != b), len(y)) for x, y in zip(answers, ours[0])]  # noqa: B905
+        next_same = sum(a == b for a, b in zip(agreed, ours[2], strict=True)) / len(agreed)
+        mine, theirs = torch.tensor(rewards).flatten(), torch.tensor(ours[3]).flatten()
+        spread = f"{float((mine - theirs).abs().mean() / theirs.std()):.3f} sd" if rewards else "–"
+        table.add_row(
+            kind,
+            f"{sum(a == b for a, b in pairs) / len(pairs):.1%}",
+            f"{statistics.median(until):.0f}",
+            f"{next_same:.1%}",
+            f"{perplexity:.2f}",
+            spread,
+            f"{resident / 1e6:.0f}",
+        )
+    Console(width=120).print(table)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True, help="folder of a causal LM")
+    parser.add_argument("--head", help="folder of its head; then our lines steer by one wish")
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 16])
+    parser.add_argument("--tokens", type=int, default=32)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--kinds", nargs="+", choices=list(SIZE), default=list(SIZE))
+    parser.add_argument("--other", type=Path, help="folder of another checkout")
+    parser.add_argument("--no-hf", action="store_true", help="without transformers' generate")
+    parser.add_argument("--cpu-time", action="store_true", help="CPU seconds, not wall time: for a busy machine")
+    parser.add_argument("--quality", action="store_true", help="answers, perplexity and rewards instead of time")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    asked = {"model": args.model, "head": args.head, "threads": args.threads}
+    if args.quality:
+        return compare(args, asked)
+    plain = [kind for kind in args.kinds if kind != "int8"]
+    lines = [Line(kind, HERE, WORKER, kind=kind, hf=False, **asked) for kind in args.kinds]
+    if args.other:
+        folder = args.other.resolve()
+        lines += [Line(f"{kind}, other", folder, WORKER, kind=kind, hf=False, **asked) for kind in plain]
+    if not args.no_hf:
+        lines += [Line(f"{kind}, HF generate", HERE, WORKER, kind=kind, hf=True, **asked) for kind in plain]
+    weights, *_ = [line.answer() for line in lines]
+    try:
+        return measure(lines, weights, args)
+    finally:
+        for line in lines:
+            line.process.kill()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""Sibling projections that read one input (q, k and v; gate and up) as one product of which each has its columns."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+__all__ = ["Joint", "siblings"]
+
+GROUPS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
+
+
+class _Last(threading.local):
+    """What this thread has of the product made last: its parts are asked for one after the other."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        self.joint: Joint | None = None
+        self.input: torch.Tensor | None = None
+        self.output: torch.Tensor | None = None
+
+
+_last = _Last()
+
+
+class Joint:
+    """One product for sibling layers.
+
+    Args:
+        product: maps [..., in] to [..., sum of sizes].
+        sizes: outputs of each layer, in order.
+    """
+
+    def __init__(self, product: Callable[[torch.Tensor], torch.Tensor], sizes: Sequence[int]) -> None:
+        self.product = product
+        ends = list(itertools.accumulate(sizes, initial=0))
+        self.columns = [slice(*pair) for pair in itertools.pairwise(ends)]
+
+    def part(self, index: int, input: torch.Tensor) -> torch.Tensor:
+        """One layer's output; those of its siblings for the same tensor are made with it."""
+        if len(self.columns) == 1:
+            return self.product(input)
+        if _last.joint is not self or _last.input is not input:
+            _last.joint, _last.input, _last.output = self, input, self.product(input)
+        assert _last.output is not None
+        made = _last.output[..., self.columns[index]]
+        if index == len(self.columns) - 1:
+            _last.clear()  # and do not keep a prompt's activations
+        return made
+
+
+def siblings(model: nn.Module, fits: Callable[[Any], bool], *, join: bool = True) -> list[list[Any]]:
+    """The linear layers of a model that fit, those that read one input together; without `join` each by itself."""
+    grouped: list[list[Any]] = []
+    seen: set[int] = set()
+    for parent in model.modules() if join else ():
+        children = dict(parent.named_children())
+        for names in GROUPS:
+            group = [children[name] for name in names if name in children]
+            if len(group) == len(names) and all(map(fits, group)) and _alike(group):
+                grouped.append(group)
+                seen.update(map(id, group))
+    return grouped + [[module] for module in model.modules() if id(module) not in seen and fits(module)]
+
+
+def _alike(group: Sequence[Any]) -> bool:
+    """Whether layers can be one: one width of input, and a bias each or none at all."""
+    return len({(module.in_features, module.bias is None) for module in group}) == 1

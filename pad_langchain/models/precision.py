@@ -1,0 +1,68 @@
+"""In which precision a model computes: what a user says, and what is fastest where nobody says."""
+
+from __future__ import annotations
+
+import logging
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+from pad_langchain.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["computes_in_bfloat16", "fastest_dtype", "pick_dtype"]
+
+logger = logging.getLogger(__name__)
+
+# Newer versions of torch say so in public (`torch.cpu.get_capabilities`); in older ones its own compiler asks these.
+_ASK = attrgetter("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+
+
+def pick_dtype(dtype: Any, device: torch.device) -> torch.dtype:
+    """ "auto" is bfloat16 on CUDA and float32 on the CPU; a name or a torch dtype is taken as it is.
+
+    Raises:
+        InvalidRequestError: not a floating-point dtype.
+    """
+    import torch
+
+    if dtype == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    picked = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if not isinstance(picked, torch.dtype) or not picked.is_floating_point:
+        raise InvalidRequestError(f"dtype has to be 'auto', 'float32', 'bfloat16' or 'float16', but is {dtype!r}.")
+    return picked
+
+
+def fastest_dtype(dtype: Any, device: torch.device, weights: str | None = None) -> torch.dtype:
+    """`pick_dtype` for decoding: "auto" on a CPU is bfloat16 where it computes in it, but float32 beside int8 weights.
+
+    Raises:
+        InvalidRequestError: not a floating-point dtype.
+    """
+    import torch
+
+    if dtype != "auto" or device.type != "cpu":
+        return pick_dtype(dtype, device)
+    if weights is not None:
+        picked, reason = torch.float32, f"what {weights} weights are multiplied with"
+    elif computes_in_bfloat16():
+        picked, reason = torch.bfloat16, "this CPU computes in it and reads half the bytes"
+    else:
+        picked, reason = torch.float32, "this CPU does not compute in bfloat16 (AVX512-BF16 or AMX)"
+    logger.info("dtype 'auto' is %s: %s", str(picked).removeprefix("torch."), reason)
+    return picked
+
+
+def computes_in_bfloat16() -> bool:
+    """Whether this CPU multiplies bfloat16 numbers natively: AVX512-BF16 or AMX."""
+    import torch
+
+    if hasattr(torch.cpu, "get_capabilities"):
+        known = torch.cpu.get_capabilities()
+        return bool(known.get("avx512_bf16") or known.get("amx_bf16"))
+    try:
+        return any(ask() for ask in _ASK(torch.cpu))
+    except (AttributeError, RuntimeError):
+        return False
