@@ -20,6 +20,10 @@ _ELSEWHERE = {
     "reasoning": "chat_template_kwargs={'enable_thinking': …}",
     "stop_sequences": "stop",
     "base_model": "model",
+    "model_path": "model",
+    **dict.fromkeys(("n_ctx", "num_ctx"), "engine_settings={'context_length': …}"),
+    **dict.fromkeys(("n_threads", "num_thread"), "engine_settings={'threads': …}"),
+    **dict.fromkeys(("n_gpu_layers", "num_gpu"), "engine_settings={'gpu_layers': …}"),
 }
 # What LangChain and LlamaIndex write beside the fields when they dump an object.
 _DUMPED = frozenset({"_type", "class_name"})

@@ -144,3 +144,9 @@ def test_a_folder_that_holds_a_file_is_its_model(file, binding, tmp_path):
     (tmp_path / "only.gguf").write_bytes(Path(file.path).read_bytes())
     assert ChatPAD(model=str(tmp_path)).profile["max_input_tokens"] == 512
     assert ChatPAD(model=str(tmp_path / "only.gguf")).profile["max_input_tokens"] == 512
+
+
+@pytest.mark.parametrize("name", ["n_ctx", "num_thread", "n_gpu_layers"])
+def test_what_others_call_a_setting_of_llama_cpp_leads_to_ours(name):
+    with pytest.raises(ValueError, match=r"Here it is engine_settings=\{'"):
+        ChatPAD(**{name: 2})
