@@ -24,8 +24,9 @@ SUBJECTS = (
     "tea rain boats music bread cats stars chess snow maps books bees gold wind salt ships clocks roses trains ice"
 )
 ASKS = (
-    "What is {}?", "Tell me a story about {}.", "Why do people like {}?", "Give me three facts about {}.", "Who knows {}?",
-    "Write a poem about {}.", "How old is {}?", "Explain {} to a child.", "Is {} good for me?", "Where is {} found?",
+    "What is {}?", "Tell me a story about {}.", "Why do people like {}?", "Give me three facts about {}.",
+    "Who knows {}?", "Write a poem about {}.", "How old is {}?", "Explain {} to a child.", "Is {} good for me?",
+    "Where is {} found?",
 )  # fmt: skip
 
 
@@ -60,7 +61,9 @@ def _compare(engine: LlamaCppEngine, name: str, requests: list[Request]) -> None
     margins = []
     for one, other in zip(alone, company, strict=True):
         if one.token_ids != other.token_ids:
-            parted = next(n for n, pair in enumerate(zip(one.token_ids, other.token_ids, strict=False)) if pair[0] != pair[1])
+            parted = next(
+                n for n, pair in enumerate(zip(one.token_ids, other.token_ids, strict=False)) if pair[0] != pair[1]
+            )
             best = one.events[parted].candidates
             margins.append(best[0].score - best[1].score if len(best) > 1 else 0.0)
     most = f", margin where they part at most {max(margins):.3f} nats" if margins else ""

@@ -12,7 +12,7 @@ import logging
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -24,7 +24,7 @@ import numpy as np
 from pad_langchain.engine.settings import LlamaSettings
 from pad_langchain.errors import EngineMemoryError, IncompatibleModelError, MissingDependencyError, ModelLoadError
 
-__all__ = ["TRIED", "Context", "Weights", "load_binding"]
+__all__ = ["FORKED", "TRIED", "Context", "Weights", "load_binding"]
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +47,11 @@ _KV_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8
 _FLASH = {None: -1, False: 0, True: 1}
 _NO_SLOT = 1  # what llama_decode returns where keys and values have no place
 _PART = 512  # tokens of a prompt in one forward
+
+FORKED = (
+    "The engine was made before the process forked, and llama.cpp's threads and memory are the parent's. Make the "
+    'engine in the child (gunicorn: without preload_app), or start processes with "spawn".'
+)
 
 
 @cache
@@ -90,6 +95,8 @@ def check_binding(library: Any) -> None:
 
 
 _logs = threading.Lock()  # llama.cpp has one log for all
+# Threads of one call wait for each other without sleeping, so those of two calls would wait for each other's cores.
+_turns = threading.Lock()
 
 
 @contextmanager
@@ -207,6 +214,7 @@ class Context:
         self._memory = library.llama_get_memory(self._pointer)
         self._batch, self._wanted = _Batch(library, params.n_batch), True
         self._arrays: dict[tuple[int, int, int], np.ndarray] = {}
+        self._turn: AbstractContextManager[Any] = _turns if threads > 1 else nullcontext()
         self.part: int = params.n_batch  # tokens at most that one call takes
 
     def read(self, tokens: Sequence[int], positions: Sequence[int], sequences: Sequence[int]) -> None:
@@ -242,7 +250,9 @@ class Context:
         if wanted != self._wanted:  # with embeddings on, every token of a call has logits and a hidden state
             self._library.llama_set_embeddings(self._pointer, wanted)
             self._wanted = wanted
-        code = self._library.llama_decode(self._pointer, self._batch.fill(tokens, positions, sequences, wanted))
+        batch = self._batch.fill(tokens, positions, sequences, wanted)
+        with self._turn:
+            code = self._library.llama_decode(self._pointer, batch)
         if code == _NO_SLOT:
             raise EngineMemoryError(f"llama.cpp has no room for {len(tokens)} more tokens in {self.cells} cells.")
         if code:

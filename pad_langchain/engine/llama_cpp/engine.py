@@ -11,7 +11,7 @@ from threadpoolctl import ThreadpoolController
 from pad_langchain.engine.admission import Admission, Admitted
 from pad_langchain.engine.llama_cpp.base import LlamaBase
 from pad_langchain.engine.llama_cpp.batch import LlamaBatch
-from pad_langchain.engine.llama_cpp.binding import Context, load_binding
+from pad_langchain.engine.llama_cpp.binding import FORKED, Context, load_binding
 from pad_langchain.engine.llama_cpp.cores import free_cores
 from pad_langchain.engine.llama_cpp.kept import KeptSequences
 from pad_langchain.engine.llama_cpp.sequences import Sequences
@@ -137,10 +137,7 @@ class _Models:
         return kept
 
     def begin_anew(self) -> str:
-        return (
-            "The engine was made before the process forked, and llama.cpp's threads and memory are the parent's. Make "
-            'the engine in the child (gunicorn: without preload_app), or start processes with "spawn".'
-        )
+        return FORKED
 
 
 def _stay_on_one_thread() -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import Any
 
 import numpy as np
 import torch
 
-from pad_langchain.engine.llama_cpp.binding import Context, Weights
+from pad_langchain.engine.llama_cpp.binding import FORKED, Context, Weights
 from pad_langchain.engine.llama_cpp.cores import free_cores
 from pad_langchain.engine.settings import LlamaSettings
+from pad_langchain.errors import EngineClosedError
 from pad_langchain.models.gguf import GgufFile
 
 __all__ = ["Reader"]
@@ -32,7 +34,7 @@ class Reader:
     _after: Any
 
     def __init__(self) -> None:
-        self._reading = threading.Lock()
+        self._reading, self._process = threading.Lock(), os.getpid()
         self._texts: Context | None = None
 
     def hidden(self, ids_BT: torch.Tensor) -> torch.Tensor:
@@ -40,7 +42,10 @@ class Reader:
 
         Raises:
             EngineMemoryError: there is no memory for the keys and values of a sequence.
+            EngineClosedError: the process was forked since.
         """
+        if os.getpid() != self._process:
+            raise EngineClosedError(FORKED)
         with self._reading:
             rows = [self._read(row) for row in ids_BT.tolist()]
         return torch.from_numpy(np.stack(rows))
