@@ -192,7 +192,7 @@ def compare(args: argparse.Namespace, asked: dict[str, Any]) -> None:
         "Plan a weekend in a city by the sea.",
     )
     pages = sorted((HERE / "docs").glob("*.md"))[: len(questions)]
-    texts = [page.read_text(encoding="utf-8")[:3000] for page in pages]
+    texts = [page.read_text(encoding="utf-8")[:1500] for page in pages]
     told = {"questions": questions, "texts": texts, "tokens": args.tokens, "hf": False, **asked}
     found = {kind: Line(kind, HERE, QUALITY, kind=kind, **told).answer() for kind in SIZE}
     ours = found["float32"]

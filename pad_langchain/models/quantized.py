@@ -127,7 +127,7 @@ def _quantized(group: Sequence[nn.Linear], head: nn.Module) -> list[Int8Linear]:
     int8_OI = (weights / scale_O[:, None]).round_().to(torch.int8)
     biases = [layer.bias.data for layer in group if layer.bias is not None]
     sizes = [layer.out_features for layer in group]
-    joint = Joint(_Int8Product(int8_OI, scale_O, torch.cat(biases) if biases else None), sizes)
+    joint = Joint(_Int8Product(int8_OI, scale_O, torch.cat(tuple(biases)) if biases else None), sizes)
     return [
         Int8Linear(
             layer.in_features,
