@@ -207,7 +207,7 @@ def _fetched(model: str, name: str, keywords: Mapping[str, Any]) -> Path:
 
 
 def files_size(model: str | PathLike[str]) -> int | None:
-    """Bytes of the weights in a model's folder; None for a hub id, or a folder without weights that transformers reads."""
+    """Bytes of the weights in a model's folder; None for a hub id, or a folder that holds none."""
     folder = Path(model_place(str(model)))
     return sum(file.stat().st_size for kind in ("*.safetensors", "*.bin") for file in folder.glob(kind)) or None
 
