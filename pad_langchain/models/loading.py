@@ -90,21 +90,8 @@ def load_causal_lm(
         InvalidRequestError: a loaded model without its tokenizer, or with keywords for loading it.
     """
     if not isinstance(model, str) and not hasattr(model, "__fspath__"):
-        if tokenizer is None:
-            raise InvalidRequestError(
-                f"A loaded model ({type(model).__name__}) needs its tokenizer: pass "
-                f"tokenizer=AutoTokenizer.from_pretrained(…)."
-            )
-        if given := sorted([*kwargs, *(["weights"] if weights is not None else [])]):
-            raise InvalidRequestError(
-                f"{given!r} are for loading a model, but this {type(model).__name__} is loaded. Pass its "
-                "folder or hub id, or load it with them."
-            )
+        _check_loaded(model, tokenizer, kwargs if weights is None else {**kwargs, "weights": weights})
         return model, tokenizer
-    from transformers import AutoModelForCausalLM
-
-    from pad_langchain.models.quantized import quantize
-
     place = pick_device(device)
     precision = pick_dtype(dtype, place)
     if weights is not None:
@@ -113,21 +100,43 @@ def load_causal_lm(
         model, tokenizer = torch_folder(file, precision), file.tokenizer if tokenizer is None else tokenizer
         kwargs = {name: value for name, value in kwargs.items() if name not in SOURCE | VERSION}
     model = model_place(str(model))
+    loaded = _from_pretrained(model, dtype=precision, **_ASK_NOBODY | kwargs)
+    if place.type != "cpu" and not kwargs.keys() & {"device_map", "quantization_config"}:
+        loaded.to(place)
+    if weights is not None:
+        from pad_langchain.models.quantized import quantize
+
+        quantize(loaded)
+    if tokenizer is None:
+        tokenizer = load_tokenizer(model, **{name: kwargs[name] for name in kwargs.keys() & (SOURCE | VERSION)})
+    return loaded, tokenizer
+
+
+def _from_pretrained(model: str, **kwargs: Any) -> Any:
+    from transformers import AutoModelForCausalLM
+
     try:
-        loaded: Any = AutoModelForCausalLM.from_pretrained(model, dtype=precision, **_ASK_NOBODY | kwargs)
+        return AutoModelForCausalLM.from_pretrained(model, **kwargs)
     except ImportError as error:
         raise _missing(kwargs, error) from error
     except (OSError, ValueError, KeyError) as error:
         if not kwargs.keys() & NEEDS.keys() or "accelerate" not in str(error):
             raise ModelLoadError(_message("model", model, error)) from error
         raise _missing(kwargs, error) from error
-    if place.type != "cpu" and not kwargs.keys() & {"device_map", "quantization_config"}:
-        loaded.to(place)
-    if weights is not None:
-        quantize(loaded)
+
+
+def _check_loaded(model: Any, tokenizer: Any | None, keywords: Mapping[str, Any]) -> None:
+    """Refuse what cannot be with a model that is loaded already."""
     if tokenizer is None:
-        tokenizer = load_tokenizer(model, **{name: kwargs[name] for name in kwargs.keys() & (SOURCE | VERSION)})
-    return loaded, tokenizer
+        raise InvalidRequestError(
+            f"A loaded model ({type(model).__name__}) needs its tokenizer: pass "
+            f"tokenizer=AutoTokenizer.from_pretrained(…)."
+        )
+    if keywords:
+        raise InvalidRequestError(
+            f"{sorted(keywords)!r} are for loading a model, but this {type(model).__name__} is loaded. Pass its "
+            "folder or hub id, or load it with them."
+        )
 
 
 def _check_weights(weights: Any, device: torch.device, dtype: torch.dtype, kwargs: dict[str, Any]) -> None:
