@@ -56,6 +56,7 @@ class LlamaBase(Reader):
             )
         self.context: int = wanted or min(trained, LONGEST)
         self.vocabulary = Vocabulary(file.output_rows, self.vocab_size, self.hidden_size, file.output_bias())
+        file.close()  # most rows are read by now
         self._after: _After = _same
 
     def candidate_logits(self, hidden_BD: Array, candidates_BK: Array) -> Array:

@@ -174,6 +174,10 @@ class GgufFile:
         """
         return self._floats(np.ascontiguousarray(self._rows[ids]), self._output)
 
+    def close(self) -> None:
+        """Give the file's pages back to the system; they are mapped again when rows are asked for."""
+        vars(self).pop("_rows", None)
+
     def output_bias(self) -> np.ndarray | None:
         """What is added to the logits, [V] float32; None: nothing."""
         bias = self.tensors.get("output.bias")

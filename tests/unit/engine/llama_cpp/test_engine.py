@@ -267,6 +267,14 @@ def test_kept_sequences_are_given_up_and_all_numbers_come_back(llama: LlamaCppEn
     until(lambda: sorted(llama._sequences._free) == everything)
 
 
+def test_a_closed_files_rows_can_be_read_again() -> None:
+    file = tiny_base(PAIR).file
+    before = file.output_rows(np.array([3, 5]))
+    file.close()
+    file.close()
+    assert (file.output_rows(np.array([3, 5])) == before).all()
+
+
 # What it refuses
 
 
