@@ -70,6 +70,8 @@ def test_an_engine_takes_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, nat
     pair.model.save_pretrained(tmp_path)
     pair.tokenizer.save_pretrained(tmp_path)
     monkeypatch.setattr(precision, "computes_in_bfloat16", lambda: native)
+    small = precision.SMALL
+    monkeypatch.setattr(precision, "SMALL", 0)
 
     def dtype(model: Any, **settings: Any) -> torch.dtype:
         with load_engine(model, "self", **settings) as engine:
@@ -79,3 +81,5 @@ def test_an_engine_takes_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, nat
     assert dtype(tmp_path) == (torch.bfloat16 if native else torch.float32)
     assert dtype(tmp_path, dtype="float32") == torch.float32
     assert dtype(pair.model, tokenizer=pair.tokenizer) == torch.float32  # a loaded one stays as it is
+    monkeypatch.setattr(precision, "SMALL", small)
+    assert dtype(tmp_path) == torch.float32  # too small to gain
