@@ -22,7 +22,6 @@ __all__ = [
     "VERSION",
     "attention_of",
     "context_size",
-    "files_size",
     "has_windows",
     "load_causal_lm",
     "load_tokenizer",
@@ -213,12 +212,6 @@ def _fetched(model: str, name: str, keywords: Mapping[str, Any]) -> Path:
         return Path(hf_hub_download(model, name, **how))
     except (OSError, ValueError, HfHubHTTPError, HFValidationError) as error:
         raise ModelLoadError(_message("GGUF file", f"{model}/{name}", error)) from error
-
-
-def files_size(model: str | PathLike[str]) -> int | None:
-    """Bytes of the weights in a model's folder; None for a hub id, or a folder that holds none."""
-    folder = Path(model_place(str(model)))
-    return sum(file.stat().st_size for kind in ("*.safetensors", "*.bin") for file in folder.glob(kind)) or None
 
 
 def context_size(model: str, **settings: Any) -> int | None:

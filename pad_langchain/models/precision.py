@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import logging
+import math
 from operator import attrgetter
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pad_langchain.errors import InvalidRequestError
+from pad_langchain.paths import absolute
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["SMALL", "computes_in_bfloat16", "fastest_dtype", "pick_dtype"]
+__all__ = ["computes_in_bfloat16", "fastest_dtype", "pick_dtype"]
+
+SMALL = 2**26  # bytes of weights, about what a CPU has caches for
 
 logger = logging.getLogger(__name__)
-
-# Half the bytes gain nothing where reading the weights is not what takes time.
-SMALL = 32 * 2**20
 
 # Newer versions of torch say so in public (`torch.cpu.get_capabilities`); in older ones its own compiler asks these.
 _ASK = attrgetter("_is_avx512_bf16_supported", "_is_amx_tile_supported")
@@ -38,11 +41,14 @@ def pick_dtype(dtype: Any, device: torch.device) -> torch.dtype:
     return picked
 
 
-def fastest_dtype(dtype: Any, device: torch.device, weights: str | None = None, size: int | None = None) -> torch.dtype:
-    """`pick_dtype` for decoding: "auto" on a CPU is bfloat16 where it computes in it, but float32 beside int8 weights.
+def fastest_dtype(
+    dtype: Any, device: torch.device, weights: str | None = None, model: str | PathLike[str] | None = None
+) -> torch.dtype:
+    """`pick_dtype` for decoding: "auto" on a CPU is bfloat16 where it computes in it and that gains.
 
     Args:
-        size: bytes of the model's files; below `SMALL` "auto" is float32. None means unknown.
+        weights: "int8", which float32 is multiplied with; None: in the dtype.
+        model: its folder; below `SMALL` nothing is gained. Other names are taken for large models.
 
     Raises:
         InvalidRequestError: not a floating-point dtype.
@@ -53,14 +59,20 @@ def fastest_dtype(dtype: Any, device: torch.device, weights: str | None = None, 
         return pick_dtype(dtype, device)
     if weights is not None:
         picked, reason = torch.float32, f"what {weights} weights are multiplied with"
-    elif size is not None and size < SMALL:
-        picked, reason = torch.float32, "so small a model stays in the CPU's cache"
+    elif model is not None and _bytes(absolute(model)) < SMALL:
+        picked, reason = torch.float32, "the model is small, and bfloat16 no faster"
     elif computes_in_bfloat16():
         picked, reason = torch.bfloat16, "this CPU computes in it and reads half the bytes"
     else:
         picked, reason = torch.float32, "this CPU does not compute in bfloat16 (AVX512-BF16 or AMX)"
     logger.info("dtype 'auto' is %s: %s", str(picked).removeprefix("torch."), reason)
     return picked
+
+
+def _bytes(folder: Path) -> float:
+    """How large a folder's weights are; infinite where there are none to see."""
+    files = [*folder.glob("*.safetensors"), *folder.glob("*.bin")] if folder.is_dir() else []
+    return sum(file.stat().st_size for file in files) if files else math.inf
 
 
 def computes_in_bfloat16() -> bool:

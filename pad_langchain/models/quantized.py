@@ -146,7 +146,9 @@ def _pack(weight_OI: torch.Tensor, scale_O: torch.Tensor) -> Any:
     zeros_O = torch.zeros(len(scale_O), dtype=torch.long)
     with warnings.catch_warnings(), _engine:
         warnings.simplefilter("ignore", UserWarning)  # quantized tensors will go from torch; `check_int8` looks
-        quantized = torch._make_per_channel_quantized_tensor(weight_OI, scale_O.double(), zeros_O, 0)
+        float_OI = weight_OI * scale_O[:, None]
+        quantized = torch.quantize_per_channel(float_OI, scale_O.double(), zeros_O, 0, torch.qint8)
+        assert torch.equal(quantized.int_repr(), weight_OI)
         before = torch.backends.quantized.engine
         torch.backends.quantized.engine = ENGINE
         try:

@@ -12,7 +12,7 @@ from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.errors import InvalidRequestError
 from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.gguf import GgufFile
-from pad_langchain.models.loading import SOURCE, files_size, load_causal_lm, open_gguf, pick_device
+from pad_langchain.models.loading import SOURCE, load_causal_lm, open_gguf, pick_device
 from pad_langchain.models.packed import pack
 from pad_langchain.models.precision import fastest_dtype
 from pad_langchain.models.prompts import SELF_TEMPLATE, Prompts
@@ -104,7 +104,7 @@ def load_pair(
             (the base guides itself: told the preference against not told it), or None (the base alone).
         device: "auto" (CUDA if there is one), "cpu", "cuda", "cuda:1", …
         dtype: "auto", "bfloat16", "float32", … or a torch dtype. "auto" is bfloat16 on CUDA and on CPUs that compute in
-            it (AVX512-BF16, AMX), but for small models, else float32; the log says which and why.
+            it (AVX512-BF16, AMX), but float32 below 64 MB of weights and elsewhere; the log says which and why.
         embedder: embeds preferences for a head; None loads the sentence embedder the head names, when first needed.
         backend: what runs a GGUF file: "llama.cpp", "torch" (its weights are dequantised once, into the user's cache
             folder), or "auto": llama.cpp where a binding is installed and nothing that is asked for needs torch.
@@ -124,8 +124,7 @@ def load_pair(
         return _on_llama_cpp(file, tokenizer, reward_model, embedder, choice)
     loads = all(one is None or isinstance(one, str | PathLike) for one in (model, reward_model))
     if isinstance(model, str | PathLike):
-        weights, size = choice.model.get("weights"), files_size(model) if file is None else file.size
-        dtype = fastest_dtype(dtype, pick_device(device), weights, size)
+        dtype = fastest_dtype(dtype, pick_device(device), choice.model.get("weights"), model)
     model, tokenizer = load_causal_lm(file or model, tokenizer, device=device, dtype=dtype, **choice.model)
     base = Backbone(model)
     place: dict[str, Any] = {"device": device, "dtype": dtype}

@@ -44,24 +44,24 @@ class LlamaBatch:
     def __init__(self, base: LlamaBase, guide: Guide | None, sequences: Sequences, rows: Many[Row]) -> None:
         self._base, self._guide, self._sequences = base, guide, sequences
         self._riding = guide is not None and guide.rides(base)
-        self._readings: list[_Reading] = []
+        self.readings: list[_Reading] = []
         self._ready: list[int] = []  # the places of the rows that the outputs are of
-        self._outputs: Outputs | None = None
+        self.outputs: Outputs | None = None
         self._asked: Arrangement | None = None  # of the rows that are ready
         self._guide_rows: GuideRows | None = None
         for row in rows:
             opened = [sequences.open(prompt, row.request.salt) for prompt in _prompts(row, self._riding)]
-            self._readings.append(_Reading(row, opened))
+            self.readings.append(_Reading(row, opened))
 
     @property
     def rows(self) -> list[Row]:
         """Who is in, in the order in which they joined."""
-        return [reading.row for reading in self._readings]
+        return [reading.row for reading in self.readings]
 
     @property
     def kv_tokens(self) -> int:
         """Tokens of the base's sequences that are in the context."""
-        return sum(one.run for reading in self._readings for one in reading.sequences)
+        return sum(one.run for reading in self.readings for one in reading.sequences)
 
     # Who is in
 
@@ -70,25 +70,25 @@ class LlamaBatch:
 
     def merge(self, other: LlamaBatch) -> None:
         """Append another batch's rows."""
-        self._readings += other._readings
-        if other._outputs is not None:  # what was run later
-            self._outputs = None
+        self.readings += other.readings
+        if other.outputs is not None:  # what was run later
+            self.outputs = None
 
     def keep(self, kept: Many[int]) -> None:
         """Keep the rows of these indices, in order; the others' sequences are given up."""
-        stay = {id(self._readings[index]) for index in kept}
-        gone = [reading for reading in self._readings if id(reading) not in stay]
-        self._readings = [self._readings[index] for index in kept]
-        self._outputs = None
+        stay = {id(self.readings[index]) for index in kept}
+        gone = [reading for reading in self.readings if id(reading) not in stay]
+        self.readings = [self.readings[index] for index in kept]
+        self.outputs = None
         self._give_up(gone)
 
     def remember(self, index: int) -> None:
         """Have a row's keys and values kept when it is given up."""
-        self._readings[index].keep = True
+        self.readings[index].keep = True
 
     def close(self) -> None:
         """Give up all rows."""
-        gone, self._readings = self._readings, []
+        gone, self.readings = self.readings, []
         self._give_up(gone)
 
     def _give_up(self, readings: Many[_Reading]) -> None:
@@ -100,22 +100,22 @@ class LlamaBatch:
 
     def advance(self) -> None:
         """Run what rows have chosen, and a part of the prompts."""
-        for reading in self._readings:
+        for reading in self.readings:
             reading.follow()
-        self._outputs = None
-        ready, outputs = self._sequences.run([reading.sequences for reading in self._readings])
+        self.outputs = None
+        ready, outputs = self._sequences.run([reading.sequences for reading in self.readings])
         if ready != self._ready or self._asked is None or self._asked.rows != tuple(self.rows[n] for n in ready):
             self._ready = ready
             self._arrange()
-        self._outputs = outputs
+        self.outputs = outputs
 
     def finish_prompts(self) -> None:
         """Run all that is left, so that every row is ready."""
-        while self._outputs is None or len(self._ready) < len(self._readings):
+        while self.outputs is None or len(self._ready) < len(self.readings):
             self.advance()
 
     def _arrange(self) -> None:
-        rows = [self._readings[index].row for index in self._ready]
+        rows = [self.readings[index].row for index in self._ready]
         self._asked = Arrangement(rows, self._riding, None, None)
         plans = [row.plan for row in rows if row.plan is not None]
         self._guide_rows = None
@@ -125,11 +125,11 @@ class LlamaBatch:
     @np.errstate(all="ignore")  # what is not finite is found in the scores
     def choose(self) -> list[Chosen | Exception | None]:
         """Choose the next token of every row that is ready; None for the others."""
-        chosen: list[Chosen | Exception | None] = [None] * len(self._readings)
-        if self._outputs is None or self._asked is None:
+        chosen: list[Chosen | Exception | None] = [None] * len(self.readings)
+        if self.outputs is None or self._asked is None:
             return chosen
         for index, one in zip(
-            self._ready, self._asked.choose(self._outputs.logits_NV[: len(self._ready)], self._ask_guide), strict=True
+            self._ready, self._asked.choose(self.outputs.logits_NV[: len(self._ready)], self._ask_guide), strict=True
         ):
             chosen[index] = one
         return chosen
@@ -141,9 +141,9 @@ class LlamaBatch:
         both of its sides have to be as exact.
         """
         assert self._asked is not None
-        assert self._outputs is not None
+        assert self.outputs is not None
         assert self._guide_rows is not None
-        layout, hidden_ND = self._asked.layout, self._outputs.hidden_ND
+        layout, hidden_ND = self._asked.layout, self.outputs.hidden_ND
         tokens_GK, _, keep_GK = found if layout.alike else found.of(layout.shares.row_G)
         own_GD = hidden_ND[layout.reader_G]
         hidden_GD = own_GD
@@ -158,7 +158,7 @@ class LlamaBatch:
     def _riders(self) -> list[int]:
         """Where the outputs of the guide rows are, in the order of the rows: they come after all base rows."""
         places: dict[tuple[int, int], int] = {}
-        held = [len(self._readings[index].sequences) for index in self._ready]
+        held = [len(self.readings[index].sequences) for index in self._ready]
         for n in range(max(held)):
             for place, count in enumerate(held):
                 if n < count:

@@ -84,8 +84,8 @@ def check_binding(library: Any) -> None:
     """Raise MissingDependencyError unless all functions and settings that are used here are there."""
     missing = [name for name in _NEEDED if not hasattr(library, name)]
     if not missing:
-        known = {name for name, _ in library.llama_context_default_params()._fields_}
-        missing = [f"llama_context_params.{name}" for name in _FIELDS if name not in known]
+        params = library.llama_context_default_params()
+        missing = [f"llama_context_params.{name}" for name in _FIELDS if not hasattr(params, name)]
     if missing:
         version = getattr(import_module("llama_cpp"), "__version__", "unknown")
         raise MissingDependencyError(

@@ -12,8 +12,7 @@ import torch
 
 from pad_langchain.errors import InvalidRequestError
 from pad_langchain.models import precision
-from pad_langchain.models.loading import files_size
-from pad_langchain.models.precision import SMALL, computes_in_bfloat16, fastest_dtype, pick_dtype
+from pad_langchain.models.precision import computes_in_bfloat16, fastest_dtype, pick_dtype
 from pad_langchain.persrm.build import load_engine
 from pad_langchain.testing import TinyPair, tiny_pair
 
@@ -39,13 +38,11 @@ def test_older_versions_of_torch_are_asked_otherwise(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(
-    ("native", "weights", "size", "expected", "said"),
+    ("native", "weights", "expected", "said"),
     [
-        (True, None, None, torch.bfloat16, "is bfloat16: this CPU computes in it"),
-        (True, None, SMALL, torch.bfloat16, "is bfloat16: this CPU computes in it"),
-        (True, None, SMALL - 1, torch.float32, "is float32: so small a model stays in the CPU's cache"),
-        (False, None, SMALL, torch.float32, "is float32: this CPU does not compute in bfloat16"),
-        (True, "int8", SMALL, torch.float32, "is float32: what int8 weights are multiplied with"),
+        (True, None, torch.bfloat16, "is bfloat16: this CPU computes in it"),
+        (False, None, torch.float32, "is float32: this CPU does not compute in bfloat16"),
+        (True, "int8", torch.float32, "is float32: what int8 weights are multiplied with"),
     ],
 )
 def test_auto_is_what_is_fastest_and_the_log_says_why(
@@ -53,13 +50,12 @@ def test_auto_is_what_is_fastest_and_the_log_says_why(
     caplog: pytest.LogCaptureFixture,
     native: bool,
     weights: str | None,
-    size: int | None,
     expected: torch.dtype,
     said: str,
 ) -> None:
     monkeypatch.setattr(precision, "computes_in_bfloat16", lambda: native)
     with caplog.at_level(logging.INFO, "pad_langchain"):
-        assert fastest_dtype("auto", CPU, weights, size) == expected
+        assert fastest_dtype("auto", CPU, weights) == expected
     assert said in caplog.text
     assert fastest_dtype("float16", CPU) == torch.float16
     assert fastest_dtype("auto", CUDA) == torch.bfloat16
@@ -74,16 +70,16 @@ def test_an_engine_takes_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, nat
     pair.model.save_pretrained(tmp_path)
     pair.tokenizer.save_pretrained(tmp_path)
     monkeypatch.setattr(precision, "computes_in_bfloat16", lambda: native)
-    assert files_size(tmp_path) == (tmp_path / "model.safetensors").stat().st_size
-    assert files_size("some/hub-id") is None
+    small = precision.SMALL
+    monkeypatch.setattr(precision, "SMALL", 0)
 
     def dtype(model: Any, **settings: Any) -> torch.dtype:
         with load_engine(model, "self", **settings) as engine:
             found: torch.dtype = engine.base.model.dtype
             return found
 
-    assert dtype(tmp_path) == torch.float32
-    monkeypatch.setattr(precision, "SMALL", 1)
     assert dtype(tmp_path) == (torch.bfloat16 if native else torch.float32)
     assert dtype(tmp_path, dtype="float32") == torch.float32
     assert dtype(pair.model, tokenizer=pair.tokenizer) == torch.float32  # a loaded one stays as it is
+    monkeypatch.setattr(precision, "SMALL", small)
+    assert dtype(tmp_path) == torch.float32  # too small to gain
