@@ -108,7 +108,7 @@ if pair.persrm is not None:
 held = sum(t.numel() * t.element_size() for t in [*base.model.parameters(), *base.model.buffers()])
 with open("/proc/self/status") as file:
     resident = next(int(line.split()[1]) for line in file if line.startswith("VmRSS")) * 1024
-print(json.dumps([told, math.exp(float(torch.cat(losses).mean())), agreed, rewards, resident]))
+print(json.dumps([told, math.exp(float(torch.cat(losses).mean())), agreed, rewards, resident]), flush=True)
 """
 
 
@@ -194,7 +194,7 @@ def compare(args: argparse.Namespace, asked: dict[str, Any]) -> None:
     pages = sorted((HERE / "docs").glob("*.md"))[: len(questions)]
     texts = [page.read_text(encoding="utf-8")[:1500] for page in pages]
     told = {"questions": questions, "texts": texts, "tokens": args.tokens, "hf": False, **asked}
-    found = {kind: Line(kind, HERE, QUALITY, kind=kind, **told).answer() for kind in SIZE}
+    found = {kind: Line(kind, HERE, QUALITY, kind=kind, **told).answer() for kind in args.kinds}
     ours = found["float32"]
     title = f"{len(questions)} greedy answers of {args.tokens} tokens; perplexity on {len(texts)} pages of docs/"
     table = Table(title=title)
