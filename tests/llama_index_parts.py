@@ -28,7 +28,7 @@ def pair_settings(folder):
         "model": str(base),
         "reward_model": str(persrm),
         "embedder": pair.embedder,
-        "dtype": "float32",  # in bfloat16 a batch may round to another token
+        "dtype": "auto",
         "max_tokens": 12,
         "beta": 2.0,
     }
