@@ -36,9 +36,9 @@ from pad_langchain.engine.local.worker import StepReport
 from pad_langchain.engine.protocol import Guide
 from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.engine.types import Request, WeightedPreference
-from pad_langchain.models import packed
 from pad_langchain.models.adapter import Adapter
 from pad_langchain.models.backbone import Backbone
+from pad_langchain.models.cpu import packed
 from pad_langchain.models.loading import load_tokenizer, pick_device
 from pad_langchain.models.precision import pick_dtype
 from pad_langchain.models.prompts import SELF_TEMPLATE, Prompts

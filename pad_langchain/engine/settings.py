@@ -28,7 +28,7 @@ class EngineSettings:
             who begin alike do not run them again; 0 keeps none. The same tokens in float32; in lower precision what
             is reused may round otherwise than what is run.
         pack_weights: keep the weights of large layers on the CPU a second time in a layout with which several
-            rows cost little more than one (see `models.packed`). "auto": where the engine loaded the models itself
+            rows cost little more than one (see `models.cpu.packed`). "auto": where the engine loaded the models itself
             and half of the free memory is enough. With True, a loaded model's weights must not be changed through
             `.data` afterwards.
         compile: run the decode step as one compiled graph over static KV buffers, as CUDA graphs on a GPU (see

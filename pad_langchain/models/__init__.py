@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from pad_langchain.models.adapter import Adapter
     from pad_langchain.models.backbone import Backbone
     from pad_langchain.models.byte_vocabulary import ByteVocabulary
+    from pad_langchain.models.cpu.packed import pack
     from pad_langchain.models.loading import context_size, load_causal_lm, load_tokenizer
-    from pad_langchain.models.packed import pack
     from pad_langchain.models.prompts import Prompts
     from pad_langchain.models.rows import Rows
 
@@ -36,7 +36,7 @@ if not TYPE_CHECKING:
             "backbone": "Backbone",
             "byte_vocabulary": "ByteVocabulary",
             "loading": "context_size load_causal_lm load_tokenizer",
-            "packed": "pack",
+            "cpu.packed": "pack",
             "prompts": "Prompts",
             "rows": "Rows",
         },

@@ -12,8 +12,8 @@ from pad_langchain.arithmetic.head import vocabulary_features
 from pad_langchain.errors import IncompatibleModelError
 from pad_langchain.models.adapter import Adapter
 from pad_langchain.models.compiled import DecodeGraph
+from pad_langchain.models.cpu.lean import lean_decoder
 from pad_langchain.models.kv.prefixes import PrefixStore
-from pad_langchain.models.lean import lean_decoder
 
 __all__ = ["Backbone", "Tally"]
 

@@ -17,8 +17,8 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 
 from pad_langchain.errors import IncompatibleModelError
 from pad_langchain.models.adapter import Adapter
+from pad_langchain.models.attention import attention_of, has_windows
 from pad_langchain.models.kv.row_cache import RowCache
-from pad_langchain.models.loading import attention_of, has_windows
 
 __all__ = ["DecodeGraph", "decode_graph"]
 

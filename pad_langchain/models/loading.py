@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from operator import attrgetter
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,9 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "SOURCE",
     "VERSION",
-    "attention_of",
     "context_size",
-    "has_windows",
     "load_causal_lm",
     "load_tokenizer",
     "open_gguf",
@@ -78,7 +75,7 @@ def load_causal_lm(
     A GGUF file is dequantised into the user's cache folder at its first use, and loaded from there.
 
     Args:
-        weights: "int8" for int8 weights on the CPU (see `models.quantized`); None: in `dtype`.
+        weights: "int8" for int8 weights on the CPU (see `models.cpu.quantized`); None: in `dtype`.
         kwargs: passed to transformers' `from_pretrained` for the model, and those that say which files (`SOURCE`,
             `VERSION`) for its tokenizer as well. `device_map` (several devices) or `quantization_config` (4 or 8 bits)
             decide where the model goes; `device` then only decides on the dtype.
@@ -103,7 +100,7 @@ def load_causal_lm(
     if place.type != "cpu" and not kwargs.keys() & {"device_map", "quantization_config"}:
         loaded.to(place)
     if weights is not None:
-        from pad_langchain.models.quantized import quantize
+        from pad_langchain.models.cpu.quantized import quantize
 
         quantize(loaded)
     if tokenizer is None:
@@ -142,7 +139,7 @@ def _check_weights(weights: Any, device: torch.device, dtype: torch.dtype, kwarg
     """Refuse `weights` that cannot be, before a model loads."""
     import torch
 
-    from pad_langchain.models.quantized import check_int8
+    from pad_langchain.models.cpu.quantized import check_int8
 
     if weights != "int8":
         raise InvalidRequestError(f"weights has to be 'int8' or None, but is {weights!r}.")
@@ -243,21 +240,6 @@ def context_size(model: str, **settings: Any) -> int | None:
     # Models that read images, too, keep their language model's settings apart.
     size = known.get("max_position_embeddings", known.get("text_config", {}).get("max_position_embeddings"))
     return size if isinstance(size, int) else None
-
-
-def attention_of(config: Any) -> str | None:
-    """How a model with this config computes attention: "sdpa", "eager", "flash_attention_2", …
-
-    transformers takes `attn_implementation` in public and names what came of it nowhere else.
-    """
-    kind: str | None = attrgetter("_attn_implementation")(config)
-    return kind
-
-
-def has_windows(config: Any) -> bool:
-    """Whether a model with this config has attention that does not see all that was before."""
-    kinds = getattr(config, "layer_types", None)
-    return any(kind != "full_attention" for kind in kinds) if kinds else bool(getattr(config, "sliding_window", None))
 
 
 def _missing(kwargs: dict[str, Any], error: Exception) -> MissingDependencyError:

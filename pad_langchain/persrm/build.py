@@ -11,9 +11,9 @@ from pad_langchain.engine.protocol import Guide
 from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.errors import InvalidRequestError
 from pad_langchain.models.backbone import Backbone
+from pad_langchain.models.cpu.packed import pack
 from pad_langchain.models.gguf import GgufFile
 from pad_langchain.models.loading import SOURCE, load_causal_lm, open_gguf, pick_device
-from pad_langchain.models.packed import pack
 from pad_langchain.models.precision import fastest_dtype
 from pad_langchain.models.prompts import SELF_TEMPLATE, Prompts
 from pad_langchain.persrm.backends import Choice, choose

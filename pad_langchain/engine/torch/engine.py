@@ -17,9 +17,9 @@ from pad_langchain.engine.torch.batch import Batch
 from pad_langchain.engine.types import EngineStats
 from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.compiled import decode_graph
+from pad_langchain.models.cpu.packed import pack
 from pad_langchain.models.ends import end_tokens
 from pad_langchain.models.kv.prefixes import PrefixStore
-from pad_langchain.models.packed import pack
 from pad_langchain.models.prompts import Prompts
 from pad_langchain.models.rows import Rows
 from pad_langchain.models.self_test import check_batches

@@ -20,6 +20,7 @@ from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import InvalidRequestError, MissingDependencyError, ModelLoadError
 from pad_langchain.hf.model import PADForCausalLM
 from pad_langchain.models import ends, loading
+from pad_langchain.models.attention import attention_of
 from pad_langchain.persrm.build import load_engine
 from pad_langchain.persrm.persrm import PersRM
 from pad_langchain.testing import HashEmbedder, TinyPair, tiny_head, tiny_model, tiny_tokenizer
@@ -105,7 +106,7 @@ def test_what_is_known_of_a_model_without_loading_it(base: Path, tmp_path: Path)
 def test_what_a_loaded_model_says_of_itself(base: Path, pair: TinyPair) -> None:
     for kind in ("sdpa", "eager"):
         model = AutoModelForCausalLM.from_pretrained(base, attn_implementation=kind)
-        assert loading.attention_of(model.config) == kind
+        assert attention_of(model.config) == kind
     model.generation_config.eos_token_id = None
     assert ends.configured_ends(model) == []
     assert ends.end_tokens(model, pair.tokenizer) == {pair.tokenizer.eos_token_id}

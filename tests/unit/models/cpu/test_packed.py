@@ -13,8 +13,9 @@ from torch import nn
 from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import InvalidRequestError
-from pad_langchain.models import compiled, packed
-from pad_langchain.models.packed import pack
+from pad_langchain.models import compiled
+from pad_langchain.models.cpu import packed
+from pad_langchain.models.cpu.packed import pack
 from pad_langchain.persrm.build import load_engine
 from pad_langchain.testing import TinyPair, tiny_pair
 

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from pad_langchain.errors import IncompatibleModelError, InvalidRequestError, MissingDependencyError
-from pad_langchain.models.joint import Joint, siblings
+from pad_langchain.models.cpu.joint import Joint, siblings
 
 __all__ = ["Int8Linear", "check_int8", "quantize"]
 

@@ -14,12 +14,12 @@ from pad_langchain import ChatPAD
 from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import IncompatibleModelError, InvalidRequestError, MissingDependencyError
-from pad_langchain.models import quantized
 from pad_langchain.models.adapter import Adapter
 from pad_langchain.models.backbone import Backbone
-from pad_langchain.models.joint import Joint
+from pad_langchain.models.cpu import quantized
+from pad_langchain.models.cpu.joint import Joint
+from pad_langchain.models.cpu.quantized import Int8Linear, quantize
 from pad_langchain.models.prompts import Prompts
-from pad_langchain.models.quantized import Int8Linear, quantize
 from pad_langchain.persrm.build import load_engine
 from pad_langchain.persrm.guides.text import ModelGuide
 from pad_langchain.testing import HashEmbedder, TinyPair, paused, tiny_head, tiny_pair

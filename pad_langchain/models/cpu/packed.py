@@ -19,7 +19,7 @@ from torch import nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from pad_langchain.errors import InvalidRequestError
-from pad_langchain.models.joint import Joint, siblings
+from pad_langchain.models.cpu.joint import Joint, siblings
 from pad_langchain.models.precision import computes_in_bfloat16
 
 __all__ = ["pack", "packed_part"]

@@ -16,11 +16,11 @@ import torch
 from torch.nn import functional
 
 from pad_langchain.models.adapter import HOOKED, adapting
-from pad_langchain.models.joint import Joint
+from pad_langchain.models.attention import attention_of, has_windows
+from pad_langchain.models.cpu.joint import Joint
+from pad_langchain.models.cpu.packed import packed_part
+from pad_langchain.models.cpu.quantized import Int8Linear
 from pad_langchain.models.kv.row_cache import RowCache
-from pad_langchain.models.loading import attention_of, has_windows
-from pad_langchain.models.packed import packed_part
-from pad_langchain.models.quantized import Int8Linear
 
 __all__ = ["FAMILIES", "LeanDecoder", "lean_decoder"]
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from pad_langchain.models import lean
 from pad_langchain.models.backbone import Backbone
-from pad_langchain.models.lean import FAMILIES, LeanDecoder
-from pad_langchain.models.packed import pack
+from pad_langchain.models.cpu import lean
+from pad_langchain.models.cpu.lean import FAMILIES, LeanDecoder
+from pad_langchain.models.cpu.packed import pack
 from pad_langchain.models.rows import Rows
 
 
@@ -86,7 +86,7 @@ def test_hidden_states_are_those_of_the_modules(
 def test_packed_siblings_are_found_and_weights_changed_since_are_not(
     steps: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pad_langchain.models.packed.LEAST", 1)
+    monkeypatch.setattr("pad_langchain.models.cpu.packed.LEAST", 1)
     made = model("qwen2")
     base = Backbone(made)
     plain = run(base)
