@@ -33,7 +33,7 @@ def places(tmp_path_factory) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
+def gguf_cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PAD_LANGCHAIN_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
@@ -41,15 +41,17 @@ def cache(tmp_path_factory):
 
 
 def settings(backend: str) -> dict:
-    """float32 in the KV cache, so that llama.cpp rounds nothing."""
-    return {"backend": backend, "engine_settings": {"kv_type": "f32"} if backend == "llama.cpp" else {}}
+    """float32 everywhere, so that both engines compute alike."""
+    if backend == "torch":
+        return {"backend": backend, "dtype": "float32"}
+    return {"backend": backend, "engine_settings": {"kv_type": "f32"}}
 
 
 @pytest.mark.parametrize("name", ["file", "parts"])
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_file_answers_as_its_model(backend, name, places):
     said = {"max_tokens": 12, "reward_model": None}
-    own = ChatPAD(model=places["folder"], **said).invoke(QUESTION)
+    own = ChatPAD(model=places["folder"], dtype="float32", **said).invoke(QUESTION)
     llm = ChatPAD(model=places[name], **said, **settings(backend))
     answer = llm.invoke(QUESTION)
     assert (answer.content, answer.usage_metadata) == (own.content, own.usage_metadata)
@@ -60,16 +62,19 @@ def test_a_file_answers_as_its_model(backend, name, places):
 def test_a_head_steers_a_file_as_its_model(backend, places):
     said = {"max_tokens": 12, "reward_model": places["head"], "embedder": HashEmbedder(), "beta": 2.0}
     asked = {"preference": [("be brief", 1.0), ("formal", -0.5)]}
-    own = ChatPAD(model=places["folder"], **said).invoke(QUESTION, **asked)
+    own = ChatPAD(model=places["folder"], dtype="float32", **said).invoke(QUESTION, **asked)
     answer = ChatPAD(model=places["file"], **said, **settings(backend)).invoke(QUESTION, **asked)
     assert answer.content == own.content
-    assert answer.content != ChatPAD(model=places["folder"], **said).invoke(QUESTION, **asked, beta=0).content
+    assert (
+        answer.content
+        != ChatPAD(model=places["folder"], dtype="float32", **said).invoke(QUESTION, **asked, beta=0).content
+    )
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_llama_index_takes_a_file(backend, places):
     llama_index = pytest.importorskip("pad_langchain.llama_index")
-    own = llama_index.PADLLM(model=places["folder"], max_tokens=12, reward_model=None)
+    own = llama_index.PADLLM(model=places["folder"], dtype="float32", max_tokens=12, reward_model=None)
     llm = llama_index.PADLLM(model=places["file"], max_tokens=12, reward_model=None, **settings(backend))
     assert llm.complete(QUESTION).text == own.complete(QUESTION).text
     assert llm.metadata.context_window == own.metadata.context_window == 512
@@ -79,13 +84,16 @@ def test_llama_index_takes_a_file(backend, places):
 def test_a_memory_learns_from_a_files_answers(backend, places):
     """The PersRM on the file judges what the user thought of an answer, as it does on the model's folder."""
     found = []
-    for model, said in ((places["folder"], {}), (places["file"], settings(backend))):
+    for model, said in ((places["folder"], {"dtype": "float32"}), (places["file"], settings(backend))):
         with PreferenceMemory(embedder=HashEmbedder()) as memory:
             llm = ChatPAD(model=model, reward_model=places["head"], memory=memory, max_tokens=8, **said)
             answer = llm.invoke(QUESTION, user_id="ada")
             memory.record("ada", Thumb(prompt=QUESTION, response=answer.text, up=False))
-            pair = shared_pair(model, places["head"], embedder=memory.embedder, **said.get("engine_settings", {}),
-                               backend=said.get("backend", "auto"))  # fmt: skip
+            told = {
+                **said.get("engine_settings", {}),
+                **{name: said[name] for name in said if name != "engine_settings"},
+            }
+            pair = shared_pair(model, places["head"], embedder=memory.embedder, **told)
             found.append(pair.persrm.score(QUESTION, answer.text, ["be brief", "formal"]))
             assert memory.profile("ada").pending == 0
     assert found[0] == pytest.approx(found[1], rel=1e-3)  # llama.cpp multiplies in 16 bits

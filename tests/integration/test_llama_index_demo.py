@@ -14,12 +14,13 @@ from pad_langchain import PADLLM
 from pad_langchain.defaults import model_folder
 from pad_memory import PreferenceMemory, Statement
 
-pytestmark = pytest.mark.slow
-
-pytestmark = pytest.mark.skipif(
-    not (Path(model_folder("pad-demo")) / "model.safetensors").is_file(),
-    reason="the demo pair's weights are not there; make demo-model",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not (Path(model_folder("pad-demo")) / "model.safetensors").is_file(),
+        reason="the demo pair's weights are not there; make demo-model",
+    ),
+]
 
 
 @pytest.fixture(scope="module")

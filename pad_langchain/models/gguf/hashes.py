@@ -5,14 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-import tempfile
 from pathlib import Path
 
 from filelock import FileLock
 
 from pad_langchain.errors import InvalidRequestError
-from pad_langchain.paths import cache_folder
+from pad_langchain.paths import cache_folder, replacing
 
 __all__ = ["sha256_of"]
 
@@ -63,8 +61,7 @@ def _remember(name: str, entry: list[int | str]) -> None:
         with FileLock(f"{place}.lock"):
             known = {**{each: value for each, value in _known().items() if each != name}, name: entry}
             kept = dict(list(known.items())[-_KEPT:])
-            with tempfile.NamedTemporaryFile("w", dir=place.parent, delete=False, encoding="utf-8") as stream:
-                json.dump(kept, stream)
-            os.replace(stream.name, place)
+            with replacing(place) as file:
+                file.write_text(json.dumps(kept), encoding="utf-8")
     except (OSError, InvalidRequestError) as error:
         logger.debug("The sha256 of %s is not kept: %s", name, error)

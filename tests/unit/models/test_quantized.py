@@ -30,7 +30,7 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def whole_folder(tmp_path: Path) -> Path:
     pair = tiny_pair()
     pair.model.save_pretrained(tmp_path)
     pair.tokenizer.save_pretrained(tmp_path)
@@ -112,17 +112,17 @@ def answers(engine: TorchEngine, count: int, **asked: Any) -> list[tuple[int, ..
 
 
 @pytest.mark.parametrize("guide", [None, "self", "head"])
-def test_answers_in_a_batch_are_those_alone_and_beta_0_is_the_base(folder: Path, guide: str | None) -> None:
+def test_answers_in_a_batch_are_those_alone_and_beta_0_is_the_base(whole_folder: Path, guide: str | None) -> None:
     def engine(rows: int) -> TorchEngine:
-        engine = load_engine(folder, weights="int8", max_batch=rows)
+        engine = load_engine(whole_folder, weights="int8", max_batch=rows)
         reward = tiny_head(engine.base.model, embedder=HashEmbedder()) if guide == "head" else guide
         if guide is None:
             return engine
         if guide == "head":
-            reward.save_pretrained(folder / "head")
-            reward = folder / "head"
+            reward.save_pretrained(whole_folder / "head")
+            reward = whole_folder / "head"
         engine.close()
-        return load_engine(folder, reward, weights="int8", max_batch=rows, embedder=HashEmbedder())
+        return load_engine(whole_folder, reward, weights="int8", max_batch=rows, embedder=HashEmbedder())
 
     asked = {} if guide is None else {"preferences": [WeightedPreference("be brief")]}
     with engine(1) as alone, engine(4) as together:
@@ -132,8 +132,8 @@ def test_answers_in_a_batch_are_those_alone_and_beta_0_is_the_base(folder: Path,
             assert answers(together, 4, beta=0.0, **asked) == answers(alone, 4)
 
 
-def test_candidate_logits_are_those_of_the_int8_rows(folder: Path) -> None:
-    with load_engine(folder, weights="int8") as engine:
+def test_candidate_logits_are_those_of_the_int8_rows(whole_folder: Path) -> None:
+    with load_engine(whole_folder, weights="int8") as engine:
         base = engine.base
         hidden_BD = torch.randn(3, base.hidden_size)
         tokens_BK = torch.tensor([[0, 1, 2], [3, 4, 5], [6, 7, 8]])
@@ -143,7 +143,7 @@ def test_candidate_logits_are_those_of_the_int8_rows(folder: Path) -> None:
             assert float((base.logits(hidden_BD) - exact_BV).norm() / exact_BV.norm()) < 0.02
 
 
-def test_an_adapter_adds_to_int8_products(folder: Path) -> None:
+def test_an_adapter_adds_to_int8_products(whole_folder: Path) -> None:
     torch.manual_seed(0)
     pair: TinyPair = tiny_pair()
     tensors = {}
@@ -170,7 +170,7 @@ def test_an_adapter_adds_to_int8_products(folder: Path) -> None:
         assert steered != answers(engine, 3)
 
 
-def test_what_cannot_be_is_refused_before_a_model_loads(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_is_refused_before_a_model_loads(whole_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pair = tiny_pair()
     with pytest.raises(InvalidRequestError, match=r"weights has to be 'int8' or None, but is 'int4'"):
         load_engine("nowhere", weights="int4")
@@ -181,19 +181,19 @@ def test_what_cannot_be_is_refused_before_a_model_loads(folder: Path, monkeypatc
     with pytest.raises(InvalidRequestError, match=r"\['weights'\] are for loading a model"):
         load_engine(pair.model, tokenizer=pair.tokenizer, weights="int8")
     with pytest.raises(IncompatibleModelError, match="its weights are quantized"):
-        load_engine(folder, weights="int8", compile=True)
-    with load_engine(folder, weights="int8") as engine, pytest.raises(IncompatibleModelError, match="to save"):
-        engine.base.model.save_pretrained(folder / "saved")
+        load_engine(whole_folder, weights="int8", compile=True)
+    with load_engine(whole_folder, weights="int8") as engine, pytest.raises(IncompatibleModelError, match="to save"):
+        engine.base.model.save_pretrained(whole_folder / "saved")
     monkeypatch.setattr(quantized, "ENGINE", "none")
     with pytest.raises(MissingDependencyError, match=r"weights='int8' needs torch's FBGEMM"):
         load_engine("nowhere", weights="int8")
 
 
-def test_a_chat_model_takes_it(folder: Path) -> None:
-    llm = ChatPAD(model=str(folder), reward_model=None, weights="int8", max_tokens=4)
+def test_a_chat_model_takes_it(whole_folder: Path) -> None:
+    llm = ChatPAD(model=str(whole_folder), reward_model=None, weights="int8", max_tokens=4)
     assert llm.invoke("hello").response_metadata["model_name"]
     with pytest.raises(Exception, match="int8"):
-        ChatPAD(model=str(folder), weights="int4")
+        ChatPAD(model=str(whole_folder), weights="int4")
 
 
 def test_parts_of_a_joint_product_are_not_kept() -> None:

@@ -17,7 +17,7 @@ from pad_langchain.testing import tiny_model, tiny_tokenizer
 
 
 @pytest.fixture(scope="module")
-def file(tmp_path_factory) -> GgufFile:
+def tiny_gguf(tmp_path_factory) -> GgufFile:
     place = tmp_path_factory.mktemp("gguf")
     tiny_model().save_pretrained(place / "own")
     tiny_tokenizer().save_pretrained(place / "own")
@@ -51,14 +51,14 @@ def binding(monkeypatch):
         (True, {"local_files_only": True}, "llama.cpp", "it is a GGUF file"),
     ],
 )
-def test_a_gguf_file_runs_where_it_can_and_the_log_says_why(there, settings, picked, why, file, binding, caplog):
+def test_a_gguf_file_runs_where_it_can_and_the_log_says_why(there, settings, picked, why, tiny_gguf, binding, caplog):
     caplog.set_level(logging.INFO, logger="pad_langchain")
     binding(there)
     asked = {name: settings[name] for name in settings.keys() & {"device", "dtype"}}
     keywords = {name: value for name, value in settings.items() if name not in (*asked, "backend")}
-    choice = choose(settings.get("backend", "auto"), file.path, file, None, keywords, **asked)
+    choice = choose(settings.get("backend", "auto"), tiny_gguf.path, tiny_gguf, None, keywords, **asked)
     assert choice.backend == picked
-    assert f"{str(file.path)!r} runs on {picked}: {why}" in caplog.text
+    assert f"{str(tiny_gguf.path)!r} runs on {picked}: {why}" in caplog.text
     assert choice.llama == {name: keywords[name] for name in keywords if name == "threads"}
 
 
@@ -68,16 +68,16 @@ def test_other_models_run_in_torch(binding, caplog):
     assert "'org/model' runs on torch: it is no GGUF file." in caplog.text
 
 
-def test_a_text_persrm_needs_torch(file, binding, tmp_path):
+def test_a_text_persrm_needs_torch(tiny_gguf, binding, tmp_path):
     (tmp_path / "text").mkdir()
     (tmp_path / "head").mkdir()
     (tmp_path / "head" / "persrm_head.json").write_text("{}")
-    assert choose("auto", file.path, file, str(tmp_path / "text"), {}).backend == "torch"
-    assert choose("auto", file.path, file, SimpleNamespace(kind="text"), {}).backend == "torch"
-    assert choose("auto", file.path, file, tmp_path / "head", {}).backend == "llama.cpp"
-    assert choose("auto", file.path, file, "self", {}).backend == "llama.cpp"
+    assert choose("auto", tiny_gguf.path, tiny_gguf, str(tmp_path / "text"), {}).backend == "torch"
+    assert choose("auto", tiny_gguf.path, tiny_gguf, SimpleNamespace(kind="text"), {}).backend == "torch"
+    assert choose("auto", tiny_gguf.path, tiny_gguf, tmp_path / "head", {}).backend == "llama.cpp"
+    assert choose("auto", tiny_gguf.path, tiny_gguf, "self", {}).backend == "llama.cpp"
     with pytest.raises(InvalidRequestError, match=r"cannot be: '.*text' is a text PersRM"):
-        choose("llama.cpp", file.path, file, str(tmp_path / "text"), {})
+        choose("llama.cpp", tiny_gguf.path, tiny_gguf, str(tmp_path / "text"), {})
 
 
 @pytest.mark.parametrize(
@@ -89,14 +89,14 @@ def test_a_text_persrm_needs_torch(file, binding, tmp_path):
         ({"dtype": "float32", "kv_type": "q8_0"}, r"\['kv_type'\] are settings of llama.cpp.* dtype='float32'"),
     ],
 )
-def test_settings_that_mean_nothing_together_are_refused(settings, says, file, binding):
+def test_settings_that_mean_nothing_together_are_refused(settings, says, tiny_gguf, binding):
     dtype = settings.get("dtype", "auto")
     keywords = {name: value for name, value in settings.items() if name not in ("backend", "dtype")}
     with pytest.raises(InvalidRequestError, match=says):
-        choose(settings.get("backend", "auto"), file.path, file, None, keywords, dtype=dtype)
+        choose(settings.get("backend", "auto"), tiny_gguf.path, tiny_gguf, None, keywords, dtype=dtype)
 
 
-def test_llama_cpp_is_refused_for_other_models_and_without_its_binding(file, binding):
+def test_llama_cpp_is_refused_for_other_models_and_without_its_binding(tiny_gguf, binding):
     with pytest.raises(InvalidRequestError, match=r"backend='llama.cpp' runs GGUF files, but the model is 'org/model'"):
         choose("llama.cpp", "org/model", None, None, {})
     with pytest.raises(
@@ -105,7 +105,7 @@ def test_llama_cpp_is_refused_for_other_models_and_without_its_binding(file, bin
         choose("auto", "org/model", None, None, {"threads": 2})
     binding(False)
     with pytest.raises(MissingDependencyError, match=r'pip install "pad-langchain\[llama-cpp\]"'):
-        choose("llama.cpp", file.path, file, None, {})
+        choose("llama.cpp", tiny_gguf.path, tiny_gguf, None, {})
 
 
 @pytest.mark.parametrize(
@@ -140,8 +140,8 @@ def test_a_face_knows_the_backends():
         ChatPAD(backend="vulkan")
 
 
-def test_a_folder_that_holds_a_file_is_its_model(file, binding, tmp_path):
-    (tmp_path / "only.gguf").write_bytes(Path(file.path).read_bytes())
+def test_a_folder_that_holds_a_file_is_its_model(tiny_gguf, binding, tmp_path):
+    (tmp_path / "only.gguf").write_bytes(Path(tiny_gguf.path).read_bytes())
     assert ChatPAD(model=str(tmp_path)).profile["max_input_tokens"] == 512
     assert ChatPAD(model=str(tmp_path / "only.gguf")).profile["max_input_tokens"] == 512
 

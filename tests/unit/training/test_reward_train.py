@@ -26,11 +26,6 @@ from pad_langchain.training.data import read_pairs
 from pad_langchain.training.encoding import encode_pairs
 
 pytest.importorskip("trl")
-pytestmark = [
-    # PEFT asks transformers by an old name, and torch's loader warns where there is no accelerator.
-    pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning"),
-    pytest.mark.filterwarnings("ignore:.*torch.cpu.amp:FutureWarning"),
-]
 
 SHORT, LONG = "yes", "yes, it is a list of examples and a warning"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -23,6 +22,7 @@ from pad_langchain.models.prompts import SELF_TEMPLATE, Prompts, with_preference
 from pad_langchain.persrm.guides import HeadGuide, ModelGuide, SelfGuide
 from pad_langchain.persrm.head import HeadConfig, VectorHead
 from pad_langchain.testing import paused, tiny_model, tiny_pair
+from waiting import until
 
 needs_llama_cpp()
 
@@ -31,7 +31,7 @@ WISH = [WeightedPreference("be concise")]
 
 
 @pytest.fixture(scope="module")
-def engine() -> Iterator[LlamaCppEngine]:
+def llama() -> Iterator[LlamaCppEngine]:
     with llama_engine(PAIR) as opened:
         yield opened
 
@@ -100,7 +100,7 @@ def requests() -> list[Request]:
     ]
 
 
-def test_a_head_steers_as_the_method_says_alone_and_in_company(engine: LlamaCppEngine) -> None:
+def test_a_head_steers_as_the_method_says_alone_and_in_company(llama: LlamaCppEngine) -> None:
     naive, head = Naive(tiny_base(PAIR)), PAIR.head
     U, V = (matrix.detach().double().numpy() for matrix in (head.U_RD, head.V_DR))
     expected = []
@@ -113,11 +113,11 @@ def test_a_head_steers_as_the_method_says_alone_and_in_company(engine: LlamaCppE
             rows = naive.rows_VD[candidates].astype(np.float64)
             return rows @ (hidden + V @ ((U @ hidden) * gate)), rows @ hidden
 
-        prompt = engine.prompts.render(request.messages)
-        expected.append(naive.write(prompt, request, rewards, engine.end_tokens))
-    assert [tokens(engine, request) for request in requests()] == expected
-    with paused(engine):
-        streams = [engine.submit(request) for request in requests()]
+        prompt = llama.prompts.render(request.messages)
+        expected.append(naive.write(prompt, request, rewards, llama.end_tokens))
+    assert [tokens(llama, request) for request in requests()] == expected
+    with paused(llama):
+        streams = [llama.submit(request) for request in requests()]
     assert [stream.result(60).token_ids for stream in streams] == expected
     assert len(set(expected)) > len(expected) / 2
 
@@ -159,32 +159,32 @@ def test_guided_rows_of_one_and_of_several_wishes_decode_together(itself: LlamaC
     assert len(set(alone)) == len(alone)
 
 
-def test_lazy_guidance_writes_the_same(engine: LlamaCppEngine) -> None:
+def test_lazy_guidance_writes_the_same(llama: LlamaCppEngine) -> None:
     for clip in (0.05, 0.5):
-        eager, lazy = (engine.submit(ask(preferences=WISH, clip=clip, lazy=lazy)).result(60) for lazy in (False, True))
+        eager, lazy = (llama.submit(ask(preferences=WISH, clip=clip, lazy=lazy)).result(60) for lazy in (False, True))
         assert lazy.token_ids == eager.token_ids
         assert eager.skipped == 0 < lazy.skipped
 
 
-def test_the_best_of_several_has_the_highest_reward(engine: LlamaCppEngine) -> None:
+def test_the_best_of_several_has_the_highest_reward(llama: LlamaCppEngine) -> None:
     request = ask(preferences=WISH, temperature=1.0, seed=5, best_of=4)
-    best = engine.submit(request).result(60)
-    assert best.token_ids == tokens(engine, request)
-    first = engine.submit(ask(preferences=WISH, temperature=1.0, seed=5)).result(60)
+    best = llama.submit(request).result(60)
+    assert best.token_ids == tokens(llama, request)
+    first = llama.submit(ask(preferences=WISH, temperature=1.0, seed=5)).result(60)
     assert sum(event.reward for event in best.events) >= sum(event.reward for event in first.events)
 
 
-def test_a_grammar_masks_before_the_candidates(engine: LlamaCppEngine) -> None:
+def test_a_grammar_masks_before_the_candidates(llama: LlamaCppEngine) -> None:
     schema = {
         "type": "object",
         "properties": {"n": {"type": "integer"}},
         "required": ["n"],
         "additionalProperties": False,
     }
-    grammar = engine.grammars.json_schema(schema)
+    grammar = llama.grammars.json_schema(schema)
     made = [ask(preferences=wish, grammar=grammar, temperature=1.0, seed=2, max_tokens=60) for wish in ([], WISH)]
-    with paused(engine):
-        streams = [engine.submit(one) for one in (*made, ask())]
+    with paused(llama):
+        streams = [llama.submit(one) for one in (*made, ask())]
     for stream in streams[:2]:
         assert stream.result(60).text.startswith('{"n": ')
 
@@ -220,7 +220,7 @@ def test_the_next_turn_runs_only_what_is_new() -> None:
         assert engine.stats.reused_tokens - before == len(known)
 
 
-def test_a_long_prompt_does_not_hold_up_who_writes(engine: LlamaCppEngine) -> None:
+def test_a_long_prompt_does_not_hold_up_who_writes(llama: LlamaCppEngine) -> None:
     """It is run in parts, and in between the others write."""
     with llama_engine(PAIR, prefix_tokens=0) as own:
         writer = own.submit(ask(max_tokens=60, temperature=1.5, seed=1))
@@ -230,13 +230,13 @@ def test_a_long_prompt_does_not_hold_up_who_writes(engine: LlamaCppEngine) -> No
         long = own.submit(Request(prompt_ids=[9 + n % 300 for n in range(450)], max_tokens=1))
         long.result(60)
         assert len(writer.events) - arrived >= 450 // 64
-        assert writer.result(60).token_ids == tokens(engine, ask(max_tokens=60, temperature=1.5, seed=1))
+        assert writer.result(60).token_ids == tokens(llama, ask(max_tokens=60, temperature=1.5, seed=1))
 
 
 def test_a_step_that_fails_for_one_row_spares_the_others(
-    engine: LlamaCppEngine, monkeypatch: pytest.MonkeyPatch
+    llama: LlamaCppEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = [tokens(engine, ask(user)) for user in QUESTIONS]
+    expected = [tokens(llama, ask(user)) for user in QUESTIONS]
     run = Sequences.run
 
     def broken(self: Sequences, groups: Any) -> Any:
@@ -245,29 +245,26 @@ def test_a_step_that_fails_for_one_row_spares_the_others(
         return run(self, groups)
 
     monkeypatch.setattr(Sequences, "run", broken)
-    with paused(engine):
-        streams = [engine.submit(ask(user)) for user in QUESTIONS]
-        bad = engine.submit(Request(prompt_ids=list(range(9, 60)), max_tokens=40, salt="bad"))
+    with paused(llama):
+        streams = [llama.submit(ask(user)) for user in QUESTIONS]
+        bad = llama.submit(Request(prompt_ids=list(range(9, 60)), max_tokens=40, salt="bad"))
     assert [stream.result(60).token_ids for stream in streams] == expected
     with pytest.raises(RuntimeError, match="broken"):
         bad.result(60)
     monkeypatch.undo()
-    assert tokens(engine, ask(QUESTIONS[0])) == expected[0]
+    assert tokens(llama, ask(QUESTIONS[0])) == expected[0]
 
 
-def test_kept_sequences_are_given_up_and_all_numbers_come_back(engine: LlamaCppEngine) -> None:
+def test_kept_sequences_are_given_up_and_all_numbers_come_back(llama: LlamaCppEngine) -> None:
     for _ in range(3):
-        streams = [engine.submit(ask(f"number {n}", max_tokens=3)) for n in range(40)]
+        streams = [llama.submit(ask(f"number {n}", max_tokens=3)) for n in range(40)]
         for n, stream in enumerate(streams):
             if n % 3:
                 stream.result(60)
             else:
                 stream.cancel()
-    deadline = time.monotonic() + 30
-    everything = list(range(4 * engine.settings.max_batch))
-    while sorted(engine._sequences._free) != everything and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert sorted(engine._sequences._free) == everything
+    everything = list(range(4 * llama.settings.max_batch))
+    until(lambda: sorted(llama._sequences._free) == everything)
 
 
 def test_a_closed_files_rows_can_be_read_again() -> None:
@@ -303,16 +300,17 @@ def test_more_rows_than_the_context_has_sequences_are_refused() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-def test_a_forked_child_is_told_and_the_parent_goes_on(engine: LlamaCppEngine) -> None:
-    expected = tokens(engine, ask())
+@pytest.mark.slow
+def test_a_forked_child_is_told_and_the_parent_goes_on(llama: LlamaCppEngine) -> None:
+    expected = tokens(llama, ask())
     child = os.fork()
     if not child:
         told = []
-        for what in (lambda: engine.submit(ask()), lambda: engine.base.hidden(torch.tensor([[5]]))):
+        for what in (lambda: llama.submit(ask()), lambda: llama.base.hidden(torch.tensor([[5]]))):
             try:
                 what()
             except EngineClosedError as error:
                 told.append("before the process forked" in str(error))
         os._exit(0 if told == [True, True] else 1)
     assert os.waitpid(child, 0)[1] == 0
-    assert tokens(engine, ask()) == expected
+    assert tokens(llama, ask()) == expected

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import copy
-import json
 import subprocess
 import sys
 import tempfile
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import chromadb
@@ -19,13 +16,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fakes import PoleScorer, WordEmbedder
-from pad_memory import Choice, Critique, Preference, PreferenceMemory, Statement, Thumb, Values
+from pad_memory import Choice, Critique, Preference, PreferenceMemory, Statement, Values
 from pad_memory.embedding import embed
 from pad_memory.errors import (
     EmbedderError,
     InvalidEventError,
-    InvalidUserError,
-    StoreClosedError,
     StoreError,
     StoreLockedError,
     StoreVersionError,
@@ -45,26 +40,6 @@ def stored(tmp_path: Path) -> Iterator[PreferenceMemory]:
 
 def likes(memory: PreferenceMemory, user: str) -> list[str]:
     return [item.key if item.key[:5] != "text:" else item.text for item in memory.profile(user).preferences]
-
-
-def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
-    with opened(tmp_path, scorer=PoleScorer()) as memory:
-        memory.record("ada", Statement("short answers", thread="t1", metadata={"page": 3}))
-        memory.record("ada", Statement("call me Sam"))
-        for _ in range(6):
-            memory.record("ada", Choice("q", "tone:casual", "tone:formal"))
-        before, events = memory.profile("ada").to_json(), memory.events("ada")
-        condition = memory.condition("ada")
-    with opened(tmp_path) as memory:  # without a scorer: the evidence was stored with the events
-        assert memory.profile("ada").to_json() == before
-        assert memory.events("ada") == events
-        assert memory.users() == ["ada"]
-        again = memory.condition("ada")
-        assert [(item.key, item.weight) for item in again] == [(item.key, item.weight) for item in condition]
-        assert again.items[0].key == "length:concise"
-        assert events[0].thread == "t1"
-        assert events[0].metadata == {"page": 3}
-        assert all(np.array_equal(one.embedding, two.embedding) for one, two in zip(again, condition, strict=True))
 
 
 def test_the_vector_that_steers_is_the_vector_in_chroma(tmp_path: Path) -> None:
@@ -112,65 +87,12 @@ def test_an_unsure_inferred_preference_does_not_steer(stored: PreferenceMemory) 
     assert item.weight > 0.9
 
 
-def test_the_query_chooses_among_own_wordings(stored: PreferenceMemory) -> None:
-    for words in ("mention cats", "mention trains"):
-        stored.record("ada", Statement(words))
-    assert [item.text for item in stored.condition("ada", query="are cats nice", budget=1)] == ["mention cats"]
-    assert [item.text for item in stored.condition("ada", query="are trains nice", budget=1)] == ["mention trains"]
-
-
-def test_the_same_id_counts_once(stored: PreferenceMemory) -> None:
-    first = stored.record("ada", Statement("short answers", id="x"))
-    assert stored.record("ada", Statement("short answers", id="x")) == first == "x"
-    assert stored.record("bob", Statement("no jokes", id="x")) == "x"
-    assert len(stored.events("ada")) == 1
-    assert likes(stored, "bob") == ["humor:serious"]
-
-
-def test_a_restated_wish_counts_up_and_is_not_doubled(stored: PreferenceMemory) -> None:
-    for _ in range(3):
-        stored.record("ada", Statement("call me Sam"))
-    (item,) = stored.profile("ada").preferences
-    assert len(item.evidence) == 3
-    assert item.confidence > 0.96
-
-
-def test_the_latest_word_wins(stored: PreferenceMemory) -> None:
-    stored.record("ada", Statement("short answers"))
-    stored.record("ada", Statement("long answers"))
-    assert likes(stored, "ada") == ["length:detailed"]
-
-
 def test_a_clock_that_goes_backwards_changes_nothing(stored: PreferenceMemory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.time", lambda: 2000.0)
     stored.record("ada", Statement("short answers"))
     monkeypatch.setattr("time.time", lambda: 1000.0)
     stored.record("ada", Statement("long answers"))
     assert likes(stored, "ada") == ["length:detailed"]
-
-
-def test_evidence_waits_for_a_scorer(tmp_path: Path) -> None:
-    with opened(tmp_path) as memory:
-        for _ in range(8):
-            memory.record("ada", Choice("q", "tone:casual", "tone:formal"))
-        assert memory.profile("ada").pending == 8
-        assert likes(memory, "ada") == []
-        memory.scorer = PoleScorer()
-        assert memory.profile("ada").pending == 0
-        assert likes(memory, "ada") == ["tone:casual"]
-    with opened(tmp_path) as memory:
-        assert likes(memory, "ada") == ["tone:casual"]
-
-
-def test_a_scorer_that_fails_loses_no_event(stored: PreferenceMemory) -> None:
-    def broken(prompt: str, response: str, preferences: object) -> np.ndarray:
-        raise RuntimeError("out of memory")
-
-    stored.scorer = broken
-    stored.record("ada", Thumb("q", "tone:casual", True))
-    assert stored.profile("ada").pending == 1
-    stored.scorer = PoleScorer()
-    assert stored.profile("ada").pending == 0
 
 
 def test_a_critique_of_one_response_is_no_lasting_wish_of_its_own(stored: PreferenceMemory) -> None:
@@ -215,30 +137,6 @@ def test_users_never_see_each_other(tmp_path: Path, drawn: list[str]) -> None:
         assert memory.users() == sorted(set(users) - {"*"})
 
 
-def test_tenants_share_a_store_and_nothing_else(tmp_path: Path) -> None:
-    with opened(tmp_path, tenant="one") as memory:
-        memory.record("ada", Statement("short answers"))
-    with opened(tmp_path, tenant="two") as memory:
-        assert memory.events("ada") == ()
-        assert memory.users() == []
-
-
-def test_threads_lose_no_event(stored: PreferenceMemory) -> None:
-    def work(number: int) -> None:
-        for step in range(10):
-            stored.record("ada", Statement("short answers", id=f"{number}-{step}"))
-            stored.condition("ada")
-
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(stored.events("ada")) == 60
-    (item,) = stored.profile("ada").preferences
-    assert len(item.evidence) == 60
-
-
 def found_in_files(folder: Path, needle: bytes) -> list[str]:
     return [path.name for path in folder.rglob("*") if path.is_file() and needle in path.read_bytes()]
 
@@ -275,48 +173,6 @@ def test_forget_leaves_no_byte(tmp_path: Path) -> None:
         assert [found_in_files(tmp_path, needle) for needle in needles[:2]] == [[], []]
 
 
-def test_export_and_import_round_trip(stored: PreferenceMemory, tmp_path: Path) -> None:
-    stored.record("ada", Statement("call me Sam"))
-    stored.record("ada", Choice("q", "tone:casual", "tone:formal"))
-    data = json.loads(json.dumps(stored.export("ada")))
-    with opened(tmp_path / "other") as other:
-        assert other.import_(data) == 2
-        assert other.import_(data) == 0
-        assert other.export("ada") == data
-        assert other.condition("ada").items == stored.condition("ada").items
-        newer = copy.deepcopy(data)
-        newer["events"].append({**data["events"][0], "event": {**data["events"][0]["event"], "schema_version": 99}})
-        newer["events"][0]["event"]["id"] = "new"
-        with pytest.raises(StoreVersionError, match="99"):
-            other.import_(newer)
-        assert len(other.events("ada")) == 2
-        with pytest.raises(StoreVersionError, match="written by a newer version"):
-            other.import_({**data, "version": 2})
-        with pytest.raises(InvalidEventError, match="what export returned"):
-            other.import_({"events": []})
-
-
-@pytest.mark.parametrize(
-    ("user", "message"),
-    [
-        ("", "not empty, but is ''"),
-        ("  \n", "not empty"),
-        (None, "but is None"),
-        (7, "but is 7"),
-        ("x" * 10_240, "at most 1024 bytes of UTF-8, but has 10,240"),
-        ("é" * 513, "but has 1,026"),
-        ("\ud800", "valid Unicode"),
-    ],
-)
-def test_bad_user_ids_are_refused_and_nothing_is_written(stored: PreferenceMemory, user: object, message: str) -> None:
-    for call in (stored.profile, stored.condition, stored.events, stored.forget, stored.export):
-        with pytest.raises(InvalidUserError, match=message):
-            call(user)  # type: ignore[arg-type]
-    with pytest.raises(InvalidUserError, match=message):
-        stored.record(user, Statement("short answers"))  # type: ignore[arg-type]
-    assert stored.users() == []
-
-
 def test_bad_calls_are_refused(stored: PreferenceMemory, tmp_path: Path) -> None:
     with pytest.raises(InvalidEventError, match=r"Statement\('be brief'\), but got 'short answers'"):
         stored.record("ada", "short answers")  # type: ignore[arg-type]
@@ -328,16 +184,6 @@ def test_bad_calls_are_refused(stored: PreferenceMemory, tmp_path: Path) -> None
         opened(None, tenant=" ")
     with pytest.raises(StoreError, match="'http://host:8000', but is 'localhost'"):
         PreferenceMemory(url="localhost", embedder=WordEmbedder())
-
-
-def test_a_closed_memory_says_so(tmp_path: Path) -> None:
-    memory = opened(tmp_path)
-    memory.close()
-    memory.close()
-    with pytest.raises(StoreClosedError, match="was closed"):
-        memory.profile("ada")
-    with pytest.raises(StoreClosedError):
-        memory.record("ada", Statement("short answers"))
 
 
 @pytest.mark.slow
@@ -390,28 +236,6 @@ def test_a_temporary_memory_leaves_nothing_behind(tmp_path: Path, monkeypatch: p
     memory.record("ada", Statement("short answers"))
     memory.close()
     assert not folder.exists()
-
-
-def test_a_user_who_is_forgotten_amid_a_condition_gets_none() -> None:
-    with opened(None) as memory:
-        memory.record("ada", Statement("mention cats"))
-        memory.record("ada", Thumb("q", "tone:casual", True))
-
-        def forgets(prompt: str, response: str, preferences: Sequence[str]) -> np.ndarray:
-            other = threading.Thread(target=memory.forget, args=("ada",))
-            other.start()
-            other.join()  # the lock is not held while a scorer takes its time
-            return PoleScorer()(prompt, response, preferences)
-
-        memory.scorer = forgets
-        assert memory.condition("ada").items == ()
-        assert memory.users() == []  # what was judged by then did not come back
-
-
-def test_a_query_that_is_no_text_is_refused(stored: PreferenceMemory) -> None:
-    with pytest.raises(InvalidEventError, match="query has to be valid Unicode text"):
-        stored.condition("ada", query="\ud800")
-    assert stored.condition("ada", query=" ").items == ()
 
 
 def test_what_was_recorded_under_the_same_rules_is_not_judged_again(

@@ -14,7 +14,7 @@ from pad_langchain.testing import tiny_model, tiny_tokenizer
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
+def own_folder(tmp_path_factory) -> Path:
     place = tmp_path_factory.mktemp("gguf") / "own"
     tiny_model().save_pretrained(place)
     tiny_tokenizer().save_pretrained(place)
@@ -22,8 +22,8 @@ def folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def path(folder) -> Path:
-    return to_gguf(folder, folder.parent / "tiny.gguf")
+def path(own_folder) -> Path:
+    return to_gguf(own_folder, own_folder.parent / "tiny.gguf")
 
 
 def test_a_file_says_what_its_model_is(path):
@@ -36,9 +36,9 @@ def test_a_file_says_what_its_model_is(path):
 
 
 @pytest.mark.parametrize(("kind", "error"), [("f32", 0.0), ("f16", 1e-3), ("q8_0", 0.01), ("q4_0", 0.2), ("q4_1", 0.2)])
-def test_rows_of_the_output_matrix_are_dequantised(kind, error, folder, tmp_path):
+def test_rows_of_the_output_matrix_are_dequantised(kind, error, own_folder, tmp_path):
     assert set(KINDS) == {"f32", "f16", "q8_0", "q4_0", "q4_1"}
-    file = GgufFile(to_gguf(folder, tmp_path / "tiny.gguf", kind))
+    file = GgufFile(to_gguf(own_folder, tmp_path / "tiny.gguf", kind))
     ids = np.array([5, 0, 399, 5])
     rows, own = file.output_rows(ids), tiny_model().lm_head.weight[ids].detach().numpy()
     assert (rows.dtype, rows.shape) == (np.float32, (4, 32))
@@ -60,8 +60,8 @@ def test_a_tied_matrix_is_the_embeddings(tmp_path):
     np.testing.assert_array_equal(file.output_rows(np.arange(3)), model.model.embed_tokens.weight[:3].detach().numpy())
 
 
-def test_several_files_are_one_model(folder, path, tmp_path):
-    first = to_gguf(folder, tmp_path / "tiny.gguf", split=5)
+def test_several_files_are_one_model(own_folder, path, tmp_path):
+    first = to_gguf(own_folder, tmp_path / "tiny.gguf", split=5)
     assert first.name == "tiny-00001-of-00005.gguf"
     whole, file = GgufFile(path), GgufFile(tmp_path / "tiny-00003-of-00005.gguf")
     assert file.path == first
@@ -77,9 +77,9 @@ def test_several_files_are_one_model(folder, path, tmp_path):
         GgufFile(tmp_path / "alone.gguf")
 
 
-def test_a_name_stands_for_a_file_or_for_the_one_in_a_folder(folder, path, tmp_path):
+def test_a_name_stands_for_a_file_or_for_the_one_in_a_folder(own_folder, path, tmp_path):
     assert find_gguf(path) == path
-    assert find_gguf(folder) is None  # it has a config.json
+    assert find_gguf(own_folder) is None  # it has a config.json
     assert find_gguf("org/model") is None
     assert find_gguf(tmp_path) is None
     shutil.copy(path, tmp_path / "mmproj-tiny.gguf")
@@ -95,8 +95,8 @@ def test_a_name_stands_for_a_file_or_for_the_one_in_a_folder(folder, path, tmp_p
         find_gguf("gone.gguf")
 
 
-def test_parts_in_a_folder_count_as_one_model(folder, tmp_path):
-    first = to_gguf(folder, tmp_path / "tiny.gguf", split=5)
+def test_parts_in_a_folder_count_as_one_model(own_folder, tmp_path):
+    first = to_gguf(own_folder, tmp_path / "tiny.gguf", split=5)
     assert find_gguf(tmp_path) == find_gguf(tmp_path / "tiny-00002-of-00005.gguf") == first
 
 
@@ -151,13 +151,13 @@ def test_any_cut_and_any_changed_byte_is_refused_or_read(path, tmp_path):
         ({"llama.embedding_length": "wide"}, "is 'wide', and has to be of type int"),
     ],
 )
-def test_a_file_that_is_no_language_model_is_refused(changes, says, folder, tmp_path):
+def test_a_file_that_is_no_language_model_is_refused(changes, says, own_folder, tmp_path):
     with pytest.raises(ModelLoadError, match=says):
-        GgufFile(to_gguf(folder, tmp_path / "bad.gguf", metadata=changes))
+        GgufFile(to_gguf(own_folder, tmp_path / "bad.gguf", metadata=changes))
 
 
-def test_an_output_matrix_of_another_width_is_refused(folder, tmp_path):
-    file = GgufFile(to_gguf(folder, tmp_path / "bad.gguf", metadata={"llama.embedding_length": 64}))
+def test_an_output_matrix_of_another_width_is_refused(own_folder, tmp_path):
+    file = GgufFile(to_gguf(own_folder, tmp_path / "bad.gguf", metadata={"llama.embedding_length": 64}))
     with pytest.raises(ModelLoadError, match="no output matrix of 64 columns"):
         file.output_rows(np.arange(2))
     assert issubclass(IncompatibleModelError, ModelLoadError)
