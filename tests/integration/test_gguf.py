@@ -115,7 +115,8 @@ def test_weights_are_given_back_and_loaded_anew(backend, places):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_file_that_is_replaced_is_loaded_anew(backend, places, tmp_path):
+def test_a_file_that_is_replaced_is_loaded_anew(backend, places, tmp_path, monkeypatch):
+    monkeypatch.setattr("pad_langchain.chat.engines.LOOK", 0.0)  # a fast machine writes it within that time
     path, other = Path(tmp_path / "model.gguf"), tmp_path / "other"
     path.write_bytes(Path(places["file"]).read_bytes())
     llm = ChatPAD(model=str(path), max_tokens=8, reward_model=None, **settings(backend))

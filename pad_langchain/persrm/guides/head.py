@@ -8,7 +8,6 @@ import numpy as np
 import torch
 
 from pad_langchain.arithmetic.arrays import Array
-from pad_langchain.arithmetic.head import steer
 from pad_langchain.engine.protocol import Base, Plan
 from pad_langchain.engine.types import Request
 from pad_langchain.errors import IncompatibleModelError, InvalidRequestError
@@ -120,16 +119,13 @@ class _HeadRows:
 
     def __init__(self, head: VectorHead, base: Base, gates_GR: torch.Tensor) -> None:
         self.head, self.base, self.gates_GR = head, base, gates_GR
-        self._arrays: tuple[np.ndarray, ...] | None = None  # gates, U and V, where steps are numpy's
 
     def logits(
         self, hidden_GD: Array, candidates_GK: Array, own_reference: bool, keep_GK: Array
     ) -> tuple[Array, Array | None]:
-        if isinstance(hidden_GD, np.ndarray):
-            if self._arrays is None:
-                given = (self.gates_GR, self.head.U_RD.detach(), self.head.V_DR.detach())
-                self._arrays = tuple(tensor.numpy() for tensor in given)
-            steered_GD = steer(hidden_GD, *self._arrays)
+        if isinstance(hidden_GD, np.ndarray):  # whose products would run on threads that spin beside llama.cpp's
+            with torch.inference_mode():
+                steered_GD = self.head(torch.from_numpy(hidden_GD), self.gates_GR).numpy()
         else:
             steered_GD = self.head(hidden_GD, self.gates_GR)
         return self.base.candidate_logits(steered_GD, candidates_GK), None
@@ -138,7 +134,7 @@ class _HeadRows:
         """Nothing to do: the base's hidden state is all the head reads."""
 
     def merge(self, other: _HeadRows) -> None:
-        self.gates_GR, self._arrays = torch.cat([self.gates_GR, other.gates_GR]), None
+        self.gates_GR = torch.cat([self.gates_GR, other.gates_GR])
 
     def keep(self, rows: Sequence[int]) -> None:
-        self.gates_GR, self._arrays = self.gates_GR[torch.tensor(rows, device=self.gates_GR.device)], None
+        self.gates_GR = self.gates_GR[torch.tensor(rows, device=self.gates_GR.device)]
