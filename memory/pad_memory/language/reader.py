@@ -251,7 +251,7 @@ def _kept(folder: Path | None, embedder: Embedder, texts: Sequence[str]) -> np.n
     key = hashlib.sha256(json.dumps([embedder.name, *texts]).encode()).hexdigest()
     path = folder / KEPT
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as kept:
             if str(kept["key"]) == key:
                 found: np.ndarray = kept["vectors"]
                 return found
