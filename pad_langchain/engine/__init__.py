@@ -1,4 +1,4 @@
-"""Requests in, streams of tokens out. What is exported here knows no torch; engines are in the folders below."""
+"""Requests in, streams of tokens out. Importing this loads no torch. The engines are in the folders below."""
 
 from pad_langchain.engine.protocol import Capabilities, Engine, Guide, GuideRows, Plan
 from pad_langchain.engine.settings import EngineSettings

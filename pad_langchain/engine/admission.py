@@ -1,4 +1,4 @@
-"""Requests that may run: what can be refused is refused here, in the caller's thread, and what rows cost is known."""
+"""Which requests may run, and what their rows cost. Bad requests are refused here, in the caller's thread."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Admitted:
 
     Args:
         prompt: its token ids for the base.
-        plan: the guide's; None where the base decodes alone.
-        limit: new tokens at most; every context has room for them.
+        plan: the guide's plan. None means the base decodes alone.
+        limit: new tokens at most, 1 or more. The contexts of base and guide have room for them.
     """
 
     request: Request
@@ -31,35 +31,35 @@ class Admitted:
 
     @property
     def guide_rows(self) -> int:
-        """Rows of the guide that belong to each of its samples."""
+        """Guide rows per sample."""
         return 0 if self.plan is None else len(self.plan.rows)
 
     @property
     def reference_rows(self) -> int:
-        """Rows of the base's model that an adapter's are compared with."""
+        """Rows of the base's model per sample that an adapter's rows are compared with."""
         return 0 if self.plan is None else len(self.plan.reference_rows)
 
     @property
     def kv_rows(self) -> int:
-        """Rows of KV cache that a sample needs: its own, and those of its guide and reference."""
+        """Rows of KV cache per sample: its own, and those of its guide and reference."""
         riders = self.guide_rows if self.plan is not None and self.plan.longest else 0
         return 1 + riders + self.reference_rows
 
     @property
     def kv_tokens(self) -> int:
-        """Columns its longest row of KV cache needs in the end."""
+        """Columns that its longest row of KV cache needs in the end."""
         return max(len(self.prompt), 0 if self.plan is None else self.plan.longest) + self.limit
 
 
 class Admission:
-    """Looks at requests for one engine, and says which of them fit together.
+    """Checks the requests of one engine, and tells which of them fit together.
 
     Args:
-        prompts: the base's.
-        guide: the engine's; None refuses preferences.
-        settings: the engine's; `max_batch` and `max_batch_tokens` are kept here.
-        vocab_size: of the base's logits, tokens.
-        context: of the base, tokens; None means no limit known.
+        prompts: renders conversations for the base.
+        guide: the engine's guide. None means requests with preferences are refused.
+        settings: the engine's limits, of which `max_batch` and `max_batch_tokens` are enforced here.
+        vocab_size: V of the base's logits.
+        context: tokens that the base can hold. None means no limit is known.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Admission:
         self.vocab_size, self.context = vocab_size, context
 
     def prompt(self, request: Request) -> tuple[int, ...]:
-        """The request's prompt for the base as token ids.
+        """Return the request's prompt for the base as token ids.
 
         Raises:
             InvalidRequestError: it has none, or ids that the base does not know.
@@ -88,10 +88,11 @@ class Admission:
         return ids
 
     def place(self, request: Request) -> Admitted:
-        """The request with its prompt, the guide's plan, and how many new tokens there is room for.
+        """Return the request with its prompt, the guide's plan, and how many new tokens there is room for.
 
         Raises:
-            InvalidRequestError: nothing can guide it; ContextLengthError: its prompt is too long.
+            InvalidRequestError: it has no prompt, ids that the base does not know, or nothing to guide it.
+            ContextLengthError: its prompt leaves no room for a new token.
         """
         prompt, plan, limit = self.prompt(request), self._plan(request), request.max_tokens
         if self.context is not None:
@@ -107,10 +108,11 @@ class Admission:
         return Admitted(request, prompt, plan, limit)
 
     def admit(self, request: Request) -> Admitted:
-        """The same for a request that is to run, with all its samples.
+        """Place a request that is to run, and check that its samples fit a batch of their own.
 
         Raises:
-            InvalidRequestError: it cannot run on this engine; ContextLengthError: its prompt is too long.
+            InvalidRequestError: it cannot run on this engine.
+            ContextLengthError: its prompt leaves no room for a new token.
         """
         if request.top_k > self.vocab_size:
             raise InvalidRequestError(
@@ -132,7 +134,7 @@ class Admission:
         return admitted
 
     def fit(self, samples: Sequence[Admitted]) -> bool:
-        """Whether these may decode together: caches are as wide as the longest row will be."""
+        """Whether these may decode together. A cache is as wide as its longest row will be."""
         held = sum(one.kv_rows for one in samples) * max((one.kv_tokens for one in samples), default=0)
         return len(samples) <= self.settings.max_batch and held <= self.settings.max_batch_tokens
 

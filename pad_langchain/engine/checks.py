@@ -1,7 +1,9 @@
-"""Whether a value is of the kind and in the range that a setting takes. What passes is given back in plain Python.
+"""Checks of settings: a value of the right type and range is returned in plain Python, any other is refused.
 
-An integer is an `int` or numpy's, and no `bool`; 5.0 is none. A number is one of these or a `float` of either. A text
-is a `str`. Whatever else looks like one of them (a `Decimal`, an array of one number) is refused, not guessed at.
+An integer is an `int` or numpy's, and not a `bool`. A number is an integer or a `float`, Python's or numpy's. A text is
+a `str`. Everything else is refused, such as 5.0 for an integer, a `Decimal`, or an array of one number.
+
+Every check raises InvalidRequestError, which says what was got and what is allowed.
 """
 
 from __future__ import annotations
@@ -36,7 +38,13 @@ LARGEST = 2**63 - 1  # integers beyond it fit nowhere
 
 
 def refuse(name: str, got: object, allowed: str) -> NoReturn:
-    """Raise the error for a value that is not allowed; a long one is cut."""
+    """Raise InvalidRequestError for a value that is not allowed. The message shows 300 characters of it at most.
+
+    Args:
+        name: what the value is of.
+        got: the value.
+        allowed: what is allowed, after "has to be".
+    """
     try:
         shown = repr(got)
     except Exception:  # such as an integer of more digits than Python prints
@@ -46,7 +54,7 @@ def refuse(name: str, got: object, allowed: str) -> NoReturn:
 
 
 def integer(low: int, high: int, allowed: str) -> Check:
-    """A check for integers from `low` to `high`, both included."""
+    """Make a check for integers from `low` to `high`, both included. `allowed` describes them in the error."""
 
     def check(name: str, value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or not low <= int(value) <= high:
@@ -57,7 +65,7 @@ def integer(low: int, high: int, allowed: str) -> Check:
 
 
 def number(low: float, high: float, allowed: str, *, above: bool = False) -> Check:
-    """A check for numbers from `low` to `high`, both included; with `above`, `low` is not."""
+    """Make a check for finite numbers from `low` to `high`, both included. With `above`, `low` is excluded."""
 
     def check(name: str, value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
@@ -74,21 +82,21 @@ def number(low: float, high: float, allowed: str, *, above: bool = False) -> Che
 
 
 def flag(name: str, value: Any) -> bool:
-    """The value if it is True or False."""
+    """Return the value if it is True or False."""
     if not isinstance(value, bool | np.bool_):
         refuse(name, value, "True or False")
     return bool(value)
 
 
 def text(name: str, value: Any) -> str:
-    """The value if it is a string."""
+    """Return the value if it is a string."""
     if not isinstance(value, str):
         refuse(name, value, "a string")
     return value
 
 
 def choice(*options: str) -> Check:
-    """A check for one of a few words."""
+    """Make a check for one of these words."""
     allowed = " or ".join(repr(option) for option in options)
 
     def check(name: str, value: Any) -> str:
@@ -100,14 +108,14 @@ def choice(*options: str) -> Check:
 
 
 def mapping(name: str, value: Any) -> Mapping[str, Any]:
-    """The value if it is a mapping."""
+    """Return the value if it is a mapping."""
     if not isinstance(value, Mapping):
         refuse(name, value, "a mapping, such as a dict")
     return value
 
 
 def json_object(name: str, value: Any) -> Mapping[str, Any]:
-    """The value if it is a JSON object, which can go into templates, keys of caches and servers."""
+    """Return the value if it is a mapping that JSON can hold."""
     allowed = "a dict of JSON values by name"
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
         refuse(name, value, allowed)
@@ -119,7 +127,7 @@ def json_object(name: str, value: Any) -> Mapping[str, Any]:
 
 
 def texts(name: str, value: Any) -> tuple[str, ...]:
-    """The strings of a list, none of them empty; one string is a list of one."""
+    """Return the strings of a list as a tuple. One string is a list of one. Empty strings are refused."""
     listed = (value,) if isinstance(value, str) else value
     strings = isinstance(listed, Sequence) and all(isinstance(each, str) and each for each in listed)
     if not strings or isinstance(listed, bytes | bytearray | memoryview):
@@ -128,7 +136,7 @@ def texts(name: str, value: Any) -> tuple[str, ...]:
 
 
 def list_of(kind: type | tuple[type, ...], allowed: str) -> Check:
-    """A check for a list or another sequence of objects of a kind; a text is none."""
+    """Make a check for a sequence of objects of one type. Strings and bytes are refused."""
 
     def check(name: str, value: Any) -> Sequence[Any]:
         listed = isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray | memoryview)

@@ -1,12 +1,14 @@
-"""Tokens into text, one at a time: what is certain, and stop strings truly cut.
+"""Tokens into text, one at a time. Only certain text is given out, and stop strings are cut out.
 
     Detokenizer(backend) ── stream(stop, visible) → TextStream: push(token) → text, flush() → text
 
-A decoder is a chain of steps over all tokens of a text. For almost all of them a token's part of the text depends on
-the token alone, so it is found once: decode it after a word, and take the word away. Three things are left. The first
-text may differ (a leading blank is dropped). Bytes have to wait until they are characters. And what waits depends on
-the decoder: a byte-level BPE replaces what is no UTF-8 part by part, whereas byte fallback takes a whole run of byte
-tokens and, if it is no UTF-8, writes one U+FFFD for each.
+A decoder is a chain of steps over all tokens of a text. In almost all decoders a token's part of the text depends on
+the token alone, so it is found once: decode the token after a word, and take the word away. Three cases are left:
+
+- The first text may differ, because a decoder may drop a leading blank.
+- Bytes have to wait until they are characters.
+- Ill-formed UTF-8 depends on the decoder. A byte-level BPE replaces it part by part. Byte fallback takes a whole run of
+  byte tokens and writes one U+FFFD per token.
 """
 
 from __future__ import annotations
@@ -31,10 +33,10 @@ _JOINING = {"ByteLevel", "Fuse"}
 
 
 class Detokenizer:
-    """What a tokenizer's tokens add to a text. One engine needs one; texts come from `stream`.
+    """Knows what each token of a tokenizer adds to a text. An engine has one; its `stream` begins a text.
 
     Args:
-        backend: a `tokenizers.Tokenizer`. It is read only.
+        backend: a `tokenizers.Tokenizer`. It is only read.
     """
 
     def __init__(self, backend: Any) -> None:
@@ -52,21 +54,26 @@ class Detokenizer:
 
         Args:
             stop: strings that end the answer and are not part of it.
-            visible: special tokens that stay in the text; all others are left out, but for those that a stop string
-                names.
+            visible: ids of special tokens that stay in the text. Other special tokens are left out, unless a stop
+                string contains them.
         """
         named = {index for index, text in self.special.items() if any(text in string for string in stop)}
         return TextStream(self, stop, self.special.keys() - visible - named)
 
     def decode(self, token_ids: Sequence[int]) -> str:
-        """The whole text of some tokens, special ones included."""
+        """Return the whole text of some token ids, special tokens included."""
         return self.backend.decode(token_ids, skip_special_tokens=False)
 
     def piece(self, token_id: int, before: int | None) -> str | bytes | None:
-        """What a token adds after the first text: text, or bytes that others may have to complete; None means no token.
+        """Return what a token adds after the first text: text, or bytes that later tokens may complete.
 
         Args:
-            before: the token that came before; it only matters to a decoder that does not look at each token alone.
+            token_id: the token.
+            before: the token before it, which matters to decoders that do not look at each token alone. None means
+                there is none.
+
+        Returns:
+            None where the vocabulary has no such token.
         """
         if self._word is None:
             return self._read(token_id, before)
@@ -99,13 +106,13 @@ class TextStream:
     """The text of one answer as it becomes certain.
 
     Bytes that may still become other characters are held back, and so is text that may still become a stop string.
-    What `push` and `flush` return, joined, is the decoding of all tokens up to the first stop string, without those
-    that are hidden.
+    What `push` and `flush` return, joined, is the decoding of all tokens up to the first stop string. Hidden tokens
+    are left out.
 
     Args:
-        tokens: what tokens add to a text.
+        tokens: knows what each token adds.
         stop: strings that end the answer and are not part of it.
-        hidden: tokens that are no text.
+        hidden: ids of tokens that add no text.
     """
 
     def __init__(self, tokens: Detokenizer, stop: Sequence[str], hidden: Collection[int]) -> None:
@@ -119,11 +126,11 @@ class TextStream:
 
     @property
     def stopped(self) -> bool:
-        """Whether a stop string ended the answer; the last text may show it as late as in `flush`."""
+        """Whether a stop string ended the answer. It may be known only after `flush`."""
         return self._stopped
 
     def push(self, token_id: int) -> tuple[str, bool]:
-        """Add a token: the text that became certain, and whether a stop string ended the answer."""
+        """Add a token. Return the text that became certain, and whether a stop string ended the answer."""
         if token_id in self._hidden:
             return "", False
         piece = self._tokens.piece(token_id, self._before)
@@ -137,7 +144,7 @@ class TextStream:
         return self._filter(new)
 
     def flush(self) -> str:
-        """The answer ends here: what was held back, an incomplete character as U+FFFD."""
+        """End the answer and return the text that was held back. An incomplete character becomes U+FFFD."""
         if self._stopped:
             return ""
         rest = self._bytes.end()
@@ -148,11 +155,11 @@ class TextStream:
         return text if stopped else text + held
 
     def of(self, token_id: int) -> str:
-        """The text of one token by itself, hidden or not, an incomplete character as U+FFFD."""
+        """Return the text of one token by itself, hidden or not. An incomplete character becomes U+FFFD."""
         return self._tokens.decode([token_id])
 
     def _first(self) -> str:
-        """The first text, as the decoder writes it at the beginning; "" as long as there is none."""
+        """The first text, as the decoder writes it at the beginning. It is "" until there is some."""
         assert self._head is not None
         whole, waiting = self._tokens.decode(self._head), self._bytes.waiting()
         certain = whole[: len(whole) - len(waiting)] if whole.endswith(waiting) else ""
@@ -182,17 +189,17 @@ class _Bytes(Protocol):
     """Bytes on their way to characters."""
 
     def push(self, more: bytes) -> str:
-        """Take more: the text that became certain."""
+        """Add bytes and return the text that became certain."""
 
     def waiting(self) -> str:
-        """The rest's text if nothing completes it."""
+        """The text of the bytes that wait, if nothing completes them."""
 
     def end(self) -> str:
-        """Nothing completes the rest: its text."""
+        """Return the text of the bytes that wait, and forget them."""
 
 
 class _Parts:
-    """UTF-8 in which every ill-formed part becomes one U+FFFD; no more than three bytes wait."""
+    """UTF-8 in which every ill-formed part becomes one U+FFFD. At most three bytes wait."""
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -208,7 +215,7 @@ class _Parts:
 
 
 class _Run:
-    """A run of bytes that is UTF-8 as a whole, or else one U+FFFD for each byte; it waits until that is decided."""
+    """A run of bytes that is UTF-8 as a whole, or else becomes one U+FFFD per byte. It waits for its end."""
 
     def __init__(self) -> None:
         self._run, self._broken = bytearray(), False
@@ -244,7 +251,7 @@ class _Run:
 
 
 def _steps(backend: Any) -> list[dict[str, Any]]:
-    """The steps of a decoder in order; none where texts are joined by blanks."""
+    """The steps of a decoder in order. Empty means that tokens are joined by blanks."""
     if backend.decoder is None:
         return []
     todo, steps = [json.loads(backend.decoder.__getstate__())], []

@@ -1,6 +1,6 @@
 """Grammars that mask illegal tokens: JSON schemas, Lark, and tool calls, compiled by llguidance.
 
-A `GrammarCompiler` knows a tokenizer, a `Grammar` is compiled once and shared, a `GrammarState` follows one answer.
+A `GrammarCompiler` knows a tokenizer. A `Grammar` is compiled once and shared. A `GrammarState` follows one answer.
 The mask goes onto the base's logits before the candidates are taken, so guidance can only choose among legal tokens.
 """
 
@@ -26,16 +26,16 @@ _NO_TOKEN = "it allows no token of the vocabulary, which may lack a character. C
 
 
 class GrammarCompiler:
-    """Compiles grammars for one tokenizer. Making it costs up to a second; keep it.
+    """Compiles grammars for one tokenizer. Making one takes up to a second, so keep it.
 
     Args:
-        tokenizer: a fast tokenizer.
+        tokenizer: a fast tokenizer, of byte-level BPE or with byte fallback.
         vocab_size: V of the model's logits, which may exceed the tokenizer's.
-        end_tokens: ids that may end an answer; None takes the tokenizer's end of sequence.
+        end_tokens: ids that may end an answer. None means the tokenizer's end of sequence.
         max_string: characters at most of a JSON string whose schema sets no limit.
 
     Raises:
-        InvalidRequestError: no grammar can be told the tokenizer's tokens.
+        InvalidRequestError: llguidance cannot read the tokenizer's tokens.
     """
 
     def __init__(
@@ -59,16 +59,20 @@ class GrammarCompiler:
         self._special = dict(sorted(special.items(), key=lambda item: -len(item[0])))
 
     def json_schema(self, schema: Mapping[str, Any]) -> Grammar:
-        """An answer that is one JSON value valid under `schema`, written without free whitespace.
+        """Compile the grammar of one JSON value valid under `schema`, written as `json.dumps` writes it.
 
         Raises:
-            InvalidRequestError: it cannot be compiled; the field is named.
+            InvalidRequestError: the schema cannot be compiled. The message names the field.
         """
         grammar = LLMatcher.grammar_from_json_schema(self._styled(schema))
         return self._compile(grammar, [("the answer", schema)])
 
     def lark(self, source: str) -> Grammar:
-        """An answer that llguidance's dialect of Lark describes, from the rule `start`."""
+        """Compile a grammar in llguidance's dialect of Lark, from the rule `start`.
+
+        Raises:
+            InvalidRequestError: it cannot be compiled.
+        """
         return self._compile(LLMatcher.grammar_from_lark(source))
 
     def tool_calls(
@@ -86,22 +90,23 @@ class GrammarCompiler:
         otherwise: Mapping[str, Any] | None = None,
         thought: tuple[str, str] | None = None,
     ) -> Grammar:
-        """Calls of `tools` in the Hermes style: `<tool_call>\\n{"name": …, "arguments": {…}}\\n</tool_call>`.
+        """Compile calls of `tools`, by default as Hermes: `<tool_call>\\n{"name": …, "arguments": {…}}\\n</tool_call>`.
 
         Args:
             tools: JSON schemas as in OpenAI's API (`{"type": "function", "function": {…}}`) or their inner part.
-            choice: "required" (a call), "auto" (text, then perhaps a call), or a tool's name (a call of this one).
+            choice: "required" (a call), "auto" (text, then perhaps a call), or a tool's name (a call of that tool).
             parallel: whether several calls may follow each other, joined by `separator`.
-            begin, end: what stands around a call; special tokens in them match as tokens.
+            begin, end: what stands around a call. Special tokens in them match as tokens.
+            separator: what stands between two calls.
             name_key, arguments_key: the keys of the call's JSON object.
-            between: the call is its name, this and the arguments as JSON instead of one object; several texts have a
-                call id of nine letters and digits between them.
-            otherwise: with "auto", an answer without a call is JSON of this schema instead of text.
-            thought: what stands around reasoning that may come first; with "" for its beginning, the prompt has begun
-                it and the answer has to end it.
+            between: writes a call as its name, these texts, and its arguments as JSON. Between two texts stands a call
+                id of nine letters and digits. None means a call is one JSON object.
+            otherwise: with "auto", the schema of an answer without a call. None means such an answer is text.
+            thought: the texts before and after reasoning that may come first. With "" as the first, the prompt has
+                begun the reasoning and the answer has to end it. None means there is no reasoning.
 
         Raises:
-            InvalidRequestError: no tools, an unknown name, or a schema that cannot be compiled.
+            InvalidRequestError: there are no tools, `choice` names none of them, or a schema cannot be compiled.
         """
         functions = _allowed([tool.get("function", tool) for tool in tools], choice)
         if between is None:
@@ -161,7 +166,7 @@ class GrammarCompiler:
         ]
 
     def _text_without(self, marker: str) -> str:
-        """A terminal for text that cannot have `marker`: a special token never is text, another has to be ruled out."""
+        """A terminal for text without `marker`. A special token never is text; another marker is ruled out here."""
         rest = "" if self._starts_special(marker) else f" & ~(/(.|\\n)*/ {json.dumps(marker)} /(.|\\n)*/)"
         return f"/(.|\\n)+/{rest}"
 
@@ -211,7 +216,7 @@ class GrammarCompiler:
 
 
 class Grammar:
-    """A compiled grammar; immutable and safe to share between requests.
+    """A compiled grammar. It is immutable, so requests may share it.
 
     Args:
         vocab_size: V of the logits that its masks are for.
@@ -221,7 +226,7 @@ class Grammar:
         self._matcher, self._tokenizer, self.vocab_size = matcher, tokenizer, vocab_size
 
     def start(self) -> GrammarState:
-        """The state before the first token of an answer."""
+        """Return the state before the first token of an answer."""
         return GrammarState(self._matcher.deep_copy(), self._tokenizer, self.vocab_size)
 
 
@@ -239,10 +244,10 @@ class GrammarState:
         return self._matcher.is_stopped()
 
     def mask(self) -> np.ndarray:
-        """Which tokens may come next, bool [V]; an end token where the answer may end.
+        """Return which tokens may come next, bool [V]. An end token is True where the answer may end.
 
         Raises:
-            InvalidRequestError: the grammar cannot go on (too complex, or no token is left).
+            InvalidRequestError: the grammar cannot go on, because it is too complex or no token is left.
         """
         bits = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
         self._check()
@@ -255,7 +260,7 @@ class GrammarState:
         """Move on by a token that the last mask allowed.
 
         Raises:
-            InvalidRequestError: it did not.
+            InvalidRequestError: the grammar does not allow the token here.
         """
         self._matcher.consume_token(token_id)
         self._check()

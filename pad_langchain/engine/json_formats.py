@@ -1,7 +1,7 @@
-"""Regular expressions for what a JSON string holds by its `format`, each of a natural length.
+"""Regular expressions for JSON strings by their `format`, each with a natural length.
 
-Each is a subset of its format: what it matches is valid for strict validators, for Python's own types and for pydantic.
-The words are JSON Schema's and pydantic's. The list of words is open; one that is not here constrains nothing.
+Each matches a subset of its format: what it matches is valid for strict validators, Python's own types and pydantic.
+The names of the formats are JSON Schema's and pydantic's. A format that is not here constrains nothing.
 """
 
 from __future__ import annotations
@@ -111,7 +111,12 @@ def _url(hosts: int = 1) -> str:
 
 
 def decimal(max_digits: int | None = None, places: int | None = None) -> str:
-    """A decimal number of at most `max_digits` digits, at most `places` of them after the point; None means 15."""
+    """Return a pattern for decimal numbers.
+
+    Args:
+        max_digits: digits at most. None means 15 before the point.
+        places: digits after the point at most. None means 15, or what `max_digits` leaves.
+    """
     if max_digits is None:
         return rf"-?[0-9]{{1,15}}{_fraction(15 if places is None else places)}"
     if places is not None:
@@ -127,9 +132,12 @@ def _fraction(places: int) -> str:
 
 
 def known_pattern(pattern: str) -> str | None:
-    """Another form of one of pydantic's own patterns, which a grammar can hold and which ends; None means not one.
+    """Return a finite form, without look-ahead, of one of pydantic's own patterns.
 
     Until 2.13 pydantic writes a `Decimal` with look-ahead, and a `ByteSize` without an end.
+
+    Returns:
+        None where the pattern is another one.
     """
     if pattern == _BYTE_SIZE:
         return r"^[0-9]{1,12}(?:\.[0-9]{1,3})?(?: ?(?:[KMGTP]i?)?B)?$"
@@ -171,7 +179,7 @@ def _up_to(last: str) -> str:
 
 
 def _regex(depth: int = 2) -> str:
-    """What `re.compile` takes: groups within groups to `depth`; no look-around, no references."""
+    """Patterns that `re.compile` takes, with groups nested up to `depth`, without look-around and references."""
     repeat = r"(?:[*+?]\??|\{[0-9]{1,2},?\}|\{[01],[1-9][0-9]?\})?"
     letter = r"[a-zA-Z0-9_ ,:;@#%&=<>!\"'/~-]"
     escape = r"\\[dDwWsS.*+?()\[\]{}|^$/\\-]"

@@ -1,4 +1,4 @@
-"""JSON schemas as a grammar takes them: with an end to everything, formats as patterns, annotations left out."""
+"""JSON schemas as a grammar takes them: every value has a limit, and formats are patterns."""
 
 from __future__ import annotations
 
@@ -30,12 +30,15 @@ _MAX_NESTING = 8
 
 
 def bounded(schema: Any, limit: int) -> Any:
-    """A copy in which everything that could go on for ever has an end; what it allows is valid under `schema`.
+    """Return a copy of a schema that limits every value. What the copy allows is valid under `schema`.
 
-    Strings get a `maxLength` of `limit` characters, or their `format` as a pattern of its natural length; arrays and
-    maps a greatest size; numbers bounds, and as many decimals as a double holds; values of any kind a depth. Only
-    references can recur without end. A `format` that is not known says nothing. What is malformed stays, for llguidance
-    to name.
+    Strings get a `maxLength`, or their `format` as a pattern of its natural length. Arrays and maps get a greatest
+    size. Numbers get bounds, and as many decimals as a double holds. Values of any type get a greatest depth. Only
+    references can recur without end. An unknown `format` is left out. Malformed parts stay, for llguidance to name.
+
+    Args:
+        schema: the schema. What is no mapping is returned as it is.
+        limit: characters at most of a string without a limit.
     """
     if not isinstance(schema, Mapping):
         return schema
@@ -92,7 +95,7 @@ class _Bounds:
 
 
 def _anything(limit: int) -> dict[str, Any]:
-    """Definitions for JSON values of any kind, one for each depth of nesting."""
+    """Definitions for JSON values of any type, one per depth of nesting."""
     flat: list[Any] = [{"type": "null"}, {"type": "boolean"}, {"type": "number"}, {"type": "string"}]
     named: dict[str, Any] = {}
     for depth in range(_MAX_NESTING + 1):
@@ -103,10 +106,14 @@ def _anything(limit: int) -> dict[str, Any]:
 
 
 def culprit(schema: Any, error_of: Callable[[Any], str | None]) -> tuple[str, str | None]:
-    """The innermost part of `schema` that does not compile: its path, `a.b[].c` ("": the whole), and its error.
+    """Find the innermost part of `schema` that does not compile.
 
     Args:
-        error_of: the error of compiling a schema, None where there is none; definitions stand beside each part.
+        schema: the whole schema. Its definitions are compiled with each part.
+        error_of: schema → the error of compiling it. None means it compiles.
+
+    Returns:
+        the part's path such as `a.b[].c`, where "" is the whole schema, and its error. None means there is none.
     """
     root = schema if isinstance(schema, Mapping) else {}
     shared = {key: root[key] for key in ("$defs", "definitions") if key in root}
@@ -138,7 +145,7 @@ def _parts(schema: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _target(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
-    """What the local `$ref` of a schema means; None means there is none, or it leads nowhere."""
+    """What the local `$ref` of a schema refers to. None means there is none, or it leads nowhere."""
     reference = schema.get("$ref")
     if not isinstance(reference, str) or not reference.startswith("#"):
         return None
@@ -179,9 +186,9 @@ def _bound_string(schema: dict[str, Any], limit: int | None, root: Any) -> None:
 
 
 def _json_text(schema: Any, root: Any, depth: int = 3) -> str | None:
-    """JSON of `schema` as a regular expression, as far as that can be: nested up to `depth`; None means not at all.
+    """JSON of `schema` as a regular expression, nested up to `depth`. None means it cannot be written so.
 
-    JSON within a string can be no rule of a grammar, only a pattern.
+    JSON within a string cannot be a rule of a grammar, only a pattern.
     """
     if not isinstance(schema, Mapping) or depth < 0:
         return None if depth < 0 else _json_text({}, root, depth)
@@ -236,7 +243,7 @@ def _any(parts: Any) -> str | None:
 
 
 def _bound_map(schema: dict[str, Any], limit: int, root: Any) -> None:
-    """An object without names of its own is a map: its keys get a form and a length, and it a greatest size."""
+    """Bound an object without names of its own, which is a map. Its keys get a form and a length, and it a size."""
     names = schema.get("propertyNames")
     if isinstance(names, Mapping) and (target := _target(names, root)) is not None:
         names = target

@@ -1,10 +1,10 @@
-"""What runs requests and what steers them: `Engine` and `Guide`, as Protocols. Neither torch nor a model at import.
+"""What runs requests and what steers them: `Engine` and `Guide`, as Protocols. Importing this loads no torch.
 
     Engine.submit(Request) → Stream of TokenEvents
     Guide.plan(Request) → Plan      in the caller's thread
     Guide.start(base, plans) → GuideRows: logits(…), advance(…), merge(…), keep(…)      in the engine's thread
 
-Guides here are those of engines that run torch; another engine says in its `Capabilities` which kinds it can run.
+An engine says in its `Capabilities` which kinds of guides it can run.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ __all__ = ["Base", "Capabilities", "Engine", "Guide", "GuideRows", "Plan"]
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What an engine can do. Whoever uses engines asks here and nowhere else which one it is.
+    """What an engine can do. Callers decide by these flags, never by the engine's class.
 
     Args:
-        guides: kinds of PersRM it can decode under: "head", "text", "self", "adapter".
-        token_rewards: whether its events carry the reward of each token, and candidates with theirs.
-        hidden_states: whether the base's hidden states can be had, as training and scoring need them.
-        prefixes: whether prompts that begin alike are run once (`EngineStats.reused_tokens` counts them).
+        guides: the `Guide.kind`s it can decode under, of "head", "text", "self" and "adapter".
+        token_rewards: whether its events carry a reward in nats per token and per candidate.
+        hidden_states: whether training and scoring can read the base's hidden states.
+        prefixes: whether prompts that begin alike are run once. `EngineStats.reused_tokens` counts their tokens.
     """
 
     guides: frozenset[str] = frozenset()
@@ -52,7 +52,7 @@ class Engine(Protocol):
 
     @property
     def tokenizer(self) -> Any:
-        """The base's fast tokenizer, as transformers has it."""
+        """The base's tokenizer, a transformers fast tokenizer."""
         ...
 
     @property
@@ -62,65 +62,75 @@ class Engine(Protocol):
 
     @property
     def settings(self) -> EngineSettings:
-        """Its limits."""
+        """The limits it was made with."""
         ...
 
     @property
     def capabilities(self) -> Capabilities:
-        """What it can do."""
+        """The guides and outputs it supports."""
         ...
 
     @property
     def context(self) -> int | None:
-        """Tokens of prompt and answer together that the base can hold; None: no limit known."""
+        """Tokens of prompt and answer together that the base can hold. None means no limit is known."""
         ...
 
     @property
     def end_tokens(self) -> frozenset[int]:
-        """Token ids that end an answer and are no text."""
+        """Ids of the tokens that end an answer. They add nothing to its text."""
         ...
 
     @property
     def guided(self) -> bool:
-        """Whether there is a guide: requests may have preferences."""
+        """Whether there is a guide, so that requests may have preferences."""
         ...
 
     @property
     def recommended(self) -> tuple[float, float]:
-        """(beta, alpha) that the PersRM's config recommends; (1.0, 0.0) without one."""
+        """(beta, alpha) that the PersRM recommends: strength and plausibility cut. (1.0, 0.0) without a guide."""
         ...
 
     @property
     def grammars(self) -> GrammarCompiler:
-        """Compiles grammars for `Request.grammar`; the first use costs up to a second."""
+        """Compiles grammars for `Request.grammar`. The first use takes up to a second."""
         ...
 
     @property
     def stats(self) -> EngineStats:
-        """What the models did so far."""
+        """What the models have done since the engine was made."""
         ...
 
     @property
     def closed(self) -> bool:
-        """Whether it takes no more requests."""
+        """Whether the engine refuses every further request."""
         ...
 
     def submit(self, request: Request) -> Stream:
-        """Queue a request and return its stream at once.
+        """Queue a request and return its stream at once. Thread-safe.
 
         Raises:
-            InvalidRequestError: the request cannot run on this engine; ContextLengthError: its prompt is too long.
+            InvalidRequestError: the request cannot run on this engine.
+            ContextLengthError: its prompt leaves no room for a new token.
             EngineBusyError: the queue is full.
             EngineClosedError: the engine was shut down.
         """
         ...
 
     def count_tokens(self, request: Request) -> int:
-        """Tokens of the request's prompt for the base."""
+        """Return how many tokens the request's prompt has for the base.
+
+        Raises:
+            InvalidRequestError: it has no prompt, or ids that the base does not know.
+        """
         ...
 
     def room(self, request: Request) -> int:
-        """New tokens that every context has room for, at most max_tokens; raises what `submit` would."""
+        """Return how many new tokens fit the contexts of base and guide: 1 to the request's `max_tokens`.
+
+        Raises:
+            InvalidRequestError: the request cannot run on this engine.
+            ContextLengthError: its prompt leaves no room for a new token.
+        """
         ...
 
     def forget_prefixes(self) -> None:
@@ -128,10 +138,10 @@ class Engine(Protocol):
         ...
 
     def close(self, timeout: float | None = 10.0) -> None:
-        """Stop: requests in flight and in the queue end with EngineClosedError. Closing twice is fine.
+        """Stop the engine. Its requests, running or waiting, end with EngineClosedError. Closing twice is fine.
 
         Args:
-            timeout: seconds to wait for the step that is running.
+            timeout: seconds to wait for the step that is running. None means wait until it ends.
         """
         ...
 
@@ -141,35 +151,35 @@ class Engine(Protocol):
 
 
 class Base(Protocol):
-    """What guides read of an engine's base. `models.Backbone` is one."""
+    """What guides read of an engine's base. `models.Backbone` and `LlamaBase` are two."""
 
     @property
     def model(self) -> Any:
-        """What makes it the same base."""
+        """The loaded model. Two bases are the same if this is the same object."""
         ...
 
     @property
     def hidden_size(self) -> int:
-        """D."""
+        """D, the size of its hidden states."""
         ...
 
     @property
     def vocab_size(self) -> int:
-        """V of its logits."""
+        """V, the number of its logits."""
         ...
 
     @property
     def context(self) -> int | None:
-        """Tokens it can hold; None: no limit known."""
+        """Tokens it can hold. None means no limit is known."""
         ...
 
     @property
     def head_device(self) -> torch.device:
-        """Where its hidden states become logits."""
+        """The device on which its hidden states become logits."""
         ...
 
     def candidate_logits(self, hidden_BD: Array, candidates_BK: Array) -> Array:
-        """Logits of K tokens a row, [B, K], float32."""
+        """Return the logits of K tokens per row: hidden states [B, D] and token ids [B, K] → [B, K] float32."""
         ...
 
 
@@ -178,13 +188,13 @@ class Plan:
     """One request, prepared for a guide in the caller's thread.
 
     Args:
-        weights: the weight of each of its guide rows.
-        rows: what the guide needs to start them, one entry a row.
-        room: new tokens at most that the guide's own context leaves; None: no limit.
-        longest: tokens of the longest prompt among `rows`, if they have KV caches; 0: they have none.
-        reference_rows: prompts of one more row for each of `rows`, which the base's model runs plainly: what an
-            adapter is compared with where the request's reference is "reference".
-        salt: the request's, which its rows share prefixes under. The engine sets it.
+        weights: the signed weight of each of its guide rows.
+        rows: what the guide needs to start them, one entry per row.
+        room: new tokens that the guide's own context leaves, at most. None means no limit.
+        longest: tokens of the longest prompt among `rows`. 0 means the rows have no KV cache.
+        reference_rows: token ids of one more prompt per entry of `rows`. The base's model runs them without the
+            adapter; an adapter is compared with them where the request's reference is "reference".
+        salt: the request's salt. Its rows share prefixes under it. The engine sets it.
     """
 
     weights: tuple[float, ...]
@@ -200,28 +210,32 @@ class GuideRows(Protocol):
 
     @property
     def full(self) -> Sequence[bool]:
-        """Which rows have no room for another token in a context of the guide's own; empty: none of them."""
+        """Whether each row's context in the guide is full, [G]. Empty means no row's is."""
         ...
 
     def logits(
         self, hidden_GD: Array, candidates_GK: Array, own_reference: bool, keep_GK: Array
     ) -> tuple[Array, Array | None]:
-        """Logits q of the candidates [G, K], and those of the guide's own reference.
+        """Return the guide's logits q of the candidates, and those of its own reference.
 
-        Guides of kinds that an engine on numpy takes ("head", "self") get arrays there and give arrays back.
+        The kinds "head" and "self" also take numpy arrays, and then return numpy arrays.
 
         Args:
-            hidden_GD: the base's hidden state for each guide row; for a guide that rides in the base's forward, the
-                guide row's own.
-            own_reference: whether any row asks for `reference="reference"`; None stands for "the same as the base".
-            keep_GK: which candidates count; the others' logits are not read.
+            hidden_GD: the base's hidden state per guide row. A guide that rides in the base's forward gets its own
+                rows' instead.
+            candidates_GK: token ids.
+            own_reference: whether any row asks for `reference="reference"`.
+            keep_GK: which candidates count. The logits of the others are not read.
+
+        Returns:
+            q [G, K] float32, and the reference's logits [G, K]. None means the reference is the base.
         """
         ...
 
     def advance(self, tokens_GT: torch.Tensor) -> None:
-        """Append the tokens chosen since the last call, [G, T]: T is 1 unless steps were decided without the guide.
+        """Append the tokens chosen since the last call, [G, T]. T is above 1 after steps that skipped the guide.
 
-        A call that raises leaves the rows as they were; it may be made again.
+        A call that raises leaves the rows as they were, so it may be repeated.
         """
         ...
 
@@ -230,21 +244,21 @@ class GuideRows(Protocol):
         ...
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Keep the guide rows of these indices; an index may come twice: its copies go their own ways."""
+        """Keep the guide rows of these indices, in this order. An index that comes twice makes two rows."""
         ...
 
 
 class Guide(Protocol):
-    """A source of rewards; shared between requests, and never changed by them.
+    """A source of rewards. Requests share it and never change it.
 
-    A request has one guide row per preference, or one for its whole condition. Guide rows on the base's own backbone,
-    with or without an adapter, ride in the base's forward.
+    A request has one guide row per preference, or one for its whole condition. Guide rows on the base's own backbone
+    ride in the base's forward, with or without an adapter.
 
     Args:
         kind: where its rewards come from: "head", "text", "adapter", "self", …
-        beta, alpha: what it recommends.
-        backbone: the model it runs; None: it reads the base's hidden states and runs none.
-        adapter: what acts on rows that ride in the base's forward; None: nothing.
+        beta, alpha: the guidance strength and the plausibility cut in [0, 1] that it recommends.
+        backbone: the model it runs. None means it runs none and reads the base's hidden states.
+        adapter: what acts on rows that ride in the base's forward. None means nothing does.
     """
 
     kind: str
@@ -262,13 +276,21 @@ class Guide(Protocol):
         ...
 
     def bind(self, base: Base, prompts: Prompts) -> None:
-        """Check, once, that the guide fits the base. Raises IncompatibleModelError."""
+        """Check that the guide fits the base. An engine calls it once.
+
+        Raises:
+            IncompatibleModelError: hidden size, vocabulary or tokenizer differ.
+        """
         ...
 
     def plan(self, request: Request) -> Plan:
-        """Prepare a request that has preferences; runs in the caller's thread. Raises InvalidRequestError."""
+        """Prepare a request that has preferences. It runs in the caller's thread.
+
+        Raises:
+            InvalidRequestError: the guide cannot be told these preferences or this conversation.
+        """
         ...
 
     def start(self, base: Base, plans: Sequence[Plan]) -> GuideRows:
-        """Open the rows of these plans (at least one row in all)."""
+        """Open the rows of these plans, at least one in all. It runs in the engine's thread."""
         ...

@@ -1,4 +1,4 @@
-"""What engines are set up with: limits, what they keep, and how their models compute."""
+"""Settings of engines: limits, what they keep, and how their models compute."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ class EngineSettings:
     """How one engine runs.
 
     Args:
-        max_batch: rows that decode together at most; more wait, first come first served.
-        max_queue: requests that may wait; one more is refused.
-        max_batch_tokens: columns of KV cache, padding included, that the rows of the batch may come to need in all;
-            requests beyond it wait, and one that alone needs more is refused.
-        prefix_tokens: keep keys and values of this many prompt tokens a model, so that later turns and other users
-            who begin alike do not run them again; 0 keeps none. The same tokens in float32; in lower precision what
-            is reused may round otherwise than what is run.
-        pack_weights: keep the weights of large layers on the CPU a second time in a layout with which several
-            rows cost little more than one (see `models.cpu.packed`). "auto": where the engine loaded the models itself
-            and half of the free memory is enough. With True, a loaded model's weights must not be changed through
-            `.data` afterwards.
-        compile: run the decode step as one compiled graph over static KV buffers, as CUDA graphs on a GPU (see
-            `models.compiled`). The first steps compile; `TorchEngine.warm_up` does that beforehand. Off by default: on
-            a CPU that takes half a minute, and on CUDA it has not been run yet.
+        max_batch: rows that decode together at most, 1 or more. Further rows wait, first come first served.
+        max_queue: requests that may wait, 1 or more. One more is refused.
+        max_batch_tokens: columns of KV cache, padding included, that the rows of a batch may come to need together, 1
+            or more. Requests beyond it wait. A request that alone needs more is refused.
+        prefix_tokens: prompt tokens per model whose keys and values are kept, 0 or more. Later turns, and users who
+            begin alike, do not run them again. In float32 the answers are the same; in lower precision what is reused
+            may round differently from what is run.
+        pack_weights: whether large layers keep their weights a second time on the CPU, in a layout in which several
+            rows cost little more than one (see `models.cpu.packed`). "auto" does so where the engine loaded the models
+            itself and the copies take at most half of the free memory. With True, the weights of a loaded model must
+            not be changed through `.data` afterwards.
+        compile: whether the decode step runs as one compiled graph over static KV buffers, on a GPU as CUDA graphs
+            (see `models.compiled`). The first steps compile it, or `TorchEngine.warm_up` beforehand. On a CPU this
+            takes half a minute. On CUDA it has not been run yet.
 
     Raises:
         InvalidRequestError: a setting is out of its range.
@@ -62,14 +62,15 @@ class LlamaSettings:
     """Settings of llama.cpp for one model.
 
     Args:
-        threads: threads that compute. None: the cores that are free when the engine is made (see `llama_cpp.cores`).
-            Threads wait for each other without sleeping, so more of them than free cores make a token many times as
-            slow.
-        gpu_layers: layers whose weights go to the GPU, for a llama.cpp that was built for one; -1 sends all.
-        context_length: tokens of prompt and answer together at most. None: as many as the model was trained with, at
-            most 8,192. Memory for keys and values is taken when the engine is made.
-        flash_attention: True, False, or None: llama.cpp decides. A `kv_type` in whole numbers needs it.
-        kv_type: how keys and values are kept.
+        threads: threads that compute, 1 or more. None means the cores that are free when the engine is made (see
+            `llama_cpp.cores`). Threads wait for each other without sleeping, so more threads than free cores make a
+            token many times as slow.
+        gpu_layers: layers whose weights go to the GPU, 0 or more. -1 means all. It needs a llama.cpp built for a GPU.
+        context_length: tokens of prompt and answer together at most. None means as many as the model was trained with,
+            but no more than 8,192.
+        flash_attention: whether attention is computed block by block. None means llama.cpp decides. The quantised
+            `kv_type`s ("q8_0" to "q4_0") do not allow False.
+        kv_type: the number format in which keys and values are kept.
 
     Raises:
         InvalidRequestError: a setting is out of its range.
@@ -99,10 +100,10 @@ class LlamaSettings:
 
 
 def split_settings(keywords: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """Part keywords into those of `EngineSettings`, those of `LlamaSettings`, and all others.
+    """Split keywords into those of `EngineSettings`, those of `LlamaSettings`, and all others.
 
     Raises:
-        InvalidRequestError: one of the others is nearly a setting, or a setting is out of its range.
+        InvalidRequestError: a setting is out of its range, or another keyword is spelt almost like a setting.
     """
     engine, llama = ({field.name for field in fields(kind)} for kind in (EngineSettings, LlamaSettings))
     for name in keywords.keys() - engine - llama:

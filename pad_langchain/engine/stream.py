@@ -18,13 +18,13 @@ class Completion:
     """A finished generation.
 
     Args:
-        text: the answer, without stop string and end-of-sequence token.
+        text: the answer, without the stop string and the end-of-sequence token.
         token_ids: the tokens chosen, the end-of-sequence token included.
         events: the stream it was joined from.
         finish_reason: "stop", "length" or "cancelled".
-        prompt_tokens, completion_tokens: counts for the base model.
-        mean_reward: r averaged over the tokens the guide was asked about, nats per token; 0.0 without a condition.
-        skipped: share of the tokens for which lazy guidance did not ask the guide, 0 to 1.
+        prompt_tokens, completion_tokens: token counts for the base model.
+        mean_reward: mean of r over the tokens the guide was asked about, in nats per token. 0.0 without a condition.
+        skipped: share of the tokens for which lazy guidance skipped the guide, 0 to 1.
     """
 
     text: str
@@ -40,8 +40,12 @@ class Completion:
 class Stream:
     """The events of one request as they are made: iterate it, `async for` it, or wait for its `result()`.
 
-    It can be read by several readers and again afterwards; each sees every event. A reader that leaves before the end
-    (a `break`, a cancelled task) cancels the request. A request that fails raises its error in every reader.
+    Several readers may read it, at once or later. Each sees every event. A reader that leaves before the end (a
+    `break`, a cancelled task) cancels the request. A request that fails raises its error in every reader.
+
+    Args:
+        request: what was submitted.
+        prompt_tokens: tokens of its prompt for the base.
     """
 
     def __init__(self, request: Request, prompt_tokens: int) -> None:
@@ -57,37 +61,37 @@ class Stream:
 
     @property
     def cancelled(self) -> bool:
-        """Whether nobody wants the rest."""
+        """Whether a reader or `cancel` has asked the engine to stop."""
         return self._cancelled
 
     @property
     def done(self) -> bool:
-        """Whether the last event is there, or an error."""
+        """Whether the request has ended, well or with an error."""
         return self._done
 
     @property
     def events(self) -> tuple[TokenEvent, ...]:
-        """The events that are there so far."""
+        """The events so far."""
         with self._changed:
             return tuple(self._events)
 
     @property
     def error(self) -> BaseException | None:
-        """What the request failed with; None while it runs and when it ended well."""
+        """What the request failed with. None means it runs or ended well."""
         return self._error
 
     def cancel(self) -> None:
-        """Ask the engine to stop; the row is free within two steps, the finish_reason "cancelled"."""
+        """Ask the engine to stop. The row is free within two steps, with the finish_reason "cancelled"."""
         self._cancelled = True
 
     def result(self, timeout: float | None = None) -> Completion:
         """Wait for the end and join the events.
 
         Args:
-            timeout: seconds to wait at most; None waits for ever.
+            timeout: seconds to wait at most. None means no limit.
 
         Raises:
-            TimeoutError: not done in time; the request goes on.
+            TimeoutError: it did not end in time. The request goes on.
             PadError: the request failed.
         """
         if not self._finished.wait(timeout):
@@ -137,7 +141,11 @@ class Stream:
             raise self._error
 
     async def aresult(self) -> Completion:
-        """`result()` for an event loop; a cancelled task cancels the request."""
+        """Wait for the end in an event loop and join the events. A cancelled task cancels the request.
+
+        Raises:
+            PadError: the request failed.
+        """
         async for _ in self:
             pass
         return self._join()
@@ -166,15 +174,15 @@ class Stream:
     # The engine's side, called from its thread.
 
     def put(self, event: TokenEvent) -> None:
-        """Add an event; one with a finish reason is the last."""
+        """Add an event. An event with a finish reason is the last."""
         self._change(event, None)
 
     def fail(self, error: BaseException) -> None:
-        """End with an error."""
+        """End the stream with an error, which its readers raise."""
         self._change(None, error)
 
     def abandon(self, error: BaseException) -> None:
-        """In a forked child: end with an error, whoever held what in the parent."""
+        """End the stream with an error in a forked child, whatever locks the parent's threads held."""
         self._changed, self._finished, self._wakers = threading.Condition(), threading.Event(), []
         self.fail(error)
 

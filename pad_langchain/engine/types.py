@@ -1,4 +1,4 @@
-"""What goes into the engine and what comes out: `Request`, `TokenEvent`. No torch at import."""
+"""What goes into the engine and what comes out: `Request` and `TokenEvent`. Importing this loads no torch."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class WeightedPreference:
     """One preference of a condition.
 
     Args:
-        text: the preference in words, as the user or the catalogue states it.
-        weight: signed and finite; 1.0 is one full preference, negative steers away from it, 0 is nothing.
+        text: the preference in words, as the user or the catalogue states it. Not blank.
+        weight: signed and finite. 1.0 is one full preference, a negative weight steers away from it, 0 has no effect.
         embedding: the sentence embedding of `text`, shape [E], as the preference memory stores it. None means the guide
-            embeds.
+            embeds the text.
 
     Raises:
-        InvalidRequestError: the text is blank or cannot be encoded, the weight is no such number, the embedding no
-            vector.
+        InvalidRequestError: the text is blank or not valid Unicode, the weight is not a finite number, or the
+            embedding is not a vector of numbers.
     """
 
     text: str
@@ -58,35 +58,38 @@ class Request:
     Args:
         messages: the conversation as chat-template dicts (`role`, `content`, …). The guide builds its own prompt from
             it.
-        prompt_ids: the base model's prompt as token ids; None renders `messages` with the base tokenizer's chat
-            template.
-        tools: JSON schemas for the chat template.
-        template_kwargs: the chat template's own switches, such as `enable_thinking`: names and values as JSON has them.
-        preferences: the condition; empty decodes the plain base model.
-        beta: guidance strength, finite: score = z + beta * r. 0 is exactly the base model; the guide is not asked.
+        prompt_ids: the base model's prompt as token ids. None means `messages` are rendered with the base tokenizer's
+            chat template.
+        tools: JSON schemas for the chat template. None means no tools.
+        template_kwargs: the chat template's own switches, such as `enable_thinking`, with values as JSON has them.
+        preferences: the condition. Empty means the plain base model decodes.
+        beta: guidance strength, finite: score = z + beta * r. At 0 the guide is not asked and the base decodes alone.
         top_k: candidates per token, 1 to the vocabulary's size.
         alpha: plausibility cut in [0, 1]: candidates below alpha times the likeliest token's probability are dropped.
-        temperature: 0 is greedy; else the scores are divided by it and sampled.
+        temperature: 0 to 1e6. 0 is greedy. Above 0, the scores are divided by it and sampled.
         top_p: nucleus in (0, 1], applied to the guided scores.
-        seed: makes sampling repeatable whoever shares the batch; None draws a fresh one.
-        max_tokens: new tokens at most, 1 or more; fewer where the context leaves less room (finish_reason "length").
-        stop: strings that end the answer, or one; they are not part of it.
-        visible: ids of special tokens that stay in the text, because whoever reads it parses them; all others are left
-            out of it, but for those that a stop string names. The candidates show every token.
+        seed: an integer of at most 64 bits. It makes sampling repeatable, whoever shares the batch. None means a fresh
+            draw.
+        max_tokens: new tokens at most, 1 or more. Where the context has less room, the answer ends there
+            (finish_reason "length").
+        stop: strings that end the answer, or one. They are not part of it.
+        visible: ids of special tokens that stay in the text for whoever parses it. Other special tokens are left out,
+            unless a stop string contains them. `TokenEvent.candidates` shows every token.
         reference: the log-ratio's denominator, "base" (released code) or "reference" (the PersRM's own backbone).
-        combine: several preferences add up ("sum") or the best counts ("max").
-        candidates: report this many of the candidates passed over in every event, 0 to top_k.
+        combine: whether the rewards of several preferences add up ("sum") or the best counts ("max").
+        candidates: how many of the candidates each event reports, 0 to `top_k`.
         grammar: a compiled grammar that masks illegal tokens before the candidates are taken (see `engine.grammar`).
-        clip: bound c of the combined reward: r is taken within ±c nats, c > 0; None leaves it free.
-        lazy: do not ask the guide at a step that rewards within ±clip cannot change; the same tokens for fewer
-            forwards of a guide with a model of its own. Greedy only, needs `clip`.
-        best_of: decode this many samples side by side and give the one with the highest total reward; its events come
-            when all samples are done. Needs preferences and a temperature above 0.
-        salt: whose prompt this is: keys and values of its tokens are shared with requests of the same salt and never
-            with others, so that nobody can tell from the time an answer takes what another tenant has asked.
+            None means any text.
+        clip: bound c > 0 of the combined reward: r is taken within ±c nats. None means no bound.
+        lazy: skip the guide at steps that no reward within ±clip can change. The tokens are the same, for fewer
+            forwards of a guide with a model of its own. It needs `clip` and temperature 0.
+        best_of: how many samples are decoded side by side, 1 or more. The one with the highest total reward is given;
+            its events come when all samples are done. Above 1 it needs preferences and a temperature above 0.
+        salt: whose prompt this is. Keys and values of prompts are shared between requests of one salt and never
+            across salts, so that no tenant can tell from response times what another has asked.
 
     Raises:
-        InvalidRequestError: a value is of another kind or out of range; the message names it.
+        InvalidRequestError: a value is of another kind or out of range. The message names it.
     """
 
     messages: Sequence[Mapping[str, Any]] = ()
@@ -134,7 +137,15 @@ class Request:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A token the step weighed: its text, base logprob over the full vocabulary, reward (nats) and guided score."""
+    """A token the step weighed.
+
+    Args:
+        token_id: its id in the base's vocabulary.
+        text: its text alone.
+        logprob: its log-probability under the base, over the full vocabulary (nats, ≤ 0).
+        reward: r(token), combined over the condition (nats).
+        score: its guided score z + beta * r.
+    """
 
     token_id: int
     text: str
@@ -149,16 +160,15 @@ class TokenEvent:
 
     Args:
         index: 0 for the first new token.
-        token_id: the chosen token; -1 on an event that only flushes text or ends the stream.
-        text: the text that became certain with this token: "" while bytes of a character or of a stop string are
-            pending.
-        logprob: log-probability of the token under the distribution it was drawn from: softmax of the guided scores
-            over the candidates, before temperature (nats, ≤ 0). With beta = 0 or no preference: over the full
-            vocabulary.
-        reward: r(token), summed over the condition with its weights (nats); 0.0 without a condition.
-        finish_reason: None until the last event.
+        token_id: the chosen token. -1 marks an event that only flushes text or ends the stream.
+        text: the text that became certain with this token. It is "" while bytes of a character or of a stop string
+            are pending.
+        logprob: log-probability of the token under softmax of the guided scores over the candidates, before
+            temperature (nats, ≤ 0). With beta = 0 or no preference it is the base's, over the full vocabulary.
+        reward: r(token), combined over the condition with its weights (nats). 0.0 without a condition.
+        finish_reason: why the answer ended. None means more events follow.
         candidates: the candidates weighed, best first, as many as the request asked for.
-        skipped: lazy guidance did not ask the guide: rewards here are 0.0 and the logprob is the base's over the
+        skipped: whether lazy guidance skipped the guide. Then rewards are 0.0 and the logprob is the base's over the
             candidates.
     """
 
@@ -174,12 +184,12 @@ class TokenEvent:
 
 @dataclass(frozen=True)
 class EngineStats:
-    """What an engine's models did so far.
+    """What an engine's models have done since it was made.
 
     Args:
         forwards: forwards of the base and of a guide with a model of its own, prefills included.
         prefilled_tokens: prompt tokens that were run.
-        reused_tokens: prompt tokens whose keys and values were known from an earlier prompt or turn.
+        reused_tokens: prompt tokens whose keys and values were kept from an earlier prompt or turn.
     """
 
     forwards: int
@@ -188,7 +198,7 @@ class EngineStats:
 
 
 def _vector(embedding: Any) -> np.ndarray:
-    """An embedding as an array [E] of floats; how long it has to be, its guide knows."""
+    """An embedding as an array of numbers. Its guide checks the shape."""
     try:
         vector_E = np.asarray(embedding)
         numbers = np.issubdtype(vector_E.dtype, np.integer) or np.issubdtype(vector_E.dtype, np.floating)
