@@ -1,4 +1,4 @@
-"""What engines of this process share, whatever runs their models: rows, their queue, the loop, and how rows choose.
+"""What all engines of this process share: rows, their queue, the token loop, and how rows choose.
 
-Steps are arithmetic on tensors (`arithmetic.scoring`), so torch is here; models are not.
+A step is arithmetic on tensors or numpy arrays (`arithmetic.scoring`). The models are elsewhere.
 """

@@ -1,4 +1,4 @@
-"""What the rows of a batch ask for, and one step of them: masks, candidates, the guide's rewards, the tokens chosen."""
+"""One step of a batch's rows: masks, candidates, the guide's rewards, and the tokens chosen."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from pad_langchain.engine.local.step import choose_guided, choose_plain, mask_il
 
 __all__ = ["Arrangement", "AskGuide", "Exact"]
 
-# Candidates of the guided rows → the guide's logits of them [G, K], and what they are compared with; None: the base's.
+# Candidates of the guided rows → the guide's logits of them [G, K], and the reference's. None means the base's.
 AskGuide = Callable[[Candidates], tuple[Array, Array | None]]
 # Token ids of the guided rows [N, K] → their base logits in float32.
 Exact = Callable[[Array], Array]
 
 
 class Arrangement:
-    """Made again whenever rows join or leave.
+    """How the rows of a batch choose together. A new one is made whenever rows join or leave.
 
     Args:
-        rows: those that decode together.
+        rows: the rows that decode together, B in all.
         riding: whether guide rows are rows of the base's model.
-        inputs, head: the devices on which tokens go in and logits come out; None: the logits are a numpy array.
+        inputs, head: the devices on which tokens go in and logits come out. None means logits are numpy arrays.
     """
 
     def __init__(
@@ -39,11 +39,15 @@ class Arrangement:
         self.layout = Layout.of(rows, riding, inputs, head)
 
     def choose(self, logits_BV: Array, ask: AskGuide, exact: Exact | None = None) -> list[Chosen | Exception]:
-        """Choose every row's next token; a row that cannot gets its error instead.
+        """Choose every row's next token.
 
         Args:
-            logits_BV: the base's; those of tokens that grammars forbid are overwritten.
-            exact: where the logits are rounded.
+            logits_BV: the base's logits. Those of tokens that grammars forbid are overwritten with -inf.
+            ask: gives the guide's logits of the candidates.
+            exact: gives the candidates' base logits in float32. None means `logits_BV` are not rounded.
+
+        Returns:
+            per row its token, or the error that ends it.
         """
         failures = mask_illegal(logits_BV, self.rows)
         uniform_B = array([row.uniform for row in self.rows], "float64", self._head)
@@ -78,7 +82,7 @@ class Arrangement:
         return found, scores, skip_N
 
     def _decided(self, found: Candidates) -> tuple[Array, bool]:
-        """Which lazy rows no reward can change [N], and whether none can change any row, so that nobody need ask."""
+        """Which lazy rows no reward can change [N], and whether no reward can change any row."""
         guided = self.guided
         if not (guided.lazy or guided.constrained):
             return guided.lazy_N, False

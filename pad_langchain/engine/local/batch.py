@@ -1,4 +1,4 @@
-"""What the loop needs of an engine's models: `Models` make a `Batch`, which advances, chooses, grows and shrinks."""
+"""What the loop needs of an engine's models: `Models` open a `Batch`, which advances, chooses, grows and shrinks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Batch(Protocol):
 
     @property
     def rows(self) -> list[Row]:
-        """Who is in, in the order in which they joined."""
+        """The rows, in the order in which they joined."""
         ...
 
     @property
@@ -24,14 +24,14 @@ class Batch(Protocol):
         ...
 
     def advance(self) -> None:
-        """Feed every row its last token; where prompts are run in parts, a part of those as well.
+        """Feed every row its last token. Where prompts are run in parts, run a part of those as well.
 
-        Does nothing for rows where that is done already: a step that failed may be begun again.
+        Rows that are fed already are left alone, so a step that failed may be repeated.
         """
         ...
 
     def choose(self) -> Sequence[Chosen | Exception | None]:
-        """Choose every row's next token; a row that cannot gets its error, one whose prompt is not run yet None."""
+        """Choose every row's next token. A row that fails gets its error. None means its prompt is not run yet."""
         ...
 
     def settle(self) -> None:
@@ -39,7 +39,7 @@ class Batch(Protocol):
         ...
 
     def merge(self, other: Any) -> None:
-        """Append another batch's rows; it is not used any more."""
+        """Append another batch's rows. The other batch must not be used afterwards."""
         ...
 
     def keep(self, kept: Sequence[int]) -> None:
@@ -47,7 +47,7 @@ class Batch(Protocol):
         ...
 
     def remember(self, index: int) -> None:
-        """Keep what was run of a row, for the conversation's next turn."""
+        """Keep the keys and values of a row for the conversation's next turn."""
         ...
 
     def close(self) -> None:
@@ -56,20 +56,20 @@ class Batch(Protocol):
 
 
 class Models(Protocol):
-    """The models of one engine; all but `begin_anew` is called in its thread."""
+    """The models of one engine. Its thread calls them, except for `begin_anew`."""
 
     def open(self, groups: Sequence[Sequence[Row]]) -> Batch:
-        """A batch of rows with one prompt each (samples of one request), at least one group."""
+        """Open a batch of groups of rows, at least one. The rows of a group share a prompt (samples of a request)."""
         ...
 
     def again(self, row: Row) -> Batch:
-        """A batch of a row that was in another one: its prompt and what it has chosen so far are run anew."""
+        """Open a batch of one row that was in another. Its prompt and its tokens so far are run again."""
         ...
 
     def spare(self) -> bool:
-        """Give up what is kept for later requests; False: nothing is."""
+        """Free what is kept for later requests. Return False where nothing is kept."""
         ...
 
     def begin_anew(self) -> str:
-        """In a forked child: forget what is in flight; why the models cannot be used there, "" if they can."""
+        """Forget what is in flight, in a forked child. Return why the models cannot be used there, "" if they can."""
         ...

@@ -1,4 +1,4 @@
-"""Best-of-n: several answers to one request, of which the caller sees one."""
+"""Best-of-n: several answers to one request, of which the caller sees the best."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ __all__ = ["BestOf"]
 
 
 class BestOf:
-    """Several answers to one request: when all are there, the events of the best one go to the caller's stream.
+    """Several answers to one request. When all are done, the events of the best go to the caller's stream.
 
-    The best has the highest total reward; of two alike, the one that was drawn first.
+    The best answer has the highest total reward (nats). Of equals, the one that was drawn first is taken.
 
     Args:
         stream: the caller's.
-        count: samples to decode; each fills one of `samples`.
+        count: samples to decode. Each fills one of `samples`.
     """
 
     def __init__(self, stream: Stream, count: int) -> None:
@@ -23,7 +23,7 @@ class BestOf:
         self.samples: list[Stream] = [_Sample(self) for _ in range(count)]
 
     def decide(self) -> None:
-        """Look at the samples: one that failed fails the request, and when all are done the best one is given."""
+        """Fail the request if a sample failed. Give the best sample if all are done."""
         failed = next((sample.error for sample in self.samples if sample.error is not None), None)
         if failed is not None:
             self.stream.fail(failed)

@@ -29,14 +29,14 @@ __all__ = ["LocalEngine"]
 class LocalEngine:
     """Decodes requests in a thread of its own, all in one batch.
 
-    It lives until it is closed, or until nobody has it any more and what was submitted is done.
+    It lives until it is closed, or until no reference to it is left and all submitted requests are done.
 
     Args:
-        models: what runs.
+        models: run the batches.
         tokenizer: the base's fast tokenizer.
-        guide: where rewards come from; None decodes the base alone.
-        admission: looks at requests; its settings are the engine's.
-        ends: token ids that end an answer and are no text.
+        guide: the source of rewards. None means the base decodes alone.
+        admission: checks requests. Its settings are the engine's.
+        ends: ids of the tokens that end an answer. They add nothing to its text.
     """
 
     def __init__(
@@ -57,12 +57,12 @@ class LocalEngine:
 
     @property
     def context(self) -> int | None:
-        """Tokens of prompt and answer together that the base can hold; None: no limit known."""
+        """Tokens of prompt and answer together that the base can hold. None means no limit is known."""
         return self._admission.context
 
     @property
     def end_tokens(self) -> frozenset[int]:
-        """Token ids that end an answer and are no text; set others before the first request."""
+        """Ids of the tokens that end an answer. They add nothing to its text. Set others before the first request."""
         return self._worker.end_tokens
 
     @end_tokens.setter
@@ -71,17 +71,17 @@ class LocalEngine:
 
     @property
     def guided(self) -> bool:
-        """Whether there is a guide: requests may have preferences."""
+        """Whether there is a guide, so that requests may have preferences."""
         return self.guide is not None
 
     @property
     def recommended(self) -> tuple[float, float]:
-        """(beta, alpha) that the PersRM's config recommends; (1.0, 0.0) without one."""
+        """(beta, alpha) that the PersRM recommends: strength and plausibility cut. (1.0, 0.0) without a guide."""
         return (1.0, 0.0) if self.guide is None else (self.guide.beta, self.guide.alpha)
 
     @cached_property
     def grammars(self) -> GrammarCompiler:
-        """Compiles grammars for `Request.grammar`; the first use costs up to a second."""
+        """Compiles grammars for `Request.grammar`. The first use takes up to a second."""
         return GrammarCompiler(self.tokenizer, self._admission.vocab_size, self.end_tokens)
 
     @property
@@ -96,7 +96,7 @@ class LocalEngine:
 
     @property
     def closed(self) -> bool:
-        """Whether it takes no more requests."""
+        """Whether the engine refuses every further request."""
         return self._queue.closed
 
     @property
@@ -108,7 +108,8 @@ class LocalEngine:
         """Queue a request and return its stream at once. Thread-safe.
 
         Raises:
-            InvalidRequestError: the request cannot run on this engine; ContextLengthError: its prompt is too long.
+            InvalidRequestError: the request cannot run on this engine.
+            ContextLengthError: its prompt leaves no room for a new token.
             EngineBusyError: the queue is full.
             EngineClosedError: the engine was shut down.
         """
@@ -119,30 +120,39 @@ class LocalEngine:
         return stream
 
     def count_tokens(self, request: Request) -> int:
-        """Tokens of the request's prompt for the base."""
+        """Return how many tokens the request's prompt has for the base.
+
+        Raises:
+            InvalidRequestError: it has no prompt, or ids that the base does not know.
+        """
         return len(self._admission.prompt(request))
 
     def room(self, request: Request) -> int:
-        """New tokens that every context has room for, at most max_tokens; raises what `submit` would."""
+        """Return how many new tokens fit the contexts of base and guide: 1 to the request's `max_tokens`.
+
+        Raises:
+            InvalidRequestError: the request cannot run on this engine.
+            ContextLengthError: its prompt leaves no room for a new token.
+        """
         return self._admission.place(request).limit
 
     def pause(self) -> None:
-        """Let requests wait that are not in the batch yet; those in it go on (see `pad_langchain.testing.paused`)."""
+        """Hold back the requests that are not in the batch yet. Those in it go on (see `testing.paused`)."""
         self._queue.pause()
 
     def resume(self) -> None:
-        """Let them join again, as many at once as fit."""
+        """Let waiting requests join again, as many at once as fit."""
         self._queue.resume()
 
     def watch(self, call: Callable[[StepReport], object] | None) -> None:
-        """Have every step reported, in the thread that runs it; None: no more."""
+        """Call this with a report of every step, in the thread that runs it. None means no reports."""
         self._worker.report = call
 
     def close(self, timeout: float | None = 10.0) -> None:
-        """Stop: requests in flight and in the queue end with EngineClosedError. Closing twice is fine.
+        """Stop the engine. Its requests, running or waiting, end with EngineClosedError. Closing twice is fine.
 
         Args:
-            timeout: seconds to wait for the step that is running.
+            timeout: seconds to wait for the step that is running. None means wait until it ends.
         """
         self._worker.close(timeout)
 
@@ -150,7 +160,7 @@ class LocalEngine:
         self.close()
 
     def _open(self, admitted: Admitted) -> tuple[Stream, list[Row]]:
-        """The caller's stream and the rows that fill it: one, or one for each sample of best-of-n."""
+        """The caller's stream and the rows that fill it: one, or one per sample of best-of-n."""
         request = admitted.request
         stream = Stream(request, len(admitted.prompt))
         streams = [stream] if request.best_of == 1 else BestOf(stream, request.best_of).samples

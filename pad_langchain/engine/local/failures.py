@@ -20,7 +20,7 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def failure(error: BaseException) -> Exception:
-    """The error as an `Exception`: what ends a thread (a panic in Rust, an exit) must not end the caller's, too."""
+    """Return the error as an `Exception`. What ends a thread, such as a panic in Rust, must not end the caller's."""
     if isinstance(error, Exception):
         return error
     told = RuntimeError(f"The request ended with {type(error).__name__}: {error}")
@@ -29,7 +29,13 @@ def failure(error: BaseException) -> Exception:
 
 
 def explain_memory(error: BaseException, rows: int, max_batch: int, max_batch_tokens: int) -> Exception:
-    """The error a caller gets: an `EngineMemoryError` where memory ran out, any other as it is."""
+    """Return the error for the caller: an `EngineMemoryError` where memory ran out, else the error itself.
+
+    Args:
+        error: what was raised.
+        rows: rows that were in the batch.
+        max_batch, max_batch_tokens: the engine's limits, for the message.
+    """
     if not out_of_memory(error):
         return failure(error)
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,4 +1,4 @@
-"""Requests that wait for a place in the batch: bounded, first come first served."""
+"""Requests that wait for a place in the batch: limited in number, first come first served."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["Queue"]
 
 
 class Queue:
-    """Groups of rows, one a request, that callers put in and the worker takes out.
+    """Groups of rows, one group per request. Callers put them in and the worker takes them out. Thread-safe.
 
     Args:
-        limit: requests that may wait.
+        limit: requests that may wait, 1 or more.
         fit: whether samples may decode together.
     """
 
@@ -36,7 +36,8 @@ class Queue:
         """Add a request's rows.
 
         Raises:
-            EngineBusyError: the queue is full; EngineClosedError: it was closed.
+            EngineBusyError: the queue is full.
+            EngineClosedError: the queue was closed.
         """
         with self.changed:
             if self.refusal:
@@ -52,12 +53,12 @@ class Queue:
             self.changed.notify_all()
 
     def put_back(self, groups: Sequence[list[Row]]) -> None:
-        """Return what was taken last and has not begun."""
+        """Return groups that were taken but have not begun to the front of the queue."""
         with self.changed:
             self._groups.extendleft(reversed(groups))
 
     def take(self, beside: Sequence[Row]) -> list[list[Row]]:
-        """Take out what fits beside these rows; a request that was cancelled as it waited ends here."""
+        """Take out the groups that fit beside these rows. A request that was cancelled while it waited ends here."""
         groups: list[list[Row]] = []
         held = [row.admitted for row in beside]
         with self.changed:
@@ -77,18 +78,18 @@ class Queue:
         return groups
 
     def begin_anew(self) -> list[Row]:
-        """In a forked child, where nobody holds what the parent's threads held: the rows that waited, taken out."""
+        """Take out all rows in a forked child, whatever locks the parent's threads held."""
         self.changed = threading.Condition()
         groups, self._groups = self._groups, deque()
         return [row for group in groups for row in group]
 
     def pause(self) -> None:
-        """Let requests wait."""
+        """Hold back all requests."""
         with self.changed:
             self.paused = True
 
     def resume(self) -> None:
-        """Let them be taken again."""
+        """Let requests be taken again."""
         with self.changed:
             self.paused = False
             self.changed.notify_all()
@@ -100,13 +101,13 @@ class Queue:
             self.changed.notify_all()
 
     def finish(self) -> None:
-        """Let the worker stop when nothing is left to do: nobody can submit any more."""
+        """Let the worker stop once all requests are done, as no caller is left."""
         with self.changed:
             self.finishing, self.paused = True, False
             self.changed.notify_all()
 
     def fail(self, error: BaseException) -> None:
-        """End all requests that wait."""
+        """End all waiting requests with an error."""
         with self.changed:
             groups, self._groups = self._groups, deque()
         for group in groups:
@@ -114,5 +115,5 @@ class Queue:
 
     @property
     def ready(self) -> bool:
-        """Whether the worker has something to do here: to take a request, or to stop."""
+        """Whether the worker can take a request or has to stop."""
         return self.closed or self.finishing or (bool(self._groups) and not self.paused)

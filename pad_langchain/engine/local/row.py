@@ -22,7 +22,7 @@ __all__ = ["Chosen", "Row", "Weighed", "generators"]
 
 @dataclass(frozen=True)
 class Weighed:
-    """A candidate as numbers: token id, base logprob over the full vocabulary, reward, guided score (nats)."""
+    """A candidate as numbers: token id, base logprob over the full vocabulary, reward and guided score (nats)."""
 
     token_id: int
     logprob: float
@@ -32,7 +32,7 @@ class Weighed:
 
 @dataclass(frozen=True)
 class Chosen:
-    """The token that one row chose in one step."""
+    """The token that one row chose in one step. The fields are those of `TokenEvent`, with `weighed` as candidates."""
 
     token_id: int
     logprob: float
@@ -63,22 +63,23 @@ class Row:
 
     @property
     def index(self) -> int:
-        """The next token's place in the answer."""
+        """The next token's place in the answer, from 0."""
         return len(self.tokens)
 
     @property
     def uniform(self) -> float:
-        """The random number in [0, 1) that the next token is drawn with; the same however often it is asked for."""
+        """The random number in [0, 1) that the next token is drawn with. It changes only with `index`."""
         if self.request.temperature > 0 and self._uniform[0] != self.index:
             number = torch.rand((), generator=self._generator, dtype=torch.float64)
             self._uniform = (self.index, float(number))
         return self._uniform[1]
 
     def emit(self, chosen: Chosen, ends: Collection[int]) -> bool:
-        """Put the token chosen into the stream, as its next event; True when it was the last.
+        """Put the chosen token into the stream as its next event. Return True if it was the last.
 
         Args:
-            ends: token ids that end the answer and are no text.
+            chosen: the token.
+            ends: ids of the tokens that end the answer.
         """
         try:
             text, reason = self._take(chosen.token_id, ends)
@@ -97,7 +98,7 @@ class Row:
         return reason is not None
 
     def cancel(self) -> None:
-        """End the answer before its time, with the text that was held back."""
+        """End the answer early as "cancelled", with the text that was held back."""
         try:
             held = self.text.flush()
         except BaseException as error:  # see `emit`
@@ -106,7 +107,7 @@ class Row:
             self.stream.put(TokenEvent(self.index, -1, held, 0.0, 0.0, "cancelled"))
 
     def _take(self, token_id: int, ends: Collection[int]) -> tuple[str, FinishReason | None]:
-        """The text that becomes certain with a token, and why it is the last one, if it is."""
+        """The text that becomes certain with a token, and why the answer ends. None means it goes on."""
         if token_id in ends:
             return self.text.flush(), "stop"
         text, stopped = self.text.push(token_id)
@@ -123,7 +124,12 @@ class Row:
 
 
 def generators(seed: int | None, count: int) -> list[torch.Generator]:
-    """One generator a sample; the first is seeded with the request's own seed, all afresh where it has none."""
+    """Make one generator per sample.
+
+    Args:
+        seed: seeds the first generator, and through it the others. None means fresh seeds.
+        count: how many samples there are, 1 or more.
+    """
     made = [torch.Generator() for _ in range(count)]
     if seed is None:
         for generator in made:

@@ -1,4 +1,4 @@
-"""What rows ask for, as tensors or arrays: made when rows join or leave, read in every step."""
+"""What rows ask for, as tensors or numpy arrays. It is made when rows join or leave, and read in every step."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ __all__ = ["Layout", "Sampling"]
 
 @dataclass(frozen=True, eq=False)
 class Sampling:
-    """How some rows of a batch choose, one value a row.
+    """How N rows of a batch choose, one value per row. The fields ending in N are the settings of `Request`.
 
     Args:
-        rows: these N rows, and `places`, where they are in the batch; it may have others.
-        at_N: the places as a tensor; None: the whole batch, in order.
+        rows: these rows.
+        places: where they are in the batch, which may have other rows.
+        at_N: the places as a tensor. None means the rows are the whole batch, in order.
         most: the largest of `k_N`.
         lazy: whether any row may go without the guide.
         clipped: whether any row bounds its rewards.
@@ -45,7 +46,7 @@ class Sampling:
 
     @classmethod
     def of(cls, batch: Sequence[Row], places: Sequence[int], device: torch.device | None) -> Sampling:
-        """The settings of the rows at these places of a batch, on a device; None: as numpy arrays."""
+        """Collect the settings of the rows at these places of a batch on a device. None means as numpy arrays."""
         rows = tuple(batch[place] for place in places)
         requests = [row.request for row in rows]
 
@@ -70,21 +71,22 @@ class Sampling:
         )
 
     def take(self, values_B: Array) -> Array:
-        """The values of these rows among the batch's, [N, …]."""
+        """Take these rows' values from the batch's: [B, …] → [N, …]."""
         return values_B if self.at_N is None else values_B[self.at_N]
 
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """Which of a batch's rows the rows below them belong to: those of the guide, G in all, and of the base's model.
+    """Which row of a batch each row of the guide (G in all) and of the base's model (R in all) belongs to.
 
     Args:
-        owners: the place in the batch of each row of the base's model, section after section; `owner_R` on the device.
-        reader_G: the place in the batch of each guide row's row.
+        owners: per row of the base's model the place of its row in the batch, section after section. `owner_R` is the
+            same on the device.
+        reader_G: per guide row the place of its row in the batch.
         shares: how guide rows add up to rewards of the guided rows.
-        alike: each guided row has one guide row, whose reward is its own.
-        own_G1: which guide rows are compared with the guide's own reference; None: none of them.
-        apart_G: the guide rows whose own reference is a row of the base's model; None: there is none.
+        alike: whether each guided row has exactly one guide row, with weight 1.
+        own_G1: which guide rows are compared with the guide's own reference. None means none of them.
+        apart_G: the guide rows whose own reference is a row of the base's model. None means there are none.
     """
 
     owners: tuple[int, ...]
@@ -97,11 +99,12 @@ class Layout:
 
     @classmethod
     def of(cls, rows: Sequence[Row], riding: bool, inputs: torch.device | None, head: torch.device | None) -> Layout:
-        """The layout of a batch.
+        """Make the layout of a batch.
 
         Args:
+            rows: those of the batch.
             riding: whether guide rows are rows of the base's model.
-            inputs, head: the devices on which tokens go in and logits come out; None: as numpy arrays.
+            inputs, head: the devices on which tokens go in and logits come out. None means numpy arrays.
         """
         readers = [place for place, row in enumerate(rows) for _ in range(row.guide_rows)]
         references = [place for place, row in enumerate(rows) for _ in range(row.reference_rows)]

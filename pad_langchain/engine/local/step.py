@@ -1,4 +1,4 @@
-"""From logits to tokens: what each row of a batch chooses in a step. Rows differ in everything."""
+"""From logits to tokens: what each row of a batch chooses in a step. Rows may differ in every setting."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ __all__ = ["choose_guided", "choose_plain", "mask_illegal"]
 
 
 def mask_illegal(logits_BV: Array, rows: Sequence[Row]) -> dict[int, Exception]:
-    """Set the logits of tokens that a row's grammar forbids to -inf; the errors of grammars that cannot go on."""
+    """Set the logits of tokens that a row's grammar forbids to -inf, in place.
+
+    Returns:
+        index of a row → the error of its grammar, for grammars that cannot go on.
+    """
     failures: dict[int, Exception] = {}
     for index, row in enumerate(rows):
         if row.grammar is None:
@@ -35,7 +39,16 @@ def mask_illegal(logits_BV: Array, rows: Sequence[Row]) -> dict[int, Exception]:
 
 
 def choose_plain(sampling: Sampling, logits_NV: Array, uniform_N: Array) -> list[Chosen | Exception]:
-    """The base alone: its full distribution, no candidates."""
+    """Choose the tokens of N rows from the base's full distribution, without a guide.
+
+    Args:
+        sampling: how the rows choose.
+        logits_NV: the base's logits.
+        uniform_N: the random numbers in [0, 1) to draw with.
+
+    Returns:
+        per row its token, or the error that ends it.
+    """
     chosen_N = draw(logits_NV, sampling.temperature_N, sampling.top_p_N, uniform_N)
     total_N = log_sum_exp(logits_NV)
     told_N2 = table([chosen_N, take(logits_NV, chosen_N[:, None])[:, 0] - total_N])
@@ -57,7 +70,18 @@ def choose_guided(
     skipped_N: Array,
     uniform_N: Array,
 ) -> list[Chosen | Exception]:
-    """Under guidance: one of each row's candidates, by their guided scores."""
+    """Choose one of each row's candidates by their guided scores.
+
+    Args:
+        sampling: how the N rows choose.
+        logits_NV: the base's logits.
+        found, scores: the candidates [N, K] and what they were weighed with.
+        skipped_N: which rows lazy guidance decided without the guide.
+        uniform_N: the random numbers in [0, 1) to draw with.
+
+    Returns:
+        per row its token, or the error that ends it.
+    """
     place_N1 = draw(scores.scores_BK, sampling.temperature_N, sampling.top_p_N, uniform_N)[:, None]
     columns = (
         take(found.tokens_BK, place_N1)[:, 0],

@@ -1,4 +1,4 @@
-"""A lock between the steps of a worker and whoever needs them to stop for a moment."""
+"""A lock between the steps of a worker and a thread that forks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ WAIT = 30.0  # seconds at most that somebody waits for a step
 
 
 class StepLock:
-    """Held by a worker in each step, or by who forks. Who forks comes first: a step begins only when nobody waits."""
+    """Held by a worker during each step, or by a thread that forks. A step begins only if no fork waits."""
 
     def __init__(self) -> None:
         self._gate, self._step = threading.Lock(), threading.Lock()
@@ -20,7 +20,7 @@ class StepLock:
 
     @contextmanager
     def step(self) -> Iterator[None]:
-        """A step of the worker."""
+        """Hold the lock for a step of the worker."""
         with self._gate:
             pass
         with self._step:
@@ -31,7 +31,7 @@ class StepLock:
                 self._owner = None
 
     def hold(self) -> bool:
-        """Let no step begin, and wait for the one that runs; False: it did not end, or it is what forks."""
+        """Let no step begin, and wait for the running one. Return False if it did not end, or is what forks."""
         if self._owner == threading.get_ident() or not self._gate.acquire(timeout=WAIT):
             return False
         if self._step.acquire(timeout=WAIT):

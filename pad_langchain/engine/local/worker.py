@@ -1,4 +1,4 @@
-"""The token loop: one thread owns the models, everybody's requests ride its batch.
+"""The token loop: one thread owns the models, and all requests share its batch.
 
 Requests join and leave at token boundaries. One step is one forward of the base, and one of the guide if it has a
 model of its own, for all rows.
@@ -34,13 +34,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class StepReport:
-    """One step of a batch, for whoever watches it.
+    """One step of a batch, as `LocalEngine.watch` reports it.
 
     Args:
         requests: the request of each row, in the order in which the rows joined.
         joined: rows whose prompts were run in this step.
         kv_tokens: columns of KV cache that the base's rows use, padding included.
-        cpu_seconds: CPU time of the worker's thread.
+        cpu_seconds: CPU time that the worker's thread took for the step.
     """
 
     requests: tuple[Request, ...]
@@ -55,8 +55,8 @@ class Worker:
     Args:
         models: the engine's.
         queue: where requests wait.
-        settings: the engine's limits, for what errors say.
-        end_tokens: token ids that end an answer and are no text.
+        settings: the engine's limits, for the messages of errors.
+        end_tokens: ids of the tokens that end an answer.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Worker:
         return [] if batch is None else batch.rows
 
     def hold(self) -> bool:
-        """Let no step begin, and wait for the one that runs; False: it did not end."""
+        """Let no step begin, and wait for the running one. Return False if it did not end."""
         return self._steps.hold()
 
     def let_go(self) -> None:
@@ -94,7 +94,7 @@ class Worker:
         self._steps.release()
 
     def begin_anew(self) -> None:
-        """In a forked child: the parent answers what was in flight; a new thread comes with the next request."""
+        """End what was in flight in a forked child, as the parent answers it. The next request starts a thread."""
         lost = EngineClosedError(
             "The request was made before the process forked: its answer is in the parent. Ask again in this process."
         )
@@ -108,7 +108,7 @@ class Worker:
             stream.abandon(lost)
 
     def start(self) -> None:
-        """Begin to take requests, if that is not done yet; the thread that calls is done with torch."""
+        """Start the thread if it does not run yet. The calling thread gives up its OpenMP helpers."""
         with self.queue.changed:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="pad-engine", daemon=True)
@@ -118,7 +118,11 @@ class Worker:
         dismiss_helpers()  # this thread may have loaded the model; two teams slow each other down
 
     def close(self, timeout: float | None = 10.0) -> None:
-        """End everything; waits so many seconds for the step that is running."""
+        """End all requests and the thread.
+
+        Args:
+            timeout: seconds to wait for the step that is running. None means wait until it ends.
+        """
         self.queue.close()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout)
@@ -126,10 +130,10 @@ class Worker:
 
     @contextmanager
     def idle(self) -> Iterator[None]:
-        """Nothing runs within it, and nobody can submit.
+        """Let nothing run and nothing be submitted inside the block.
 
         Raises:
-            EngineBusyError: requests are running.
+            EngineBusyError: requests are running or waiting.
         """
         with self.queue.changed:
             while self._batch is not None and all(row.stream.done for row in self.rows):
@@ -155,7 +159,7 @@ class Worker:
         atexit.unregister(self.close)  # which would keep the models
 
     def _wait(self) -> bool:
-        """Sleep until there is something to do; False when closed, or when the engine is gone and all is done."""
+        """Sleep until there is work. Return False if closed, or if the engine is gone and all is done."""
         with self.queue.changed:
             if self._batch is None and not self.queue.ready:
                 with self._steps.step():  # a fork in between would leave OpenMP half-way in the child
@@ -184,7 +188,7 @@ class Worker:
                 logger.exception("Who watches the steps failed")
 
     def _emit(self, chosen: Sequence[Chosen | Exception | None]) -> None:
-        """Put what the rows chose into their streams; who is done leaves."""
+        """Put what the rows chose into their streams. Rows that are done leave."""
         assert self._batch is not None
         leaving, finished = [], []
         for index, (row, choice) in enumerate(zip(self._batch.rows, chosen, strict=True)):
@@ -222,7 +226,7 @@ class Worker:
             self._isolate(rows, error)
 
     def _join(self, groups: list[list[Row]]) -> int:
-        """Prefill these rows, all at once; if that fails, one request at a time. How many are in the batch now."""
+        """Prefill these rows at once, or one request at a time if that fails. Return how many rows joined."""
         if not groups:
             return 0
         try:
@@ -291,7 +295,7 @@ class Worker:
                 row.stream.fail(self._explained(error))
 
     def _make_room(self, error: BaseException) -> bool:
-        """After a step ran out of memory: give up the kept prefixes, else the youngest row. False: it was not that."""
+        """Where memory ran out, free the kept prefixes, else end the youngest row. Return False for other errors."""
         if not out_of_memory(error) or not self.rows:
             return False
         if not self.models.spare():
@@ -304,7 +308,7 @@ class Worker:
         return True
 
     def _explained(self, error: BaseException) -> Exception:
-        """The error a caller gets for it."""
+        """The error that callers get."""
         return explain_memory(error, len(self.rows), self.settings.max_batch, self.settings.max_batch_tokens)
 
     def _fail_batch(self, error: BaseException) -> None:

@@ -1,4 +1,4 @@
-"""The rows that decode together: who is in, what the base and the guide have read of them, and their next tokens."""
+"""The rows that decode together on torch: what base and guide have read of them, and their next tokens."""
 
 from __future__ import annotations
 
@@ -22,11 +22,13 @@ class Batch:
     """Rows that decode together, with the KV caches of the base and of the guide.
 
     The base's model runs the base rows, the reference rows of an adapter, and the guide rows that ride in its forward.
-    There are none of the last two for other guides.
+    Other guides have none of the last two.
 
     Args:
-        groups: rows with one prompt each (samples of one request), at least one group; each group's prompt is
-            prefilled once, all in one forward of the base and at most one of the guide.
+        base: the engine's base.
+        guide: the engine's guide. None means there is none.
+        groups: groups of rows, at least one. The rows of a group share a prompt (samples of one request), which is
+            prefilled once. All prompts take one forward of the base and at most one of the guide.
     """
 
     def __init__(self, base: Backbone, guide: Guide | None, groups: Sequence[Sequence[Row]]) -> None:
@@ -51,14 +53,14 @@ class Batch:
 
     @classmethod
     def again(cls, base: Backbone, guide: Guide | None, row: Row) -> Batch:
-        """A batch of a row that was in another one: its prompt and what it has chosen so far are run anew."""
+        """Open a batch of one row that was in another. Its prompt and its tokens so far are run again."""
         batch = cls(base, guide, [[row]])
         if row.tokens:
             batch.catch_up(row.tokens)
         return batch
 
     def catch_up(self, tokens: Sequence[int]) -> None:
-        """Run what its one row has chosen so far, at least one token."""
+        """Run the tokens that the batch's only row has chosen so far, at least one."""
         tokens_1T = torch.tensor([tokens], device=self.base.device)
         self.base_rows.step(tokens_1T[self._layout.owner_R])
         if self.guide_rows is not None:
@@ -84,7 +86,7 @@ class Batch:
         self._arrange()
 
     def keep(self, kept: Sequence[int]) -> None:
-        """Keep the rows of these indices, at least one, in order; an index may come twice."""
+        """Keep the rows of these indices, at least one, in order. An index that comes twice makes two rows."""
         guided = [row.guide_rows for row in self.rows]
         guide_kept = _places(guided, kept)
         if self.guide_rows is not None and guide_kept != list(range(sum(guided))):
@@ -101,24 +103,24 @@ class Batch:
         self._arrange()
 
     def close(self) -> None:
-        """Nothing to do: the caches go with the batch."""
+        """Do nothing, as the caches go with the batch."""
 
     def remember(self, index: int) -> None:
-        """Keep what the base has run of a row, for the conversation's next turn."""
+        """Keep the base's keys and values of a row for the conversation's next turn."""
         row = self.rows[index]
         self.base_rows.remember(index, [*row.prompt, *row.tokens][: self.base_rows.lengths[index]])
 
     def _arrange(self) -> None:
-        """What the rows ask for, as tensors; made again whenever rows join or leave."""
+        """Collect what the rows ask for, whenever rows join or leave."""
         self._asked = Arrangement(self.rows, self._riding, self.base.device, self.base.head.weight.device)
         self._layout = self._asked.layout
 
     # What has been read
 
     def advance(self) -> None:
-        """Feed every row its last token: one forward of the base; the guide reads it when it is asked next.
+        """Feed every row its last token in one forward of the base. The guide reads it when it is asked next.
 
-        Does nothing where that is done already: a step that ran out of memory later is begun again.
+        Does nothing if the rows are fed already, as a step that ran out of memory later is repeated.
         """
         if self.base_rows.lengths[0] == len(self.rows[0].prompt) + len(self.rows[0].tokens):
             return
@@ -128,7 +130,7 @@ class Batch:
             self._unfed.append(tokens_B[self._layout.reader_G])
 
     def settle(self) -> None:
-        """Let the guide read what it has not read: one forward, however many tokens."""
+        """Let the guide read what it has not read, in one forward for any number of tokens."""
         if self.guide_rows is not None and self._unfed:
             self.guide_rows.advance(torch.stack(self._unfed, dim=1))
             self._unfed = []
@@ -136,7 +138,7 @@ class Batch:
     # What comes next
 
     def choose(self) -> list[Chosen | Exception]:
-        """Choose every row's next token from the hidden states at hand; a row that cannot gets its error instead."""
+        """Choose every row's next token from the newest hidden states. A row that fails gets its error."""
         exact = None
         if self.base.head.weight.dtype != torch.float32 and self._asked.guided.rows:
             exact = partial(self.base.candidate_logits, self._guided_hidden())
@@ -149,7 +151,7 @@ class Batch:
         return self._asked.guided.take(self.base_rows.hidden(Section.BASE))
 
     def _ask_guide(self, found: Candidates) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """The guide's logits of the candidates, [G, K], and what they are compared with; None: the base's."""
+        """The guide's logits of the candidates [G, K], and the reference's. None means the base's."""
         assert self.guide_rows is not None
         self.settle()
         layout, row_G = self._layout, self._layout.shares.row_G
@@ -165,7 +167,7 @@ class Batch:
         return guide_GK, torch.where(layout.own_G1, own_GK, base_GK)
 
     def _end_full_rows(self) -> None:
-        """A row whose guide has no context left ends with this token; only a guide of another tokenizer says so."""
+        """End rows whose guide has no context left. Only a guide of another tokenizer reports that."""
         left = iter(() if self.guide_rows is None else self.guide_rows.full)
         for row in self.rows:
             full = [next(left, False) for _ in range(row.guide_rows)]
@@ -174,6 +176,6 @@ class Batch:
 
 
 def _places(counts: Sequence[int], kept: Sequence[int]) -> list[int]:
-    """Where the parts of the kept rows are, if row i has counts[i] parts, all in one list."""
+    """The places of the kept rows' parts in a list of all parts, where row i has counts[i] parts."""
     first = list(accumulate(counts, initial=0))
     return [place for index in kept for place in range(first[index], first[index] + counts[index])]

@@ -1,4 +1,4 @@
-"""The engine on torch: its models, its capabilities, and what compiles them beforehand."""
+"""The engine on torch: its models, its capabilities, and how to compile them beforehand."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ logger = logging.getLogger(__name__)
 class TorchEngine(LocalEngine):
     """Decodes requests under guidance, all in one batch.
 
-    It lives until it is closed, or until nobody has it any more and what was submitted is done.
+    It lives until it is closed, or until no reference to it is left and all submitted requests are done.
 
     Args:
-        model: a transformers causal LM, loaded.
+        model: a loaded transformers causal LM, or its `Backbone`.
         tokenizer: its fast tokenizer, with a chat template unless requests bring `prompt_ids`.
-        guide: where rewards come from; None decodes the base alone.
+        guide: the source of rewards. None means the base decodes alone.
         settings: those of `EngineSettings`: `max_batch`, `max_queue`, `max_batch_tokens`, `prefix_tokens`, …
 
     Raises:
-        IncompatibleModelError: the parts do not fit each other, or a model writes in a batch what it does not alone.
+        IncompatibleModelError: the parts do not fit each other, or a model writes other tokens in a batch than alone.
         InvalidRequestError: a setting is out of its range.
     """
 
@@ -70,7 +70,7 @@ class TorchEngine(LocalEngine):
 
     @property
     def stats(self) -> EngineStats:
-        """What the models did so far."""
+        """What the models have done since the engine was made."""
         tallies = [backbone.tally for backbone in self.models]
         return EngineStats(
             forwards=sum(tally.forwards for tally in tallies),
@@ -84,13 +84,14 @@ class TorchEngine(LocalEngine):
 
         Args:
             rows: how many rows will decode together, those of guides included.
-            columns: how long prompt and answer will be, tokens. Both are rounded up; other sizes wait for their use.
+            columns: how many tokens prompt and answer will have. Both are rounded up. Other sizes are compiled at
+                their first use.
 
         Returns:
-            seconds; 0.0 where nothing is compiled (see `EngineSettings.compile`).
+            the seconds it took. 0.0 means nothing is compiled (see `EngineSettings.compile`).
 
         Raises:
-            EngineBusyError: requests are running.
+            EngineBusyError: requests are running or waiting.
         """
         with self._worker.idle():
             seconds = 0.0
@@ -111,7 +112,7 @@ class TorchEngine(LocalEngine):
 
 
 class _Models:
-    """What the worker runs: batches on the base and on the guide's own model, if it has one."""
+    """Opens batches on the base and on the guide's own model, if it has one."""
 
     def __init__(self, base: Backbone, guide: Guide | None, models: Sequence[Backbone]) -> None:
         self.base, self.guide, self.models = base, guide, models
