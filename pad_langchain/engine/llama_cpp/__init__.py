@@ -1,4 +1,4 @@
-"""The engine on llama.cpp, for GGUF models: a CPU's own speed, a head's guidance, no torch weights."""
+"""The engine on llama.cpp, for GGUF models. It decodes under a head or under itself, without weights in torch."""
 
 from pad_langchain.engine.llama_cpp.base import LlamaBase
 from pad_langchain.engine.llama_cpp.engine import LlamaCppEngine

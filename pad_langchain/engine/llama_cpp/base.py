@@ -1,4 +1,4 @@
-"""`LlamaBase`: a GGUF model on llama.cpp, where guides take the base's `Backbone`."""
+"""`LlamaBase`: a GGUF model on llama.cpp, as guides and scorers read it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ class LlamaBase(Reader):
 
     Raises:
         MissingDependencyError: llama.cpp is not installed.
-        ModelLoadError: it cannot read the file. IncompatibleModelError: the model is none that can be guided here.
+        ModelLoadError: llama.cpp cannot read the file.
+        IncompatibleModelError: the model is of a kind that cannot be guided here.
         InvalidRequestError: a setting is out of its range.
     """
 
@@ -60,14 +61,17 @@ class LlamaBase(Reader):
         self._after: _After = _same
 
     def candidate_logits(self, hidden_BD: Array, candidates_BK: Array) -> Array:
-        """Logits of K tokens a row, [B, K], float32; tensors give a tensor, numpy arrays an array."""
+        """Return the logits of K tokens per row: hidden states [B, D] and token ids [B, K] → [B, K] float32.
+
+        Tensors give a tensor, numpy arrays give an array.
+        """
         return self._after(self.vocabulary.logits(hidden_BD, candidates_BK))
 
     def check_logits(self, context: Context) -> None:
-        """Compare llama.cpp's logits with the output matrix on a few tokens, and find out what comes after it.
+        """Compare llama.cpp's logits with the output matrix on a few tokens, and find out what is done after it.
 
         Raises:
-            IncompatibleModelError: nothing that is known makes them equal.
+            IncompatibleModelError: no known operation makes them equal.
         """
         ids = np.arange(4) % self.vocab_size
         context.read(ids[:-1].tolist(), range(3), [0] * 3)
@@ -90,7 +94,7 @@ class LlamaBase(Reader):
         self._after = errors[best]
 
     def _known_ways(self) -> list[_After]:
-        """What architectures do after the output matrix, with this file's numbers."""
+        """The operations that architectures apply after the output matrix, with this file's numbers."""
         ways: list[_After] = [_same]
         name, said = self.file.architecture, self.file.metadata
         if cap := said.get(f"{name}.final_logit_softcapping"):

@@ -20,25 +20,25 @@ __all__ = ["LlamaBatch"]
 
 @dataclass(eq=False)
 class _Reading:
-    """What the model reads of a row: its own sequence, then those of guide rows that ride in the base's forward."""
+    """The sequences of a row: its own, then those of guide rows that ride in the base's forward."""
 
     row: Row
     sequences: list[Sequence]
     keep: bool = False
 
     def follow(self) -> None:
-        """Append what the row has chosen since."""
+        """Append the tokens that the row has chosen since the last call."""
         for sequence, prompt in zip(self.sequences, _prompts(self.row, len(self.sequences) > 1), strict=True):
             sequence.tokens += self.row.tokens[len(sequence.tokens) - len(prompt) :]
 
 
 class LlamaBatch:
-    """Rows that decode together. Prompts are run in parts, so some may not be ready to choose.
+    """Rows that decode together. Prompts are run in parts, so some rows may not be ready to choose.
 
     Args:
-        base, guide: the engine's.
+        base, guide: the engine's. None for `guide` means there is none.
         sequences: those of the engine's context.
-        rows: at least one; what they have chosen so far is run like a part of their prompts.
+        rows: at least one. Their tokens so far are run like a part of their prompts.
     """
 
     def __init__(self, base: LlamaBase, guide: Guide | None, sequences: Sequences, rows: Many[Row]) -> None:
@@ -55,18 +55,18 @@ class LlamaBatch:
 
     @property
     def rows(self) -> list[Row]:
-        """Who is in, in the order in which they joined."""
+        """The rows, in the order in which they joined."""
         return [reading.row for reading in self.readings]
 
     @property
     def kv_tokens(self) -> int:
-        """Tokens of the base's sequences that are in the context."""
+        """Tokens of the rows' sequences that are in the context."""
         return sum(one.run for reading in self.readings for one in reading.sequences)
 
     # Who is in
 
     def settle(self) -> None:
-        """Nothing to do: guides here read hidden states alone."""
+        """Do nothing, as guides here read only hidden states."""
 
     def merge(self, other: LlamaBatch) -> None:
         """Append another batch's rows."""
@@ -75,7 +75,7 @@ class LlamaBatch:
             self.outputs = None
 
     def keep(self, kept: Many[int]) -> None:
-        """Keep the rows of these indices, in order; the others' sequences are given up."""
+        """Keep the rows of these indices, in order. Free the sequences of the others."""
         stay = {id(self.readings[index]) for index in kept}
         gone = [reading for reading in self.readings if id(reading) not in stay]
         self.readings = [self.readings[index] for index in kept]
@@ -83,7 +83,7 @@ class LlamaBatch:
         self._give_up(gone)
 
     def remember(self, index: int) -> None:
-        """Have a row's keys and values kept when it is given up."""
+        """Mark a row, so that its keys and values are kept when it leaves."""
         self.readings[index].keep = True
 
     def close(self) -> None:
@@ -99,7 +99,7 @@ class LlamaBatch:
     # What comes next
 
     def advance(self) -> None:
-        """Run what rows have chosen, and a part of the prompts."""
+        """Run the tokens that the rows have chosen, and a part of the prompts."""
         for reading in self.readings:
             reading.follow()
         self.outputs = None
@@ -110,7 +110,7 @@ class LlamaBatch:
         self.outputs = outputs
 
     def finish_prompts(self) -> None:
-        """Run all that is left, so that every row is ready."""
+        """Run all that is left of the prompts, so that every row is ready."""
         while self.outputs is None or len(self._ready) < len(self.readings):
             self.advance()
 
@@ -124,7 +124,7 @@ class LlamaBatch:
 
     @np.errstate(all="ignore")  # what is not finite is found in the scores
     def choose(self) -> list[Chosen | Exception | None]:
-        """Choose the next token of every row that is ready; None for the others."""
+        """Choose the next token of every row that is ready. A row that fails gets its error. None means not ready."""
         chosen: list[Chosen | Exception | None] = [None] * len(self.readings)
         if self.outputs is None or self._asked is None:
             return chosen
@@ -135,10 +135,10 @@ class LlamaBatch:
         return chosen
 
     def _ask_guide(self, found: Candidates) -> tuple[Array, Array | None]:
-        """The guide's logits of the candidates [G, K], and what they are compared with.
+        """The guide's logits of the candidates [G, K], and the reference's [G, K].
 
-        Those are not llama.cpp's own logits, which it has from rounded hidden states: a reward is a difference, and
-        both of its sides have to be as exact.
+        The reference is not llama.cpp's own logits, as those come from rounded hidden states. A reward is a
+        difference, so both of its sides have to be equally exact.
         """
         assert self._asked is not None
         assert self.outputs is not None
@@ -156,7 +156,7 @@ class LlamaBatch:
         return guide_GK, pick(layout.own_G1, own_GK, base_GK)
 
     def _riders(self) -> list[int]:
-        """Where the outputs of the guide rows are, in the order of the rows: they come after all base rows."""
+        """The places of the guide rows' outputs, in the order of the rows. They come after all base rows."""
         places: dict[tuple[int, int], int] = {}
         held = [len(self.readings[index].sequences) for index in self._ready]
         for n in range(max(held)):

@@ -1,4 +1,4 @@
-"""llama.cpp through llama-cpp-python's functions: the one place that knows them.
+"""llama.cpp through llama-cpp-python's functions. No other module calls them.
 
     Weights.load(path) → Context(weights, …): decode(…) → logits [N, V] and hidden states [N, D], without a copy
 
@@ -56,7 +56,7 @@ FORKED = (
 
 @cache
 def load_binding() -> ModuleType:
-    """llama-cpp-python's functions.
+    """Load llama-cpp-python's functions.
 
     Raises:
         MissingDependencyError: it is not installed, does not load, or lacks a function.
@@ -81,7 +81,11 @@ def load_binding() -> ModuleType:
 
 
 def check_binding(library: Any) -> None:
-    """Raise MissingDependencyError unless all functions and settings that are used here are there."""
+    """Check that a binding has all functions and settings that are used here.
+
+    Raises:
+        MissingDependencyError: it lacks one.
+    """
     missing = [name for name in _NEEDED if not hasattr(library, name)]
     if not missing:
         params = library.llama_context_default_params()
@@ -101,7 +105,7 @@ _turns = threading.Lock()
 
 @contextmanager
 def _heard() -> Iterator[list[str]]:
-    """What llama.cpp says within it goes to our log; its errors are kept, for what we tell."""
+    """Send llama.cpp's messages to our log inside the block, and collect its errors for our own messages."""
     library, errors = load_binding(), []
     before, data = library.llama_log_callback(), ctypes.c_void_p()
 
@@ -122,16 +126,16 @@ def _heard() -> Iterator[list[str]]:
 
 
 class Weights:
-    """A model's weights, loaded (memory-mapped on a CPU). They go with the last who has them.
+    """A model's loaded weights, memory-mapped on a CPU. They are freed with the last reference.
 
     Args:
-        path: the GGUF file, the first of several.
-        gpu_layers: layers on the GPU; -1: all.
+        path: the GGUF file. Of a model in several files, the first.
+        gpu_layers: layers on the GPU, 0 or more. -1 means all.
 
     Raises:
-        MissingDependencyError: there is no llama.cpp, or none for a GPU.
-        ModelLoadError: it cannot read the file, or there is no memory for it.
-        IncompatibleModelError: it can, but the model is none that continues a text row by row.
+        MissingDependencyError: llama.cpp is not installed, or was not built for a GPU.
+        ModelLoadError: llama.cpp cannot read the file, or there is no memory for it.
+        IncompatibleModelError: the model is not a decoder with attention layers alone.
     """
 
     def __init__(self, path: Path, gpu_layers: int = 0) -> None:
@@ -177,14 +181,16 @@ class Weights:
 
 
 class Context:
-    """Keys and values of many sequences, and what was computed last. For one thread.
+    """Keys and values of many sequences, and the outputs of the last call. Only one thread may use it.
+
+    One call takes `part` tokens at most.
 
     Args:
         weights: the model's.
         settings: how it computes.
-        threads: how many threads compute.
+        threads: threads that compute, 1 or more.
         cells: tokens that all sequences together may hold.
-        sequences: how many there may be; their ids are 0 to sequences - 1.
+        sequences: how many sequences there may be. Their ids are 0 to sequences - 1.
 
     Raises:
         EngineMemoryError: there is no memory for it.
@@ -218,17 +224,29 @@ class Context:
         self.part: int = params.n_batch  # tokens at most that one call takes
 
     def read(self, tokens: Sequence[int], positions: Sequence[int], sequences: Sequence[int]) -> None:
-        """Run tokens of prompts, at most `part`, of which nothing but keys and values is wanted."""
+        """Run tokens of prompts for their keys and values alone.
+
+        Args:
+            tokens: N token ids, at most `part`.
+            positions: each token's place in its sequence, from 0.
+            sequences: the id of each token's sequence.
+
+        Raises:
+            EngineMemoryError: there is no room for so many tokens.
+        """
         self._run(False, tokens, positions, sequences)
 
     def decode(
         self, tokens: Sequence[int], positions: Sequence[int], sequences: Sequence[int]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Run one token each of N sequences.
+        """Run N tokens and read their outputs. The arguments are those of `read`.
 
         Returns:
-            logits [N, V] and hidden states [N, D], float32: llama.cpp's own memory, good until the next call. The
-            logits may be overwritten.
+            logits [N, V] and hidden states [N, D], float32. They are llama.cpp's own memory, valid until the next
+            call. The logits may be overwritten.
+
+        Raises:
+            EngineMemoryError: there is no room for so many tokens.
         """
         self._run(True, tokens, positions, sequences)
         logits = self._library.llama_get_logits(self._pointer)
@@ -239,7 +257,7 @@ class Context:
         )
 
     def _array(self, pointer: Any, rows: int, columns: int) -> np.ndarray:
-        """llama.cpp's memory as an array; it is mostly where it was in the last step."""
+        """llama.cpp's memory as an array. Its address rarely changes between steps."""
         key = (ctypes.addressof(pointer.contents), rows, columns)
         if key not in self._arrays:
             self._arrays = {name: seen for name, seen in self._arrays.items() if name[2] != columns}
@@ -259,16 +277,16 @@ class Context:
             raise RuntimeError(f"llama.cpp could not run {len(tokens)} tokens: llama_decode returned {code}.")
 
     def copy(self, source: int, target: int, length: int) -> None:
-        """Let a sequence begin with the first tokens of another one; they are held once."""
+        """Let the sequence `target` begin with the first `length` tokens of `source`. They are stored once."""
         self._library.llama_memory_seq_cp(self._memory, source, target, 0, length)
 
     def cut(self, sequence: int, length: int = 0) -> None:
-        """Drop all but the first tokens of a sequence."""
+        """Drop all but the first `length` tokens of a sequence."""
         if not self._library.llama_memory_seq_rm(self._memory, sequence, length, -1):
             raise RuntimeError(f"llama.cpp cannot shorten sequence {sequence} to {length} tokens.")
 
     def save(self, sequence: int) -> np.ndarray:
-        """A sequence's keys and values, as bytes."""
+        """Return a copy of a sequence's keys and values as bytes."""
         size = self._library.llama_state_seq_get_size(self._pointer, sequence)
         state = np.empty(size, dtype=np.uint8)
         written = self._library.llama_state_seq_get_data(self._pointer, _bytes(state), size, sequence)
@@ -277,10 +295,10 @@ class Context:
         return state
 
     def load(self, state: np.ndarray, sequence: int) -> None:
-        """Fill an empty sequence with what `save` gave.
+        """Fill an empty sequence with what `save` returned.
 
         Raises:
-            EngineMemoryError: there is no room.
+            EngineMemoryError: there is no room for its tokens.
         """
         if not self._library.llama_state_seq_set_data(self._pointer, _bytes(state), len(state), sequence):
             raise EngineMemoryError(f"llama.cpp has no room for a kept beginning of {len(state)} bytes.")
@@ -315,5 +333,5 @@ def _bytes(state: np.ndarray) -> Any:
 
 
 def _free(library: Any, context: Any, _weights: Weights) -> None:
-    """Free a context; its weights are held until then."""
+    """Free a context. The argument holds its weights until then."""
     library.llama_free(context)

@@ -1,4 +1,4 @@
-"""How many cores are free: what this process may use, less what others use now."""
+"""How many cores are free: those this process may use, less those that others use now."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ _QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container: microseconds of CPU t
 
 
 def free_cores() -> int:
-    """Cores that a computation can have to itself, at least 1.
+    """Return how many cores a computation can have to itself, at least 1.
 
-    The load is the last minute's average of threads that run or wait for a core; this process counts for one of them.
+    The load of the machine is the last minute's mean number of threads that run or wait for a core. This process is
+    taken for one of them.
     """
     cores = _allowed()
     try:

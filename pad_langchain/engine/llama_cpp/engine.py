@@ -36,15 +36,15 @@ KEPT = 4096
 class LlamaCppEngine(LocalEngine):
     """Decodes requests under guidance with llama.cpp, all in one batch.
 
-    It lives until it is closed, or until nobody has it any more and what was submitted is done. It does not live in a
-    forked child.
+    It lives until it is closed, or until no reference to it is left and all submitted requests are done. A forked child
+    cannot use it.
 
     Args:
         base: the model.
-        tokenizer: its fast tokenizer, as transformers has it, with a chat template unless requests bring `prompt_ids`.
-        guide: a head's, or the base's own ("self"); None decodes the base alone.
-        settings: `max_batch`, `max_queue`, `max_batch_tokens` and `prefix_tokens` of `EngineSettings`. By default 8,192
-            (or one whole context) and 4,096 tokens here.
+        tokenizer: its fast tokenizer from transformers, with a chat template unless requests bring `prompt_ids`.
+        guide: a guide of kind "head" or "self". None means the base decodes alone.
+        settings: `max_batch`, `max_queue`, `max_batch_tokens` and `prefix_tokens` of `EngineSettings`. The defaults of
+            the last two are 8,192 tokens or one whole context, whichever is more, and 4,096 tokens.
 
     Raises:
         IncompatibleModelError: the parts do not fit each other, or the guide needs torch.
@@ -84,7 +84,7 @@ class LlamaCppEngine(LocalEngine):
 
     @property
     def stats(self) -> EngineStats:
-        """What the model did so far."""
+        """What the model has done since the engine was made."""
         tally = self._sequences.tally
         return EngineStats(tally.forwards, tally.prefilled, tally.reused)
 
@@ -97,7 +97,7 @@ class LlamaCppEngine(LocalEngine):
 
 
 class _Admission(Admission):
-    """Rows here are as long as they are, and the context holds so many sequences."""
+    """Rows here take no padding, and the context holds a limited number of sequences."""
 
     sequences: int
 
@@ -110,7 +110,7 @@ class _Admission(Admission):
 
 
 class _Models:
-    """What the worker runs."""
+    """Opens batches in the engine's context."""
 
     def __init__(self, base: LlamaBase, guide: Guide | None, sequences: Sequences) -> None:
         self.base, self.guide, self.sequences = base, guide, sequences
@@ -141,7 +141,7 @@ class _Models:
 
 
 def _stay_on_one_thread() -> None:
-    """Keep torch's own work in the calling thread: helpers of its would take cores from llama.cpp's, which spin."""
+    """Keep torch's work in the calling thread, as its helpers would take cores from llama.cpp's spinning threads."""
     import torch
 
     torch.get_num_threads()  # sets this thread's number, once

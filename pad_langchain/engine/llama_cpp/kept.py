@@ -1,6 +1,6 @@
-"""Keys and values of sequences that ended, kept for whoever begins with the same tokens: later turns and other users.
+"""Keys and values of ended sequences, kept for later turns and other users who begin with the same tokens.
 
-They lie outside of llama.cpp's context: there every token that is held makes every step slower.
+They lie outside of llama.cpp's context, where every token that is held makes every step slower.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _Key = tuple[str, bytes]  # the salt, and the tokens
 
 
 class KeptSequences:
-    """A bounded store of sequences' states; the least recently used go first. Thread-safe.
+    """A limited store of sequences' states. The least recently used is dropped first. Thread-safe.
 
     Args:
-        budget: tokens it may hold; 0 keeps nothing.
+        budget: tokens it may hold, 0 or more. 0 keeps nothing.
     """
 
     def __init__(self, budget: int) -> None:
@@ -31,12 +31,16 @@ class KeptSequences:
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        """Tokens held."""
+        """How many tokens it holds."""
         with self._lock:
             return self._held()
 
     def find(self, tokens: np.ndarray, salt: str) -> tuple[int, np.ndarray | None]:
-        """The state that begins with most of these tokens [T], and with how many; None: there is none."""
+        """Find the state of this salt that shares the longest beginning with these tokens [T].
+
+        Returns:
+            how many tokens they share, and the state. None means there is no such state.
+        """
         with self._lock:
             best, key = 0, None
             for name, (held_T, _) in self._states.items():
@@ -48,7 +52,7 @@ class KeptSequences:
             return best, self._states[key][1]
 
     def wants(self, tokens: Sequence[int], salt: str) -> bool:
-        """Whether a sequence of these tokens would be something new."""
+        """Whether a state of these tokens is worth keeping: long enough, within the budget, and no part of another."""
         if not SHORTEST <= len(tokens) <= self.budget:
             return False
         new_T = np.asarray(tokens, dtype=np.int32)
@@ -58,7 +62,7 @@ class KeptSequences:
             )
 
     def add(self, tokens: Sequence[int], salt: str, state: np.ndarray) -> None:
-        """Keep the state of a sequence; it takes the place of those that are a beginning of it."""
+        """Keep the state of a sequence. It replaces states of its beginnings."""
         new_T = np.asarray(tokens, dtype=np.int32)
         with self._lock:
             for key, (held_T, _) in list(self._states.items()):
@@ -69,7 +73,7 @@ class KeptSequences:
                 self._states.popitem(last=False)
 
     def clear(self) -> None:
-        """Forget all."""
+        """Forget all states."""
         with self._lock:
             self._states.clear()
 
@@ -78,7 +82,7 @@ class KeptSequences:
 
 
 def common(first_T: np.ndarray, second_T: np.ndarray) -> int:
-    """With how many equal tokens two sequences begin."""
+    """Return with how many equal tokens two sequences begin."""
     length = min(len(first_T), len(second_T))
     differ = first_T[:length] != second_T[:length]
     place = int(differ.argmax()) if length else 0

@@ -1,4 +1,4 @@
-"""What scorers read of a model on llama.cpp: hidden states of whole texts, and logits of the whole vocabulary."""
+"""What scorers read of a model on llama.cpp: hidden states of whole texts, and logits of the vocabulary."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ROWS = 8192  # of the output matrix, dequantised at once
 
 
 class Reader:
-    """Reads texts in a context of its own, so that an engine on the same weights goes on. Thread-safe."""
+    """Reads texts in a context of its own, while an engine on the same weights goes on. Thread-safe."""
 
     device = torch.device("cpu")
     file: GgufFile
@@ -38,11 +38,13 @@ class Reader:
         self._texts: Context | None = None
 
     def hidden(self, ids_BT: torch.Tensor) -> torch.Tensor:
-        """Last hidden states of whole sequences, [B, T] → [B, T, D] float32. Padding has to come last.
+        """Return the last hidden states of whole sequences: token ids [B, T] → [B, T, D] float32.
+
+        Padding has to be on the right.
 
         Raises:
             EngineMemoryError: there is no memory for the keys and values of a sequence.
-            EngineClosedError: the process was forked since.
+            EngineClosedError: the process was forked after the model was loaded.
         """
         if os.getpid() != self._process:
             raise EngineClosedError(FORKED)
@@ -51,30 +53,33 @@ class Reader:
         return torch.from_numpy(np.stack(rows))
 
     def raw_logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Hidden states [..., D] → [..., V] float32, before `finish`."""
+        """Apply the output matrix: hidden states [..., D] → [..., V] float32, before `finish`."""
         rows = [hidden.float() @ part_ND.T for part_ND in self._output()]
         logits, bias_V = torch.cat(rows, dim=-1), self.file.output_bias()
         return logits if bias_V is None else logits + torch.from_numpy(bias_V)
 
     def finish(self, logits: torch.Tensor) -> torch.Tensor:
-        """What the architecture does after its output matrix."""
+        """Apply what the architecture does after its output matrix, such as scaling: [..., V] → [..., V]."""
         return self._after(logits)
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Hidden states [..., D] → logits over the vocabulary [..., V], float32."""
+        """Return the logits over the vocabulary: hidden states [..., D] → [..., V] float32."""
         return self.finish(self.raw_logits(hidden))
 
     def vocabulary_features(self, V_DR: torch.Tensor) -> torch.Tensor:
-        """What each feature of a head adds to each logit, [V, R] float32: see `arithmetic.head.vocabulary_features`."""
+        """Return what each feature of a head adds to each logit: [D, R] → [V, R] float32.
+
+        See `arithmetic.head.vocabulary_features`.
+        """
         return torch.cat([part_ND @ V_DR.float() for part_ND in self._output()])
 
     def _output(self) -> Any:
-        """The output matrix, some rows at a time."""
+        """The output matrix, a part of its rows at a time."""
         for start in range(0, self.vocab_size, _ROWS):
             yield torch.from_numpy(self.file.output_rows(np.arange(start, min(start + _ROWS, self.vocab_size))))
 
     def _read(self, ids: list[int]) -> np.ndarray:
-        """[T, D] of one sequence."""
+        """The hidden states [T, D] of one sequence."""
         if self._texts is None or self._texts.cells < len(ids):
             self._texts = None  # its memory goes first
             cells = min(max(_LEAST, 1 << (len(ids) - 1).bit_length()), self.context)

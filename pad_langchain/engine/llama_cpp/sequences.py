@@ -1,4 +1,4 @@
-"""Sequences of one llama.cpp context: what each is to hold, what of it was run, and what they know from each other."""
+"""Sequences of one llama.cpp context: their tokens, how many were run, and what they share."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Sequence:
     """Tokens that are or will be in a context.
 
     Args:
-        number: llama.cpp's id of it.
-        salt: of the request; sequences of one salt share what they begin with.
-        tokens: the prompt, and what was chosen since.
+        number: llama.cpp's id of the sequence.
+        salt: the request's salt. Sequences of one salt share their beginnings.
+        tokens: the prompt, and the tokens chosen since.
         run: how many of the tokens are in the context.
-        begun: whether it was looked up what is known of it.
+        begun: whether its beginning was looked up among those that are known.
     """
 
     number: int
@@ -40,24 +40,24 @@ class Sequence:
 
     @property
     def left(self) -> int:
-        """Tokens that are not in the context yet."""
+        """How many tokens are not in the context yet."""
         return len(self.tokens) - self.run
 
 
 @dataclass(frozen=True, eq=False)
 class Outputs:
-    """What the newest tokens of N sequences gave, good until the next call: logits [N, V] and hidden states [N, D]."""
+    """Logits [N, V] and hidden states [N, D] of the newest tokens of N sequences. Valid until the next call."""
 
     logits_NV: np.ndarray
     hidden_ND: np.ndarray
 
 
 class Sequences:
-    """Opens, runs and closes the sequences of a context. For one thread.
+    """Opens, runs and closes the sequences of a context. Only one thread may use it.
 
     Args:
         context: llama.cpp's.
-        kept: what is known of sequences that ended.
+        kept: the states of sequences that ended.
     """
 
     def __init__(self, context: Context, kept: KeptSequences) -> None:
@@ -66,13 +66,13 @@ class Sequences:
         self._open: list[Sequence] = []
 
     def open(self, tokens: Tokens[int], salt: str) -> Sequence:
-        """A new sequence; nothing of it is run yet."""
+        """Open a sequence of these tokens. None of them is run yet."""
         sequence = Sequence(self._free.pop(), salt, list(tokens))
         self._open.append(sequence)
         return sequence
 
     def close(self, sequence: Sequence, *, keep: bool = False) -> None:
-        """Give up a sequence, whose keys and values may be kept for others."""
+        """Free a sequence. With `keep`, its keys and values are kept for others."""
         self._open.remove(sequence)
         try:
             if keep:
@@ -91,14 +91,17 @@ class Sequences:
             self.kept.add(tokens, sequence.salt, self.context.save(sequence.number))
 
     def run(self, groups: Tokens[Tokens[Sequence]]) -> tuple[list[int], Outputs | None]:
-        """Run the tokens that are left, or a part of them, in two calls at most: prompts, then all newest tokens.
+        """Run the tokens that are left, or a part of them.
+
+        This takes two calls of llama.cpp at most: one for prompts, then one for all newest tokens.
 
         Args:
             groups: sequences that are ready only together, such as those of one request.
 
         Returns:
-            the indices of the groups that are ready: their newest tokens were run in this call. And the outputs of the
-            first sequence of each of these, then of the second of each that has one, and so on.
+            the indices of the groups whose newest tokens were run, and their outputs: first those of the first
+            sequence of each group, then those of the second of each group that has one, and so on. None means no
+            group is ready.
         """
         for sequence in (one for group in groups for one in group):
             if not sequence.left:  # its outputs were those of an earlier call
@@ -145,7 +148,7 @@ class Sequences:
                 self.tally.prefilled += count
 
     def _begin(self, sequence: Sequence) -> bool:
-        """Take over what is known of a sequence's tokens; False: another one, which is being run, will know more."""
+        """Take over what is known of a sequence's tokens. Return False to wait for one that will know more."""
         prompt = np.asarray(sequence.tokens[:-1], dtype=np.int32)
         length, state = self.kept.find(prompt, sequence.salt)
         source: Sequence | None = None
@@ -167,7 +170,7 @@ class Sequences:
         return True
 
     def _load(self, state: np.ndarray, sequence: Sequence, length: int) -> bool:
-        """Fill a sequence with the beginning of a kept one, which needs the room for all of it for a moment."""
+        """Fill a sequence with the beginning of a kept one. For a moment this needs room for the whole of it."""
         try:
             self.context.load(state, sequence.number)
         except EngineMemoryError:

@@ -1,4 +1,4 @@
-"""The rows of the output matrix: those of candidates, dequantised once and kept while there is room."""
+"""The rows of the output matrix for candidates, dequantised once and kept while there is room."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ AT_ONCE = 4096  # rows
 class Vocabulary:
     """Logits of K tokens from hidden states. Thread-safe.
 
-    A small matrix is dequantised as a whole, to float32 or float16. Of a large one, a row is when its token first is
-    a candidate; candidates come again: a text has few tokens that are likely anywhere.
+    A small matrix is dequantised as a whole, to float32 or float16. A row of a large one is dequantised when its token
+    first becomes a candidate. Candidates come again, as few tokens are likely anywhere in a text.
 
     Args:
         read: token ids [n] → rows of the output matrix [n, D], float32.
         vocab_size, hidden_size: V and D.
-        bias_V: what is added to the logits; None: nothing.
-        budget: bytes of rows that are kept.
+        bias_V: what is added to the logits. None means nothing.
+        budget: bytes of rows that are kept at most.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Vocabulary:
                 self._keep(np.arange(start, min(start + AT_ONCE, vocab_size)))
 
     def logits(self, hidden_GD: Array, candidates_GK: Array) -> Array:
-        """Rows times hidden states: [G, D] and token ids [G, K] → [G, K] float32, as tensors or arrays."""
+        """Multiply rows with hidden states: [G, D] and token ids [G, K] → [G, K] float32, as tensors or arrays."""
         if isinstance(hidden_GD, torch.Tensor):
             return torch.from_numpy(self.logits(hidden_GD.float().numpy(), candidates_GK.numpy()))
         with self._lock:
@@ -61,7 +61,7 @@ class Vocabulary:
         return logits_GK if self._bias_V is None else logits_GK + self._bias_V[candidates_GK]
 
     def _gather(self, ids_GK: np.ndarray) -> np.ndarray:
-        """Rows of these tokens, [G, K, D]; a step asks for the same ones twice."""
+        """Rows of these tokens, [G, K, D]. A step asks for the same ones twice."""
         if self._last is None or self._last[0] is not ids_GK:
             ids = ids_GK.reshape(-1)
             if len(ids) > self._room:
@@ -73,7 +73,7 @@ class Vocabulary:
         return self._last[1]
 
     def _places(self, ids: np.ndarray) -> np.ndarray:
-        """Where the rows of these tokens are kept, after those that were not have been read."""
+        """Where the rows of these tokens are kept. Those that are not kept yet are read first."""
         places = self._place_V[ids]
         if (places < 0).any():
             fresh = ids[places < 0]
