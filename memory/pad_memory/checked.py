@@ -1,4 +1,4 @@
-"""Pydantic's dataclasses, with errors and words of ours."""
+"""Pydantic's dataclasses with our own errors and wording."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Kind = TypeVar("Kind")
 
 
 def refused_as(refusal: Callable[[ValidationError, type], Exception]) -> Callable[[type[Kind]], type[Kind]]:
-    """Let a pydantic dataclass raise an error of ours when it is made.
+    """Make a decorator that lets a pydantic dataclass raise one of our errors.
 
     Args:
-        refusal: (what pydantic raised, the class that was made) → what is raised instead.
+        refusal: (what pydantic raised, the class) → what is raised instead.
     """
 
     def decorate(kind: type[Kind]) -> type[Kind]:
@@ -39,7 +39,7 @@ def refused_as(refusal: Callable[[ValidationError, type], Exception]) -> Callabl
 
 
 def said(detail: Any, where: str) -> str:
-    """One of a ValidationError's details as a sentence: what is where, what is allowed, and what was got."""
+    """Return one detail of a ValidationError as a sentence: where it is, what is allowed, and what was got."""
     if detail["type"] == "value_error":  # raised by a check of ours
         return f"{f'{where}: ' if where else ''}{detail['ctx']['error']}"
     allowed = re.sub(r"^\w+ should", "has to", detail["msg"])
@@ -47,7 +47,7 @@ def said(detail: Any, where: str) -> str:
 
 
 def way(place: Sequence[int | str], kind: Any) -> str:
-    """Where a value stands in a class, as "stage1.steps" or "data.0.layout"; one without a name of its own gets it."""
+    """Return where a value stands in a class, such as "stage1.steps". Positional arguments get their names."""
     names = [each.name for each in fields(kind) if not each.kw_only]
     return ".".join(
         names[part] if at == 0 and isinstance(part, int) and part < len(names) else str(part)

@@ -1,4 +1,4 @@
-"""What users tell us: one frozen event type, `Feedback`, with six kinds, and what takes one of them back, `Retraction`.
+"""What users tell us: `Feedback`, a frozen event of six kinds, and `Retraction`, which takes one back.
 
 >>> event = Thumb(prompt="What is rust?", response="Iron oxide.", up=True)
 >>> Feedback.from_dict(event.to_dict()) == event
@@ -41,7 +41,7 @@ _STRICT = ConfigDict(extra="forbid")
 
 
 def _needed() -> Any:
-    """The default of what has none, but stands behind values that have one: without it an event is refused."""
+    """The default of a required field that follows fields with defaults. An event without its value is refused."""
     return Field(default=None, validate_default=True)
 
 
@@ -49,7 +49,7 @@ def check_length(event: Feedback) -> None:
     """Refuse an event that is too long to be read.
 
     Raises:
-        InvalidEventError: the user's words are over 20,000 characters, or another text is over 1,000,000.
+        InvalidEventError: a statement or critique is over 20,000 characters, or another text is over 1,000,000.
     """
     for name in event.texts:
         text, most = getattr(event, name), LONGEST_TEXT if name != "text" else LONGEST_WORDS
@@ -61,7 +61,7 @@ def check_length(event: Feedback) -> None:
 
 
 def _refusal(error: ValidationError, kind: type, above: int = 0) -> InvalidEventError:
-    """What is wrong with the values of an event, in which `above` names of a place are not its own."""
+    """The error for an event's values. The first `above` parts of a place are not names of its fields."""
     details = error.errors(include_url=False)
     if any(detail["type"] == "missing" or detail["type"].startswith("unexpected_") for detail in details):
         wrong = "; ".join(f"{detail['loc'][-1]}: {detail['msg']}" for detail in details)
@@ -79,19 +79,20 @@ _checked = refused_as(_refusal)
 @_checked
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class Feedback:
-    """One thing a user told us, with its provenance. Make one of the six kinds, not this base.
+    """One thing a user told us, with its provenance. Make one of its kinds, not this base class.
 
     Args:
-        thread: the conversation it belongs to.
-        time: Unix time in seconds; None is filled in when it is recorded.
-        source: who said so: "user", or e.g. the name of an import.
-        id: idempotency key, unique within the user; the same id twice counts once, and its newer version, if it says
-            something else, replaces the older. None is filled in when it is recorded.
-        metadata: anything JSON can hold; kept as it is.
-        user, tenant: whose it is; None is filled in when it is recorded.
+        kind: the name of the kind. Each class sets its own.
+        thread: id of the conversation it belongs to. None means it belongs to none.
+        time: Unix time in seconds. None means the time when it is recorded.
+        source: who said so: "user", or for example the name of an import.
+        id: idempotency key, unique within the user. The same id twice counts once. A newer version that says something
+            else replaces the older. None means a new id when it is recorded.
+        metadata: any mapping that JSON can hold. It is kept as it is.
+        user, tenant: whose it is. None means the memory fills it in when it is recorded.
 
     Raises:
-        InvalidEventError: a text is empty or not valid Unicode, or a value is out of range; the message names it.
+        InvalidEventError: a text is empty or not valid Unicode, or a value is out of range. The message names it.
     """
 
     texts: ClassVar[tuple[str, ...]] = ()
@@ -119,27 +120,31 @@ class Feedback:
         return False
 
     def resolved(self, find: Callable[[str], tuple[str, str]]) -> Feedback:
-        """Return the event with the texts its response ids stand for; itself where it has all its texts.
+        """Return the event with the texts that its response ids stand for. One that has its texts returns itself.
 
         Args:
             find: response id → (prompt, response).
+
+        Raises:
+            InvalidEventError: the two answers of a choice belong to different prompts.
         """
         return self
 
     @property
     def responses(self) -> tuple[tuple[str, str], ...]:
-        """The (prompt, response) pairs a scorer has to judge, the preferred one first; empty for pure words."""
+        """The (prompt, response) pairs that a scorer judges, the preferred one first. Empty for words alone."""
         return ()
 
     @property
     def words(self) -> str | None:
-        """What the user said in their own words, if this kind has any."""
+        """What the user said in their own words. None means this kind has no words."""
         return None
 
     def supersedes(self, older: Feedback) -> bool:
-        """Whether it is a newer version of a recorded event with its id: it says something else, and not earlier.
+        """Whether this is a newer version of a recorded event with the same id.
 
-        Who said it where, and its metadata, make no other version. A retraction has none.
+        A newer version says something else, and not earlier. Other fields of `Feedback`, such as `source` and
+        `metadata`, make no new version. A retraction has no versions.
         """
         if Retraction.kind in (self.kind, older.kind) or (self.time is not None and self.time < (older.time or 0.0)):
             return False
@@ -151,7 +156,7 @@ class Feedback:
         return any(getattr(self, name) != getattr(older, name) for name in compared)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the event as a JSON-able dict, with its kind and schema version."""
+        """Return the event as a dict that JSON can hold, with its kind and schema version."""
         return {"schema_version": SCHEMA_VERSION, **{item.name: getattr(self, item.name) for item in fields(self)}}
 
     @staticmethod
@@ -159,8 +164,8 @@ class Feedback:
         """Read what `to_dict` wrote.
 
         Raises:
-            StoreVersionError: written by a newer version.
-            InvalidEventError: an unknown kind, or fields that do not belong to it.
+            StoreVersionError: a newer version of this package wrote it.
+            InvalidEventError: the kind is unknown, or its fields do not belong to it or are out of range.
         """
         values = dict(data)
         version, kind = values.pop("schema_version", None), values.get("kind")
@@ -179,14 +184,14 @@ class Feedback:
             raise _refusal(error, _KINDS[kind], above=1) from None
 
     def stamped(self, *, id: str, time: float, user: str | None = None, tenant: str | None = None) -> Feedback:
-        """Return a copy of this user's and tenant's, with id and time filled in where they are None."""
+        """Return a copy that belongs to this user and tenant. `id` and `time` are taken where its own are None."""
         return replace(self, id=self.id or id, time=time if self.time is None else self.time, user=user, tenant=tenant)
 
 
 @_checked
 @dataclass(frozen=True, config=_STRICT)
 class _OnAnswer(Feedback):
-    """Feedback on one answer: its prompt and response, or the `response_id` it carried when it was given."""
+    """Feedback on one answer, given by its prompt and response, or by the `response_id` that the answer carried."""
 
     texts: ClassVar[tuple[str, ...]] = ("prompt", "response")
 
@@ -208,7 +213,13 @@ class _OnAnswer(Feedback):
 @_checked
 @dataclass(frozen=True, config=_STRICT)
 class Thumb(_OnAnswer):
-    """A thumb up or down for one response."""
+    """A thumb up or down for one response.
+
+    Args:
+        prompt, response: the question and the answer, or leave both out and pass `response_id`.
+        response_id: the id that the answer carried. None means the texts are given.
+        up: True for up, False for down.
+    """
 
     kind: Literal["thumb"] = field(default="thumb", kw_only=True, repr=False)
 
@@ -222,7 +233,13 @@ class Thumb(_OnAnswer):
 @_checked
 @dataclass(frozen=True, config=_STRICT)
 class Rating(_OnAnswer):
-    """One to five stars for one response; 3 is neutral, halves are fine."""
+    """Stars for one response.
+
+    Args:
+        prompt, response: the question and the answer, or leave both out and pass `response_id`.
+        response_id: the id that the answer carried. None means the texts are given.
+        rating: 1 (worst) to 5 (best). 3 is neutral. Fractions are allowed.
+    """
 
     kind: Literal["rating"] = field(default="rating", kw_only=True, repr=False)
 
@@ -236,10 +253,16 @@ class Rating(_OnAnswer):
 @_checked
 @dataclass(frozen=True, config=_STRICT)
 class Choice(Feedback):
-    """One response picked over another: all three texts, or the response ids of two answers to one prompt.
+    """One response picked over another answer to the same prompt.
 
     Args:
-        tie: the user could say that there is no difference, and did (True) or picked one (False); None: could not.
+        prompt, chosen, rejected: the question and the two answers, or leave all out and pass the ids.
+        chosen_id, rejected_id: the ids that the answers carried. None means the texts are given.
+        tie: True if the user said that there is no difference. False if they could have said so, but picked one. None
+            means they could not say so.
+
+    Raises:
+        InvalidEventError: both responses are the same, or see `Feedback`.
     """
 
     texts: ClassVar[tuple[str, ...]] = ("prompt", "chosen", "rejected")
@@ -283,7 +306,13 @@ class Choice(Feedback):
 @_checked
 @dataclass(frozen=True, config=_STRICT)
 class Edit(_OnAnswer):
-    """A response the user rewrote: the edited text is preferred to the original."""
+    """A response that the user rewrote. The edited text is preferred to the original.
+
+    Args:
+        prompt, response: the question and the answer, or leave both out and pass `response_id`.
+        response_id: the id that the answer carried. None means the texts are given.
+        edited: the answer as it should have been, different from `response`.
+    """
 
     texts: ClassVar[tuple[str, ...]] = ("prompt", "response", "edited")
 
@@ -304,7 +333,13 @@ class Edit(_OnAnswer):
 @_checked
 @dataclass(frozen=True, config=_STRICT)
 class Critique(_OnAnswer):
-    """What the user says is wrong with one response ("too long")."""
+    """What the user says is wrong with one response.
+
+    Args:
+        prompt, response: the question and the answer, or leave both out and pass `response_id`.
+        response_id: the id that the answer carried. None means the texts are given.
+        text: the user's words ("too long"), up to 20,000 characters.
+    """
 
     texts: ClassVar[tuple[str, ...]] = ("prompt", "response", "text")
 
@@ -324,7 +359,12 @@ class Critique(_OnAnswer):
 @_checked
 @dataclass(frozen=True, config=_STRICT)
 class Statement(Feedback):
-    """A preference in the user's own words ("never use emojis")."""
+    """A preference in the user's own words.
+
+    Args:
+        text: the user's words ("never use emojis"), up to 20,000 characters.
+        prompt: the question it was said about. None means it was about none.
+    """
 
     texts: ClassVar[tuple[str, ...]] = ("text",)
 
@@ -341,7 +381,11 @@ class Statement(Feedback):
 @_checked
 @dataclass(frozen=True, config=_STRICT)
 class Retraction(Feedback):
-    """Takes back one event of the same user: it counts no more. A retraction can be taken back as well."""
+    """Takes back one event of the same user, which then no longer counts. A retraction can be taken back as well.
+
+    Args:
+        target: id of the event.
+    """
 
     texts: ClassVar[tuple[str, ...]] = ("target",)
 

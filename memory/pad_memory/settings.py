@@ -1,4 +1,4 @@
-"""What a memory is opened with, but for its folder: what a copy in another process is opened with as well."""
+"""What a memory is opened with, except its folder. A copy in another process is opened with the same."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ __all__ = ["Settings"]
 
 @dataclass(frozen=True)
 class Settings:
-    """The arguments of `PreferenceMemory` in their order; see there.
+    """The arguments of `PreferenceMemory` in their order, described there.
 
     Raises:
-        InvalidEventError: a tenant that is not text, or a half-life that is not above 0.
+        InvalidEventError: the tenant is blank or not a text, or the half-life is not above 0 days.
     """
 
     url: str | None
