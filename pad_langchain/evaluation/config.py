@@ -1,4 +1,4 @@
-"""What an evaluation depends on: its settings, and the ways to answer that it compares, as data."""
+"""The settings of an evaluation, and the ways to answer that it compares."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class Method:
     """One way to answer.
 
     Args:
-        says: what it is, for a report.
-        told: the base reads the preference in its system prompt.
-        guides: what may guide it, "head" and "text" PersRMs or "self", the first that is there; empty: nothing does.
+        says: a description for the report.
+        told: whether the base reads the preference in its system prompt.
+        guides: what may guide it: "head" and "text" PersRMs, or "self". The first that exists does. Empty means none.
     """
 
     says: str
@@ -43,7 +43,7 @@ class Method:
 
     @property
     def hears(self) -> bool:
-        """Whether a preference reaches it at all."""
+        """Whether a preference reaches it, in the prompt or through a guide."""
         return self.told or bool(self.guides)
 
 
@@ -66,7 +66,14 @@ CONTROLS = tuple(
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """One way to decode: a method of METHODS, and for guided ones beta, k and alpha."""
+    """One way to decode.
+
+    Args:
+        method: a name in METHODS.
+        beta: guidance strength. Guided methods only, like the following.
+        top_k: candidates per token, 1 or more.
+        alpha: plausibility cut in [0, 1].
+    """
 
     method: str
     beta: float = 0.0
@@ -74,7 +81,7 @@ class Setting:
     alpha: float = 0.0
 
     def plain(self) -> Setting:
-        """The same without guidance where β = 0, so that nothing is decoded twice."""
+        """Return the setting without guidance that β = 0 amounts to, so that nothing is decoded twice."""
         method = METHODS[self.method]
         if not method.guides or self.beta != 0:
             return self
@@ -91,25 +98,38 @@ Wording = Annotated[tuple[str, ...], BeforeValidator(_one_wording), Field(min_le
 @checked
 @dataclass(frozen=True, config=STRICT)
 class EvaluateConfig:
-    """An evaluation.
+    """Settings of an evaluation.
 
     Args:
-        base: folder or hub id. head, text: PersRM folders; a method without its PersRM is left out. head "auto" is the
-            embedded one of `pad-demo`.
-        output: folder of report.md, report.json, plots and what is kept.
-        prompts: JSONL of {prompt | messages}, maybe with `preference`, a name of `preferences`.
-        preferences: name → wordings, the first for choosing and testing, the others for paraphrase robustness; None:
-            the catalogue. Wishes parted by ";" act together.
+        base: folder or hub id of the base.
+        output: folder of report.md, report.json, the plots and finished answers.
+        prompts: JSONL file, each line with `prompt` or `messages`. A line may have `preference`, a name in
+            `preferences`.
+        head, text: folders or hub ids of the PersRMs. "auto" for `head` means the embedded one of `pad-demo`. None
+            means there is none, and methods that need it are left out.
+        preferences: name → wordings. The first wording chooses β and is tested. The others test robustness to
+            paraphrase. Wishes separated by ";" act together. None means the catalogue.
         labels: names of the wordings' places in the report, such as ("plain", "reworded").
-        unseen: names of preferences that the PersRM was not trained on; the report tells of them apart.
+        unseen: names of preferences that the PersRM was not trained on. The report lists them separately.
         pairs: sources of preference pairs for pairwise accuracy.
-        judges: settings of `make_judge`, at least one unless `evaluate` is given judges; the first one that scores
-            chooses β.
-        methods: of METHODS. betas, ks: the grids; the first k is used while β is chosen. β = 0 is the base.
+        judges: settings of `make_judge`, at least one unless `evaluate` is given judges. The first that scores chooses
+            β.
+        methods: names in METHODS.
+        betas: guidance strengths to try, at least one. 0 is the base.
+        ks: numbers of candidates to try, each 1 or more. The first is used while β is chosen.
+        alpha: plausibility cut in [0, 1].
         validation: share of prompts that choose β and k, in (0, 1).
-        fluency: a β may be chosen if its answers' perplexity under the base is at most so many times the base's.
-        pareto: two preference names whose trade-off is drawn.
-        limit: prompts used. again: test prompts that are asked again in other words, and for the Pareto front.
+        fluency: largest ratio of perplexity under the base, a β's answers to the base's own, at which the β may be
+            chosen. Above 0.
+        pareto: two preference names whose trade-off is drawn. Empty means none is.
+        limit: prompts used at most, 1 or more. None means all.
+        again: test prompts that are asked again in other wordings, and for the Pareto front, 0 or more.
+        max_tokens: new tokens per answer at most, 1 or more.
+        seed: makes the evaluation repeatable.
+        device, dtype: as in `persrm.build.load_pair`.
+
+    Raises:
+        InvalidRequestError: a setting is unknown, missing or out of its range.
     """
 
     base: ModelName
@@ -148,7 +168,7 @@ class EvaluateConfig:
 
     @property
     def wordings(self) -> dict[str, tuple[str, ...]]:
-        """Name → wordings."""
+        """Name of each preference → its wordings: `preferences`, or the catalogue's."""
         if self.preferences is not None:
             return dict(self.preferences)
         return {

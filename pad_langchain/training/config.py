@@ -1,4 +1,4 @@
-"""Everything a training run depends on, as one frozen object that YAML files hold."""
+"""All settings of a training run, as one frozen object that a YAML file holds."""
 
 from __future__ import annotations
 
@@ -45,7 +45,16 @@ Progress = Callable[[str, int, int, dict[str, float]], None]  # (stage, step, st
 @checked
 @dataclass(frozen=True, config=STRICT)
 class Source:
-    """One source of pairs: the arguments of `data.read_pairs`."""
+    """One source of preference pairs. The fields are the arguments of `data.read_pairs`.
+
+    Args:
+        source: a .jsonl, .json or .parquet file, or the name of a `datasets` dataset.
+        layout: a name in `layouts.LAYOUTS`. None means the columns of the first readable row tell it.
+        preference: the preference of pairs whose layout names none. None means what the layout says.
+        attributes: for layouts with scores, column or aspect → preference text. None means the layout's own.
+        split: the split of a `datasets` dataset.
+        limit: rows read at most, 1 or more. None means all.
+    """
 
     source: ModelName
     layout: str | None = None
@@ -71,7 +80,14 @@ Sources = Annotated[tuple[Annotated[Source, BeforeValidator(_named)], ...], Befo
 @checked
 @dataclass(frozen=True, config=STRICT)
 class LoraSettings:
-    """The adapter of stage 1, in PEFT's terms."""
+    """The LoRA of stage 1, in PEFT's terms.
+
+    Args:
+        rank: r, 1 or more.
+        alpha: the scale is alpha / rank. Above 0.
+        dropout: dropout on the adapter's input, in [0, 1).
+        targets: names of the linear layers that get an adapter.
+    """
 
     rank: Count = 16
     alpha: Positive = 32.0
@@ -85,9 +101,10 @@ class StageSettings:
     """One stage of a text PersRM.
 
     Args:
-        epochs: passes over the pairs; ignored where `steps` is set.
-        steps: optimiser steps; 0 leaves the stage out.
-        learning_rate: peak of AdamW, warmed up over `warmup` of the steps, then a cosine.
+        epochs: passes over the pairs, above 0. Ignored where `steps` is set.
+        steps: optimiser steps, 0 or more. 0 leaves the stage out. None means `epochs` decides.
+        learning_rate: AdamW's at its peak, above 0. It rises during the warm-up, then falls as a cosine.
+        warmup: share of the steps that are the warm-up, in [0, 1].
     """
 
     epochs: Positive = 1.0
@@ -99,20 +116,31 @@ class StageSettings:
 @checked
 @dataclass(frozen=True, config=STRICT)
 class HeadSettings:
-    """A head PersRM.
+    """Settings of a head PersRM. Its parts are described in `arithmetic.head`.
 
     Args:
-        rank: R, shared features. mlp_size, prototypes: shape of the reader of preference embeddings.
-        embedder: sentence embedder by name; the memory and the engine must use the same.
-        steps, batch: optimiser steps, and pairs a step.
-        uncertain: tokens of which the base leaves at least this probability to others are trained on.
-        settled: share of the other tokens that is kept; on them the head learns to change nothing (weight `calm`),
-            else their sum drowns the reward of a whole answer.
-        candidates: tokens over which rewards are normalised in training; None is the whole vocabulary.
-        readers: 0: f learns from the pairs, like the rest. Else so many small readers, `mlp_size` wide together, are
-            first taught to name what wordings ask for; then f stays, and `prototypes` is what there is to name.
-        reader_steps, reader_batch, reader_decay: steps of each, wordings a step, and weight decay.
-        turned: share of a reader's wordings that are shown as the opposite vector, in which there is no pole to name.
+        rank: R, the number of shared features, 1 or more.
+        mlp_size: M, the width of the MLP f that reads preference embeddings, 1 or more.
+        prototypes: Q, the number of prototype gates, 1 or more.
+        embedder: name of the sentence embedder. The memory and the engine must use the same.
+        steps: optimiser steps, 1 or more.
+        batch: pairs per step, 1 or more.
+        learning_rate, weight_decay: AdamW's. The rate is above 0, the decay 0 or more.
+        uncertain: a token is trained on if the base gives the other tokens at least this probability, in [0, 1].
+        settled: share of the other tokens that are kept, in [0, 1]. On them the head learns to change nothing, else
+            their sum drowns the reward of a whole answer.
+        calm: weight of that in the loss, 0 or more.
+        candidates: tokens over which rewards are normalised in training, 2 or more. None means the whole vocabulary.
+        readers: how many small readers are first taught to name what wordings ask for. Together they are `mlp_size`
+            wide, so this divides it. Then f is frozen, and `prototypes` is the number of names. 0 means f learns from
+            the pairs, like the rest.
+        reader_steps: optimiser steps per reader, 1 or more.
+        reader_batch: wordings per step of a reader, 1 or more.
+        reader_decay: weight decay of a reader, 0 or more.
+        turned: share of a reader's wordings that are shown as the opposite vector, which names nothing, in [0, 1].
+
+    Raises:
+        InvalidRequestError: a setting is unknown or out of its range.
     """
 
     rank: Count = 64
@@ -143,26 +171,40 @@ class HeadSettings:
 @checked
 @dataclass(frozen=True, config=STRICT)
 class TrainConfig:
-    """A training run. `TrainConfig.load` and `save` read and write YAML.
+    """Settings of a training run. `TrainConfig.load` and `save` read and write YAML.
 
     Args:
-        base: folder or hub id of the causal LM the PersRM is for.
-        data: sources of pairs, or paths.
-        output: folder of the result; checkpoints and caches are below it.
-        kind: "text" (LoRA, then W and b) or "head".
+        base: folder or hub id of the causal LM that the PersRM is for.
+        data: one source of pairs or several, each a `Source`, its fields, or a path.
+        output: folder of the result. Checkpoints and caches are below it.
+        kind: "text" (a LoRA, then W and b) or "head".
+        seed: makes the run repeatable.
         held_out: share of prompts kept for measuring accuracy, in [0, 1).
-        max_length: tokens of prompt and answer at most; None is the model's context. Longer pairs are reported and
-            left out, or with `truncate` cut: the oldest turns first, then the beginning of the last message.
-        batch: pairs a step on each device; accumulation: forward passes a step.
-        bf16: mixed precision; "auto" is on CUDA only. dtype: of the frozen backbone, as `persrm.build.load_pair`.
-        beta_train: scale of summed rewards in the loss.
+        max_length: tokens of prompt and answer at most, 1 or more. None means the model's context. Longer pairs are
+            left out and reported.
+        truncate: cut longer pairs instead: first the oldest turns, then the beginning of the last message.
+        device: "auto" (CUDA if there is one), "cpu", "cuda", …
+        dtype: number format of the frozen backbone, as in `persrm.build.load_pair`.
+        bf16: whether to train in mixed precision. "auto" means on CUDA only.
+        gradient_checkpointing: compute activations again in the backward pass, which saves memory and takes time.
+        batch: pairs per device and forward pass, 1 or more.
+        accumulation: forward passes per optimiser step, 1 or more.
+        beta_train: scale of summed rewards in the loss, above 0.
         reference_free: leave log π_ref out of the training reward (GenARM).
-        preference_dropout: share of pairs trained without their preference, so that one PersRM also serves users of
-            whom nothing is known.
-        label_smoothing: probability in [0, .5) that a label is wrong (robust DPO).
-        template: how the preference is written into the last user message.
-        log_steps, save_steps: optimiser steps between logs, and between checkpoints; keep: checkpoints kept.
-        beta, alpha: strength and plausibility cut that the result recommends.
+        preference_dropout: share of pairs trained without their preference, in [0, 1]. Then one PersRM also serves
+            users of whom nothing is known.
+        label_smoothing: probability in [0, 0.5) that a label is wrong (robust DPO).
+        template: how the preference is written into the last user message, with `{preference}` and `{text}`.
+        lora: the adapter of stage 1 of a text PersRM.
+        stage1, stage2: the stages of a text PersRM: its adapter, then its W and b.
+        head: settings of a head PersRM.
+        log_steps: optimiser steps between logs, 1 or more.
+        save_steps: optimiser steps between checkpoints, 1 or more.
+        keep: checkpoints kept, 1 or more.
+        beta, alpha: strength and plausibility cut in [0, 1] that the result recommends.
+
+    Raises:
+        InvalidRequestError: a setting is unknown, missing or out of its range.
     """
 
     base: ModelName
@@ -202,10 +244,11 @@ class TrainConfig:
 
     @classmethod
     def load(cls, path: str | Path) -> TrainConfig:
-        """Read a YAML file; `base`, `output` and sources that are relative paths are relative to where you are.
+        """Read a YAML file. Relative paths in it are relative to the current folder, not to the file.
 
         Raises:
-            InvalidRequestError: unreadable, a setting that does not exist (the nearest is named), or out of range.
+            InvalidRequestError: the file cannot be read, a setting does not exist (the message names the nearest), or
+                one is out of its range.
         """
         return cls(**load_yaml(path))
 

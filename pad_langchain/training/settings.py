@@ -1,4 +1,4 @@
-"""What settings are made of: frozen dataclasses that pydantic checks, kinds of values, and YAML files of them.
+"""Building blocks of settings: frozen dataclasses that pydantic checks, types of values, and YAML files.
 
 @checked
 @dataclass(frozen=True, config=STRICT)
@@ -42,7 +42,7 @@ STRICT = ConfigDict(extra="forbid")
 
 
 def _from_text(value: Any) -> Any:
-    """YAML reads 1e-4 as a text."""
+    """Turn a text into a number, as YAML reads 1e-4 as a text."""
     try:
         return float(value) if isinstance(value, str) else value
     except ValueError:
@@ -79,7 +79,7 @@ def _refusal(error: ValidationError, kind: type) -> InvalidRequestError:
 
 
 def _nearest(place: tuple[int | str, ...], kind: type) -> str:
-    """How the sentence ends that says that there is no setting at a place."""
+    """The end of a sentence that says that a setting does not exist: the nearest name, or all names there."""
     names = [part for part in place if isinstance(part, str)]
     known = list(_names(kind))
     if near := difflib.get_close_matches(".".join(names), known, 1, 0.5):
@@ -89,7 +89,7 @@ def _nearest(place: tuple[int | str, ...], kind: type) -> str:
 
 
 def _names(kind: Any, above: str = "") -> Iterator[str]:
-    """Every setting, those of settings within by the whole way: "stage1.steps"."""
+    """The names of all settings. Nested ones have the names above them: "stage1.steps"."""
     hints = typing.get_type_hints(kind)
     for each in fields(kind):
         yield above + each.name
@@ -105,7 +105,7 @@ def load_yaml(path: str | Path) -> dict[str, Any]:
     """Read a mapping from a YAML file.
 
     Raises:
-        InvalidRequestError: unreadable, or not a mapping.
+        InvalidRequestError: the file cannot be read, or is not a mapping.
     """
     try:
         loaded = yaml.safe_load(absolute(path).read_text(encoding="utf-8"))
