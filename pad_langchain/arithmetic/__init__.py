@@ -1,6 +1,6 @@
-"""Pure functions and the head's file: numpy, torch, safetensors and nothing else. Other runtimes carry this folder.
+"""Pure functions and the head's file. This folder needs only numpy, torch and safetensors, so other runtimes copy it.
 
-Import the modules: their functions read best with the module's name before them (`head.steer`, `scoring.plausible`).
+Import the modules. Their functions read best with the module's name before them (`head.steer`, `scoring.plausible`).
 """
 
 __all__ = ["arrays", "head", "head_file", "scoring"]

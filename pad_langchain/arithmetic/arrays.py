@@ -1,7 +1,8 @@
-"""The few operations that torch and numpy have under different names, so that the arithmetic is written once.
+"""Operations that torch and numpy name differently, so that the arithmetic is written once.
 
-Where a model's logits are on a CPU and a step is one row, numpy takes less than half of torch's time: its calls are
-shorter, and the processor's caches are cold after each forward. Both give the same numbers to float32's rounding.
+Every function takes tensors or numpy arrays and returns the same type. On a CPU, numpy takes less than half of torch's
+time for steps of one row: its calls are shorter, and the processor's caches are cold after each forward. Both give the
+same numbers up to float32's rounding.
 """
 
 from __future__ import annotations
@@ -36,10 +37,12 @@ _TORCH = {"float32": torch.float32, "float64": torch.float64, "int64": torch.int
 
 
 def array(values: Sequence[Any], kind: str, device: torch.device | None) -> Array:
-    """A tensor on a device; None: a numpy array.
+    """Make an array.
 
     Args:
+        values: its content.
         kind: "float32", "float64", "int64" or "bool".
+        device: the device of a tensor. None means a numpy array.
     """
     if device is None:
         return np.array(values, dtype=kind)
@@ -47,46 +50,46 @@ def array(values: Sequence[Any], kind: str, device: torch.device | None) -> Arra
 
 
 def floats(values: Array) -> Array:
-    """The same in float32."""
+    """Return the values in float32."""
     return values.float() if isinstance(values, torch.Tensor) else values.astype(np.float32, copy=False)
 
 
 def doubles(values: Array) -> Array:
-    """The same in float64."""
+    """Return the values in float64."""
     return values.double() if isinstance(values, torch.Tensor) else values.astype(np.float64, copy=False)
 
 
 def fill(values: Array, mask: Array, value: float) -> Array:
-    """A copy with `value` where the mask is True."""
+    """Return a copy with `value` where the mask is True."""
     if isinstance(values, torch.Tensor):
         return values.masked_fill(mask, value)
     return np.where(mask, values.dtype.type(value), values)
 
 
 def pick(mask: Array, yes: Array, no: Array | float) -> Array:
-    """`yes` where the mask is True, `no` elsewhere."""
+    """Return `yes` where the mask is True, `no` elsewhere."""
     return torch.where(mask, yes, no) if isinstance(mask, torch.Tensor) else np.where(mask, yes, no)
 
 
 def take(values: Array, places: Array) -> Array:
-    """The values at these places of the last axis: [B, N] and [B, K] → [B, K]."""
+    """Take the values at these places of the last axis: [B, N] and int64 [B, K] → [B, K]."""
     if isinstance(values, torch.Tensor):
         return values.gather(1, places)
     return values[:, places[0]] if len(values) == 1 else np.take_along_axis(values, places, 1)
 
 
 def zeros(values: Array) -> Array:
-    """As many zeros."""
+    """Return zeros of the same shape and type."""
     return torch.zeros_like(values) if isinstance(values, torch.Tensor) else np.zeros_like(values)
 
 
 def tanh(values: Array) -> Array:
-    """The hyperbolic tangent of each value."""
+    """Return the hyperbolic tangent of each value."""
     return values.tanh() if isinstance(values, torch.Tensor) else np.tanh(values)
 
 
 def top(values: Array, count: int) -> tuple[Array, Array]:
-    """The largest values of each row [B, count], best first, and where they are."""
+    """Return the largest values per row, best first, and their places: [B, N] → [B, count] twice."""
     if isinstance(values, torch.Tensor):
         likeliest = values.topk(count, dim=-1)
         return likeliest.values, likeliest.indices
@@ -98,10 +101,10 @@ def top(values: Array, count: int) -> tuple[Array, Array]:
 
 
 def _top_of_row(row_V: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """`top` of one row: [1, count] twice; of equal values the first come first.
+    """`top` of one row: [V] → [1, count] twice. Of equal values the first come first.
 
-    The largest value of each block is found first; a block is every so-many-th value. As many blocks as values are
-    wanted reach a bound that no wanted value is below. Few values are as large, and only these are sorted.
+    The largest value per block is found first. The `count` largest of these give a bound that no wanted value is
+    below. Few values reach it, and only these are sorted.
     """
     size, places = len(row_V), None
     if (blocks := size // _BLOCK) > 4 * count:
@@ -117,7 +120,7 @@ def _top_of_row(row_V: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def log_sum_exp(values: Array) -> Array:
-    """log Σ exp of the last axis."""
+    """Return log Σ exp over the last axis, [..., N] → [...]."""
     if isinstance(values, torch.Tensor):
         return values.logsumexp(-1)
     most = values.max(-1, keepdims=True)
@@ -129,12 +132,12 @@ def log_sum_exp(values: Array) -> Array:
 
 
 def log_softmax(values: Array) -> Array:
-    """Log-probabilities over the last axis."""
+    """Return log-probabilities over the last axis, in nats."""
     return values.log_softmax(-1) if isinstance(values, torch.Tensor) else values - log_sum_exp(values)[..., None]
 
 
 def table(columns: Sequence[Array]) -> list[list[float]]:
-    """Columns [N] as N rows of Python numbers, with one transfer from the device: each is a wait.
+    """Return columns [N] as N rows of Python floats, with one transfer from the device, as each transfer waits.
 
     A float64 holds any token id.
     """

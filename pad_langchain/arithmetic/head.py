@@ -3,13 +3,13 @@
     g_R = Σ_i weight_i · ( s(e_i) − s(−e_i) )_Q · G_QR   s = √softmax(f), f a small MLP, e the sentence embedding
     q_V = lm_head( h_D + V_DR · ( (U_RD · h_D) ⊙ g_R ) )
 
-The features know nothing of the preference and the gate nothing of the text; preferences add up as vectors. A wording
-is read as a mixture of Q prototype gates G, so one that is worded mildly steers as much as one that is worded strongly;
-the mixture's weights are of length 1, not of sum 1, so that what is read with doubt is not halved at every doubt.
-The gate is odd in e: what is not wanted has the opposite vector and so steers the opposite way.
+The features do not depend on the preference, and the gate does not depend on the text. Preferences add up as vectors.
+A wording is read as a mixture of Q prototype gates G, so a mild wording steers as much as a strong one. The mixture's
+weights have length 1, not sum 1, so that a doubtful reading is not halved at every doubt. The gate is odd in e: what is
+not wanted has the opposite vector and steers the opposite way.
 
-`read` and `gates` run once a preference, on torch tensors. `gate`, `features` and `steer` run for every request and
-token; they use `@`, `*`, `+` and `sum` alone, so they take numpy arrays as well as tensors.
+`read` and `gates` run once per preference, on torch tensors. `gate` runs per request, `features` and `steer` per token.
+They use only `@`, `*`, `+` and `sum`, so they take numpy arrays as well as tensors.
 """
 
 from __future__ import annotations
@@ -40,9 +40,10 @@ def read(
     """Read preferences with f, an MLP of one hidden layer: [P, E] → logits of the prototypes [P, Q].
 
     Args:
+        embeddings_PE: sentence embeddings of P preferences.
         center_E, spread_E: standardise the embeddings, which are small and share a direction.
         inner, outer: the MLP's layers, E → M and M → Q, with GELU between them.
-        drop: what training puts on the M hidden units; None: nothing.
+        drop: a dropout that training puts on the M hidden units. None means none.
     """
     hidden_PM = nn.functional.gelu(nn.functional.linear((embeddings_PE - center_E) / spread_E, *inner))
     return nn.functional.linear(hidden_PM if drop is None else drop(hidden_PM), *outer)
@@ -52,7 +53,8 @@ def gates(wished_PQ: torch.Tensor, turned_PQ: torch.Tensor, G_QR: torch.Tensor) 
     """Mix the prototype gates G for each preference: [P, Q] twice → [P, R].
 
     Args:
-        wished_PQ, turned_PQ: what `read` finds in the embeddings e and in −e. Swapped, they give the opposite gates.
+        wished_PQ, turned_PQ: what `read` returns for the embeddings e and −e. Swapped, they give the opposite gates.
+        G_QR: the prototype gates.
     """
     # The root of the softmax; taken like this, its gradient is finite where a share is 0.
     wished_PQ, turned_PQ = ((logits_PQ.log_softmax(-1) / 2).exp() for logits_PQ in (wished_PQ, turned_PQ))
@@ -63,10 +65,11 @@ def gate(gates_PR: Array, weights_P: Array | Sequence[float] | None = None) -> A
     """Sum the weighted gates of P preferences: [P, R] → [R]. P = 0 gives zeros, the neutral gate.
 
     Args:
-        weights_P: the weight of each preference, negative to avoid it; None: all are 1.
+        gates_PR: the gate of each preference alone.
+        weights_P: the weight of each preference, negative to avoid it. None means all are 1.
 
     Raises:
-        ValueError: there are not as many weights as gates.
+        ValueError: the number of weights is not the number of gates.
     """
     if weights_P is None:
         return gates_PR.sum(0)
@@ -80,7 +83,7 @@ def gate(gates_PR: Array, weights_P: Array | Sequence[float] | None = None) -> A
 
 
 def features(hidden_BD: Array, U_RD: Array) -> Array:
-    """The features of hidden states, U h: [..., D] → [..., R]."""
+    """Compute the features of hidden states, U h: [..., D] and [R, D] → [..., R]."""
     return hidden_BD @ U_RD.T
 
 
@@ -90,8 +93,8 @@ def steer(hidden_BD: Array, gates_BR: Array, U_RD: Array, V_DR: Array) -> Array:
 
 
 def vocabulary_features(head_VD: torch.Tensor, V_DR: torch.Tensor) -> torch.Tensor:
-    """What each feature adds to each logit, lm_head V: [V, D] and [D, R] → [V, R] float32.
+    """Compute what each feature adds to each logit, lm_head V: [V, D] and [D, R] → [V, R] float32.
 
-    The logits of a steered state are those of the plain one + vocabulary_features @ (U h ⊙ g).
+    The logits of a steered state are those of the plain state plus vocabulary_features @ (U h ⊙ g).
     """
     return torch.cat([rows_VD.float() @ V_DR for rows_VD in head_VD.split(ROWS_AT_ONCE)])

@@ -1,4 +1,4 @@
-"""A head's folder: what it is in `persrm_head.json`, its weights in `persrm_head.safetensors`.
+"""A head's folder: its config in `persrm_head.json`, its weights in `persrm_head.safetensors`.
 
 | tensor | shape | what |
 |---|---|---|
@@ -8,7 +8,7 @@
 | G_QR | [Q, R] | prototype gates |
 | U_RD, V_DR | [R, D], [D, R] | features of a hidden state, and what they add to it |
 
-All are float32. See `arithmetic.head` for what is computed from them.
+All are float32. `arithmetic.head` says what is computed from them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ FORMAT_VERSION = 1
 
 
 class NewerFormatError(ValueError):
-    """A head was written by a newer version; the message is its format version."""
+    """A newer version wrote the head. The message is its format version."""
 
 
 @dataclass(frozen=True)
@@ -48,16 +48,17 @@ class HeadConfig:
 
     Args:
         hidden_size: D of the base it reads.
-        vocab_size: V of the base, to refuse another one.
+        vocab_size: V of the base. A base of another size is refused.
         rank: R, the number of shared features.
         embedding_size: E of the sentence embedder.
         mlp_size: M, the width of f's one hidden layer.
         prototypes: Q, the number of prototype gates that preferences mix.
-        embedder: name of the sentence embedder; another one is refused.
-        beta, alpha: guidance strength and plausibility cut chosen on a development split.
-        tokenizer: fingerprint of the base's vocabulary (`models.fingerprint.of_vocabulary`), to refuse another one of
-            the same size; None: not known.
-        calibration: what the head's margins mean to a preference memory (`pad_memory.Calibration.to_dict`), or None.
+        embedder: name of the sentence embedder. Another one is refused.
+        beta, alpha: guidance strength and plausibility cut in [0, 1], chosen on a development split.
+        tokenizer: fingerprint of the base's vocabulary (`models.fingerprint.of_vocabulary`). Another vocabulary of the
+            same size is refused. None means it is not known.
+        calibration: what the head's margins mean to a preference memory (`pad_memory.Calibration.to_dict`). None means
+            the memory's defaults.
     """
 
     hidden_size: int
@@ -79,7 +80,7 @@ def read_config(folder: str | Path) -> HeadConfig:
 
     Raises:
         OSError: there is no such file.
-        ValueError: it is not JSON, or lacks a field, or has one that is not known.
+        ValueError: it is not JSON, lacks a field, or has an unknown one.
         NewerFormatError: its format version is above FORMAT_VERSION.
     """
     found = json.loads((Path(folder) / CONFIG_NAME).read_text(encoding="utf-8"))
@@ -95,7 +96,7 @@ def read_config(folder: str | Path) -> HeadConfig:
 
 
 def read_weights(folder: str | Path) -> dict[str, torch.Tensor]:
-    """Read `persrm_head.safetensors`, onto the CPU.
+    """Read `persrm_head.safetensors` onto the CPU: name → tensor, as the module's table lists them.
 
     Raises:
         OSError: there is no such file.
@@ -108,7 +109,7 @@ def read_weights(folder: str | Path) -> dict[str, torch.Tensor]:
 
 
 def write_head(folder: str | Path, config: HeadConfig, weights: Mapping[str, torch.Tensor]) -> None:
-    """Write config and weights, in float32, into a folder that is made where there is none."""
+    """Write config and weights, in float32, into a folder. The folder is made if needed."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     save_file({name: tensor.detach().float().contiguous() for name, tensor in weights.items()}, folder / WEIGHTS_NAME)

@@ -1,7 +1,7 @@
 """The paper's arithmetic as pure functions on tensors or numpy arrays: candidates, rewards, guided scores, the draw.
 
-Axes: B rows, G guide rows (one a preference, or one for a whole condition), V vocabulary, K candidates. Everything is
-float32 and in nats. Where rows ask for different k, K is the largest and `keep_BK` says which candidates count.
+Axes: B rows, G guide rows (one per preference, or one per condition), V vocabulary, K candidates. Everything is float32
+and in nats. Where rows ask for different k, K is the largest and `keep_BK` says which candidates count.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ ROUNDING = 1e-3  # nats: more than float32 loses when a reward is added to a log
 
 
 class Candidates(NamedTuple):
-    """What one step chooses among: token ids, base logits float32, and which of them count, [B, K] each."""
+    """What one step chooses among, [B, K] each: token ids, base logits in float32, and which candidates count."""
 
     tokens_BK: Array
     base_BK: Array
     keep_BK: Array
 
     def of(self, row_G: Array) -> Candidates:
-        """The candidates of these rows, once for each guide row: [G, K]."""
+        """Return the candidates of the row of each guide row: [B, K] and row indices [G] → [G, K]."""
         return Candidates(*(part_BK[row_G] for part_BK in self))
 
     def narrow(self) -> Candidates:
-        """Arrays without the last columns, in which no candidate of any row counts; at least one column."""
+        """Drop the last columns, in which no candidate of any row counts. At least one column stays. Arrays only."""
         counts = np.flatnonzero(self.keep_BK.any(0))
         width = int(counts[-1]) + 1 if len(counts) else 1
         return Candidates(*(part_BK[:, :width] for part_BK in self))
@@ -60,8 +60,8 @@ class Shares:
 
     Args:
         weight_G: signed weight of each guide row.
-        row_G: the row it belongs to; a row may have none (its reward is 0).
-        best_B: True takes max_i w_i r_i, False sums w_i r_i; None sums in every row.
+        row_G: the row it belongs to. A row without guide rows has the reward 0.
+        best_B: True takes max_i w_i r_i, False takes Σ_i w_i r_i. None means the sum in every row.
     """
 
     weight_G: Array
@@ -70,7 +70,7 @@ class Shares:
 
 
 class Scores(NamedTuple):
-    """What one step weighed: scores and rewards [B, K], and whether all rewards of a row are finite numbers [B]."""
+    """What one step weighed: scores and rewards [B, K] in nats, and whether all rewards of a row are finite [B]."""
 
     scores_BK: Array
     rewards_BK: Array
@@ -87,9 +87,10 @@ def plausible_candidates(
     """The first half of a guided step: C_K of Eq. 13, then the plausibility cut.
 
     Args:
-        logits_BV, k_B, most: see `take_candidates`; alpha_B: see `plausible`.
-        exact: token ids [B, K] → their base logits in float32, where `logits_BV` are rounded: a reward is a difference,
-            and both of its sides must be as exact as the guide's.
+        logits_BV, k_B, most: see `take_candidates`.
+        alpha_B: see `plausible`.
+        exact: token ids [B, K] → their base logits in float32, for `logits_BV` in lower precision. A reward is a
+            difference, so both of its sides must be equally exact. None means `logits_BV` are taken.
     """
     tokens_BK, base_BK, keep_BK = take_candidates(logits_BV, k_B, most)
     if exact is not None:
@@ -107,14 +108,16 @@ def score_candidates(
     clip_B: Array | None = None,
     skip_B: Array | None = None,
 ) -> Scores:
-    """The second half of a guided step: rewards of every guide row, brought together for each row, and Eq. 13.
+    """The second half of a guided step: rewards per guide row, combined per row, then Eq. 13.
 
     Args:
-        guide_GK: the guide's logits of the candidates; None: it was not asked, and all rewards are 0.
-        reference_GK: what they are compared with; None: the base's logits.
-        shares: None: one guide row a row, with weight 1.
-        clip_B: bound of each row's reward in nats, inf for none; None bounds no row.
-        skip_B: rows whose reward is 0 whatever the guide says.
+        found: the candidates.
+        guide_GK: the guide's logits of the candidates. None means it was not asked, and all rewards are 0.
+        beta_B: guidance strength per row.
+        reference_GK: the logits that the guide's are compared with. None means the base's.
+        shares: how guide rows add up. None means one guide row per row, with weight 1.
+        clip_B: bound of each row's reward in nats, above 0. inf means no bound. None means no row has one.
+        skip_B: rows whose reward is 0 whatever the guide says. None means there are none.
     """
     if guide_GK is None:
         rewards_BK = zeros(found.base_BK)
@@ -135,13 +138,13 @@ def take_candidates(logits_BV: Array, k_B: Array, most: int | None = None) -> tu
     """C_K of Eq. 13: the k most likely tokens of each row under the base.
 
     Args:
-        logits_BV: base logits; -inf marks a token that a grammar forbids.
-        k_B: candidates wanted in each row, 1 to V.
-        most: the largest of `k_B`, where it is known: it need not be read back from the device.
+        logits_BV: base logits. -inf marks a token that a grammar forbids.
+        k_B: candidates wanted per row, 1 to V.
+        most: the largest of `k_B`. None means it is read back from the device.
 
     Returns:
-        token ids [B, K], their logits [B, K] float32, best first, and `keep_BK`: False beyond a row's own k and for
-        forbidden tokens.
+        token ids [B, K], best first; their logits [B, K] float32; and `keep_BK`, which is False beyond a row's own k
+        and for forbidden tokens.
     """
     base_BK, candidates_BK = top(floats(logits_BV), int(k_B.max()) if most is None else most)
     count = base_BK.shape[1]
@@ -151,11 +154,17 @@ def take_candidates(logits_BV: Array, k_B: Array, most: int | None = None) -> tu
 
 
 def plausible(base_BK: Array, keep_BK: Array, alpha_B: Array) -> Array:
-    """The plausibility cut: keep a candidate while p(a) >= alpha * max p. alpha = 0 keeps all, alpha = 1 the likeliest
-    alone.
+    """The plausibility cut: keep candidates with p(a) >= alpha * max p.
+
+    The cut comes before the rewards are normalised, so dropped candidates carry no mass.
+
+    Args:
+        base_BK: base logits of the candidates.
+        keep_BK: which candidates count so far.
+        alpha_B: in [0, 1]. 0 keeps all candidates, 1 only the likeliest.
 
     Returns:
-        a narrower `keep_BK`; the cut comes before the rewards are normalised, so dropped candidates carry no mass.
+        which candidates count now, bool [B, K].
     """
     kept_BK = fill(base_BK, ~keep_BK, NEVER)
     if isinstance(kept_BK, torch.Tensor):
@@ -165,7 +174,11 @@ def plausible(base_BK: Array, keep_BK: Array, alpha_B: Array) -> Array:
 
 
 def candidate_rewards(guide_GK: Array, reference_GK: Array, keep_GK: Array) -> Array:
-    """r(a) = log_softmax_C(q)[a] - log_softmax_C(ref)[a]: normalised over the kept candidates only.
+    """r(a) = log_softmax_C(q)[a] - log_softmax_C(ref)[a], normalised over the kept candidates C only.
+
+    Args:
+        guide_GK, reference_GK: logits of the candidates under the guide and the reference.
+        keep_GK: which candidates count.
 
     Returns:
         rewards [G, K] in nats; 0 outside the kept candidates.
@@ -178,10 +191,15 @@ def candidate_rewards(guide_GK: Array, reference_GK: Array, keep_GK: Array) -> A
 
 
 def combine_rewards(rewards_GK: Array, shares: Shares, rows: int) -> Array:
-    """Bring each row's weighted preferences together: their sum, or the best (generalised policy improvement).
+    """Combine each row's weighted preferences: their sum, or the best (generalised policy improvement).
+
+    Args:
+        rewards_GK: rewards per guide row in nats.
+        shares: which row each guide row belongs to, and its weight.
+        rows: B.
 
     Returns:
-        rewards [B, K] of so many rows.
+        rewards [B, K] in nats.
     """
     weighted_GK = rewards_GK * shares.weight_G[:, None]
     if isinstance(weighted_GK, np.ndarray):
@@ -207,19 +225,22 @@ def _combine_arrays(weighted_GK: np.ndarray, shares: Shares, rows: int) -> np.nd
 
 
 def clip_rewards(rewards_BK: Array, clip_B: Array) -> Array:
-    """Rewards within [-c, c] nats, each row with its own c; inf leaves them as they are."""
+    """Clip rewards to [-c, c] nats, each row with its own c. inf leaves a row as it is."""
     library = np if isinstance(rewards_BK, np.ndarray) else torch
     return library.minimum(library.maximum(rewards_BK, -clip_B[:, None]), clip_B[:, None])
 
 
 def decided(base_BK: Array, keep_BK: Array, beta_B: Array, clip_B: Array) -> Array:
-    """Whether no rewards within ±c can change the best candidate: its base margin exceeds 2 |beta| c.
+    """Whether no rewards within ±c can change the best candidate, because its base margin exceeds 2 |beta| c.
 
     Args:
-        clip_B: c of each row in nats; inf: decided only where one candidate is left.
+        base_BK: base logits of the candidates.
+        keep_BK: which candidates count.
+        beta_B: guidance strength per row.
+        clip_B: c per row in nats. With inf, a row is decided only if one candidate is left.
 
     Returns:
-        booleans [B]; False where logits are NaN.
+        booleans [B]. False where logits are NaN.
     """
     lonely_B = keep_BK.sum(-1) <= 1
     if base_BK.shape[1] == 1:
@@ -230,17 +251,25 @@ def decided(base_BK: Array, keep_BK: Array, beta_B: Array, clip_B: Array) -> Arr
 
 
 def guided_scores(base_BK: Array, rewards_BK: Array, beta_B: Array, keep_BK: Array) -> Array:
-    """Eq. 13: score(a) = z[a] + beta * r(a) on the kept candidates, -inf elsewhere. beta = 0: the base logits."""
+    """Eq. 13: score(a) = z[a] + beta * r(a) on the kept candidates, -inf elsewhere. [B, K].
+
+    beta = 0 gives the base logits.
+    """
     return fill(floats(base_BK) + floats(beta_B)[:, None] * rewards_BK, ~keep_BK, NEVER)
 
 
 def draw(scores_BN: Array, temperature_B: Array, top_p_B: Array, uniform_B: Array) -> Array:
-    """Choose one column a row: the best at temperature 0, else a sample from the nucleus of softmax(score /
-    temperature).
+    """Choose one column per row: the best, or a sample from the nucleus of softmax(score / temperature).
 
     The nucleus is the smallest set of best tokens that holds `top_p` of the probability. Sampling inverts the
-    cumulative distribution at `uniform_B` in [0, 1), so a row's choice depends on its own number and scores alone,
-    never on who shares the batch.
+    cumulative distribution at `uniform_B`, so a row's choice depends only on its own number and scores, never on who
+    shares the batch.
+
+    Args:
+        scores_BN: guided scores, or logits. -inf is never chosen.
+        temperature_B: 0 or more per row. 0 takes the best column.
+        top_p_B: nucleus per row, in (0, 1].
+        uniform_B: a random number in [0, 1) per row.
 
     Returns:
         column indices [B].
@@ -264,7 +293,7 @@ def draw(scores_BN: Array, temperature_B: Array, top_p_B: Array, uniform_B: Arra
 
 
 def _ordered(scaled_BN: Array) -> tuple[Array, Array]:
-    """Probabilities of each row, best first, and where they are; of two alike the first comes first."""
+    """Probabilities per row, best first, and their places. Of equals the first comes first."""
     if isinstance(scaled_BN, torch.Tensor):
         return scaled_BN.softmax(-1).sort(dim=-1, descending=True, stable=True)
     probability_BN = np.exp(log_softmax(scaled_BN))
