@@ -1,4 +1,4 @@
-"""What turns a PersRM into rewards while an engine decodes: one guide for each way of reading a preference."""
+"""Guides, which turn a PersRM into rewards while an engine decodes. There is one per way of reading a preference."""
 
 from pad_langchain.persrm.guides.byte_level import ByteLevelGuide, fitting_guide
 from pad_langchain.persrm.guides.head import HeadGuide

@@ -1,17 +1,18 @@
 """A text PersRM with another tokenizer than the base's: candidates are compared as bytes.
 
-The answer so far is committed to the PersRM in its own tokens up to the last boundary that no continuation can move;
-the bytes after it are pending. A candidate's score is the logarithm of
+The answer so far is committed to the PersRM in its own tokens, up to the last boundary that no continuation can move.
+The bytes after it are pending. A candidate's score is the logarithm of
 
     P(the PersRM writes a text that starts with pending + candidate) − P(… with a longer candidate that extends it)
 
-along the tokens this tokenizer writes that text with: at each of them, the probability of all single tokens that cover
-the rest, a range of the vocabulary sorted by bytes. All candidates of all rows are one trie and one forward, together
-with the tokens that were committed since the last; nothing is encoded or run twice.
+along the tokens that the PersRM's tokenizer writes that text with. At each of them this adds the probability of all
+single tokens that cover the rest, which are a range of the vocabulary sorted by bytes. All candidates of all rows are
+one trie and one forward, together with the tokens that were committed since the last forward. Nothing is encoded or run
+twice.
 
-Two things differ from a PersRM with the base's tokenizer, even if both tokenizers are the same one. A candidate " w"
-there is that very token; here it is every text that starts so, " world" included, unless a candidate says so. And the
-base's choice of tokens for the text so far is not seen, only the text. With tokens that are single bytes both agree.
+Two things differ from a PersRM with the base's tokenizer, even if both tokenizers are the same. There, a candidate " w"
+is that very token; here, it is every text that starts so, " world" included, unless another candidate is that text.
+Here the PersRM sees only the text so far, not the base's choice of tokens for it. With single-byte tokens both agree.
 """
 
 from __future__ import annotations
@@ -44,10 +45,10 @@ FLOOR = -60.0  # nats below the best candidate: what the PersRM cannot write at 
 
 
 class ByteLevelGuide(ModelGuide):
-    """A text PersRM whose tokenizer is not the base's; the arguments are those of `ModelGuide`.
+    """A text PersRM whose tokenizer is not the base's. The arguments are those of `ModelGuide`.
 
-    Both tokenizers have to be byte-level BPEs. The reference "reference" is the PersRM's own backbone with W =
-    identity, compared in the same way.
+    Both tokenizers have to be byte-level BPEs, else `bind` raises IncompatibleModelError. The reference "reference" is
+    the PersRM's own backbone with W = identity, compared in the same way.
     """
 
     bound: Base | None = None  # whose tokens are compared
@@ -79,7 +80,7 @@ class ByteLevelGuide(ModelGuide):
         self.ratio = sum(len(self.ours.encode(text)) for text in some) / len(some)
 
     def plan(self, request: Request) -> Plan:
-        """As for any text PersRM; its context is filled by its own tokens, so many a token of the base's on average."""
+        """Plan as any text PersRM. The room counts the base's tokens, by the mean ratio of both tokenizers."""
         plan = super().plan(request)
         return plan if plan.room is None else replace(plan, room=max(1, int(plan.room / self.ratio)))
 
@@ -88,7 +89,7 @@ class ByteLevelGuide(ModelGuide):
         return _ByteRows(self, [prompt for prompt, _ in prompts], [salt for _, salt in prompts])
 
     def means(self, token: int) -> _Meaning:
-        """What a token of the base's is to the PersRM."""
+        """Return what a token of the base means to the PersRM: bytes, or special tokens."""
         if token in self.theirs.tokens:
             return _Meaning(self.theirs.tokens[token])
         if token in self.theirs.ends:
@@ -98,7 +99,7 @@ class ByteLevelGuide(ModelGuide):
 
 
 def fitting_guide(guide: ModelGuide, base: Base, prompts: Prompts) -> ModelGuide:
-    """The guide itself where its tokenizer is the base's, else the same PersRM compared as bytes."""
+    """Return the guide itself if its tokenizer is the base's, else the same PersRM compared as bytes."""
     if guide.shares_tokens(base, prompts):
         return guide
     logger.info("The PersRM has a tokenizer of its own: candidates are compared as bytes.")
@@ -115,7 +116,7 @@ def fitting_guide(guide: ModelGuide, base: Base, prompts: Prompts) -> ModelGuide
 
 @dataclass(frozen=True)
 class _Meaning:
-    """Bytes of text; or one of some special tokens, after which the text begins anew; or neither."""
+    """What a token means: bytes of text, or any of some special tokens after which text begins anew, or nothing."""
 
     text: bytes = b""
     ends: tuple[int, ...] = ()
@@ -123,7 +124,7 @@ class _Meaning:
 
 @dataclass
 class _State:
-    """One guide row: bytes that are in no token yet, and tokens that are committed but not run."""
+    """One guide row: bytes that are not in a token yet, and tokens that are committed but not run."""
 
     pending: bytes = b""
     committed: list[int] = field(default_factory=list)
@@ -149,12 +150,12 @@ class _ByteRows:
 
     @property
     def full(self) -> list[bool]:
-        """Which rows have no room in the PersRM's context for another token and what is tried out after it."""
+        """Whether each row's context has no room for another token and for what is tried out after it, [G]."""
         spare = min(SPARE, self.rows.last_position // 4)
         return [self.rows.left(row) - len(state.committed) <= spare for row, state in enumerate(self.states)]
 
     def advance(self, tokens_GT: torch.Tensor) -> None:
-        """Take in the chosen tokens; the forward they need comes with the next candidates'."""
+        """Take in the chosen tokens [G, T]. They are run together with the next candidates."""
         ours = self.guide.ours
         for state, tokens in zip(self.states, tokens_GT.reshape(len(self.states), -1).tolist(), strict=True):
             for token in tokens:
@@ -209,7 +210,7 @@ class _ByteRows:
                     rest = rest[len(ours.tokens[token]) :]
 
     def _run(self, tries: Sequence[Trie]) -> list[torch.Tensor]:
-        """One forward over what was committed and the tries; the hidden states of each one's nodes, [M, D]."""
+        """Run the committed tokens and the tries in one forward. Return each trie's hidden states [M, D]."""
         new = []
         for state, trie in zip(self.states, tries, strict=True):
             kept = len(state.committed)
@@ -230,7 +231,7 @@ class _ByteRows:
     def _logprobs(
         self, tries: Sequence[Trie], nodes_GM: Sequence[torch.Tensor], value_head: torch.nn.Linear | None
     ) -> Iterator[float]:
-        """The answers to what each node of each trie asks, in nats."""
+        """The answers to what the nodes of the tries ask, in nats."""
         hidden_MD = torch.cat(list(nodes_GM))
         nodes = [(trie, node) for trie in tries for node in range(len(trie))]
         for begin in range(0, len(nodes), NODES_AT_ONCE):
@@ -244,9 +245,9 @@ class _ByteRows:
 
 
 def _exclusive(meanings: Sequence[_Meaning], kept: Sequence[bool], masses: dict[int, float]) -> list[float]:
-    """Take from each candidate what longer candidates that extend it say: log scores, one a column.
+    """Subtract from each candidate the mass of longer candidates that extend it: log scores, one per column.
 
-    The best is 0 and none is below FLOOR, so that rewards stay finite; columns that are not kept are 0.
+    The best is 0 and none is below FLOOR, so that rewards stay finite. Columns that are not kept are 0.
     """
     if any(math.isnan(mass) for mass in masses.values()):
         return [math.nan] * len(kept)
@@ -262,7 +263,7 @@ def _exclusive(meanings: Sequence[_Meaning], kept: Sequence[bool], masses: dict[
 
 
 def _next_longer(texts: Collection[bytes]) -> dict[bytes, list[bytes]]:
-    """Each text → those that begin with it, less those that begin with one of these."""
+    """Each text → the longer texts that begin with it, except those that begin with another of these."""
     found: dict[bytes, list[bytes]] = {text: [] for text in texts}
     line: list[bytes] = []  # each begins with the one before
     for text in sorted(texts):

@@ -1,4 +1,4 @@
-"""The guide of a head: rewards from the base's own hidden state. No second forward, no second cache."""
+"""The guide of a head: rewards from the base's own hidden state, without a second forward or cache."""
 
 from __future__ import annotations
 
@@ -21,15 +21,18 @@ __all__ = ["HeadGuide"]
 
 
 class HeadGuide:
-    """The vector-conditioned head on the base's own hidden state: no second forward, no second cache.
+    """The vector-conditioned head on the base's own hidden state.
 
-    Several preferences are one guide row whose gate is their weighted sum; with `combine="max"` they are a row each.
+    Several preferences are one guide row, whose gate is their weighted sum. With `combine="max"` they are one row each.
     The head's own backbone is the base, so both references are the same.
 
     Args:
         head: the PersRM.
-        embedder: embeds preferences that come without a vector; its name must be the one in the head's config. None:
-            every preference must bring its embedding.
+        embedder: embeds preferences that come without a vector. Its name must be the one in the head's config. None
+            means every preference must bring its embedding.
+
+    Raises:
+        IncompatibleModelError: the embedder is not the head's.
     """
 
     def __init__(self, head: VectorHead, embedder: Embedder | None = None) -> None:
@@ -44,7 +47,11 @@ class HeadGuide:
             )
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
-        """Preference texts → [N, E] by the head's embedder."""
+        """Embed N preference texts with the head's embedder: [N, E].
+
+        Raises:
+            InvalidRequestError: there is no embedder.
+        """
         if self.embedder is None:
             raise InvalidRequestError(
                 f"The preferences {list(texts)!r} come without embeddings and the guide has no embedder. Pass "
@@ -54,13 +61,13 @@ class HeadGuide:
         return embed_wishes(self.embedder, texts)
 
     def gates(self, preferences: Sequence[str] | np.ndarray) -> torch.Tensor:
-        """The gate of each of P preferences alone, [P, R].
+        """Return the gate of each of P preferences alone, [P, R].
 
         Args:
             preferences: P texts, or their embeddings [P, E].
 
         Raises:
-            InvalidRequestError: embeddings of another shape, or texts without an embedder.
+            InvalidRequestError: the embeddings have another shape, or there is no embedder for the texts.
         """
         if not (isinstance(preferences, np.ndarray) and preferences.dtype.kind == "f"):
             preferences = self.embed([str(preference) for preference in preferences])
@@ -83,7 +90,7 @@ class HeadGuide:
         self.head.to(base.head_device)
 
     def rides(self, base: Base) -> bool:
-        """Never: there are no rows to run."""
+        """Return False, as a head has no rows to run."""
         return False
 
     def plan(self, request: Request) -> Plan:
@@ -131,7 +138,7 @@ class _HeadRows:
         return self.base.candidate_logits(steered_GD, candidates_GK), None
 
     def advance(self, tokens_GT: torch.Tensor) -> None:
-        """Nothing to do: the base's hidden state is all the head reads."""
+        """Do nothing, as the head reads only the base's hidden state."""
 
     def merge(self, other: _HeadRows) -> None:
         self.gates_GR = torch.cat([self.gates_GR, other.gates_GR])

@@ -15,13 +15,13 @@ __all__ = ["SelfGuide"]
 
 
 class SelfGuide(ModelGuide):
-    """The base guides itself; nothing is trained. Its rows ride in the base's forward.
+    """The base as its own guide. Nothing is trained. Its rows ride in the base's forward.
 
     Args:
         base: the engine's own.
         prompts: the base's tokenizer and chat template.
-        template: how the preference is written into the last user turn.
-        beta, alpha: recommended guidance strength and plausibility cut.
+        template: how the preference is written into the last user turn, with `{preference}` and `{text}`.
+        beta, alpha: recommended guidance strength, and plausibility cut in [0, 1].
     """
 
     def __init__(

@@ -21,19 +21,21 @@ class ModelGuide:
     """A causal LM that reads the preference in its own prompt: a text PersRM, or the base itself.
 
     Each preference is a row with its own prompt and KV cache. On a backbone of the guide's own, all guide rows of the
-    batch go through one forward; on the base's backbone they ride in the base's, where an adapter acts on them alone.
+    batch go through one forward. On the base's backbone they ride in the base's forward, where an adapter acts on them
+    alone.
 
-    The reference "reference" of an adapter is its backbone without it, on the same prompt: one more row. Without an
-    adapter it is W = identity on the same hidden state, which is all a checkpoint with its adapter merged in allows.
-    A guide with neither has no such reference; the base is its reference.
+    With an adapter, the reference "reference" is the backbone without it on the same prompt, which takes one more row.
+    Without an adapter it is W = identity on the same hidden state, which is all that a checkpoint with a merged adapter
+    allows. A guide with neither has only the base as its reference.
 
     Args:
-        backbone: the guide's model; it may be the base's own.
-        prompts: the guide's tokenizer and chat template; the vocabulary must be the base's.
-        value_head: W and b as a linear map [D, D]; None is the identity.
-        adapter: makes the PersRM of the base's backbone; needs `backbone` to be the base's.
-        template: how a preference is written into the last user turn.
-        beta, alpha: recommended guidance strength and plausibility cut.
+        backbone: the guide's model, which may be the base's own.
+        prompts: the guide's tokenizer and chat template. The vocabulary must be the base's.
+        value_head: W and b as a linear map [D, D]. None means the identity.
+        adapter: the LoRA that makes the base's backbone the PersRM. None means there is none. `backbone` must be the
+            base's.
+        template: how a preference is written into the last user turn, with `{preference}` and `{text}`.
+        beta, alpha: recommended guidance strength, and plausibility cut in [0, 1].
     """
 
     def __init__(
@@ -56,7 +58,7 @@ class ModelGuide:
         return self.backbone.model is base.model
 
     def shares_tokens(self, base: Base, prompts: Prompts) -> bool:
-        """Whether the base's tokens are the guide's own, so that candidates can be compared token by token."""
+        """Whether the base's tokens are the guide's own, so that candidates are compared token by token."""
         return self.rides(base) or self.prompts.vocabulary() == prompts.vocabulary()
 
     def bind(self, base: Base, prompts: Prompts) -> None:
@@ -101,7 +103,10 @@ class ModelGuide:
     def logits(
         self, own_GD: torch.Tensor, candidates_GK: torch.Tensor, own_reference: bool
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Logits of the candidates from the guide rows' own hidden states, and of W = identity."""
+        """Return the logits of the candidates [G, K] from the guide rows' own hidden states [G, D].
+
+        The second result is the logits of W = identity. None means they are not asked for, or are not the reference.
+        """
         value_head = self.value_head
         steered_GD = own_GD if value_head is None else value_head(own_GD.to(value_head.weight.dtype))
         guide_GK = self.backbone.candidate_logits(steered_GD, candidates_GK)
@@ -111,7 +116,7 @@ class ModelGuide:
 
 
 class _RidingRows:
-    """Rows that the base's forward runs: it feeds, merges and keeps them."""
+    """Rows that ride in the base's forward. The base feeds, merges and keeps them."""
 
     full: Sequence[bool] = ()
 

@@ -1,7 +1,7 @@
-"""What one row's candidates may be written with, as a tree of tokens: one forward gives every candidate's probability.
+"""How one row's candidates may be written, as a tree of tokens. One forward gives every candidate's probability.
 
-A candidate is written in one of several ways: along some tokens, then by any one of a set of tokens. Ways that begin
-with the same tokens share the nodes of the tree, so each token is run once.
+A candidate may be written in several ways: along some tokens, then by any one of a set of tokens. Ways that begin with
+the same tokens share the nodes of the tree, so each token is run once.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Way:
     Args:
         candidate: its column.
         path: the tokens it begins with.
-        last_N: ids of the tokens any one of which completes it.
+        last_N: ids of the tokens of which any one completes it.
     """
 
     candidate: int
@@ -31,11 +31,11 @@ class Way:
 
 
 class Trie:
-    """The paths of some ways as a tree. Node 0 is the text so far; parents have lower numbers than their children.
+    """The paths of some ways as a tree. Node 0 is the text so far. Parents have lower numbers than their children.
 
     Attributes:
         tokens: the token that leads to each of the nodes 1, 2, …
-        parents: of the same nodes, the node above.
+        parents: the node above each of the same nodes.
     """
 
     def __init__(self, ways: Iterable[Way]) -> None:
@@ -61,15 +61,15 @@ class Trie:
         return node
 
     def ask(self, node: int, logits_V: torch.Tensor) -> list[torch.Tensor]:
-        """The logits at a node of the tokens to its children, [N], and of completing each of its ways, [1] each."""
+        """Return the logits at a node: of the tokens to its children, [N], then of completing each way, [1] each."""
         children = [logits_V[list(self._children[node])]] if self._children[node] else []
         return children + [logits_V[way.last_N].logsumexp(-1, keepdim=True) for way in self._ways[node]]
 
     def masses(self, logprobs: Iterator[float]) -> dict[int, float]:
-        """Candidate → log P(it is written, in whichever way).
+        """Return each candidate's log-probability over all its ways, in nats: column → log P.
 
         Args:
-            logprobs: the answers to what each node, from the first to the last, has to `ask`; no more are taken.
+            logprobs: the answers in nats to what each node, from the first to the last, asks. No more are taken.
         """
         reached = [0.0] * len(self)
         ways: dict[int, list[float]] = {}
@@ -82,6 +82,6 @@ class Trie:
 
 
 def log_sum_exp(values: Sequence[float]) -> float:
-    """log Σ exp(value), of one value or more."""
+    """Return log Σ exp(value) of at least one value."""
     top = max(values)
     return top + math.log(sum(math.exp(value - top) for value in values)) if top > -math.inf else top
