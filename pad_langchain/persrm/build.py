@@ -1,4 +1,4 @@
-"""Base and PersRM from whatever names them: `reward_model=` of any form → guide, and both → an engine."""
+"""Loading of base and PersRM: `reward_model=` of any form → guide, and both → an engine."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = ["Pair", "guide_for", "load_engine", "load_pair"]
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """An engine and the PersRM behind its guide; None: the base decodes alone."""
+    """An engine, and the PersRM behind its guide. None means the base decodes alone."""
 
     engine: TorchEngine | LlamaCppEngine
     persrm: PersRM | None
@@ -46,18 +46,23 @@ def guide_for(
     embedder: Embedder | None = None,
     **keywords: Any,
 ) -> tuple[PersRM | None, Guide | None]:
-    """Make a PersRM and its guide for a base from whatever may be passed as `reward_model` (see `load_pair`).
+    """Make a PersRM and its guide for a base.
 
     Args:
-        base, tokenizer: what the guide will steer: a `Backbone` or a `LlamaBase`.
+        reward_model: as in `load_pair`. None means no PersRM and no guide.
+        base: the base that the guide will steer, a `Backbone` or a `LlamaBase`.
+        tokenizer: the base's.
         device, dtype, embedder: as in `load_pair`, for a PersRM that has to be loaded.
-        keywords: those that the base was loaded with; what says how files are fetched holds for a PersRM's name, too.
+        keywords: those that the base was loaded with. Those that say how files are fetched are used for the PersRM,
+            too.
 
     Returns:
-        both None where `reward_model` is None.
+        the PersRM and its guide. Both are None where `reward_model` is None.
 
     Raises:
-        InvalidRequestError: it is nothing of what is allowed. Else as `PersRM.from_pretrained`.
+        InvalidRequestError: `reward_model` is of another type.
+        ModelLoadError: the PersRM was not found or cannot be read.
+        IncompatibleModelError: base and PersRM do not fit each other.
     """
     if reward_model is None:
         return None, None
@@ -100,18 +105,22 @@ def load_pair(
 
     Args:
         model: a hub id, a folder, a GGUF file, or a loaded causal LM (then pass its `tokenizer`).
-        reward_model: a PersRM folder or hub id (head, adapter or text), a loaded `PersRM` or `VectorHead`, "self"
-            (the base guides itself: told the preference against not told it), or None (the base alone).
+        reward_model: a PersRM folder or hub id (head, adapter or text), or a loaded `PersRM` or `VectorHead`. "self"
+            means the base guides itself: told the preference against not told it. None means the base decodes alone.
+        tokenizer: the tokenizer of a loaded model. None means it is loaded with the model.
         device: "auto" (CUDA if there is one), "cpu", "cuda", "cuda:1", …
-        dtype: "auto", "bfloat16", "float32", … or a torch dtype. "auto" is bfloat16 on CUDA and on CPUs that compute in
-            it (AVX512-BF16, AMX), but float32 below 64 MB of weights and elsewhere; the log says which and why.
-        embedder: embeds preferences for a head; None loads the sentence embedder the head names, when first needed.
-        backend: what runs a GGUF file: "llama.cpp", "torch" (its weights are dequantised once, into the user's cache
-            folder), or "auto": llama.cpp where a binding is installed and nothing that is asked for needs torch.
-        keywords: settings of the engine (`EngineSettings`) and of llama.cpp (`LlamaSettings`); all others are passed
-            to `load_causal_lm` for the base: `weights="int8"` on a CPU; transformers' `device_map="auto"` for a model
-            larger than one card, `quantization_config=` for 4 or 8 bits; `revision`, `subfolder`, `trust_remote_code`
-            and the like for its tokenizer, too; `cache_dir`, `token`, `local_files_only`, … for the PersRM as well.
+        dtype: "auto", "bfloat16", "float32", … or a torch dtype. "auto" is bfloat16 on CUDA, and on CPUs that compute
+            in it (AVX512-BF16, AMX) for models of 64 MB of weights or more. Elsewhere it is float32. The log says which
+            and why.
+        embedder: embeds preferences for a head. None means the sentence embedder that the head names, loaded when
+            first needed.
+        backend: what runs a GGUF file: "llama.cpp" or "torch", whose weights are dequantised once into the user's
+            cache folder. "auto" is llama.cpp where a binding is installed and nothing that is asked for needs torch.
+        keywords: settings of the engine (`EngineSettings`) and of llama.cpp (`LlamaSettings`). All others are passed to
+            `load_causal_lm` for the base: `weights="int8"` on a CPU, `device_map="auto"` for a model larger than one
+            card, `quantization_config=` for 4 or 8 bits, … Those that say which files are read (`revision`,
+            `subfolder`, `trust_remote_code`, …) hold for its tokenizer as well. Those that say how files are fetched
+            (`cache_dir`, `token`, `local_files_only`, …) hold for the PersRM as well.
 
     Raises:
         ModelLoadError: a model was not found or cannot be read.
@@ -148,5 +157,5 @@ def _on_llama_cpp(
 
 
 def load_engine(model: Any, reward_model: Any | None = None, **keywords: Any) -> TorchEngine | LlamaCppEngine:
-    """The engine of `load_pair` alone; the arguments are the same."""
+    """Load the engine of `load_pair` alone. The arguments and errors are the same."""
     return load_pair(model, reward_model, **keywords).engine
