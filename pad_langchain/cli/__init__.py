@@ -1,4 +1,4 @@
-"""The command `pad-langchain`; its app is `pad_langchain.cli.main.app`. Needs the extra `cli`."""
+"""The command `pad-langchain`. Its app is `pad_langchain.cli.main.app`. It needs the extra `cli`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pad-langchain cache`: what was made of models and can be made again."""
+"""`pad-langchain cache`: the dequantised weights of GGUF files, which can be made again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ cache_app = typer.Typer(help="Weights of GGUF files that were dequantised for to
 
 @cache_app.command("show")
 def show() -> None:
-    """List what is kept: size, type of the weights, when it was used last, and the file it was made from."""
+    """List what is kept: its size, the type of its weights, its last use, and the file it was made from."""
     from pad_langchain.models.gguf import dequantised
     from pad_langchain.paths import cache_folder
 

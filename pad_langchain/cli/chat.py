@@ -1,4 +1,4 @@
-"""A conversation in a terminal or from a pipe: `ChatSession` takes a line, answers it or obeys its command."""
+"""A conversation in a terminal or from a pipe. `ChatSession` answers lines and obeys commands."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ HELP = """\
 
 
 class ChatSession:
-    """Lines in, answers out: the conversation, and a question that waits for 0, 1, 2 or yes.
+    """A conversation of lines and answers. It also keeps a question that waits for 0, 1, 2 or yes.
 
     Args:
-        chat: answers; its memory is where feedback goes.
-        user: who talks.
-        console: where answers go.
-        thread: the id of the conversation; None: a new one.
-        interactive: prompts, colours and status lines; without them errors end the session.
-        echo: repeat every line before its answer, for transcripts.
+        chat: what answers. Feedback goes to its memory.
+        user: id of the user who talks.
+        console: where answers are printed.
+        thread: id of the conversation. None means a new one.
+        interactive: whether prompts, colours and status lines are shown. Without them, an error ends the session.
+        echo: whether every line is printed before its answer, for transcripts.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class ChatSession:
 
     @property
     def user(self) -> str:
-        """Who talks."""
+        """Id of the user who talks."""
         return self.conversation.user
 
     # ---- the loop
@@ -127,7 +127,7 @@ class ChatSession:
                 return
 
     def handle(self, line: str) -> None:
-        """Obey a /command, answer a question that waits, or answer the user."""
+        """Handle one line: a /command, the reply to a question that waits, or a message to answer."""
         line = line.strip()
         if not line:
             return
@@ -149,7 +149,7 @@ class ChatSession:
     # ---- answers
 
     def answer(self, question: str) -> None:
-        """Stream the answer to `question` and remember both."""
+        """Print the answer to `question` as it is made, and remember both."""
         with closing(self.conversation.ask(question)) as pieces:  # type: ignore[type-var]
             for piece in pieces:
                 self.console.print(printable(piece), end="", markup=False, soft_wrap=True)
@@ -168,7 +168,7 @@ class ChatSession:
         self.say(f"Noted. Next answers: {steers or 'as before'}")
 
     def judge(self, up: bool, text: str) -> None:
-        """Record a thumb for the last answer; with words, a critique."""
+        """Record a thumb for the last answer. A thumb down with words becomes a critique."""
         from pad_memory import Critique, Thumb
 
         last = self.conversation.judged()
@@ -178,7 +178,7 @@ class ChatSession:
             self._record(Thumb(last.prompt, last.response, up))
 
     def rate(self, text: str) -> None:
-        """Record one to five stars for the last answer."""
+        """Record 1 (worst) to 5 (best) stars for the last answer."""
         from pad_memory import Rating
 
         last = self.conversation.judged()
@@ -198,7 +198,7 @@ class ChatSession:
         self._record(Edit(last.prompt, last.response, _needed("/edit", text, "a better answer")))
 
     def compare(self, text: str) -> None:
-        """Show two answers that differ in what is least known of the user's taste, and wait for 1, 2 or 0."""
+        """Show two answers that differ where the user's taste is least known, and wait for 1, 2 or 0."""
         prompt = text or self.conversation.judged().prompt
         question, left, right = self.conversation.two_answers(prompt)
         panels = [Panel(Text(printable(answer)), title=str(number)) for number, answer in enumerate((left, right), 1)]
@@ -220,7 +220,7 @@ class ChatSession:
     # ---- the user
 
     def change_user(self, text: str) -> None:
-        """Talk as somebody else, in a new conversation."""
+        """Go on as another user, in a new conversation."""
         self.memory.events(_needed("/user", text, "ada"))  # refuses a bad id before anything changes
         self.conversation = Conversation(self.chat, text, beta=self.conversation.beta)
         self.say(f"Hello {text}.")
@@ -231,7 +231,7 @@ class ChatSession:
         self.say(f"beta is {self.conversation.beta:g}")
 
     def forget(self, text: str) -> None:
-        """Ask, then erase everything about the user."""
+        """Erase everything about the user, after asking."""
         count = len(self.memory.events(self.user))
         self.say(f"Erase all {count} pieces of feedback of {self.user} for good? Type yes")
         self._waiting = self._forget
@@ -245,7 +245,7 @@ class ChatSession:
         return True
 
     def why(self, text: str) -> None:
-        """Show the last answer coloured by reward, and the tokens that guidance pushed most."""
+        """Show the last answer coloured by reward, and the tokens with the largest rewards, up or down."""
         last = self.conversation.judged()
         tokens = last.tokens
         if not tokens:

@@ -1,4 +1,4 @@
-"""What one user and the model say to each other, and the exchange that feedback is about."""
+"""The conversation of one user, and the exchange that feedback is about."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class Conversation:
     """One user's conversation with a chat.
 
     Args:
-        chat: answers; its memory is where feedback goes.
-        user: who talks.
-        thread: the conversation's id, for wishes that hold in it only; None: a new one.
-        beta: guidance strength; None: the chat's.
+        chat: what answers. Feedback goes to its memory.
+        user: id of the user who talks.
+        thread: id of the conversation, for wishes that hold in it only. None means a new one.
+        beta: guidance strength. None means the chat's.
     """
 
     def __init__(self, chat: Chat, user: str, thread: str | None = None, beta: float | None = None) -> None:
@@ -47,13 +47,13 @@ class Conversation:
         self.last: Exchange | None = None
 
     def options(self, **more: Any) -> CallOptions:
-        """What each call says, and `more`."""
+        """Return the options of each call, with `more` added."""
         from pad_langchain.chat import CallOptions
 
         return CallOptions(user_id=self.user, thread_id=self.thread, beta=self.beta, **more)
 
     def ask(self, question: str) -> Iterator[str]:
-        """Stream the answer to `question`; when it is complete, remember both."""
+        """Stream the answer to `question` as texts. When it is complete, remember both."""
         messages = self._fitting([*self.history, {"role": "user", "content": question}])
         weighed = min(3, self.chat.settings.top_k)
         text = ""
@@ -78,7 +78,7 @@ class Conversation:
         return messages[last:]  # a single question that is too long is the engine's to refuse, with the counts
 
     def judged(self) -> Exchange:
-        """The exchange that feedback is about.
+        """Return the exchange that feedback is about.
 
         Raises:
             InvalidRequestError: there is none yet.
@@ -88,7 +88,9 @@ class Conversation:
         return self.last
 
     def two_answers(self, prompt: str) -> tuple[Question, str, str]:
-        """The question that teaches most, and its answers; the next question where they do not differ.
+        """Find the question that teaches most, and two answers to `prompt` that differ in it.
+
+        Where its two answers are the same, the next question is tried.
 
         Raises:
             InvalidRequestError: nothing is left to ask about, or no two answers differ.

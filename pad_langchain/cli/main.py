@@ -1,4 +1,4 @@
-"""The command line: `pad-langchain chat | feedback | memory | cache | train | evaluate`; heavy parts come late."""
+"""The command line: `pad-langchain chat | feedback | memory | cache | train | evaluate`. Models load when needed."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def chat(
     ] = None,
     echo: Annotated[bool, typer.Option("--echo", help="Repeat each line that is read, for transcripts.")] = False,
 ) -> None:
-    """Talk, say what you like, and watch the answers change. Reads a script from a pipe as well."""
+    """Talk, say what you like, and watch the answers change. It reads a script from a pipe as well."""
     from pad_langchain.chat import Chat, ChatSettings
     from pad_langchain.cli.chat import ChatSession
 

@@ -1,4 +1,4 @@
-"""`pad-langchain memory`: look into the preference memory, correct it, move it, repair it."""
+"""`pad-langchain memory`: inspect, correct, move and repair the preference memory."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def undo(
     event: Annotated[str | None, typer.Argument(help="Id of the event; the last one if left out.")] = None,
     memory: MemoryPath = None,
 ) -> None:
-    """Take one event back. It stays in the log; undo the id that is printed to make it count again."""
+    """Take one event back. It stays in the log. To make it count again, undo the id that is printed."""
     with one_line_errors(), open_memory(memory) as store:
         event = store.undo(user) if event is None else event
         typer.echo(f"took back {event} by {store.retract(user, event)}")
@@ -128,7 +128,7 @@ def import_file(
     file: Annotated[Path, typer.Argument(help="What `export` wrote.")],
     memory: MemoryPath = None,
 ) -> None:
-    """Add what an export has and the memory has not."""
+    """Add the events of an export that the memory lacks."""
     with one_line_errors():
         try:
             data = json.loads(absolute(file).read_text(encoding="utf-8"))
@@ -158,7 +158,7 @@ def stats(memory: MemoryPath = None) -> None:
 
 @memory_app.command()
 def repair(memory: MemoryPath = None) -> None:
-    """Look through the whole store and make anew what cannot be read."""
+    """Check the whole store, and make again what cannot be read."""
     with one_line_errors(), open_memory(memory) as store:
         report = store.repair()
     typer.echo(f"{report.collections} collections, {report.rows} rows, {len(report.rebuilt)} rebuilt")

@@ -1,4 +1,4 @@
-"""What the commands share: where the memory is, how a refusal is printed, and who is not heard."""
+"""What the commands share: opening the memory, printing errors, and quieting libraries."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ MemoryPath = Annotated[
 
 
 class AnyTerminal(TyperGroup):
-    """Commands for any terminal: what its encoding lacks is shown as "?", and input beyond ASCII is read as UTF-8."""
+    """Commands for any terminal. What its encoding lacks is shown as "?". ASCII input is read as UTF-8."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         for stream in (sys.stdout, sys.stderr):
@@ -47,10 +47,10 @@ class AnyTerminal(TyperGroup):
 
 
 def default_memory_path() -> Path:
-    """Return the folder `memory` in the user's data folder, or where earlier versions made it, if it is there.
+    """Return the folder `memory` in the user's data folder. A folder that earlier versions made is used instead.
 
     Raises:
-        InvalidRequestError: nobody knows where the user's home is.
+        InvalidRequestError: the user's home folder is not known.
     """
     earlier = absolute(os.environ.get("XDG_DATA_HOME") or "~/.local/share") / "pad-langchain" / "memory"
     return earlier if earlier.is_dir() else data_folder() / "memory"
@@ -58,7 +58,7 @@ def default_memory_path() -> Path:
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Print what this package refuses as one line on stderr and leave with exit code 2; bugs keep their traceback."""
+    """Print this package's errors as one line on stderr and exit with code 2. Bugs keep their traceback."""
     from pydantic import ValidationError
 
     from pad_memory.errors import PadMemoryError
@@ -87,8 +87,9 @@ def open_memory(place: str | None, *, or_temporary: bool = False) -> Iterator[Pr
     """Open the memory in a folder, on a server or in the user's data folder, and close it again.
 
     Args:
+        place: a folder or the URL of a server. None means the user's data folder.
         or_temporary: where the user's data folder cannot be written, say so and use a memory that ends with the
-            command, which is good enough for a conversation. A folder that was named is never replaced.
+            command. A folder that was named is never replaced.
     """
     from pad_memory import PreferenceMemory
     from pad_memory.errors import StoreError, StoreLockedError
@@ -111,7 +112,7 @@ def open_memory(place: str | None, *, or_temporary: bool = False) -> Iterator[Pr
 
 
 def quiet_libraries() -> None:
-    """Keep the progress bars and notices of the model libraries out of a conversation; the user's own settings win."""
+    """Hide the progress bars and notices of the model libraries. The user's own settings take precedence."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -1,4 +1,4 @@
-"""A picture of how a user's preferences came and went. Needs matplotlib, the extra `plot`."""
+"""A plot of how a user's preferences came and went. It needs matplotlib, the extra `plot`."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ MOMENTS = 200  # drawn at most; each needs a profile of its own
 
 
 def over_time(memory: PreferenceMemory, user: str) -> tuple[list[float], dict[str, list[float]]]:
-    """Return the times of a user's events (Unix seconds) and, by preference, its weight × confidence after each.
+    """Return the times of a user's events (Unix seconds), and per preference its weight × confidence after each.
 
-    Of more than 200 times, 200 are taken at even steps, the first and the last among them.
+    Of more than 200 times, 200 are taken at even steps, including the first and the last.
     """
     times = sorted({event.time for event in memory.events(user) if event.time is not None})
     if len(times) > MOMENTS:
@@ -36,7 +36,7 @@ def over_time(memory: PreferenceMemory, user: str) -> tuple[list[float], dict[st
 
 
 def draw(figure: Any, user: str, times: list[float], series: dict[str, list[float]]) -> None:
-    """Draw one lane per preference, the earliest on top; lines in one frame would hide each other."""
+    """Draw one lane per preference, the earliest on top, as lines in one frame would hide each other."""
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
     figure.set_size_inches(9, 1.2 + 0.4 * len(series))

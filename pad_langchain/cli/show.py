@@ -1,4 +1,4 @@
-"""How things look in a terminal: text without control characters, a profile, what guided an answer."""
+"""Output for a terminal: text without control characters, a profile, and what guided an answer."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(co
 
 
 def printable(text: str) -> str:
-    """The text with what a terminal would obey instead of showing replaced."""
+    """Return the text with its control characters replaced, which a terminal would obey."""
     return text.translate(_CONTROLS)
 
 
 def profile_table(memory: PreferenceMemory, user: str) -> Table | str:
-    """What the memory knows about a user: preference, weight, confidence in [0, 1], where it comes from."""
+    """Return a table of what is known about a user: preference, weight, confidence in [0, 1] and its origin."""
     profile = memory.profile(user)
     if not profile.preferences:
         return f"Nothing is known about {user} yet."
@@ -39,17 +39,17 @@ def profile_table(memory: PreferenceMemory, user: str) -> Table | str:
 
 
 def named(preference: Preference) -> str:
-    """A preference's text, with what it is limited to."""
+    """Return a preference's text, with what it is limited to."""
     return preference.text if preference.scope is None else f"{preference.text} (only for {preference.scope})"
 
 
 def coloured(tokens: Sequence[Mapping[str, Any]]) -> Text:
-    """An answer, each of its tokens coloured by its reward."""
+    """Return an answer with each token coloured by its reward."""
     return Text.assemble(*((printable(entry["token"]), _colour(entry["reward"])) for entry in tokens))
 
 
 def guidance_table(tokens: Sequence[Mapping[str, Any]]) -> Table:
-    """The eight tokens of an answer that guidance pushed most, and what each was chosen over."""
+    """Return a table of the eight tokens with the largest |reward|, and what each was chosen over."""
     table = Table("reward", "token", "passed over", box=None, pad_edge=False)
     for entry in sorted(tokens, key=lambda entry: -abs(entry["reward"]))[:8]:
         others = [other for other in entry["top_logprobs"] if other["token"] != entry["token"]]
@@ -59,7 +59,7 @@ def guidance_table(tokens: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _colour(reward: float) -> str:
-    """Green for tokens the preferences wanted, red for those they did not; 2 nats is full colour."""
+    """Green for tokens that the preferences want, red for those that they do not. 2 nats is full colour."""
     strength = int(min(abs(reward) / 2, 1) * 200)
     if strength < 10:
         return ""

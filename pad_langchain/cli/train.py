@@ -1,4 +1,4 @@
-"""`pad-langchain train` and `evaluate`: settings from YAML, progress on the console."""
+"""`pad-langchain train` and `evaluate`, with settings from YAML and progress on the console."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def train(
     config: Annotated[Path, typer.Argument(help="YAML file of settings; see docs/training.md.")],
     output: Annotated[Path | None, typer.Option(help="Folder of the result, instead of the file's.")] = None,
 ) -> None:
-    """Train a PersRM from preference pairs. Started again after a stop, it goes on where it was.
+    """Train a PersRM from preference pairs. A run that was stopped goes on where it was.
 
     For several GPUs: accelerate launch $(which pad-langchain) train CONFIG.yaml
     """
@@ -50,7 +50,7 @@ def evaluate(
     config: Annotated[Path, typer.Argument(help="YAML file of settings; see docs/training.md.")],
     output: Annotated[Path | None, typer.Option(help="Folder of the report, instead of the file's.")] = None,
 ) -> None:
-    """Judge a PersRM: a Markdown report with plots, and a JSON beside it. Finished answers are kept."""
+    """Judge a PersRM. Writes a Markdown report with plots, and a JSON file. Finished answers are kept."""
     with one_line_errors():
         from pad_langchain.evaluation.run import EvaluateConfig
         from pad_langchain.evaluation.run import evaluate as evaluate_persrm
@@ -64,7 +64,7 @@ def evaluate(
 
 @contextmanager
 def _progress() -> Iterator[Callable[[str, int, int, dict[str, float]], None]]:
-    """Bars on a terminal, one a stage; log lines everywhere."""
+    """Show one bar per stage on a terminal, and log lines everywhere."""
     quiet_libraries()
     os.environ.setdefault("TQDM_DISABLE", "1")
     console = Console(stderr=True)
