@@ -1,4 +1,4 @@
-"""A causal LM in torch as engines and PersRMs use it: loaded, split in decoder and head, adapted, packed, compiled."""
+"""A causal LM in torch as engines and PersRMs use it: loaded, split, adapted, packed and compiled."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """A LoRA on the base's own backbone that only some rows of a forward go through.
 
-A forward over [base rows | adapted rows] reads the big weights once; the low-rank products touch the adapted rows
-alone, one for q, k, v together and one for gate and up. The model's modules get one forward hook each, once; it does
-nothing outside `Adapter.on`, so whoever else uses the model object is not changed.
+A forward over [base rows | adapted rows] reads the big weights once. The low-rank products touch only the adapted rows:
+one product for q, k and v together, and one for gate and up. Each module of the model gets one forward hook, once. The
+hook does nothing outside `Adapter.on`, so other users of the model object see no change.
 """
 
 from __future__ import annotations
@@ -94,10 +94,10 @@ class Adapter:
         model: the causal LM the adapter belongs to.
         tensors: PEFT's names and tensors: `…q_proj.lora_A.weight` [r, in] and `…q_proj.lora_B.weight` [out, r].
         config: PEFT's `adapter_config.json`.
-        folder: where both were read from; None: nowhere.
+        folder: where both were read from. None means they were not read from a folder.
 
     Raises:
-        IncompatibleModelError: it is not a plain LoRA on the Llama projections, or was made for another backbone.
+        IncompatibleModelError: it is not a plain LoRA on Llama's projections, or was made for another backbone.
     """
 
     def __init__(
@@ -149,8 +149,9 @@ class Adapter:
         """Adapt the rows from `start` on in every forward that this thread runs inside the block.
 
         Args:
-            share_R: for rows of one token each, how much of the adapter each gets, 0 or 1: a graph that was compiled
-                or captured once cannot take another `start`.
+            start: index of the first adapted row.
+            share_R: for rows of one token each, how much of the adapter each gets, 0 or 1. It takes the place of
+                `start` in a graph that was compiled or captured once. None means `start` decides.
         """
         before = _local.active
         _local.active = _Active(self._parts, start, share_R)
@@ -160,12 +161,12 @@ class Adapter:
             _local.active = before
 
     def _added(self, module: nn.Module) -> torch.Tensor | None:
-        """What it adds to the weight of one of the model's modules, [out, in] float32; None: nothing."""
+        """What it adds to the weight of one of the model's modules, [out, in] float32. None means nothing."""
         part = self._parts.get(module)
         return None if part is None else (part.group.A_IR[:, part.columns].float() @ part.B_RO.float()).T
 
     def merged(self, model: Any) -> Any:
-        """A copy of the adapter's model that has what it adds in its weights."""
+        """Return a copy of the adapter's model with the LoRA added to its weights."""
         if any(module.weight.dtype == torch.int8 for module in self._parts):
             raise IncompatibleModelError("An adapter cannot be merged into int8 weights. Load its base without them.")
         copied = copy.deepcopy(model)
@@ -278,7 +279,7 @@ def _projection(model: Any, path: str, a_RI: torch.Tensor, b_OR: torch.Tensor) -
 
 
 def _scale(config: Mapping[str, Any], path: str, rank: int) -> float:
-    """alpha / r, or alpha / sqrt(r) for rsLoRA; patterns set single modules apart."""
+    """alpha / r, or alpha / sqrt(r) for rsLoRA. Patterns may give single modules other values."""
     want = _pattern(config.get("rank_pattern"), path, config.get("r"))
     if want != rank:
         raise IncompatibleModelError(
@@ -290,7 +291,7 @@ def _scale(config: Mapping[str, Any], path: str, rank: int) -> float:
 
 
 def _pattern(patterns: Mapping[str, Any] | None, path: str, default: Any) -> Any:
-    """The value of the first pattern that ends the module's path, as PEFT reads them."""
+    """The value of the first pattern that matches the end of the module's path, as PEFT reads them."""
     for pattern, value in (patterns or {}).items():
         if re.match(rf"(.*\.)?({pattern})$", path):
             return value

@@ -1,4 +1,4 @@
-"""A causal LM as the engine uses it: hidden states, and logits from them."""
+"""A causal LM as engines use it: hidden states, and logits from them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Backbone", "Tally"]
 
 @dataclass
 class Tally:
-    """What a model did so far: forwards, and the prompt tokens that were run or taken from the prefix store."""
+    """What a model has done: forwards, and prompt tokens that were run or taken from the prefix store."""
 
     forwards: int = 0
     prefilled: int = 0
@@ -35,7 +35,7 @@ class Backbone:
 
     Raises:
         IncompatibleModelError: the model's logits are not its head applied to its last hidden state, or it keeps a
-            state that rows cannot leave (linear attention).
+            state that single rows cannot leave (linear attention).
     """
 
     def __init__(self, model: Any) -> None:
@@ -63,38 +63,44 @@ class Backbone:
 
     @property
     def device(self) -> torch.device:
-        """Where token ids go in."""
+        """The device that takes token ids."""
         return self.model.get_input_embeddings().weight.device
 
     @property
     def head_dtype(self) -> torch.dtype:
-        """What goes into the head: its own precision, or that of a model with an int8 one."""
+        """The dtype of the head's input: the head's own, or the model's if the head is int8."""
         dtype: torch.dtype = self.head.weight.dtype
         return dtype if dtype.is_floating_point else self.model.dtype
 
     @property
     def head_device(self) -> torch.device:
-        """Where hidden states become logits."""
+        """The device on which hidden states become logits."""
         return self.head.weight.device
 
     def at_head(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Hidden states on the device of the head: a model spread over several ends elsewhere."""
+        """Return hidden states on the head's device, which may differ in a model spread over several devices."""
         return hidden.to(self.head_device)
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Hidden states [..., D] → logits over the vocabulary [..., V], float32."""
+        """Return the logits over the vocabulary: hidden states [..., D] → [..., V] float32."""
         return self.finish(self.raw_logits(hidden))
 
     def raw_logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """`logits` before `finish`."""
+        """Return the head's output before `finish`: hidden states [..., D] → [..., V] float32."""
         return self.head(self.at_head(hidden).to(self.head_dtype)).float()
 
     def vocabulary_features(self, V_DR: torch.Tensor) -> torch.Tensor:
-        """What each feature of a head adds to each logit, [V, R] float32: see `arithmetic.head.vocabulary_features`."""
+        """Return what each feature of a head adds to each logit: [D, R] → [V, R] float32.
+
+        See `arithmetic.head.vocabulary_features`.
+        """
         return vocabulary_features(self.head_rows(), V_DR)
 
     def candidate_logits(self, hidden_BD: torch.Tensor, candidates_BK: torch.Tensor) -> torch.Tensor:
-        """Logits of K tokens a row, [B, K], float32 whatever the weights are: only those rows of the head are read."""
+        """Return the logits of K tokens per row: hidden states [B, D] and token ids [B, K] → [B, K] float32.
+
+        Only those rows of the head are read. The result is float32 whatever the weights are.
+        """
         rows_BKD = self.head_rows(candidates_BK)
         logits_BK = torch.bmm(rows_BKD, hidden_BD.float()[:, :, None])[:, :, 0]
         if self.head.bias is not None:
@@ -102,25 +108,31 @@ class Backbone:
         return self.finish(logits_BK)
 
     def head_rows(self, tokens: torch.Tensor | slice = slice(None)) -> torch.Tensor:
-        """The head's rows for tokens [..., D], float32; of int8 weights what they stand for."""
+        """Return the head's rows for tokens, [..., D] float32. int8 weights are multiplied by their scales."""
         rows, scale_V = self.head.weight.detach()[tokens].float(), getattr(self.head, "scale_O", None)
         return rows if scale_V is None else rows * scale_V[tokens][..., None]
 
     def hidden(
         self, ids_BT: torch.Tensor, mask_BT: torch.Tensor | None = None, adapter: Adapter | None = None
     ) -> torch.Tensor:
-        """Last hidden states [B, T, D] of whole sequences, padded on the right, no cache. Safe from any thread."""
+        """Return the last hidden states of whole sequences, without a cache: [B, T] → [B, T, D]. Thread-safe.
+
+        Args:
+            ids_BT: token ids, padded on the right.
+            mask_BT: 1 for tokens, 0 for padding. None means there is no padding.
+            adapter: acts on all rows. None means nothing does.
+        """
         with adapter.on() if adapter is not None else nullcontext():
             return self.decoder(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False).last_hidden_state
 
     def finish(self, logits: torch.Tensor) -> torch.Tensor:
-        """What the architecture does after its head: scaling, soft-capping; the identity for most."""
+        """Apply what the architecture does after its head: scaling or soft-capping, for most nothing. [..., V]."""
         logits = logits * self._scale if self._scale != 1.0 else logits
         return torch.tanh(logits / self._cap) * self._cap if self._cap else logits
 
     @torch.inference_mode()
     def _check_head(self) -> None:
-        """Compare our logits with the model's own on four tokens: architectures differ in what follows the head."""
+        """Compare our logits with the model's own on four tokens, as architectures differ in what follows the head."""
         ids_BT = torch.arange(4, device=self.device)[None] % self.vocab_size
         theirs_V = self.model(input_ids=ids_BT, use_cache=False).logits[0, -1].float()
         ours_V = self.logits(self.hidden(ids_BT)[0, -1])

@@ -1,4 +1,4 @@
-"""A byte-level BPE as bytes: what each token says, which tokens say a text, and which a growing text keeps."""
+"""A byte-level BPE as bytes: each token's bytes, the tokens of a text, and those that a growing text keeps."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ByteVocabulary:
         ends: token ids that end an answer, besides the tokenizer's own.
 
     Raises:
-        IncompatibleModelError: not a byte-level BPE.
+        IncompatibleModelError: the tokenizer is not a byte-level BPE.
     """
 
     def __init__(self, tokenizer: Any, ends: Collection[int] = ()) -> None:
@@ -54,17 +54,20 @@ class ByteVocabulary:
         self.encode = lru_cache(maxsize=4096)(self._encode)
 
     def starting_with(self, prefix: bytes) -> tuple[int, int]:
-        """Which tokens start with `prefix`: a range of `by_bytes`."""
+        """Return the tokens that start with `prefix`, as a range [start, end) of `by_bytes`."""
         after = prefix.rstrip(b"\xff")
         end = bisect_left(self._sorted, after[:-1] + bytes([after[-1] + 1])) if after else len(self._sorted)
         return bisect_left(self._sorted, prefix), end
 
     def _encode(self, text: bytes) -> tuple[int, ...]:
-        """The tokens that this tokenizer writes a text with; bytes that are no UTF-8 are written apart."""
+        """The tokens that this tokenizer writes a text with. Bytes that are not UTF-8 are written separately."""
         return tuple(self._write(piece for piece, _ in self._pieces(_decoded(text))))
 
     def commit(self, text: bytes) -> tuple[list[int], bytes]:
-        """The tokens of a growing text that no continuation changes, up to a boundary of pre-tokens, and the rest."""
+        """Return the tokens of a growing text that no continuation changes, and the bytes after them.
+
+        The tokens end at a boundary of pre-tokens.
+        """
         decoded = _decoded(_UNFINISHED.sub(b"", text))  # the rest may become any kind of character
         pieces = self._pieces(decoded)
         settled = _settled(decoded, [start for _, start in pieces])
@@ -92,9 +95,9 @@ class ByteVocabulary:
 def _settled(text: str, starts: Sequence[int]) -> int:
     """The last of the pre-tokens' starts that no continuation of the text moves.
 
-    It may still move while the pre-token after it grows ("don" + "'l" becomes "don" + "'ll" for one tokenizer and
-    "don'll" for another), so it counts where there is white space at it and something else after it, or a whole
-    pre-token between it and the last; never inside a number.
+    A start may still move while the pre-token after it grows: "don" + "'l" becomes "don" + "'ll" for one tokenizer and
+    "don'll" for another. So it counts if there is white space at it and something else after it, or if a whole
+    pre-token lies between it and the last. It never counts inside a number.
     """
     last = max((start for start, end in pairwise([*starts, len(text)]) if text[start:end].strip()), default=0)
     for start in reversed(starts):
@@ -115,7 +118,7 @@ def _encoded(text: str) -> bytes:
 
 
 def letters_to_bytes(token: str) -> bytes:
-    """What a byte-level tokenizer's decoder makes of a token: each letter is a byte, or the whole is plain text."""
+    """Return the bytes that a byte-level decoder makes of a token: one per letter, or its text if any is none."""
     return bytes(map(_BYTES.__getitem__, token)) if set(token) <= _BYTES.keys() else token.encode()
 
 

@@ -1,8 +1,8 @@
-"""The decode step over static KV buffers as one compiled graph; on CUDA, replayed as CUDA graphs.
+"""The decode step over static KV buffers as one compiled graph. On CUDA it is replayed as CUDA graphs.
 
-Rows and columns are padded to a few sizes, so that users who join or leave and answers that grow meet what is compiled
-already: sizes are symbols of one graph (one row alone is a graph of its own, as torch.compile has it), and on CUDA each
-pair of sizes is captured once. Prefills and the scoring of candidates run as ever.
+Rows and columns are padded to a few sizes, so that joining users and growing answers need no new compilation. Sizes are
+symbols of one graph; torch.compile makes another graph for a single row. On CUDA each pair of sizes is captured once.
+Prefills and the scoring of candidates are not compiled.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _Buffers = list[tuple[torch.Tensor, torch.Tensor]]
 
 
 class _StaticLayer(CacheLayerMixin):
-    """One layer's keys and values, [R, H, C, D]; a step writes column `at` of every row and reads all columns."""
+    """One layer's keys and values, [R, H, C, D]. A step writes column `at` of every row and reads all columns."""
 
     is_sliding = False
     keys: torch.Tensor
@@ -41,7 +41,7 @@ class _StaticLayer(CacheLayerMixin):
         self.is_initialized = True
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
-        """Nothing: the buffers are there."""
+        """Do nothing, as the buffers exist."""
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
@@ -70,7 +70,7 @@ def _decode(
     share_R: torch.Tensor,
     at_1: torch.Tensor,
 ) -> torch.Tensor:
-    """One token of every row: hidden states [R, D]. `share_R` is 1 for rows that the adapter acts on."""
+    """Run one token of every row: hidden states [R, D]. `share_R` is 1 for rows that the adapter acts on, else 0."""
     columns_C = torch.arange(buffers[0][0].shape[2], device=ids_R.device)
     seen_RC = (columns_C >= pad_R[:, None]) & (columns_C <= at_1)
     mask_RC = torch.zeros_like(seen_RC, dtype=dtype).masked_fill(~seen_RC, torch.finfo(dtype).min)
@@ -88,7 +88,7 @@ def _decode(
 
 
 class DecodeGraph:
-    """Runs the decode steps of one model's rows; one batch of rows at a time decodes on it.
+    """Runs the decode steps of one model's rows. Only one batch of rows at a time may use it.
 
     Args:
         model: the causal LM, on one device, without sliding windows.
@@ -108,17 +108,22 @@ class DecodeGraph:
 
     @property
     def sizes(self) -> list[tuple[int, int]]:
-        """The (rows, columns) there are buffers for: those that ran since the buffers last grew."""
+        """The (rows, columns) that have buffers: those that ran since the buffers last grew."""
         return sorted(self._views)
 
     def run(
         self, tokens_B: torch.Tensor, cache: RowCache, pad_B: torch.Tensor, adapter: Adapter | None, start: int
     ) -> torch.Tensor:
-        """Append a token to every row of a cache that has some: hidden states [B, D]. The rows move in here first.
+        """Append a token to every row of a filled cache. The rows are first copied into the static buffers.
 
         Args:
+            tokens_B: a token id per row.
+            cache: the rows' keys and values.
             pad_B: columns of padding on each row's left.
-            adapter: acts on the rows from `start` on.
+            adapter: acts on the rows from `start` on. None means nothing does.
+
+        Returns:
+            hidden states [B, D].
         """
         count, width = len(tokens_B), cache.width
         layer = cache.layers[0]
@@ -133,10 +138,12 @@ class DecodeGraph:
         return hidden_RD[:count].clone()
 
     def warm_up(self, like: RowCache, adapter: Adapter | None, rows: Sequence[int], columns: Sequence[int]) -> float:
-        """Compile and capture these sizes, rounded up to those in use; returns seconds.
+        """Compile and capture these sizes, rounded up to those in use. Return the seconds it took.
 
         Args:
-            like: a cache of this model with anything in it: it tells the shapes.
+            like: a filled cache of this model, for its shapes.
+            adapter: acts on some rows. None means there is none.
+            rows, columns: the sizes. All pairs of them are compiled.
         """
         begun = time.perf_counter()
         sizes = sorted({(_up(count, 1), _up(width, NARROWEST)) for count in rows for width in columns}, reverse=True)
@@ -149,7 +156,7 @@ class DecodeGraph:
         return time.perf_counter() - begun
 
     def _load(self, cache: RowCache, sizes: tuple[int, int], pad_B: torch.Tensor, start: int) -> None:
-        """Copy the rows into the buffers of these sizes; from then on the cache's tensors are views of them."""
+        """Copy the rows into the buffers of these sizes. Afterwards the cache's tensors are views of them."""
         count, width = len(pad_B), cache.width
         # Copies first: the rows may lie in these very buffers.
         rows = [tuple(part.clone() for part in layer.used()) for layer in cache.layers]
@@ -166,7 +173,7 @@ class DecodeGraph:
         share_R[start:count] = 1.0
 
     def _view(self, like: RowCache, sizes: tuple[int, int]) -> _Buffers:
-        """The buffers as [R, H, C, D]. All sizes begin at one address; larger ones than ever move it."""
+        """The buffers as [R, H, C, D]. All sizes begin at one address, which moves when a size exceeds all before."""
         if sizes in self._views:
             return self._views[sizes]
         rows, columns = sizes
@@ -187,7 +194,7 @@ class DecodeGraph:
         return self._views[sizes]
 
     def _launch(self, sizes: tuple[int, int], adapter: Adapter | None) -> torch.Tensor:
-        """Run the step on what is in the inputs. Running it twice does no harm: it writes the same column."""
+        """Run the step on the inputs. Running it twice does no harm, as it writes the same column."""
 
         def step() -> torch.Tensor:
             inputs = self._inputs[sizes[0]]
@@ -219,10 +226,10 @@ def _capture(step: Callable[[], torch.Tensor]) -> tuple[Any, torch.Tensor]:
 
 
 def decode_graph(model: Any) -> DecodeGraph:
-    """The graph of a model's decode steps.
+    """Make the graph of a model's decode steps. Nothing is compiled before the first step.
 
     Raises:
-        IncompatibleModelError: they cannot be compiled.
+        IncompatibleModelError: the steps cannot be compiled.
     """
     reason = _why_not(model)
     if reason is not None:
@@ -233,7 +240,7 @@ def decode_graph(model: Any) -> DecodeGraph:
 
 
 def _why_not(model: Any) -> str | None:
-    """Why a model's steps cannot be compiled here; None: they can."""
+    """Why a model's steps cannot be compiled here. None means they can."""
     config = model.config.get_text_config()
     if has_windows(config):
         return "it has attention with a sliding window"

@@ -1,4 +1,4 @@
-"""Which tokens end an answer: what generation config, tokenizer and chat template say, together."""
+"""Which tokens end an answer, by generation config, tokenizer and chat template together."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _SAID = "sentinelanswer"
 
 
 def configured_ends(model: Any) -> list[int]:
-    """The tokens that end an answer by the model's generation config; none if it has no such config."""
+    """Return the tokens that end an answer by the model's generation config. Empty without such a config."""
     configured = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
     return [configured] if isinstance(configured, int) else list(configured or [])
 
 
 def end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
-    """Every token that ends an answer; a warning in the log, once, where what names them disagrees.
+    """Return every token that ends an answer. Where the sources disagree, the log has a warning, once.
 
-    A model whose generation config names the wrong token would go on and speak for the user. Whoever named a token
-    that is not meant to end an answer loses little: a model rarely writes it elsewhere.
+    A model whose generation config names the wrong token would go on and speak for the user. A token too many costs
+    little, as a model rarely writes it elsewhere.
     """
     ends = set(configured_ends(model))
     written, own = _written_end(tokenizer), tokenizer.eos_token_id
@@ -40,18 +40,18 @@ def end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
 
 
 def turn_end(tokenizer: Any) -> int | None:
-    """The token that an assistant's turn ends with: what the chat template writes, else the tokenizer's own.
+    """Return the token that ends an assistant's turn: the chat template's, else the tokenizer's own.
 
-    It is what a model of this tokenizer was trained to say when it is done; None where neither names one.
+    A model of this tokenizer was trained to write it when it is done. None means neither names one.
     """
     written = _written_end(tokenizer)
     return tokenizer.eos_token_id if written is None else written
 
 
 def _written_end(tokenizer: Any) -> int | None:
-    """The token that the chat template writes after an answer; of several in a row the last.
+    """The token that the chat template writes after an answer. Of several in a row it is the last.
 
-    Blanks may stand before it. None: no template, or no token of its own after the answer.
+    Blanks may stand before it. None means there is no template, or no special token after the answer.
     """
     if not tokenizer.chat_template:
         return None
@@ -74,5 +74,5 @@ def _names(tokenizer: Any, tokens: set[Any]) -> str:
 
 @lru_cache(maxsize=256)
 def _warn(text: str) -> None:
-    """Once for what is the same: guides and engines ask for one model's ends again and again."""
+    """Log a warning once, as guides and engines ask for one model's ends again and again."""
     logger.warning(text)

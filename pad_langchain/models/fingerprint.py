@@ -1,4 +1,4 @@
-"""Which weights a name stands for now, told from its files without reading them; and which tokens a tokenizer has."""
+"""Fingerprints: of the weights that a name stands for now, from its files' stats, and of a tokenizer's tokens."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _READ = (".safetensors", ".bin", ".gguf", ".pt", ".pth", ".npz", ".json", ".jinj
 
 
 def fingerprint(name: str, settings: Mapping[str, Any] | None = None) -> str | None:
-    """Return what stays the same as long as a model's files do: a hash of their names, sizes and times of change.
+    """Return a hash that changes with a model's files: of their names, sizes and times of change.
 
-    It takes some stats of files, no reading. Of a hub id it is the commit in the local cache.
+    The files are not read. For a hub id it is the commit in the local cache.
 
     Args:
         name: a folder, a file or a hub id.
-        settings: keywords of loading, of which `revision`, `cache_dir` and `subfolder` count.
+        settings: keywords of loading, of which `revision`, `cache_dir` and `subfolder` count. None means none.
 
     Returns:
-        None where there are no such files here.
+        None where this machine has no such files.
     """
     settings = settings or {}
     place, subfolder = Path(name), str(settings.get("subfolder") or "")
@@ -71,6 +71,6 @@ def _commit(name: str, settings: Mapping[str, Any]) -> str | None:
 
 
 def of_vocabulary(vocabulary: Mapping[str, int]) -> str:
-    """Return a hash of tokens and their ids: the same for a model's own tokenizer and for that of its GGUF file."""
+    """Return a hash of tokens and their ids. A model's own tokenizer and that of its GGUF file have the same."""
     listed = sorted((index, token) for token, index in vocabulary.items())
     return hashlib.sha256(repr(listed).encode()).hexdigest()

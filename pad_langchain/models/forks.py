@@ -1,8 +1,8 @@
 """Engines in a forked child: what gunicorn's `preload_app` and multiprocessing's "fork" do to them.
 
-A fork copies the memory and one thread, so the child has no worker, and locks that other threads held stay held. Before
-the fork, every worker stops between two steps and nobody tokenizes, and the forking thread lets its OpenMP helpers go:
-GNU's OpenMP waits for ever for helpers that are not there. In the child, all begin anew with the weights they have.
+A fork copies the memory and one thread. The child has no worker, and locks that other threads held stay held. Before
+the fork, every worker stops between two steps and nobody tokenizes. The forking thread also frees its OpenMP helpers,
+as GNU's OpenMP waits for ever for helpers that do not exist. In the child, all begin anew with the same weights.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ logger = logging.getLogger(__name__)
 
 
 class _Forked(Protocol):
-    """What has to know of forks."""
+    """An object that has to know of forks."""
 
     def hold(self) -> bool:
-        """Before a fork: wait until nothing runs, and let nothing begin; False: it does not stop."""
+        """Before a fork, wait until nothing runs, and let nothing begin. Return False if it does not stop."""
         ...
 
     def let_go(self) -> None:
-        """In the parent, after `hold`: things may run again."""
+        """Let things run again, in the parent."""
         ...
 
     def begin_anew(self) -> None:
-        """In the child: the parent's threads are not there, whatever they held."""
+        """Begin anew in the child, whatever locks the parent's threads held."""
         ...
 
 
@@ -42,7 +42,7 @@ _registered = False
 
 
 def survive_forks(thing: _Forked) -> None:
-    """Have it stop when the process forks, and begin anew in the child. It is not kept alive."""
+    """Let an object stop when the process forks, and begin anew in the child. It is not kept alive by this."""
     global _registered
     _all.add(thing)
     if not _registered and hasattr(os, "register_at_fork"):

@@ -39,10 +39,10 @@ _FETCHING = frozenset({"cache_dir", "force_download", "local_files_only", "revis
 
 
 def pick_device(device: str) -> torch.device:
-    """ "auto" is CUDA where there is one, else the CPU.
+    """Return a torch device. "auto" is CUDA where there is one, else the CPU.
 
     Raises:
-        InvalidRequestError: torch does not know the device, or has none of that kind.
+        InvalidRequestError: torch does not know the device, or the machine has none of that type.
     """
     import torch
 
@@ -70,20 +70,27 @@ def load_causal_lm(
     weights: str | None = None,
     **kwargs: Any,
 ) -> tuple[Any, Any]:
-    """A model and its tokenizer; a loaded model is returned as it is and must come with its tokenizer.
+    """Load a model and its tokenizer. A loaded model is returned as it is.
 
     A GGUF file is dequantised into the user's cache folder at its first use, and loaded from there.
 
     Args:
-        weights: "int8" for int8 weights on the CPU (see `models.cpu.quantized`); None: in `dtype`.
-        kwargs: passed to transformers' `from_pretrained` for the model, and those that say which files (`SOURCE`,
-            `VERSION`) for its tokenizer as well. `device_map` (several devices) or `quantization_config` (4 or 8 bits)
-            decide where the model goes; `device` then only decides on the dtype.
+        model: a folder, a hub id, a GGUF file, or a loaded causal LM.
+        tokenizer: the tokenizer of a loaded model. None means it is loaded with the model.
+        device: "auto" (CUDA if there is one), "cpu", "cuda", "cuda:1", …
+        dtype: "auto", a name such as "bfloat16", or a torch dtype. See `pick_dtype`.
+        weights: "int8" for int8 weights on the CPU (see `models.cpu.quantized`). None means weights in `dtype`.
+        kwargs: passed to transformers' `from_pretrained` for the model. Those that say which files it has (`SOURCE`,
+            `VERSION`) are passed for its tokenizer as well. `device_map` (several devices) and `quantization_config`
+            (4 or 8 bits) decide where the model goes; then `device` only decides the dtype.
+
+    Returns:
+        the model and its tokenizer.
 
     Raises:
-        ModelLoadError: not found, or not readable.
+        ModelLoadError: the model was not found or cannot be read.
         MissingDependencyError: a keyword needs a package that is not installed.
-        InvalidRequestError: a loaded model without its tokenizer, or with keywords for loading it.
+        InvalidRequestError: a loaded model comes without its tokenizer, or with keywords for loading it.
     """
     if not isinstance(model, str) and not hasattr(model, "__fspath__"):
         _check_loaded(model, tokenizer, kwargs if weights is None else {**kwargs, "weights": weights})
@@ -122,7 +129,7 @@ def _from_pretrained(model: str, **kwargs: Any) -> Any:
 
 
 def _check_loaded(model: Any, tokenizer: Any | None, keywords: Mapping[str, Any]) -> None:
-    """Refuse what cannot be with a model that is loaded already."""
+    """Refuse arguments that do not go with a loaded model."""
     if tokenizer is None:
         raise InvalidRequestError(
             f"A loaded model ({type(model).__name__}) needs its tokenizer: pass "
@@ -136,7 +143,7 @@ def _check_loaded(model: Any, tokenizer: Any | None, keywords: Mapping[str, Any]
 
 
 def _check_weights(weights: Any, device: torch.device, dtype: torch.dtype, kwargs: dict[str, Any]) -> None:
-    """Refuse `weights` that cannot be, before a model loads."""
+    """Refuse `weights` that are not possible, before a model loads."""
     import torch
 
     from pad_langchain.models.cpu.quantized import check_int8
@@ -154,13 +161,14 @@ def _check_weights(weights: Any, device: torch.device, dtype: torch.dtype, kwarg
 
 
 def load_tokenizer(path: Any, **kwargs: Any) -> Any:
-    """A tokenizer from a folder or hub id.
+    """Load a tokenizer from a folder or hub id.
 
     Args:
-        kwargs: which files, as the model's (`SOURCE`, `VERSION`).
+        path: the folder or hub id.
+        kwargs: which files, as for a model (`SOURCE`, `VERSION`).
 
     Raises:
-        ModelLoadError: not found, or not readable.
+        ModelLoadError: the tokenizer was not found or cannot be read.
         MissingDependencyError: it needs a package that is not installed.
     """
     from transformers import AutoTokenizer
@@ -178,15 +186,18 @@ def load_tokenizer(path: Any, **kwargs: Any) -> Any:
 
 
 def open_gguf(model: Any, keywords: Mapping[str, Any] | None = None) -> GgufFile | None:
-    """The GGUF file that a model's name stands for; None: it stands for something else.
+    """Open the GGUF file that a model's name stands for.
 
     Args:
-        model: one that is open, a file, a folder that holds one, or a folder or hub id whose file the keyword
-            `gguf_file` names.
-        keywords: those of loading, of which `gguf_file`, `subfolder` and those of fetching count.
+        model: an open `GgufFile`, a file, a folder that holds one, or a folder or hub id of which the keyword
+            `gguf_file` names one.
+        keywords: those of loading, of which `gguf_file`, `subfolder` and those of fetching count. None means none.
+
+    Returns:
+        None where the name stands for something else.
 
     Raises:
-        ModelLoadError: there is no such file, or it is no model that can be read.
+        ModelLoadError: there is no such file, or it is not a model that can be read.
     """
     if isinstance(model, GgufFile) or not isinstance(model, str | PathLike):
         return model if isinstance(model, GgufFile) else None
@@ -212,10 +223,11 @@ def _fetched(model: str, name: str, keywords: Mapping[str, Any]) -> Path:
 
 
 def context_size(model: str, **settings: Any) -> int | None:
-    """The context of a model in tokens, without loading it: from its folder, or from the hub's local cache.
+    """Return the context of a model in tokens, without loading it.
 
     Args:
-        settings: those that the model is loaded with; `revision`, `subfolder` and `cache_dir` say which files.
+        model: a folder, a file, or a hub id in the local cache.
+        settings: those that the model is loaded with, of which `revision`, `subfolder` and `cache_dir` count.
 
     Returns:
         None where it is not known, such as for a hub id that was never downloaded.

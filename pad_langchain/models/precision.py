@@ -1,4 +1,4 @@
-"""In which precision a model computes: what a user says, and what is fastest where nobody says."""
+"""The precision in which a model computes: what a user asks for, or what is fastest."""
 
 from __future__ import annotations
 
@@ -26,10 +26,14 @@ _ASK = attrgetter("_is_avx512_bf16_supported", "_is_amx_tile_supported")
 
 
 def pick_dtype(dtype: Any, device: torch.device) -> torch.dtype:
-    """ "auto" is bfloat16 on CUDA and float32 on the CPU; a name or a torch dtype is taken as it is.
+    """Return a torch dtype. "auto" is bfloat16 on CUDA and float32 on the CPU.
+
+    Args:
+        dtype: "auto", a name such as "bfloat16", or a torch dtype.
+        device: where the model computes.
 
     Raises:
-        InvalidRequestError: not a floating-point dtype.
+        InvalidRequestError: it is not a floating-point dtype.
     """
     import torch
 
@@ -44,14 +48,16 @@ def pick_dtype(dtype: Any, device: torch.device) -> torch.dtype:
 def fastest_dtype(
     dtype: Any, device: torch.device, weights: str | None = None, model: str | PathLike[str] | None = None
 ) -> torch.dtype:
-    """`pick_dtype` for decoding: "auto" on a CPU is bfloat16 where it computes in it and that gains.
+    """Return the dtype that decodes fastest. "auto" is bfloat16 on a CPU that computes in it, if the model is large.
 
     Args:
-        weights: "int8", which float32 is multiplied with; None: in the dtype.
-        model: its folder; below `SMALL` nothing is gained. Other names are taken for large models.
+        dtype, device: as in `pick_dtype`.
+        weights: "int8" means "auto" is float32. None means weights in the dtype.
+        model: the model's folder. Below `SMALL` bytes of weights, "auto" is float32. Other names are taken for large
+            models. None means a large model.
 
     Raises:
-        InvalidRequestError: not a floating-point dtype.
+        InvalidRequestError: it is not a floating-point dtype.
     """
     import torch
 
@@ -70,7 +76,7 @@ def fastest_dtype(
 
 
 def _bytes(folder: Path) -> float:
-    """How large a folder's weights are; infinite where there are none to see."""
+    """How many bytes a folder's weights have. Infinite where there are none."""
     files = [*folder.glob("*.safetensors"), *folder.glob("*.bin")] if folder.is_dir() else []
     return sum(file.stat().st_size for file in files) if files else math.inf
 

@@ -1,4 +1,4 @@
-"""Conversations into token ids: for the base as they are, for a text PersRM with the preference written in."""
+"""Conversations as token ids: for the base as they are, for a text PersRM with the preference written in."""
 
 from __future__ import annotations
 
@@ -37,8 +37,10 @@ _NO_SWITCHES = frozenset(
 class Prompts:
     """Renders conversations with a tokenizer's chat template, from any thread.
 
-    Fast tokenizers are changed by a call (padding, truncation, special tokens), so this one is a private copy behind a
-    lock.
+    A call may change a fast tokenizer's padding, truncation and special tokens, so this locks a private copy.
+
+    Args:
+        tokenizer: a transformers tokenizer.
     """
 
     def __init__(self, tokenizer: Any) -> None:
@@ -52,7 +54,7 @@ class Prompts:
         survive_forks(self)
 
     def hold(self) -> bool:
-        """Wait until no thread uses the tokenizer, and let none begin; False: one did not end in time."""
+        """Wait until no thread uses the tokenizer, and let none begin. Return False if one did not end in time."""
         return self._lock.acquire(timeout=30.0)
 
     def let_go(self) -> None:
@@ -60,7 +62,7 @@ class Prompts:
         self._lock.release()
 
     def begin_anew(self) -> None:
-        """In a forked child: nobody uses it, whoever did in the parent."""
+        """Begin anew in a forked child, whatever locks the parent's threads held."""
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -72,10 +74,14 @@ class Prompts:
         tools: Sequence[Mapping[str, Any]] | None = None,
         template_kwargs: Mapping[str, Any] | None = None,
     ) -> list[int]:
-        """The conversation up to where the assistant's answer begins. Control tokens inside a message stay plain text.
+        """Return the token ids of a conversation, up to where the assistant's answer begins.
+
+        Control tokens inside a message stay plain text.
 
         Args:
-            template_kwargs: switches of the template, such as `enable_thinking`.
+            messages: chat-template dicts (`role`, `content`, …).
+            tools: JSON schemas for the template. None means no tools.
+            template_kwargs: switches of the template, such as `enable_thinking`. None means none.
 
         Raises:
             InvalidRequestError: the template refuses the conversation, or has no such switch.
@@ -104,7 +110,7 @@ class Prompts:
 
     @cached_property
     def switches(self) -> frozenset[str]:
-        """Names that the chat template reads beside the conversation, the tools and the tokenizer's own."""
+        """Names that the chat template reads, except the conversation, the tools and the tokenizer's own."""
         template = self._tokenizer.chat_template or ""
         text = "".join(template.values()) if isinstance(template, Mapping) else str(template)
         plain = re.sub(r"{%-?\s*(end)?generation\s*-?%}", "", text)  # a tag of transformers
@@ -116,11 +122,15 @@ class Prompts:
         return frozenset(names - _NO_SWITCHES - environment.globals.keys() - self._tokenizer.special_tokens_map.keys())
 
     def own(self, template_kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """Those switches that this template has: what is said to the base may say nothing to a guide's template."""
+        """Return those switches that this template has, as a guide's template may lack some of the base's."""
         return {name: value for name, value in template_kwargs.items() if name in self.switches}
 
     def check_switches(self, template_kwargs: Mapping[str, Any]) -> None:
-        """Raise InvalidRequestError for a switch that the chat template does not have."""
+        """Check that the chat template has these switches.
+
+        Raises:
+            InvalidRequestError: it lacks one.
+        """
         for name in template_kwargs.keys() - self.switches:
             near = difflib.get_close_matches(str(name), self.switches, 1, 0.5)
             hint = f"Did you mean {near[0]!r}?" if near else f"It has {sorted(self.switches)!r}."
@@ -128,21 +138,21 @@ class Prompts:
 
     @property
     def tokenizer(self) -> Any:
-        """The private copy, to be read only."""
+        """The private copy. It must only be read."""
         return self._tokenizer
 
     @cached_property
     def turn_end(self) -> int | None:
-        """The token that an assistant's turn ends with (see `ends.turn_end`); None where nothing names one."""
+        """The token that ends an assistant's turn (see `ends.turn_end`). None means nothing names one."""
         return turn_end(self._tokenizer)
 
     def encode(self, text: str) -> list[int]:
-        """Plain text to ids, nothing added."""
+        """Return the token ids of plain text, without special tokens added."""
         with self._lock:
             return list(self._tokenizer.encode(text, add_special_tokens=False))
 
     def vocabulary(self) -> dict[str, int]:
-        """Every token and its id."""
+        """Return every token and its id."""
         with self._lock:
             return dict(self._tokenizer.get_vocab())
 
@@ -150,7 +160,12 @@ class Prompts:
 def with_preference(
     messages: Sequence[Mapping[str, Any]], preference: str, template: str = PERSRM_TEMPLATE
 ) -> list[dict[str, Any]]:
-    """Write a preference into the last user turn: `template` with `{preference}` and `{text}` filled in.
+    """Return a conversation with a preference written into the last user turn.
+
+    Args:
+        messages: chat-template dicts. They are not changed.
+        preference: the preference in words.
+        template: the new turn, with `{preference}` and `{text}` to be filled in.
 
     Raises:
         InvalidRequestError: there is no user turn, or its content is not text.

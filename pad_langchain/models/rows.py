@@ -18,7 +18,7 @@ __all__ = ["Rows", "Section"]
 
 
 class Section(IntEnum):
-    """What rows are for, in the order in which they lie below each other."""
+    """What rows are for, in the order of the sections."""
 
     BASE = 0  # the answers
     REFERENCE = 1  # what an adapter's rows are compared with: the same prompts without it
@@ -44,13 +44,14 @@ class Rows:
     ) -> None:
         """Prefill: one forward over all prompts (token ids, none empty), padded on the left.
 
-        What the prefix store knows of the prompts is not run again. Leaves `hidden_BD`: the hidden state each row's
-        next token is predicted from.
+        What the prefix store knows of the prompts is not run again. `hidden_BD` then has the hidden states from which
+        each row's next token is predicted.
 
         Args:
+            backbone: the model that runs the rows.
             base, reference, guide: the prompts of each section.
-            adapter: acts on the guide's rows.
-            salts: of each row, section after section; rows of one salt share prefixes. None: all have the salt "".
+            adapter: acts on the guide's rows. None means nothing does.
+            salts: a salt per row, section after section. Rows of one salt share prefixes. None means all have "".
         """
         self.backbone, self.adapter, self.cache = backbone, adapter, RowCache()
         self.sections = [len(base), len(reference), len(guide)]
@@ -73,16 +74,16 @@ class Rows:
         backbone.tally.reused += sum(self.lengths) - ran
 
     def span(self, section: Section) -> slice:
-        """Where a section's rows are."""
+        """Return the range of a section's rows."""
         first = sum(self.sections[:section])
         return slice(first, first + self.sections[section])
 
     def hidden(self, section: Section) -> torch.Tensor:
-        """Newest hidden states of one section's rows, [B, D]."""
+        """Return the newest hidden states of one section's rows, [B, D]."""
         return self.hidden_BD[self.span(section)]
 
     def step(self, tokens_BT: torch.Tensor) -> None:
-        """Append tokens to every row, [B] or [B, T]: one forward for all; updates `hidden_BD`.
+        """Append tokens [B] or [B, T] to the rows in one forward, and update `hidden_BD`.
 
         A step that raises leaves the rows as they were.
         """
@@ -97,7 +98,7 @@ class Rows:
             raise
 
     def merge(self, other: Rows) -> None:
-        """Append another group's rows, section by section, below these."""
+        """Append another group's rows below these, section by section."""
         order = [
             (from_other, rows.span(section))
             for section in Section
@@ -113,7 +114,7 @@ class Rows:
         self._place()
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Keep the rows of these indices (at least one), section after section; an index may come twice."""
+        """Keep the rows of these indices, at least one, section after section. An index may come twice."""
         spans = [self.span(section) for section in Section]
         self.sections = [sum(span.start <= row < span.stop for row in rows) for span in spans]
         self.lengths = [self.lengths[row] for row in rows]
@@ -123,7 +124,7 @@ class Rows:
         self._place()
 
     def remember(self, row: int, tokens: Sequence[int]) -> None:
-        """Keep a row's KV for whoever begins with the same tokens, which are all that the row has run."""
+        """Keep a row's KV for later prompts that begin alike. `tokens` are all that the row has run."""
         self.backbone.prefixes.add(tokens, self.cache, row, self.cache.width - len(tokens), self._root(row))
 
     def _root(self, row: int) -> Root:
@@ -137,7 +138,7 @@ class Rows:
         self._padded = any(pads)
 
     def _load_prefixes(self, prompts: Sequence[Sequence[int]]) -> int:
-        """Fill the cache with what the store knows; returns how many tokens every row still has to run."""
+        """Fill the cache with what the store knows. Return how many tokens every row still has to run."""
         store = self.backbone.prefixes
         known = [store.find(prompt, self._root(row)) for row, prompt in enumerate(prompts)]
         fresh = max(
@@ -156,7 +157,7 @@ class Rows:
         return fresh
 
     def _forward(self, ids_BT: torch.Tensor, graph: DecodeGraph | None = None) -> torch.Tensor:
-        """Run new tokens of every row, compiled where there is a graph; the newest hidden states [B, D]."""
+        """Run new tokens of every row, compiled where there is a graph. Return the newest hidden states [B, D]."""
         past, steps = self.cache.width, ids_BT.shape[1]
         start = self.span(Section.GUIDE).start
         if graph is not None:

@@ -1,9 +1,9 @@
-"""Whether a model writes in a batch what it writes alone. Families that are known to are not asked.
+"""Whether a model writes the same tokens in a batch as alone. Families in `KNOWN` are not tested.
 
-Rows that decode together are padded on the left and leave one by one. Models with another state than keys and values
-(recurrent and hybrid ones), and those that count positions by themselves (BART's decoder), load and then fail or write
-wrong tokens. So a model of another family runs a few tokens of its own, alone and in a batch, and is refused where both
-differ. A verdict is kept in the process for the weights it was made on.
+Rows that decode together are padded on the left and leave one by one. Recurrent and hybrid models have another state
+than keys and values, and BART's decoder counts positions by itself. Such models load, and then fail or write wrong
+tokens. So a model of another family runs a few tokens alone and in a batch, and is refused where they differ. The
+process keeps the verdict for the same weights.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ _verdicts: dict[str, str] = {}  # fingerprint → why it is refused; "": it is n
 
 
 def check_batches(backbone: Backbone) -> None:
-    """Refuse a model that writes something else in a batch than alone.
+    """Refuse a model that writes other tokens in a batch than alone.
 
-    Costs six forwards of a handful of tokens, once for the weights; nothing for the families of `KNOWN`.
+    The test takes six forwards of a few tokens, once per weights. Families in `KNOWN` are not tested.
 
     Raises:
-        IncompatibleModelError: it does, or cannot run in a batch at all.
+        IncompatibleModelError: the tokens differ, or the model cannot run in a batch.
     """
     if backbone.model.config.get_text_config().model_type in KNOWN:
         return
@@ -73,7 +73,7 @@ def check_batches(backbone: Backbone) -> None:
 
 
 def fingerprint(model: Any) -> str:
-    """What tells weights apart: the class and config, and some numbers of each tensor."""
+    """Return a hash that tells weights apart: of the class, the config, and some numbers of each tensor."""
     digest = hashlib.sha256(type(model).__name__.encode())
     digest.update(model.config.to_json_string().encode())
     for name, tensor in model.state_dict().items():
@@ -85,7 +85,7 @@ def fingerprint(model: Any) -> str:
 
 @torch.inference_mode()
 def _fault(backbone: Backbone) -> str:
-    """Why the model cannot decode in batches; "" where it can."""
+    """Why the model cannot decode in batches, or "" if it can."""
     size = backbone.vocab_size
     prompts = [[(7 * place + 3) % size for place in range(length)] for length in (7, 2, 4)]
     precise = next(backbone.model.parameters()).dtype == torch.float32 and not hasattr(backbone.model, "hf_quantizer")
