@@ -1,1 +1,1 @@
-"""What models decode with on a CPU: packed and int8 products, siblings as one, steps without a model's modules."""
+"""Faster decoding on a CPU: packed and int8 products, joint siblings, steps without a model's modules."""

@@ -1,4 +1,4 @@
-"""Sibling projections that read one input (q, k and v; gate and up) as one product of which each has its columns."""
+"""Sibling projections that read one input (q, k and v; gate and up) as one product. Each takes its columns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GROUPS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
 
 
 class _Last(threading.local):
-    """What this thread has of the product made last: its parts are asked for one after the other."""
+    """The product that this thread made last, as its parts are asked for one after the other."""
 
     def __init__(self) -> None:
         self.clear()
@@ -35,7 +35,7 @@ class Joint:
 
     Args:
         product: maps [..., in] to [..., sum of sizes].
-        sizes: outputs of each layer, in order.
+        sizes: the number of outputs of each layer, in order.
     """
 
     def __init__(self, product: Callable[[torch.Tensor], torch.Tensor], sizes: Sequence[int]) -> None:
@@ -44,7 +44,7 @@ class Joint:
         self.columns = [slice(*pair) for pair in itertools.pairwise(ends)]
 
     def part(self, index: int, input: torch.Tensor) -> torch.Tensor:
-        """One layer's output; those of its siblings for the same tensor are made with it."""
+        """Return the output of layer `index`. Those of its siblings for the same tensor are made with it."""
         if len(self.columns) == 1:
             return self.product(input)
         if _last.joint is not self or _last.input is not input:
@@ -57,7 +57,7 @@ class Joint:
 
 
 def siblings(model: nn.Module, fits: Callable[[Any], bool], *, join: bool = True) -> list[list[Any]]:
-    """The linear layers of a model that fit, those that read one input together; without `join` each by itself."""
+    """Return the linear layers of a model that fit, in groups that read one input. Without `join`, one per group."""
     grouped: list[list[Any]] = []
     seen: set[int] = set()
     for parent in model.modules() if join else ():
@@ -71,5 +71,5 @@ def siblings(model: nn.Module, fits: Callable[[Any], bool], *, join: bool = True
 
 
 def _alike(group: Sequence[Any]) -> bool:
-    """Whether layers can be one: one width of input, and a bias each or none at all."""
+    """Whether layers can be joined: they have one width of input, and all or none has a bias."""
     return len({(module.in_features, module.bias is None) for module in group}) == 1

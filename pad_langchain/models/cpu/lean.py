@@ -1,8 +1,8 @@
 """Decode steps on the CPU without the overhead of a model's modules.
 
-A step of a small model spends more time between its products than in them: transformers calls some 60 operators a
-layer, and copies keys and values once for each query head. Models of the Llama family are one shape, which is written
-here in some 25 operators. Prompts, training and every other model run the model's own modules.
+A step of a small model spends more time between its products than in them. transformers calls some 60 operators per
+layer, and copies keys and values once per query head. Models of the Llama family share one shape, which is written here
+in some 25 operators per layer. Prompts, training and all other models run the model's own modules.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _Map = Callable[[torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True, eq=False)
 class _Layer:
-    """The parts of one layer, and what maps their inputs."""
+    """The parts of one layer, as maps of their inputs."""
 
     attention: Any
     act: _Map
@@ -46,13 +46,13 @@ class _Layer:
 
 @dataclass(frozen=True, eq=False)
 class _Output:
-    """What is read of a decoder's output."""
+    """The part of a decoder's output that is read."""
 
     last_hidden_state: torch.Tensor
 
 
 class LeanDecoder:
-    """Called as the decoder of a causal LM; steps of one token on a `RowCache` are lean.
+    """Stands for the decoder of a causal LM. Steps of one token on a `RowCache` are lean.
 
     Args:
         decoder: the model's own, of one of `FAMILIES`.
@@ -84,7 +84,7 @@ class LeanDecoder:
         return _Output(hidden_BD[:, None])
 
     def _here(self, ids_BT: torch.Tensor) -> bool:
-        """Whether the step is one that runs here: on the CPU, and nobody asks for gradients."""
+        """Whether the step runs here: it is on the CPU, and no gradients are asked for."""
         return self.decoder.embed_tokens.weight.device.type == "cpu" and not torch.is_grad_enabled()
 
     def _step(
@@ -95,7 +95,7 @@ class LeanDecoder:
         positions_B1: torch.Tensor,
         seen_BC: torch.Tensor | None,
     ) -> torch.Tensor:
-        """One token of every row: hidden states [B, D]. `seen_BC` says which columns each row has."""
+        """Run one token of every row: hidden states [B, D]. `seen_BC` says which columns each row has."""
         decoder = self.decoder
         hidden_BD = decoder.embed_tokens(ids_B)
         mask = None
@@ -139,7 +139,7 @@ class LeanDecoder:
 
 
 def lean_decoder(model: Any) -> Any:
-    """The decoder of a causal LM, lean where its steps can be."""
+    """Return the decoder of a causal LM: a `LeanDecoder` if its family has one, else its own."""
     decoder = model.base_model
     config = model.config
     lean = (
@@ -165,7 +165,7 @@ def _layer(layer: Any) -> _Layer:
 
 
 def _together(modules: Sequence[Any]) -> _Map:
-    """What maps an input to the modules' outputs side by side: their one product, where they have one."""
+    """A map of an input to the modules' outputs side by side. It is their joint product if they have one."""
     parts = [_part(module) for module in modules]
     joint = parts[0]
     if joint is not None and len(joint.columns) == len(modules) and all(part is joint for part in parts):
@@ -177,7 +177,7 @@ def _together(modules: Sequence[Any]) -> _Map:
 
 
 def _part(module: Any) -> Joint | None:
-    """The product that a module has a part of; None: it has to be called, such as for what an adapter adds."""
+    """The product that a module has a part of. None means the module has to be called, such as under an adapter."""
     if adapting():
         return None
     if isinstance(module, Int8Linear):
@@ -187,7 +187,7 @@ def _part(module: Any) -> Joint | None:
 
 
 def _watched(module: torch.nn.Module) -> bool:
-    """Whether somebody else's hooks wait for a module to be called."""
+    """Whether a module has hooks of others, so that it has to be called."""
     before, after = _hooks(module)
     return bool(before or after) and not hasattr(module, HOOKED)
 

@@ -1,7 +1,7 @@
-"""Large layers on the CPU, their weights kept a second time in oneDNN's blocked layout, siblings as one.
+"""Large layers on the CPU, with their weights kept a second time in oneDNN's blocked layout, and siblings joined.
 
-The usual product of two rows costs twice that of one row (it reads the weights twice); with the blocked layout a second
-row is nearly free, which is what base rows and reward rows in one forward need. One row alone gains as well, most of
+The usual product of two rows reads the weights twice, so it costs twice that of one row. With the blocked layout a
+second row is nearly free, which serves base rows and reward rows in one forward. One row alone gains as well, most of
 all in bfloat16.
 """
 
@@ -31,7 +31,7 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True, eq=False)
 class _Packed:
-    """Where a weight is packed: its version then, and the product that it has a part of."""
+    """How a weight is packed: its version when it was packed, and the product that it has a part of."""
 
     version: int
     joint: Joint
@@ -52,7 +52,7 @@ _library.define("packed_linear(Tensor input, Tensor weight, Tensor? bias) -> Ten
 
 
 class PackedLinear(nn.Linear):
-    """An `nn.Linear` in all but speed; state dict, gradients and copies are the plain one's."""
+    """An `nn.Linear` that runs faster. Its state dict, gradients and copies are those of the plain one."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         if torch.is_grad_enabled():
@@ -64,7 +64,7 @@ class PackedLinear(nn.Linear):
 
 
 def _linear(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    """`nn.functional.linear` by the blocked weight, where there is one."""
+    """`nn.functional.linear`, by the blocked weight where there is one."""
     packed = packed_part(weight)
     if packed is None or (input.dtype, input.device) != (weight.dtype, CPU):
         return nn.functional.linear(input, weight, bias)
@@ -72,19 +72,19 @@ def _linear(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
 
 
 def packed_part(weight: torch.Tensor) -> _Packed | None:
-    """Where a weight is packed as it is now; one that was moved or trained since is not."""
+    """Return how a weight is packed. None means it is not, or was moved or trained since."""
     packed: _Packed | None = _packed.get(weight)
     return packed if packed is not None and _changes(weight) == packed.version else None
 
 
 def blocked_product(input: torch.Tensor, blocked: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    """`nn.functional.linear` by a weight that is in oneDNN's layout."""
+    """Compute `nn.functional.linear` by a weight in oneDNN's layout: [..., in] → [..., out]."""
     made: torch.Tensor = _product(torch.ops)(input, blocked, bias, "none", [], "")
     return made
 
 
 def blocked_layout(weight: torch.Tensor) -> torch.Tensor:
-    """A copy of a weight [out, in] in oneDNN's layout; only `blocked_product` reads it."""
+    """Return a copy of a weight [out, in] in oneDNN's layout. Only `blocked_product` can read it."""
     blocked: torch.Tensor = _layout(torch.ops)(weight, ROWS)
     return blocked
 
@@ -98,11 +98,14 @@ def _shape_of_linear(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tens
 
 
 def pack(model: nn.Module, *, spare: bool = False, join: bool = True) -> int:
-    """Pack the large linear layers of a model that are on the CPU: float32, and bfloat16 where the CPU computes in it.
+    """Pack the large linear layers of a model that are on the CPU.
+
+    Layers are packed in float32, and in bfloat16 if the CPU computes in it.
 
     Args:
-        spare: only if the copies take at most half of the memory that is free.
-        join: siblings that read one input become one product; a compiled step asks for each by itself.
+        model: the model.
+        spare: pack only if the copies take at most half of the free memory.
+        join: whether siblings that read one input become one product. A compiled step needs False.
 
     Returns:
         how many layers are packed now.
@@ -129,7 +132,7 @@ def pack(model: nn.Module, *, spare: bool = False, join: bool = True) -> int:
 
 @torch.no_grad()
 def _product_of(group: Sequence[Any]) -> Callable[[torch.Tensor], torch.Tensor]:
-    """What maps the input of these layers to their outputs side by side."""
+    """A map of the input of these layers to their outputs side by side."""
     weight = torch.cat([module.weight for module in group]) if len(group) > 1 else group[0].weight
     biases = [module.bias.detach() for module in group if module.bias is not None]
     bias = torch.cat(biases) if len(biases) > 1 else next(iter(biases), None)
@@ -141,7 +144,7 @@ def _blocked_first(blocked: torch.Tensor, bias: torch.Tensor | None, input: torc
 
 
 def _fits(module: Any) -> bool:
-    """Whether a module is a plain linear layer that gains from it; quantized ones are of other classes."""
+    """Whether a module is a plain linear layer that gains from packing. Quantized ones are of other classes."""
     if type(module) not in (nn.Linear, PackedLinear) or module.weight.device.type != "cpu":
         return False
     dtype = module.weight.dtype
@@ -153,7 +156,7 @@ def _size(module: Any) -> int:
 
 
 def _free_memory() -> float:
-    """Bytes that this machine can give without swapping; infinite where it does not say."""
+    """Bytes that this machine can give without swapping. Infinite where it does not tell."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:

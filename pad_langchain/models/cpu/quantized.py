@@ -1,8 +1,8 @@
-"""Linear layers with int8 weights on the CPU: a scale for each output, and one for each row of the input as it comes.
+"""Linear layers with int8 weights on the CPU, with one scale per output and one per row of the input.
 
-The product is FBGEMM's, which torch has for x86. It takes one scale for all rows of an input, so that a row's numbers
-would depend on whose rows it shares the batch with; here each row is first divided by its own largest number. Sums of
-products are integers: exact, and the same however many rows there are.
+The product is FBGEMM's, which torch has for x86. It takes one scale for all rows of an input, so a row's numbers would
+depend on the other rows of the batch. Here each row is first divided by its own largest number. Sums of products are
+integers, so they are exact and do not depend on the number of rows.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ _engine = threading.Lock()  # which engine packs is a global of torch
 
 
 class Int8Linear(nn.Module):
-    """A linear layer with int8 weights, float32 outside.
+    """A linear layer with int8 weights. Its input and output are float32.
 
     Args:
         in_features, out_features: as of `nn.Linear`.
-        joint, index: the product that it has a part of.
-        scale_O: what each output's int8 weights are multiplied by.
-        weight: the int8 weights [out, in], where somebody reads rows of them; else empty.
+        joint, index: the product that the layer has a part of, and which part.
+        scale_O: the factor of each output's int8 weights.
+        weight: the int8 weights [out, in] of a layer whose rows are read, else empty.
     """
 
     weight: torch.Tensor
@@ -59,7 +59,7 @@ class Int8Linear(nn.Module):
 
 
 class _Int8Product:
-    """[..., in] float32 → [..., out] float32 by int8 weights."""
+    """Maps [..., in] float32 → [..., out] float32 by int8 weights."""
 
     def __init__(self, weight_OI: torch.Tensor, scale_O: torch.Tensor, bias_O: torch.Tensor | None) -> None:
         self.packed, self.bias_O = _pack(weight_OI, scale_O), bias_O
@@ -76,10 +76,10 @@ class _Int8Product:
 
 
 def check_int8() -> None:
-    """Refuse a machine or a torch without the product.
+    """Check that this machine and this torch have the int8 product.
 
     Raises:
-        MissingDependencyError: it has none.
+        MissingDependencyError: they do not.
     """
     try:
         _prepack(torch.ops), _product(torch.ops)
@@ -94,12 +94,15 @@ def check_int8() -> None:
 
 
 def quantize(model: Any) -> int:
-    """Give every linear layer of a float32 model on the CPU int8 weights; how many there were.
+    """Give every linear layer of a float32 model on the CPU int8 weights.
 
-    The float weights are freed. The model decodes and scores, but neither trains nor is saved.
+    The float weights are freed. The model then decodes and scores, but cannot be trained or saved.
+
+    Returns:
+        how many layers there were.
 
     Raises:
-        InvalidRequestError: the model is elsewhere or in another precision.
+        InvalidRequestError: the model is on another device or in another precision.
         MissingDependencyError: see `check_int8`.
     """
     check_int8()
@@ -159,9 +162,9 @@ def _pack(weight_OI: torch.Tensor, scale_O: torch.Tensor) -> Any:
 
 @cache
 def _levels() -> tuple[int, int]:
-    """How many steps an input's largest number has, and which level is zero: 127 and 128, or 63 and 64.
+    """How many levels an input's largest number has, and which level is zero: 127 and 128, or 63 and 64.
 
-    CPUs without VNNI add two products in 16 bits, which overflow with all 8 bits of the input in use: seen by trying.
+    CPUs without VNNI add two products in 16 bits, which overflows if all 8 bits of the input are used. A trial tells.
     """
     steps = WEIGHT_STEPS
     weight_OI = torch.full((16, 64), WEIGHT_STEPS, dtype=torch.int8)
