@@ -1,4 +1,4 @@
-"""GGUF files as models: what they say, their tokenizer, and their weights for torch."""
+"""GGUF files as models: their metadata, their tokenizer, and their weights for torch."""
 
 from pad_langchain.models.gguf.dequantised import Dequantised, clear_dequantised, dequantised, torch_folder
 from pad_langchain.models.gguf.file import GgufFile, find_gguf, split_names

@@ -1,7 +1,7 @@
-"""What transformers calls what a GGUF file says of a model's shape, for the architectures that are run in torch.
+"""A model's shape in a GGUF file → its transformers config, for the architectures that are run in torch.
 
-An architecture is here once its logits from a file have been compared with those of transformers' own weights. A key
-that is not known is refused: it may change what the model computes.
+An architecture is here once its logits from a file have been compared with those of transformers' own weights. An
+unknown key is refused, as it may change what the model computes.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ _SEEN = frozenset(
 
 
 def config_of(file: GgufFile) -> Any:
-    """The transformers config of the model in a file.
+    """Return the transformers config of the model in a file.
 
     Raises:
-        IncompatibleModelError: its architecture, or something that it says of it, cannot be run in torch here.
+        IncompatibleModelError: the architecture, or one of its settings, cannot be run in torch here.
     """
     if file.architecture not in READABLE:
         raise IncompatibleModelError(
@@ -58,7 +58,7 @@ def config_of(file: GgufFile) -> Any:
 
 
 class _Shape:
-    """What a file says under its architecture's keys."""
+    """The values under a file's keys of its architecture."""
 
     def __init__(self, file: GgufFile) -> None:
         self.file, prefix = file, f"{file.architecture}."
@@ -92,7 +92,7 @@ class _Shape:
 
     @property
     def common(self) -> dict[str, Any]:
-        """What all have."""
+        """The settings that all architectures have."""
         named = {name: self.values[key] for key, name in _KEYS.items() if key in self.values}
         ids = {role: self.file.metadata.get(f"tokenizer.ggml.{role}") for role in ("bos_token_id", "eos_token_id")}
         return {
@@ -107,7 +107,7 @@ class _Shape:
 
     @property
     def rotary(self) -> dict[str, Any]:
-        """transformers' rope_parameters."""
+        """The rope_parameters of transformers."""
         theta = float(self.values.get("rope.freq_base", 10000.0))
         kind, factor = self.values.get("rope.scaling.type", "none"), self.values.get("rope.scaling.factor")
         if self.has(FREQUENCIES):
@@ -125,7 +125,7 @@ class _Shape:
         }
 
     def llama_3_factors(self) -> dict[str, Any]:
-        """The settings that lead to the factors which the file stores. Llama 3.1 and 3.2 differ in the largest one."""
+        """The settings that give the factors in the file. Llama 3.1 and 3.2 differ in the largest one."""
         stored = self.file.floats(FREQUENCIES)
         factor = float(stored.max())
         low, high, length = 1.0, 4.0, 8192
@@ -182,7 +182,7 @@ def _gemma_3(said: _Shape) -> Any:
 
 
 def _query_scale(said: _Shape, largest: int) -> int:
-    """What queries are divided by the root of. The largest model of a family has its own; a file does not say it."""
+    """The number whose root divides queries. The largest model of a family has its own, which no file tells."""
     if said.values["block_count"] != largest:
         return said.head_dim
     return int(said.file.hidden_size // said.values["attention.head_count"])

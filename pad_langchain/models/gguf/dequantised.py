@@ -1,8 +1,8 @@
-"""Dequantised weights of GGUF files in the user's cache folder: made once, for torch, and used by every later start.
+"""Dequantised weights of GGUF files for torch, made once in the user's cache folder and used by every later start.
 
     <cache>/gguf/<sha256 of the file>-<dtype>/      config.json, *.safetensors, source.json
 
-A folder appears when it is complete. Whoever makes one holds its lock; others who want the same wait for it.
+A folder appears when it is complete. The process that makes one holds its lock, and others wait for it.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class Dequantised:
 
     Args:
         source: the GGUF file that it was made from, as it was named then.
-        dtype: of its weights, such as "float32".
-        size: bytes.
-        used: when a start used it last, seconds since 1970.
+        dtype: the type of its weights, such as "float32".
+        size: its size in bytes.
+        used: when a start used it last, in Unix seconds.
     """
 
     folder: Path
@@ -58,11 +58,11 @@ class Dequantised:
 
 
 def torch_folder(file: GgufFile, dtype: torch.dtype) -> Path:
-    """The folder with a file's weights in this type, which transformers loads. The first call makes it.
+    """Return the folder with a file's weights in this type, for transformers to load. The first call makes it.
 
     Raises:
         IncompatibleModelError: the model cannot be run in torch.
-        ModelLoadError: there is no room for the weights, or the folder cannot be written. Nothing is left of it.
+        ModelLoadError: there is no room for the weights, or the folder cannot be written. Nothing is left behind.
     """
     precision = str(dtype).removeprefix("torch.")
     folder = _root() / f"{_content(file)}-{precision}"
@@ -80,7 +80,7 @@ def torch_folder(file: GgufFile, dtype: torch.dtype) -> Path:
 
 
 def dequantised() -> list[Dequantised]:
-    """What the cache holds, used last first."""
+    """Return what the cache holds, the last used first."""
     found = []
     for path in _root().glob(f"*/{_SOURCE}"):
         try:
@@ -93,9 +93,9 @@ def dequantised() -> list[Dequantised]:
 
 
 def clear_dequantised() -> int:
-    """Remove all of it, what a killed process left included; return the bytes that were freed.
+    """Remove all models of the cache and the remains of killed processes. Return how many bytes were freed.
 
-    A model that is being made is waited for. One that is loaded goes on: its weights are mapped or in memory.
+    This waits for a model that is being made. A loaded model goes on, as its weights are mapped or in memory.
 
     Raises:
         ModelLoadError: a folder cannot be removed.
@@ -119,7 +119,7 @@ def _root() -> Path:
 
 
 def _content(file: GgufFile) -> str:
-    """What is the same for the same bytes, wherever they lie."""
+    """A name that is the same for the same bytes, wherever they are stored."""
     hashes = [sha256_of(part.path) for part in file.parts]
     return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
@@ -149,7 +149,7 @@ def _make(file: GgufFile, folder: Path, dtype: torch.dtype) -> None:
 
 @contextmanager
 def _said(file: GgufFile, folder: Path) -> Iterator[None]:
-    """Turn what the disk refuses into what the user can do."""
+    """Turn errors of the disk into errors that say what the user can do."""
     try:
         yield
     except ModelLoadError:

@@ -25,15 +25,15 @@ _ENDS = ("eos_token_id", "eot_token_id", "eom_token_id")
 
 
 def find_gguf(place: str | PathLike[str]) -> Path | None:
-    """The GGUF file that a model's name stands for: the file itself, or the one in a folder that has no config.json.
+    """Find the GGUF file that a model's name stands for: the file itself, or the one in a folder without config.json.
 
-    Of a model in several files it is the first, whichever part is named. Projectors for images (mmproj-…) are no model.
+    Of a model in several files it is the first, whichever is named. Projectors for images (mmproj-…) are ignored.
 
     Returns:
         None where the name stands for something else, such as a transformers folder or a hub id.
 
     Raises:
-        ModelLoadError: the folder holds several models, or the file is not there.
+        ModelLoadError: the folder holds several models, or the file does not exist.
     """
     path = absolute(place)
     if path.is_file():
@@ -52,13 +52,14 @@ def find_gguf(place: str | PathLike[str]) -> Path | None:
 
 
 class GgufFile:
-    """What a GGUF file says of a model, and the rows of its output matrix. Safe from any thread.
+    """The metadata of a model in a GGUF file, and the rows of its output matrix. Thread-safe.
 
     Args:
-        path: the file; of a model in several files any of them.
+        path: the file. Of a model in several files, any of them.
 
     Raises:
-        ModelLoadError: it is not there, no GGUF, of another version, cut, or one of several files is missing.
+        ModelLoadError: the file does not exist, is not GGUF, has another version or is cut short, or one of several
+            files is missing.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -81,10 +82,10 @@ class GgufFile:
             )
 
     def need(self, key: str, kind: type) -> Any:
-        """The value of a key that every model has.
+        """Return the value of a key that every model has.
 
         Raises:
-            ModelLoadError: it has none, or one of another type.
+            ModelLoadError: the file lacks the key, or its value is of another type.
         """
         value = self.metadata.get(key)
         if not isinstance(value, kind) or isinstance(value, bool):
@@ -102,24 +103,29 @@ class GgufFile:
 
     @property
     def vocab_size(self) -> int:
-        """Rows of the output matrix, V."""
+        """V, the number of rows of the output matrix."""
         return self._output.shape[0]
 
     @property
     def size(self) -> int:
-        """Bytes of all its files."""
+        """The size of all its files in bytes."""
         return sum(part.path.stat().st_size for part in self.parts)
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerFast:
-        """Its tokenizer, with chat template and special tokens (see `gguf.tokenizer`)."""
+        """Its tokenizer, with chat template and special tokens (see `gguf.tokenizer`).
+
+        Raises:
+            ModelLoadError: the file has no tokenizer, or one that contradicts itself.
+            IncompatibleModelError: the tokenizer is of a kind that cannot be made here.
+        """
         from pad_langchain.models.gguf.tokenizer import build_tokenizer
 
         return build_tokenizer(self)
 
     @property
     def end_tokens(self) -> frozenset[int]:
-        """The tokens that end an answer by its metadata."""
+        """Ids of the tokens that end an answer, by its metadata."""
         named = (self.metadata.get(f"tokenizer.ggml.{name}") for name in _ENDS)
         return frozenset(token for token in named if isinstance(token, int) and 0 <= token < self.vocab_size)
 
@@ -127,7 +133,7 @@ class GgufFile:
 
     @cached_property
     def _output(self) -> Tensor:
-        """output.weight, or the embeddings where the two are one. Shape [V, D]."""
+        """output.weight, or the embeddings if they are the same. Shape [V, D]."""
         found = self.tensors.get("output.weight") or self.tensors.get("token_embd.weight")
         if found is None or len(found.shape) != 2 or found.shape[1] != self.hidden_size:
             raise ModelLoadError(
@@ -138,7 +144,7 @@ class GgufFile:
 
     @cached_property
     def _rows(self) -> np.ndarray:
-        """The output matrix as it lies in the file, a row of bytes each: [V, bytes]."""
+        """The output matrix as the file stores it, one row of bytes per token: [V, bytes]."""
         return self._bytes(self._output).reshape(self._output.shape[0], -1)
 
     def _bytes(self, tensor: Tensor) -> np.ndarray:
@@ -147,10 +153,10 @@ class GgufFile:
         return packed.view(np.ndarray)  # whose rows are picked in a third of the time
 
     def floats(self, name: str) -> np.ndarray:
-        """A tensor, dequantised: float32, in its shape.
+        """Return a tensor, dequantised to float32, in its shape.
 
         Raises:
-            IncompatibleModelError: it is stored in a way that cannot be read here.
+            IncompatibleModelError: its quantisation cannot be read here.
         """
         tensor = self.tensors[name]
         return self._floats(self._bytes(tensor).reshape(*tensor.shape[:-1], -1), tensor)
@@ -167,19 +173,19 @@ class GgufFile:
             ) from error
 
     def output_rows(self, ids: np.ndarray) -> np.ndarray:
-        """Rows of the output matrix: token ids [n] → [n, D] float32. Only those rows are read.
+        """Return rows of the output matrix: token ids [n] → [n, D] float32. Only those rows are read.
 
         Raises:
-            IncompatibleModelError: they are stored in a way that cannot be read here.
+            IncompatibleModelError: their quantisation cannot be read here.
         """
         return self._floats(np.ascontiguousarray(self._rows[ids]), self._output)
 
     def close(self) -> None:
-        """Give the file's pages back to the system; they are mapped again when rows are asked for."""
+        """Give the file's pages back to the system. They are mapped again when rows are asked for."""
         vars(self).pop("_rows", None)
 
     def output_bias(self) -> np.ndarray | None:
-        """What is added to the logits, [V] float32; None: nothing."""
+        """Return what is added to the logits, [V] float32. None means nothing."""
         bias = self.tensors.get("output.bias")
         return None if bias is None else self.floats(bias.name)
 
@@ -190,7 +196,7 @@ def _begins_as_gguf(path: Path) -> bool:
 
 
 def _first(path: Path) -> Path:
-    """The first of the files that a part belongs to."""
+    """The first of the files of a model in several."""
     return split_names(path)[0]
 
 
@@ -206,7 +212,7 @@ def _others(path: Path, first: Header) -> list[Path]:
 
 
 def split_names(path: Path) -> list[Path]:
-    """The files that belong together by their names, the first first; of a file that is no part, itself."""
+    """Return the files that belong together by their names, in order. A file that is not a part is alone."""
     if (part := _PART.fullmatch(path.name)) is None:
         return [path]
     count = int(part["count"])

@@ -1,4 +1,4 @@
-"""The sha256 of large files, read once: it is kept by path, size and time of change in the user's cache folder."""
+"""The sha256 of large files. It is kept by path, size and time of change in the user's cache folder."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _here: dict[str, list[int | str]] = {}  # what this process hashed or looked up
 
 
 def sha256_of(path: Path) -> str:
-    """The sha256 of a file, in hexadecimal. A file of the same path, size and time of change is not read again.
+    """Return the sha256 of a file in hexadecimal. A file of the same path, size and time of change is not read again.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     found = path.stat()
     name, state = str(path.resolve()), [found.st_size, found.st_mtime_ns]
@@ -54,7 +54,7 @@ def _known() -> dict[str, list[int | str]]:
 
 
 def _remember(name: str, entry: list[int | str]) -> None:
-    """A folder that cannot be written costs time at the next start, no more."""
+    """Keep a hash. If the folder cannot be written, the next start reads the file again."""
     try:
         place = _place()
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
-"""What a GGUF file says before its weights: keys and values, and where each tensor lies.
+"""The header of a GGUF file: its keys and values, and where each tensor is stored.
 
-The `gguf` package reads the same in seconds (a numpy view for every string of the vocabulary); this takes tenths.
+The `gguf` package takes seconds for the same, as it makes a numpy view per string of the vocabulary. This takes tenths.
 """
 
 from __future__ import annotations
@@ -30,9 +30,11 @@ class Tensor:
     """One tensor of a file.
 
     Args:
-        shape: as numpy has it, the axis that is contiguous last.
+        name: its name in the file.
+        shape: its shape in numpy's order, with the contiguous axis last.
         kind: its `gguf.GGMLQuantizationType`.
-        start, size: bytes of the file.
+        start: its first byte in the file.
+        size: its size in bytes.
     """
 
     name: str
@@ -47,8 +49,10 @@ class Header:
     """A file's keys and values, and its tensors by name.
 
     Args:
-        metadata: Python numbers, texts, bools; arrays of numbers are numpy arrays, arrays of texts lists.
-        values: where the keys and values lie, from the first byte to the one after the last.
+        path: the file.
+        metadata: the keys and their values: Python's numbers, texts and bools, numpy arrays of numbers, lists of texts.
+        tensors: the tensors by name.
+        values: the range of bytes of the keys and values, [start, end).
         count: how many keys there are.
     """
 
@@ -63,7 +67,7 @@ def read_header(path: Path) -> Header:
     """Read a file's header.
 
     Raises:
-        ModelLoadError: it is not there, no GGUF, of another version, cut, or not what the format allows.
+        ModelLoadError: the file does not exist, is not GGUF, has another version, is cut short, or breaks the format.
     """
     try:
         data = np.memmap(path, mode="r", dtype=np.uint8)
@@ -80,7 +84,7 @@ def read_header(path: Path) -> Header:
 
 
 class _Reader:
-    """Reads on from a place in the file's bytes."""
+    """Reads the file's bytes from front to back."""
 
     def __init__(self, path: Path, data: np.ndarray) -> None:
         self.path, self.view, self.size = path, memoryview(data.data), data.size
@@ -113,7 +117,7 @@ class _Reader:
         return found
 
     def _counted(self, count: int, least: int) -> range:
-        """`count` things of at least so many bytes each: no file holds more of them than it has room for."""
+        """The range of `count` things of at least `least` bytes each, refused if the file has no room for them."""
         if count * least > self.size - self.at:
             raise IndexError
         return range(count)

@@ -1,7 +1,7 @@
 """How byte-level vocabularies split text before merging, under the names that GGUF files give (`tokenizer.ggml.pre`).
 
-The expressions are those of the models' own tokenizers. llama.cpp writes two of them otherwise: beyond ASCII, its
-"tekken" and "gpt-4o" do not tell large letters from small ones.
+The expressions are those of the models' own tokenizers. llama.cpp writes two of them differently: beyond ASCII, its
+"tekken" and "gpt-4o" do not distinguish capital letters from small ones.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ __all__ = ["SPLITS", "Split"]
 
 @dataclass(frozen=True)
 class Split:
-    """How text is cut into pieces that are merged on their own.
+    """How text is cut into pieces that are merged separately.
 
     Args:
-        patterns: expressions that split one after the other; what none of them matches stays whole.
+        patterns: expressions that split one after the other. What none of them matches stays whole.
         whole: whether a piece that is a token itself is taken without merging.
-        composed: whether text is put into Unicode's form C first. llama.cpp leaves that out.
+        composed: whether text is first brought into Unicode's form C. llama.cpp does not do so.
     """
 
     patterns: tuple[str, ...]

@@ -1,7 +1,8 @@
-"""The tokenizer of a GGUF file as transformers has tokenizers: tokens, merges, control tokens, template.
+"""The tokenizer of a GGUF file as a transformers tokenizer: tokens, merges, control tokens and template.
 
-transformers' own reader of GGUF tokenizers falls back to GPT-2's split for names that it does not know (SmolLM2's among
-them), merges whole tokens of Llama 3, and takes control tokens beyond ASCII for text; so this one is put together here.
+transformers' own reader of GGUF tokenizers falls back to GPT-2's split for names that it does not know, such as
+SmolLM2's. It also merges whole tokens of Llama 3, and takes control tokens beyond ASCII for text. So the tokenizer is
+made here.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _SPECIAL = {"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad
 
 
 class _Kind(IntEnum):
-    """What a file says of a token."""
+    """A token's type, by the numbers of the file format."""
 
     NORMAL = 1
     UNKNOWN = 2
@@ -41,7 +42,7 @@ def build_tokenizer(file: GgufFile) -> PreTrainedTokenizerFast:
 
     Raises:
         ModelLoadError: the file has no tokenizer, or one that contradicts itself.
-        IncompatibleModelError: it is of a kind that cannot be made here; the message names those that can.
+        IncompatibleModelError: the tokenizer is of a kind that cannot be made here. The message names those that can.
     """
     from tokenizers import AddedToken
     from transformers import PreTrainedTokenizerFast
@@ -72,7 +73,7 @@ def build_tokenizer(file: GgufFile) -> PreTrainedTokenizerFast:
 
 
 class _Said:
-    """What a file says of its tokenizer."""
+    """The values under a file's keys of its tokenizer."""
 
     def __init__(self, file: GgufFile) -> None:
         prefix = "tokenizer.ggml."
@@ -94,7 +95,7 @@ class _Said:
 
     @property
     def vocabulary(self) -> dict[str, int]:
-        """Every token and its id, but for those that only fill the matrices up."""
+        """Every token and its id, except those that only fill up the matrices."""
         return {
             token: index
             for index, (token, kind) in enumerate(zip(self.tokens, self.kinds, strict=True))
@@ -162,7 +163,7 @@ def _sentencepiece(said: _Said) -> Tokenizer:
 
 
 def _merges(said: _Said) -> list[tuple[str, str]]:
-    """Every pair of tokens that makes a token, the best score first: what sentencepiece merges, and in which order."""
+    """Every pair of tokens that makes a token, the best score first, in the order in which sentencepiece merges."""
     scores = said.values.get("scores")
     if scores is None or len(scores) != len(said.tokens):
         raise ModelLoadError(f"The tokenizer in {said.path!r} has no score for each token (tokenizer.ggml.scores).")
@@ -178,7 +179,7 @@ def _merges(said: _Said) -> list[tuple[str, str]]:
 
 
 def _template(metadata: Mapping[str, Any]) -> str | dict[str, str] | None:
-    """The chat template; where there are several, all by name."""
+    """The chat template, or all of several by name. None means there is none."""
     own, prefix = metadata.get("tokenizer.chat_template"), "tokenizer.chat_template."
     others = {key[len(prefix) :]: text for key, text in metadata.items() if key.startswith(prefix)}
     return {"default": own, **others} if own and others else own

@@ -22,7 +22,7 @@ _SHARD = 1 << 30  # bytes of a file of weights, about
 
 
 def bytes_of(file: GgufFile, dtype: torch.dtype) -> int:
-    """What the weights of a file take up in another type, in bytes."""
+    """Return how many bytes the weights of a file take in another type."""
     from math import prod
 
     return sum(prod(tensor.shape) for tensor in file.tensors.values()) * dtype.itemsize
@@ -33,7 +33,7 @@ def write_checkpoint(file: GgufFile, folder: Path, dtype: torch.dtype) -> None:
 
     Raises:
         IncompatibleModelError: the model cannot be run in torch, or has tensors that its architecture does not have.
-        OSError: no room, or no permission.
+        OSError: there is no room, or no permission.
     """
     from safetensors.torch import save_file
     from transformers import GenerationConfig
@@ -54,7 +54,7 @@ def write_checkpoint(file: GgufFile, folder: Path, dtype: torch.dtype) -> None:
 
 
 def _names(file: GgufFile, config: Any) -> dict[str, str]:
-    """The file's tensors by transformers' names of them: one for one.
+    """The names of the file's tensors by their names in transformers, one for one.
 
     Raises:
         IncompatibleModelError: a tensor is missing, left over, or of another shape.
@@ -112,6 +112,6 @@ def _as_transformers(array: np.ndarray, name: str, architecture: str, config: An
 
 
 def _halves(array: np.ndarray, heads: int) -> np.ndarray:
-    """Rows of a head in pairs → its first halves, then its second halves: as transformers turns them."""
+    """Reorder each head's rows from pairs to all first halves, then all second halves, as transformers has them."""
     pairs = array.reshape(heads, array.shape[0] // heads // 2, 2, *array.shape[1:])
     return pairs.swapaxes(1, 2).reshape(array.shape)
