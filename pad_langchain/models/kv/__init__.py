@@ -1,4 +1,4 @@
-"""Keys and values: of rows that share a width, of rows that grow at their own pace, and of prefixes kept for others."""
+"""Keys and values: of rows that share a width, of rows that grow at their own pace, and of kept prefixes."""
 
 from pad_langchain.models.kv.prefixes import PrefixStore, Root
 from pad_langchain.models.kv.row_cache import RowCache

@@ -1,7 +1,7 @@
-"""Keys and values of prompt prefixes, kept for whoever starts with the same tokens: other users and later turns.
+"""Keys and values of prompt prefixes, kept for later turns and other users who begin with the same tokens.
 
-A sequence is cut into blocks of a few tokens; a block is found by what comes before it and its own tokens, so that
-sequences share their common beginning. The least recently used blocks go first.
+A sequence is cut into blocks of a few tokens. A block is found by the block before it and its own tokens, so sequences
+share their common beginning. The least recently used blocks are dropped first.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ BLOCK = 16  # tokens; fewer find more, but cost more look-ups
 
 
 class Root(NamedTuple):
-    """Whose keys and values: only sequences of the same root share any.
+    """Whose keys and values these are. Only sequences of the same root share any.
 
     Args:
-        adapter: the serial number of the adapter that acted on the row; 0 is the plain model.
-        salt: that of the request.
+        adapter: the serial number of the adapter that acted on the row. 0 means the plain model.
+        salt: the request's salt.
     """
 
     adapter: int = 0
@@ -40,10 +40,10 @@ _PLAIN = Root()
 
 
 class PrefixStore:
-    """A bounded store of key and value blocks for one model. Thread-safe.
+    """A limited store of key and value blocks for one model. Thread-safe.
 
     Args:
-        budget: tokens it may hold; 0 keeps nothing.
+        budget: tokens it may hold, 0 or more. 0 keeps nothing.
     """
 
     def __init__(self, budget: int = 0) -> None:
@@ -56,11 +56,11 @@ class PrefixStore:
         return type(self), (self.budget,)  # a copy has seen no prompts
 
     def __len__(self) -> int:
-        """Tokens held."""
+        """How many tokens it holds."""
         return len(self._blocks) * BLOCK
 
     def find(self, tokens: Sequence[int], root: Root = _PLAIN) -> list[torch.Tensor]:
-        """The blocks, [2 * layers, H, BLOCK, D] each, of the longest known prefix that leaves a token to run."""
+        """Return the blocks of the longest known prefix that leaves a token to run, [2 * layers, H, BLOCK, D] each."""
         with self._lock:
             return [block for _, block in self._walk(tokens[: len(tokens) - 1], root)]
 
@@ -90,7 +90,7 @@ class PrefixStore:
             self._blocks.clear()
 
     def _walk(self, tokens: Sequence[int], root: Root) -> list[tuple[int, torch.Tensor]]:
-        """Known blocks from the beginning on; the nearer to it, the more recently used, so that ends go first."""
+        """The known blocks from the beginning on. The first count as used last, so that ends are dropped first."""
         found: list[tuple[int, torch.Tensor]] = []
         keys: list[_Key] = []
         before: int | Root = root

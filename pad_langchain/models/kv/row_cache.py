@@ -1,7 +1,7 @@
 """A KV cache whose rows come and go: preallocated buffers that grow, drop rows, trim their left edge and merge.
 
-Rows are left-padded to one width, so the newest token of every row is in the last column. Padding is zero, never
-garbage: an attention weight of zero times NaN would still be NaN.
+Rows are left-padded to one width, so the newest token of every row is in the last column. Padding is zero, as an
+attention weight of zero times NaN would still be NaN.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ HEADROOM = 64  # columns allocated beyond what is needed, so that a step writes 
 
 
 class _RowLayer(CacheLayerMixin):
-    """One layer's keys and values, [B, H, capacity, D]; columns [0, length) are in use."""
+    """One layer's keys and values, [B, H, capacity, D]. Columns [0, length) are in use."""
 
     is_sliding = False
 
@@ -31,13 +31,13 @@ class _RowLayer(CacheLayerMixin):
         self.put([key_states[:, :, :0]], [value_states[:, :, :0]], 0)
 
     def put(self, keys: Sequence[torch.Tensor], values: Sequence[torch.Tensor], width: int, wanted: int = 0) -> None:
-        """Make these parts [B_i, H, T_i, D] the rows, their last columns at `width` - 1."""
+        """Make these parts [B_i, H, T_i, D] the rows, with their last columns at `width` - 1."""
         self.keys, self.values, self.length = _room(keys, width, wanted), _room(values, width, wanted), width
         self.dtype, self.device = self.keys.dtype, self.keys.device
         self.is_initialized = True
 
     def used(self, rows: slice | torch.Tensor = slice(None), newest: int | None = None) -> tuple[torch.Tensor, ...]:
-        """Keys and values of some rows, all columns in use or the newest ones."""
+        """Return the keys and values of some rows: the `newest` columns. None means all columns in use."""
         assert self.keys is not None
         assert self.values is not None
         columns = slice(0 if newest is None else self.length - newest, self.length)
@@ -46,7 +46,7 @@ class _RowLayer(CacheLayerMixin):
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Append columns to every row; returns views of all columns in use."""
+        """Append columns to every row. Return views of all columns in use."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         assert self.keys is not None
@@ -72,7 +72,7 @@ class _RowLayer(CacheLayerMixin):
 
 
 class RowCache(Cache):
-    """A transformers cache of `_RowLayer`s; every change of rows acts on all layers."""
+    """A transformers cache whose changes of rows act on all layers."""
 
     layers: list[_RowLayer]  # type: ignore[assignment]
 
@@ -81,21 +81,22 @@ class RowCache(Cache):
 
     @property
     def width(self) -> int:
-        """Columns in use, padding included."""
+        """How many columns are in use, padding included."""
         return self.layers[0].length if self.layers else 0
 
     def keep(self, rows: Sequence[int], width: int) -> None:
-        """Keep the rows of these indices, in this order, and the newest `width` columns; an index may come twice."""
+        """Keep the rows of these indices, in this order, and the newest `width` columns. An index may come twice."""
         rows_B = torch.tensor(rows, device=self.layers[0].device)
         for layer in self.layers:
             keys, values = layer.used(rows_B.to(layer.device), width)
             layer.put([keys], [values], width)
 
     def merge(self, other: RowCache, order: Sequence[tuple[bool, slice]]) -> None:
-        """Take in the rows of `other`, from the same model; the narrower side is padded on the left.
+        """Take in the rows of `other`, from the same model. The narrower side is padded on the left.
 
         Args:
-            order: which rows follow each other: (from the other side?, its rows).
+            other: the cache of the other rows.
+            order: the new order, as slices of rows. True marks a slice of `other`.
         """
         width = max(self.width, other.width)
         for mine, theirs in zip(self.layers, other.layers, strict=True):
@@ -108,14 +109,14 @@ class RowCache(Cache):
             layer.length = min(layer.length, max_length)
 
     def load(self, rows: Sequence[torch.Tensor], width: int) -> None:
-        """Fill an empty cache with each row's keys and values, [2 * layers, H, T_i, D] as `read` gives them."""
+        """Fill an empty cache with each row's keys and values, [2 * layers, H, T_i, D] as `read` returns them."""
         for index in range(0, rows[0].shape[0], 2):
             layer = _RowLayer()
             layer.put([row[None, index] for row in rows], [row[None, index + 1] for row in rows], width)
             self.layers.append(layer)
 
     def read(self, row: int, begin: int, end: int) -> torch.Tensor:
-        """Columns [begin, end) of a row, keys and values of all layers stacked: a new tensor [2 * layers, H, T, D]."""
+        """Copy columns [begin, end) of a row: keys and values of all layers, [2 * layers, H, T, D]."""
         return torch.stack([part[0, :, begin:end] for layer in self.layers for part in layer.used(slice(row, row + 1))])
 
     @cached_property
@@ -126,7 +127,7 @@ class RowCache(Cache):
 
 
 def _room(parts: Sequence[torch.Tensor], width: int, wanted: int = 0) -> torch.Tensor:
-    """Stack [B_i, H, T_i, D] parts into one zeroed buffer with headroom, their last columns at `width` - 1."""
+    """Stack [B_i, H, T_i, D] parts into one zeroed buffer with headroom, with last columns at `width` - 1."""
     _, heads, _, size = parts[0].shape
     rows = sum(part.shape[0] for part in parts)
     buffer = parts[0].new_zeros(rows, heads, max(wanted, width + HEADROOM), size)

@@ -1,7 +1,7 @@
 """A KV cache whose rows grow at different paces, with room beyond each row for tokens that are only tried out.
 
-Row i's tokens are in columns [0, length_i); whatever a forward writes beyond its row's length is forgotten by the next
-one, which writes there again. That is how a trie of possible continuations is run in one forward and then dropped.
+Row i's tokens are in columns [0, length_i). The next forward overwrites what lies beyond its row's length. So a trie of
+possible continuations is run in one forward and then dropped.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ HEADROOM = 64
 
 @dataclass
 class Branches:
-    """New tokens of one row: those that stay, one after the other, then those that are tried out, a tree below them.
+    """New tokens of one row: first those that stay, then a tree of those that are tried out.
 
     Args:
-        tokens: all of them.
-        kept: how many stay; the last of them (or of the row so far) is the root of the tree.
-        parents: for each token after those, its parent's index in `tokens`, or -1 for the root.
+        tokens: all new token ids.
+        kept: how many of them stay. The last of these, or of the row so far, is the root of the tree.
+        parents: per token of the tree its parent's index in `tokens`, or -1 for the root.
     """
 
     tokens: list[int]
@@ -57,7 +57,7 @@ class _SlotLayer(CacheLayerMixin):
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Write each row's new columns at its own place; returns views of all columns in use."""
+        """Write each row's new columns at its own place. Return views of all columns in use."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         columns_BT = self.rows.columns_BT.to(key_states.device)
@@ -79,10 +79,11 @@ class _SlotLayer(CacheLayerMixin):
 
 
 class SlotRows:
-    """Rows on one backbone that each append as many tokens as they have, and try out others, in one forward.
+    """Rows on one backbone. In one forward each appends its own number of tokens and tries out others.
 
     Args:
-        salts: of each row; those of one salt share the prefixes that are kept.
+        backbone: the model that runs the rows.
+        salts: a salt per row. Rows of one salt share kept prefixes.
     """
 
     def __init__(self, backbone: Backbone, salts: Sequence[str]) -> None:
@@ -94,7 +95,7 @@ class SlotRows:
         self.columns_BT = torch.zeros(0, 0, dtype=torch.long)
 
     def run(self, new: Sequence[Branches]) -> torch.Tensor:
-        """Run every row's new tokens, at least one in all: hidden states [B, T, D], T that of the longest."""
+        """Run every row's new tokens, at least one in all. Return hidden states [B, T, D], T of the longest row."""
         device, times = self.backbone.device, max(len(branches.tokens) for branches in new)
         self.width = max(length + times for length in self.lengths)
         lengths_B1 = torch.tensor(self.lengths, device=device)[:, None]
@@ -114,7 +115,7 @@ class SlotRows:
         return hidden_BTD
 
     def load(self, prompts: Sequence[Sequence[int]]) -> None:
-        """Fill empty rows with what the prefix store knows of their prompts; `lengths` says how many tokens that is."""
+        """Fill empty rows with what the prefix store knows of their prompts. `lengths` has its tokens per row."""
         store = self.backbone.prefixes
         known = [store.find(prompt, Root(salt=salt)) for prompt, salt in zip(prompts, self.salts, strict=True)]
         self.lengths = [sum(block.shape[2] for block in blocks) for blocks in known]
@@ -131,11 +132,11 @@ class SlotRows:
                 layer.values[row, :, : self.lengths[row]] = values
 
     def remember(self, row: int, tokens: Sequence[int]) -> None:
-        """Keep a row's KV for whoever begins with the same tokens, which its first columns hold."""
+        """Keep a row's KV for later prompts that begin alike. Its first columns hold these tokens."""
         self.backbone.prefixes.add(tokens, self, row, 0, Root(salt=self.salts[row]))
 
     def read(self, row: int, begin: int, end: int) -> torch.Tensor:
-        """Columns [begin, end) of a row, keys and values of all layers stacked: a new tensor [2 * layers, H, T, D]."""
+        """Copy columns [begin, end) of a row: keys and values of all layers, [2 * layers, H, T, D]."""
         return torch.stack([part[row, :, begin:end] for layer in self.layers for part in (layer.keys, layer.values)])
 
     @property
@@ -145,7 +146,7 @@ class SlotRows:
         return len({(part.device, part.dtype, part.shape) for part in parts}) == 1
 
     def left(self, row: int) -> int:
-        """Tokens that the model's context has room for after those of a row."""
+        """Return how many tokens the model's context has room for after those of a row."""
         return self.last_position + 1 - self.lengths[row]
 
     def merge(self, other: SlotRows) -> None:
@@ -168,7 +169,7 @@ class SlotRows:
             layer.values = layer.values[rows_B, :, :capacity]
 
     def _mask(self, new: Sequence[Branches], times: int) -> torch.Tensor:
-        """What every new token sees: its row so far, and its own line of descent. [B, 1, T, width], additive."""
+        """What every new token sees: its row so far and its ancestors. Additive, [B, 1, T, width]."""
         dtype, device = self.backbone.head_dtype, self.backbone.device
         seen = torch.zeros(len(new), times, self.width, dtype=torch.bool)
         for row, (one, length) in enumerate(zip(new, self.lengths, strict=True)):
@@ -193,7 +194,7 @@ def _depths(branches: Branches) -> list[int]:
 
 
 def _room(buffer_BHTD: torch.Tensor, width: int, *, exact: bool = False) -> torch.Tensor:
-    """The same buffer with at least `width` columns, the new ones zero."""
+    """The same buffer with at least `width` columns. New columns are zero."""
     missing = width - buffer_BHTD.shape[2]
     if missing <= 0:
         return buffer_BHTD
