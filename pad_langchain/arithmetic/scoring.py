@@ -143,8 +143,8 @@ def take_candidates(logits_BV: Array, k_B: Array, most: int | None = None) -> tu
         most: the largest of `k_B`. None means it is read back from the device.
 
     Returns:
-        token ids [B, K], best first; their logits [B, K] float32; and `keep_BK`, which is False beyond a row's own k
-        and for forbidden tokens.
+        token ids [B, K], best first, their logits [B, K] float32, and `keep_BK`. The last is False beyond a row's own
+        k and for forbidden tokens.
     """
     base_BK, candidates_BK = top(floats(logits_BV), int(k_B.max()) if most is None else most)
     count = base_BK.shape[1]
@@ -181,7 +181,7 @@ def candidate_rewards(guide_GK: Array, reference_GK: Array, keep_GK: Array) -> A
         keep_GK: which candidates count.
 
     Returns:
-        rewards [G, K] in nats; 0 outside the kept candidates.
+        rewards [G, K] in nats. They are 0 outside the kept candidates.
     """
     drop_GK = ~keep_GK
     if isinstance(drop_GK, np.ndarray) and not drop_GK.any():

@@ -111,7 +111,7 @@ def feedback(
     thread: Annotated[str | None, typer.Option(help="Id of the conversation it belongs to.")] = None,
     memory: MemoryPath = None,
 ) -> None:
-    """Record one piece of feedback; the next chat with a PersRM weighs it."""
+    """Record one piece of feedback. The next chat with a PersRM weighs it."""
     with one_line_errors():
         event = _event(prefer, prompt, response, like, rate, edit, critique, chosen, rejected)
         event = replace(event, thread=thread)

@@ -33,7 +33,7 @@ _JOINING = {"ByteLevel", "Fuse"}
 
 
 class Detokenizer:
-    """Knows what each token of a tokenizer adds to a text. An engine has one; its `stream` begins a text.
+    """Knows what each token of a tokenizer adds to a text. An engine has one. Its `stream` begins a text.
 
     Args:
         backend: a `tokenizers.Tokenizer`. It is only read.

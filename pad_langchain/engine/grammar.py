@@ -166,7 +166,7 @@ class GrammarCompiler:
         ]
 
     def _text_without(self, marker: str) -> str:
-        """A terminal for text without `marker`. A special token never is text; another marker is ruled out here."""
+        """A terminal for text without `marker`. A special token never is text. Another marker is ruled out."""
         rest = "" if self._starts_special(marker) else f" & ~(/(.|\\n)*/ {json.dumps(marker)} /(.|\\n)*/)"
         return f"/(.|\\n)+/{rest}"
 

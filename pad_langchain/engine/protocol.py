@@ -48,7 +48,7 @@ class Capabilities:
 
 
 class Engine(Protocol):
-    """Decodes everybody's requests with one model. Thread-safe; it lives until it is closed."""
+    """Decodes the requests of all users with one model. Thread-safe. It lives until it is closed."""
 
     @property
     def tokenizer(self) -> Any:
@@ -193,7 +193,7 @@ class Plan:
         room: new tokens that the guide's own context leaves, at most. None means no limit.
         longest: tokens of the longest prompt among `rows`. 0 means the rows have no KV cache.
         reference_rows: token ids of one more prompt per entry of `rows`. The base's model runs them without the
-            adapter; an adapter is compared with them where the request's reference is "reference".
+            adapter. Requests with the reference "reference" compare the adapter with them.
         salt: the request's salt. Its rows share prefixes under it. The engine sets it.
     """
 

@@ -25,7 +25,7 @@ class EngineSettings:
         max_batch_tokens: columns of KV cache, padding included, that the rows of a batch may come to need together, 1
             or more. Requests beyond it wait. A request that alone needs more is refused.
         prefix_tokens: prompt tokens per model whose keys and values are kept, 0 or more. Later turns, and users who
-            begin alike, do not run them again. In float32 the answers are the same; in lower precision what is reused
+            begin alike, do not run them again. In float32 the answers are the same. In lower precision what is reused
             may round differently from what is run.
         pack_weights: whether large layers keep their weights a second time on the CPU, in a layout in which several
             rows cost little more than one (see `models.cpu.packed`). "auto" does so where the engine loaded the models

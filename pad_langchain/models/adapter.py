@@ -78,7 +78,7 @@ class _Active:
 
 
 class _Local(threading.local):
-    """What adapts in a thread; always there, so that a compiled step meets the same in every thread."""
+    """What adapts in a thread. It always exists, so that a compiled step finds the same in every thread."""
 
     def __init__(self) -> None:
         self.active: _Active | None = None

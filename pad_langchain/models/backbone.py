@@ -31,7 +31,7 @@ class Backbone:
     """A loaded causal LM split in two: the decoder (tokens → hidden states) and the head (hidden states → logits).
 
     Args:
-        model: a transformers causal LM; it is put into evaluation mode.
+        model: a transformers causal LM. It is put into evaluation mode.
 
     Raises:
         IncompatibleModelError: the model's logits are not its head applied to its last hidden state, or it keeps a

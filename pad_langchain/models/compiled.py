@@ -1,7 +1,7 @@
 """The decode step over static KV buffers as one compiled graph. On CUDA it is replayed as CUDA graphs.
 
 Rows and columns are padded to a few sizes, so that joining users and growing answers need no new compilation. Sizes are
-symbols of one graph; torch.compile makes another graph for a single row. On CUDA each pair of sizes is captured once.
+symbols of one graph, but a single row has a graph of its own. On CUDA each pair of sizes is captured once.
 Prefills and the scoring of candidates are not compiled.
 """
 

@@ -82,7 +82,7 @@ def load_causal_lm(
         weights: "int8" for int8 weights on the CPU (see `models.cpu.quantized`). None means weights in `dtype`.
         kwargs: passed to transformers' `from_pretrained` for the model. Those that say which files it has (`SOURCE`,
             `VERSION`) are passed for its tokenizer as well. `device_map` (several devices) and `quantization_config`
-            (4 or 8 bits) decide where the model goes; then `device` only decides the dtype.
+            (4 or 8 bits) decide where the model goes. Then `device` only decides the dtype.
 
     Returns:
         the model and its tokenizer.

@@ -45,7 +45,7 @@ KNOWN = frozenset(
 )
 
 NEW = 3  # tokens that follow the prompts
-_verdicts: dict[str, str] = {}  # fingerprint → why it is refused; "": it is not
+_verdicts: dict[str, str] = {}  # fingerprint → why it is refused; "" means it is not
 
 
 def check_batches(backbone: Backbone) -> None:
@@ -111,7 +111,7 @@ def _fault(backbone: Backbone) -> str:
 
 
 def _next(backbone: Backbone, row: list[int]) -> torch.Tensor:
-    """The logits [V] behind a row by the model itself, without a cache; the likeliest token is appended."""
+    """The model's own logits [V] after a row, without a cache. The likeliest token is appended to the row."""
     ids_1T = torch.tensor([row], device=backbone.device)
     logits_V = backbone.model(input_ids=ids_1T, use_cache=False).logits[0, -1].float().cpu()
     row.append(int(logits_V.argmax()))

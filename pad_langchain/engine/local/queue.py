@@ -25,7 +25,7 @@ class Queue:
         self.limit, self.fit = limit, fit
         self.changed = threading.Condition()  # whoever holds it keeps the queue as it is
         self.paused = self.closed = self.finishing = False
-        self.refusal = ""  # why no request can be taken any more; "": one can
+        self.refusal = ""  # why no request can be taken any more; "" means one can
         self._groups: deque[list[Row]] = deque()
 
     def __len__(self) -> int:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 __all__ = ["StepLock"]
 
-WAIT = 30.0  # seconds at most that somebody waits for a step
+WAIT = 30.0  # seconds to wait for a step at most
 
 
 class StepLock:

@@ -262,10 +262,10 @@ class Worker:
         return [batch for group in groups for batch in self._prefill([group])]
 
     def _isolate(self, rows: Sequence[Row], error: BaseException) -> None:
-        """After these rows failed together: each runs alone what it has read, and those that can go on.
+        """After these rows failed together, run each alone what it has read, and go on with those that can.
 
-        Random numbers and grammars are where they were, so who goes on gets the tokens it would have had. Where
-        nobody fails alone and the same rows fail together once more, all of them end.
+        Random numbers and grammars are where they were, so a row that goes on gets the tokens it would have had. If no
+        row fails alone and the same rows fail together once more, all of them end.
         """
         self._end_batch()
         for row in rows:

@@ -47,13 +47,19 @@ FLOOR = -60.0  # nats below the best candidate: what the PersRM cannot write at 
 class ByteLevelGuide(ModelGuide):
     """A text PersRM whose tokenizer is not the base's. The arguments are those of `ModelGuide`.
 
-    Both tokenizers have to be byte-level BPEs, else `bind` raises IncompatibleModelError. The reference "reference" is
-    the PersRM's own backbone with W = identity, compared in the same way.
+    Both tokenizers have to be byte-level BPEs. The reference "reference" is the PersRM's own backbone with W =
+    identity, compared in the same way.
     """
 
     bound: Base | None = None  # whose tokens are compared
 
     def bind(self, base: Base, prompts: Prompts) -> None:
+        """Check that both tokenizers can be compared, and read the base's tokens as bytes.
+
+        Raises:
+            IncompatibleModelError: a tokenizer is not a byte-level BPE, the PersRM's names no end token, or its model
+                is the base's own or has a sliding window.
+        """
         if self.bound is base:
             return
         if self.adapter is not None or self.rides(base):
@@ -85,6 +91,7 @@ class ByteLevelGuide(ModelGuide):
         return plan if plan.room is None else replace(plan, room=max(1, int(plan.room / self.ratio)))
 
     def start(self, base: Base, plans: Sequence[Plan]) -> GuideRows:
+        """Open the rows of these plans, and prefill their prompts in parts of 512 tokens per row."""
         prompts = [(list(prompt), plan.salt) for plan in plans for prompt in plan.rows]
         return _ByteRows(self, [prompt for prompt, _ in prompts], [salt for _, salt in prompts])
 

@@ -80,6 +80,11 @@ class HeadGuide:
         return self.head.gates(torch.from_numpy(vectors_PE).to(self.head.U_RD.device))
 
     def bind(self, base: Base, prompts: Prompts) -> None:
+        """Check that the head fits the base, and move it to the base's device.
+
+        Raises:
+            IncompatibleModelError: hidden size, vocabulary or tokenizer differ.
+        """
         self.head.check_fits(base.hidden_size, base.vocab_size)
         wanted = self.head.config.tokenizer
         if wanted is not None and (got := of_vocabulary(prompts.vocabulary())) != wanted:
@@ -94,6 +99,11 @@ class HeadGuide:
         return False
 
     def plan(self, request: Request) -> Plan:
+        """Compute the gates of a request's preferences.
+
+        Raises:
+            InvalidRequestError: an embedding has another shape or is not finite, or there is none and no embedder.
+        """
         vectors_PE = self._vectors(request)
         weights = [preference.weight for preference in request.preferences]
         with torch.inference_mode():
@@ -102,6 +112,7 @@ class HeadGuide:
             return Plan(tuple(weights), tuple(self.head.gate(vector_E[None]) for vector_E in vectors_PE))
 
     def start(self, base: Base, plans: Sequence[Plan]) -> _HeadRows:
+        """Open the rows of these plans. This runs nothing."""
         return _HeadRows(self.head, base, torch.stack([gate for plan in plans for gate in plan.rows]))
 
     def _vectors(self, request: Request) -> torch.Tensor:

@@ -62,6 +62,11 @@ class ModelGuide:
         return self.rides(base) or self.prompts.vocabulary() == prompts.vocabulary()
 
     def bind(self, base: Base, prompts: Prompts) -> None:
+        """Check that the guide fits the base.
+
+        Raises:
+            IncompatibleModelError: the vocabularies differ, or the adapter belongs to another backbone.
+        """
         if self.rides(base):
             return
         if self.adapter is not None:
@@ -79,6 +84,12 @@ class ModelGuide:
             )
 
     def plan(self, request: Request) -> Plan:
+        """Render one prompt per preference, and find out how many new tokens the guide's context leaves.
+
+        Raises:
+            InvalidRequestError: the conversation has no user turn that is a text.
+            ContextLengthError: a prompt leaves no room for a new token.
+        """
         switches = self.prompts.own(request.template_kwargs)
         told = (with_preference(request.messages, wish.text, self.template) for wish in request.preferences)
         prompts = tuple(tuple(self.prompts.render(talk, request.tools, switches)) for talk in told)
@@ -94,6 +105,7 @@ class ModelGuide:
         return Plan(weights, prompts, room, longest, prompts if apart else ())
 
     def start(self, base: Base, plans: Sequence[Plan]) -> GuideRows:
+        """Open the rows of these plans. Those that do not ride are prefilled in one forward of the guide."""
         if self.rides(base):
             return _RidingRows(self)
         prompts = [prompt for plan in plans for prompt in plan.rows]
