@@ -143,8 +143,8 @@ class Feedback:
     def supersedes(self, older: Feedback) -> bool:
         """Whether this is a newer version of a recorded event with the same id.
 
-        A newer version says something else, and not earlier. Other fields of `Feedback`, such as `source` and
-        `metadata`, make no new version. A retraction has no versions.
+        A newer version says something else, and not earlier. Fields of `Feedback` make no new version, such as
+        `source` and `metadata`. A retraction has no versions.
         """
         if Retraction.kind in (self.kind, older.kind) or (self.time is not None and self.time < (older.time or 0.0)):
             return False
@@ -381,11 +381,7 @@ class Statement(Feedback):
 @_checked
 @dataclass(frozen=True, config=_STRICT)
 class Retraction(Feedback):
-    """Takes back one event of the same user, which then no longer counts. A retraction can be taken back as well.
-
-    Args:
-        target: id of the event.
-    """
+    """Takes back one event of the same user, by its id `target`. A retraction can be taken back as well."""
 
     texts: ClassVar[tuple[str, ...]] = ("target",)
 

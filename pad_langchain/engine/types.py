@@ -63,10 +63,11 @@ class Request:
         tools: JSON schemas for the chat template. None means no tools.
         template_kwargs: the chat template's own switches, such as `enable_thinking`, with values as JSON has them.
         preferences: the condition. Empty means the plain base model decodes.
-        beta: guidance strength, finite: score = z + beta * r. At 0 the guide is not asked and the base decodes alone.
+        beta: guidance strength, finite: score = z + beta * r. 0 is exactly the base model. The guide is then asked only
+            for `best_of`.
         top_k: candidates per token, 1 to the vocabulary's size.
         alpha: plausibility cut in [0, 1]: candidates below alpha times the likeliest token's probability are dropped.
-        temperature: 0 to 1e6. 0 is greedy. Above 0, the scores are divided by it and sampled.
+        temperature: 0 to 1e6. 0 is greedy. Above 0 the scores are divided by it, then sampled.
         top_p: nucleus in (0, 1], applied to the guided scores.
         seed: an integer of at most 64 bits. It makes sampling repeatable, whoever shares the batch. None means a fresh
             draw.
@@ -83,8 +84,8 @@ class Request:
         clip: bound c > 0 of the combined reward: r is taken within ±c nats. None means no bound.
         lazy: skip the guide at steps that no reward within ±clip can change. The tokens are the same, for fewer
             forwards of a guide with a model of its own. It needs `clip` and temperature 0.
-        best_of: how many samples are decoded side by side, 1 or more. The one with the highest total reward is given;
-            its events come when all samples are done. Above 1 it needs preferences and a temperature above 0.
+        best_of: how many samples are decoded side by side, 1 or more. The one with the highest total reward is given.
+            Its events come when all samples are done. Above 1 it needs preferences and a temperature above 0.
         salt: whose prompt this is. Keys and values of prompts are shared between requests of one salt and never
             across salts, so that no tenant can tell from response times what another has asked.
 
