@@ -9,7 +9,7 @@ the mixture's weights are of length 1, not of sum 1, so that what is read with d
 The gate is odd in e: what is not wanted has the opposite vector and so steers the opposite way.
 
 `read` and `gates` run once a preference, on torch tensors. `gate`, `features` and `steer` run for every request and
-token; they use `@`, `*`, `+` and `sum` alone, so they take numpy arrays as well as tensors.
+token; they take numpy arrays as well as tensors.
 """
 
 from __future__ import annotations
@@ -81,12 +81,19 @@ def gate(gates_PR: Array, weights_P: Array | Sequence[float] | None = None) -> A
 
 def features(hidden_BD: Array, U_RD: Array) -> Array:
     """The features of hidden states, U h: [..., D] → [..., R]."""
-    return hidden_BD @ U_RD.T
+    return _product(hidden_BD, U_RD)
 
 
 def steer(hidden_BD: Array, gates_BR: Array, U_RD: Array, V_DR: Array) -> Array:
     """Steer hidden states, h + V (U h ⊙ g): [..., D] and [..., R] → [..., D]. A gate of zeros changes nothing."""
-    return hidden_BD + (features(hidden_BD, U_RD) * gates_BR) @ V_DR.T
+    return hidden_BD + _product(features(hidden_BD, U_RD) * gates_BR, V_DR)
+
+
+def _product(vectors: Array, matrix: Array) -> Array:
+    """The matrix times each vector, [..., N] and [M, N] → [..., M]; for arrays without BLAS, whose threads spin."""
+    if isinstance(vectors, np.ndarray):
+        return np.einsum("...n,mn->...m", vectors, matrix)
+    return vectors @ matrix.T
 
 
 def vocabulary_features(head_VD: torch.Tensor, V_DR: torch.Tensor) -> torch.Tensor:
