@@ -43,10 +43,12 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 llama-cpp: .venv/.llama-cpp-$(LLAMA)
 
 .venv/.llama-cpp-$(LLAMA): $(STAMP)
-	ls $(WHEELS)/llama_cpp_python-$(LLAMA)-*.whl >/dev/null 2>&1 || \
-	    $(PIP) wheel -q --no-deps --wheel-dir $(WHEELS) llama-cpp-python==$(LLAMA)
-	$(PIP) install -q -c constraints.txt --find-links $(WHEELS) --only-binary llama-cpp-python llama-cpp-python
-	touch $@
+	@printf 'Compiling the binding of llama.cpp, once … '; \
+	if { ls $(WHEELS)/llama_cpp_python-$(LLAMA)-*.whl || \
+	    $(PIP) wheel --no-deps --wheel-dir $(WHEELS) llama-cpp-python==$(LLAMA); } >>$(LOG) 2>&1 && \
+	    $(PIP) install -c constraints.txt --find-links $(WHEELS) --only-binary llama-cpp-python llama-cpp-python >>$(LOG) 2>&1; \
+	then touch $@; echo done; \
+	else { echo failed; tail -n 20 $(LOG); echo "The whole log is in $(LOG)."; } >&2; exit 1; fi
 
 chat: $(STAMP)
 	@$(BIN)/pad-langchain chat $(ARGS)

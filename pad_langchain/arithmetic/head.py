@@ -9,7 +9,7 @@ weights have length 1, not sum 1, so that a doubtful reading is not halved at ev
 not wanted has the opposite vector and steers the opposite way.
 
 `read` and `gates` run once per preference, on torch tensors. `gate` runs per request, `features` and `steer` per token.
-They use only `@`, `*`, `+` and `sum`, so they take numpy arrays as well as tensors.
+These three take numpy arrays as well as tensors.
 """
 
 from __future__ import annotations
@@ -84,12 +84,19 @@ def gate(gates_PR: Array, weights_P: Array | Sequence[float] | None = None) -> A
 
 def features(hidden_BD: Array, U_RD: Array) -> Array:
     """Compute the features of hidden states, U h: [..., D] and [R, D] → [..., R]."""
-    return hidden_BD @ U_RD.T
+    return _product(hidden_BD, U_RD)
 
 
 def steer(hidden_BD: Array, gates_BR: Array, U_RD: Array, V_DR: Array) -> Array:
     """Steer hidden states, h + V (U h ⊙ g): [..., D] and [..., R] → [..., D]. A gate of zeros changes nothing."""
-    return hidden_BD + (features(hidden_BD, U_RD) * gates_BR) @ V_DR.T
+    return hidden_BD + _product(features(hidden_BD, U_RD) * gates_BR, V_DR)
+
+
+def _product(vectors: Array, matrix: Array) -> Array:
+    """The matrix times each vector, [..., N] and [M, N] → [..., M]; for arrays without BLAS, whose threads spin."""
+    if isinstance(vectors, np.ndarray):
+        return np.einsum("...n,mn->...m", vectors, matrix)
+    return vectors @ matrix.T
 
 
 def vocabulary_features(head_VD: torch.Tensor, V_DR: torch.Tensor) -> torch.Tensor:

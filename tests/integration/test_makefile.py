@@ -58,6 +58,15 @@ def plays(checkout: Path, how: str) -> None:
 
 def start(checkout: Path, target: str) -> subprocess.Popen[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    # A process that ignores an interrupt, as those in a shell's background do, would have its children ignore it.
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        return _started(checkout, target, environment)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _started(checkout: Path, target: str, environment: dict[str, str]) -> subprocess.Popen[str]:
     return subprocess.Popen(
         ["make", target, f"PYTHON={checkout / 'python'}"],
         cwd=checkout,

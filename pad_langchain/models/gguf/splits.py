@@ -47,8 +47,8 @@ _DEEPSEEK_3 = (
 _FAMILIES = (
     (Split((_GPT_2,)), "gpt-2 phi-2 mpt olmo jais trillion granite-docling exaone4 gigachat a.x-4.0 mellum"),
     (Split((r"\p{N}", _GPT_2)), "smollm starcoder refact command-r codeshell exaone minerva-7b mellum2"),
-    (Split((_LLAMA_3,), whole=True), "llama-bpe llama3 llama-v3 falcon3 falcon-h1 pixtral midm-2.0 lfm2"),
-    (Split((_LLAMA_3,)), "dbrx smaug-bpe glm4 chatglm-bpe"),
+    (Split((_LLAMA_3,), whole=True), "llama-bpe llama3 llama-v3 falcon3 falcon-h1 pixtral midm-2.0 lfm2 glm4"),
+    (Split((_LLAMA_3,)), "dbrx smaug-bpe chatglm-bpe"),
     (Split((_QWEN_2,), composed=True), "qwen2"),
     (Split((_QWEN_2,)), "deepseek-r1-qwen kormo megrez stablelm2 hunyuan solar-open grok-2"),
     (Split((_QWEN_3_5,), composed=True), "qwen35"),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
 
 from pad_langchain.arithmetic.arrays import Array
+from pad_langchain.arithmetic.head import steer
 from pad_langchain.engine.protocol import Base, Plan
 from pad_langchain.engine.types import Request
 from pad_langchain.errors import IncompatibleModelError, InvalidRequestError
@@ -141,12 +143,15 @@ class _HeadRows:
     def logits(
         self, hidden_GD: Array, candidates_GK: Array, own_reference: bool, keep_GK: Array
     ) -> tuple[Array, Array | None]:
-        if isinstance(hidden_GD, np.ndarray):  # whose products would run on threads that spin beside llama.cpp's
-            with torch.inference_mode():
-                steered_GD = self.head(torch.from_numpy(hidden_GD), self.gates_GR).numpy()
+        if isinstance(hidden_GD, np.ndarray):
+            steered_GD = steer(hidden_GD, self.gates_GR.float().numpy(), *self._arrays)
         else:
             steered_GD = self.head(hidden_GD, self.gates_GR)
         return self.base.candidate_logits(steered_GD, candidates_GK), None
+
+    @cached_property
+    def _arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.head.U_RD.detach().float().numpy(), self.head.V_DR.detach().float().numpy()
 
     def advance(self, tokens_GT: torch.Tensor) -> None:
         """Do nothing, as the head reads only the base's hidden state."""

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from pad_langchain.__main__ import main
+
 BLOCKED = """
 from importlib.machinery import PathFinder
 find = PathFinder.find_spec
@@ -63,3 +65,18 @@ def test_with_the_extra_it_is_the_command() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "evaluate" in done.stdout
+
+
+def test_the_command_in_this_process(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["pad-langchain", "--help"])
+    with pytest.raises(SystemExit) as done:
+        main()
+    assert done.value.code == 0
+    assert "chat" in capsys.readouterr().out
+    for name in [name for name in sys.modules if name.startswith("pad_langchain.cli")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "typer", None)
+    with pytest.raises(SystemExit) as done:
+        main()
+    assert done.value.code == 2
+    assert 'pip install "pad-langchain[cli]"' in capsys.readouterr().err

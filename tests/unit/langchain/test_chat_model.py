@@ -272,7 +272,7 @@ def test_calls_may_clip_be_lazy_and_take_the_best_of_several(llm):
         return answer.response_metadata["pad"]["mean_reward"] * answer.usage_metadata["output_tokens"]
 
     one, best = llm.invoke(QUESTION, **hot), llm.invoke(QUESTION, best_of=6, **hot)
-    assert total(best) >= total(one)
+    assert total(best) >= total(one) - 1e-3  # the same answer, in company, may differ by a rounding
     assert "".join(chunk.text for chunk in llm.stream(QUESTION, best_of=6, **hot)) == best.text
     with pytest.raises(InvalidRequestError, match="best_of"):
         llm.invoke(QUESTION, best_of=2, **wish)

@@ -14,6 +14,7 @@ import torch
 import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
+from gguf_models import to_gguf
 from pad_langchain.chat.engines import context_size
 from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.engine.types import Request, WeightedPreference
@@ -24,6 +25,7 @@ from pad_langchain.models.attention import attention_of
 from pad_langchain.persrm.build import load_engine
 from pad_langchain.persrm.persrm import PersRM
 from pad_langchain.testing import HashEmbedder, TinyPair, tiny_head, tiny_model, tiny_tokenizer
+from places import DEMO
 
 
 @pytest.fixture(scope="module")
@@ -208,3 +210,22 @@ def test_a_tokenizers_package_that_is_missing_is_named(base: Path, monkeypatch: 
     monkeypatch.setattr(AutoTokenizer, "from_pretrained", from_pretrained)
     with pytest.raises(MissingDependencyError, match=r"The tokenizer .* needs a package .*pip install sentencepiece"):
         loading.load_causal_lm(base, device="cpu")
+
+
+def test_a_gguf_file_of_a_hub_repository_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str, dict[str, Any]]] = []
+    path = to_gguf(DEMO / "base", tmp_path / "model.gguf", "f16")
+
+    def fetched(repository: str, name: str, **how: Any) -> str:
+        asked.append((repository, name, how))
+        if name != "model.gguf":
+            raise OSError("offline and not cached")
+        return str(path)
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", fetched)
+    file = loading.open_gguf("org/chat", {"gguf_file": "model.gguf", "revision": "v2", "device_map": "auto"})
+    assert file is not None
+    assert file.path == path
+    assert asked == [("org/chat", "model.gguf", {"revision": "v2"})]
+    with pytest.raises(ModelLoadError, match=r"org/chat/other\.gguf.*offline and not cached"):
+        loading.open_gguf("org/chat", {"gguf_file": "other.gguf"})
