@@ -239,7 +239,7 @@ class Context:
     def decode(
         self, tokens: Sequence[int], positions: Sequence[int], sequences: Sequence[int]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Run N tokens and read their outputs. The arguments are those of `read`.
+        """Run N tokens, at most `sequences`, and read their outputs. The arguments are those of `read`.
 
         Returns:
             logits [N, V] and hidden states [N, D], float32. They are llama.cpp's own memory, valid until the next
