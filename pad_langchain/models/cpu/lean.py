@@ -24,7 +24,7 @@ from pad_langchain.models.kv.row_cache import RowCache
 
 __all__ = ["FAMILIES", "LeanDecoder", "lean_decoder"]
 
-# Model types that `tests/unit/models/test_lean.py` compares with their own modules.
+# Model types that `tests/unit/models/cpu/test_lean.py` compares with their own modules.
 FAMILIES = frozenset({"llama", "mistral", "qwen2", "qwen3"})
 
 _hooks = attrgetter("_forward_pre_hooks", "_forward_hooks")  # torch has no public name for who listens
