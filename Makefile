@@ -35,7 +35,7 @@ $(STAMP): pyproject.toml constraints.txt
 	then touch $@; rm $(BEGUN); echo "done in $$(( $$(date +%s) - begun )) s"; \
 	else rm $(BEGUN); { echo failed; tail -n 20 $(LOG); echo "The whole log is in $(LOG)."; } >&2; exit 1; fi
 
-# The binding of llama.cpp is compiled once (ten minutes on two cores); its wheel is kept for other checkouts.
+# The binding of llama.cpp is compiled once, for some minutes; its wheel is kept for other checkouts.
 LLAMA := $(shell sed -n 's/^llama-cpp-python==//p' constraints.txt)
 WHEELS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pad-langchain/wheels
 PIP := $(BIN)/python -m pip --disable-pip-version-check

