@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from itertools import count
 from typing import Any
 
 import pytest
@@ -30,7 +28,6 @@ from pad_langchain.errors import (
     PadError,
 )
 from pad_langchain.testing import TinyPair, tiny_pair
-from waiting import until
 
 Factory = Callable[..., Engine]
 
@@ -58,17 +55,6 @@ def engine(factory: Factory) -> Iterator[Engine]:
 
 def ask(user: str = "explain entropy", **kwargs: Any) -> Request:
     return Request(messages=[{"role": "user", "content": user}], **{"max_tokens": 30, **kwargs})
-
-
-@contextmanager
-def held(engine: Any, after: int = 1) -> Iterator[None]:
-    """Once so many steps have given their tokens, the next one waits until the block ends or the engine is closed."""
-    steps, go = count(1), threading.Event()
-    engine.watch(lambda _: next(steps) < after or until(lambda: go.is_set() or engine.closed))
-    try:
-        yield
-    finally:
-        go.set()
 
 
 def tokens(engine: Engine, request: Request) -> tuple[int, ...]:
@@ -213,11 +199,10 @@ def test_one_rows_error_is_its_own(engine: Engine) -> None:
 
 def test_cancelling_ends_one_request_alone(factory: Factory) -> None:
     with factory(PAIR) as engine:
-        with held(engine):
-            stream = engine.submit(ask(max_tokens=450, temperature=2.0, seed=1))
-            neighbour = engine.submit(ask("and you?", max_tokens=40))
-            next(iter_events := iter(stream))
-            stream.cancel()
+        stream = engine.submit(ask(max_tokens=450, temperature=2.0, seed=1))
+        neighbour = engine.submit(ask("and you?", max_tokens=40))
+        next(iter_events := iter(stream))
+        stream.cancel()
         done = stream.result(10)
         assert done.finish_reason == "cancelled"
         assert done.completion_tokens < 450
@@ -227,36 +212,33 @@ def test_cancelling_ends_one_request_alone(factory: Factory) -> None:
 
 def test_a_reader_who_leaves_cancels(factory: Factory) -> None:
     with factory(PAIR) as engine:
-        with held(engine, after=2):
-            stream = engine.submit(ask(max_tokens=450, temperature=2.0, seed=1))
-            for event in stream:
-                if event.index == 1:
-                    break
-            assert stream.cancelled
+        stream = engine.submit(ask(max_tokens=450, temperature=2.0, seed=1))
+        for event in stream:
+            if event.index == 1:
+                break
+        assert stream.cancelled
         assert stream.result(10).finish_reason == "cancelled"
 
 
 def test_a_full_queue_refuses(factory: Factory) -> None:
     with factory(PAIR, max_batch=1, max_queue=2) as engine:
         long = ask(max_tokens=450, temperature=2.0, seed=1)
-        with held(engine):
-            running = engine.submit(long)
-            next(waiting := iter(running))  # it has left the queue
-            streams = [engine.submit(long) for _ in range(2)]
-            with pytest.raises(EngineBusyError, match="max_queue"):
-                engine.submit(ask())
-            for stream in (running, *streams):
-                stream.cancel()
+        running = engine.submit(long)
+        next(waiting := iter(running))  # it has left the queue
+        streams = [engine.submit(long) for _ in range(2)]
+        with pytest.raises(EngineBusyError, match="max_queue"):
+            engine.submit(ask())
+        for stream in (running, *streams):
+            stream.cancel()
         assert list(waiting)[-1].finish_reason == "cancelled"
         assert [stream.result(10).finish_reason for stream in streams] == ["cancelled"] * 2
 
 
 def test_closing_ends_what_is_in_flight(factory: Factory) -> None:
     engine = factory(PAIR, max_batch=2)
-    with held(engine):
-        streams = [engine.submit(ask(max_tokens=450, temperature=2.0, seed=1)) for _ in range(5)]
-        next(iter(streams[0]))
-        engine.close()
+    streams = [engine.submit(ask(max_tokens=450, temperature=2.0, seed=1)) for _ in range(5)]
+    next(iter(streams[0]))
+    engine.close()
     for stream in streams[1:]:
         with pytest.raises(EngineClosedError):
             stream.result(10)
