@@ -11,6 +11,7 @@ import yaml
 from pydantic import BeforeValidator, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
+from pad_langchain.engine.types import RECOMMENDABLE, Recommended
 from pad_langchain.errors import InvalidRequestError
 from pad_langchain.models.prompts import PERSRM_TEMPLATE
 from pad_langchain.paths import absolute, replacing
@@ -202,6 +203,7 @@ class TrainConfig:
         save_steps: optimiser steps between checkpoints, 1 or more.
         keep: checkpoints kept, 1 or more.
         beta, alpha: strength and plausibility cut in [0, 1] that the result recommends.
+        recommends: what a head recommends besides, by name: `top_k`, `wish_place`, … (see `engine.types.Recommended`).
 
     Raises:
         InvalidRequestError: a setting is unknown, missing or out of its range.
@@ -235,8 +237,15 @@ class TrainConfig:
     keep: Count = 2
     beta: Number = 1.0
     alpha: Share = 0.0
+    recommends: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        allowed = sorted(RECOMMENDABLE.keys() - {"beta", "alpha"}) if self.kind == "head" else []
+        if unknown := sorted(self.recommends.keys() - set(allowed)):
+            raise InvalidRequestError(
+                f"recommends of the kind {self.kind!r} has to name only {allowed}, but names {unknown}."
+            )
+        Recommended(**self.recommends)
         if not all(part in self.template for part in ("{preference}", "{text}")):
             raise InvalidRequestError(
                 f"template has to be a text with {{preference}} and {{text}}, but is {self.template!r}."

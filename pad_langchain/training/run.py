@@ -132,6 +132,7 @@ def _train_head(
         output,
         beta=config.beta,
         alpha=config.alpha,
+        **config.recommends,
         calibration=calibration,
         tokenizer=of_vocabulary(tokenizer.get_vocab()),
     )

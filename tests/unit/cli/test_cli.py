@@ -306,6 +306,10 @@ def test_the_default_memory_is_in_the_users_data_folder(run, tmp_path, monkeypat
         (["feedback", "ada", "--like", "--rate", "3"], "one kind of feedback is needed, but got 2"),
         (["chat", "--user", "x" * 10_000], "error: A user id has to be at most 1024 bytes"),
         (["chat", "--temperature", "-1"], "error: temperature has to be"),
+        (["chat", "--top-k", "0"], "error: top_k has to be an integer of at least 1"),
+        (["chat", "--wish-place", "end"], "wish_place"),
+        (["chat", "--repetition-penalty", "0.5"], "error: repetition_penalty has to be a finite number of at least 1"),
+        (["chat", "--no-repeat-ngram", "-1"], "error: no_repeat_ngram has to be an integer of at least 0"),
         (["chat", "--model", "/no/such/folder"], "error: The model '/no/such/folder' does not load"),
     ],
 )

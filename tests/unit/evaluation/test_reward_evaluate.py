@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ import torch
 from langchain_core.language_models import FakeListChatModel
 
 from pad_langchain.errors import InvalidRequestError
-from pad_langchain.evaluation.answers import Answer, Kept
+from pad_langchain.evaluation.answers import Answer, Kept, request_of
 from pad_langchain.evaluation.cases import Case
 from pad_langchain.evaluation.config import EvaluateConfig, Setting
 from pad_langchain.evaluation.contenders import Contenders
@@ -23,6 +24,7 @@ from pad_langchain.evaluation.judges import LLMJudge, RewardModelJudge, RuleJudg
 from pad_langchain.evaluation.run import best_setting, evaluate
 from pad_langchain.evaluation.statistics import distinct, interval, pareto_front
 from pad_langchain.persrm.files import write_value_head
+from pad_langchain.persrm.head import VectorHead
 from pad_langchain.testing import HashEmbedder, tiny_model, tiny_pair, tiny_tokenizer
 from recipes.demo_world.judges import DemoFactsJudge, DemoFormJudge, DemoJudge
 
@@ -147,6 +149,23 @@ def test_a_prompt_longer_than_the_context_is_left_out_and_reported(prompts_and_p
     assert [line for line, _ in found["left_out"]] == [6]
     assert sum(found["cases"].values()) == 12
     assert "\nLeft out, line 6: The prompt has " in path.read_text()
+
+
+def test_a_method_decodes_as_its_persrm_recommends(prompts_and_pairs: Path, tmp_path: Path) -> None:
+    best = {"top_k": 6, "alpha": 0.1, "wish_place": "user", "repetition_penalty": 1.2, "no_repeat_ngram": 3}
+    VectorHead.from_pretrained(prompts_and_pairs / "persrm").save_pretrained(tmp_path / "persrm", **best)
+    config = config_of(prompts_and_pairs, tmp_path, head=str(tmp_path / "persrm"), pairs=())
+    with Contenders(config, HashEmbedder()) as contenders:
+        setting = contenders.setting("pad+prompt", 2.0, None, None)
+        assert setting == Setting("pad+prompt", 2.0, 6, 0.1, 1.2, 3, "user")
+        assert contenders.setting("head", 2.0, 4, 0.0).top_k == 4
+        assert contenders.setting("self", 2.0, None, None) == Setting("self", 2.0)
+    request = request_of(CASE, [("be brief", 1.0)], setting, {}, 12)
+    assert request.messages[-1]["content"].endswith("\n\nThe user prefers: be brief.")
+    assert [message["role"] for message in request.messages] == ["user"]
+    assert (request.top_k, request.repetition_penalty, request.no_repeat_ngram) == (6, 1.2, 3)
+    both = request_of(CASE, [("be brief", 1.0)], dataclasses.replace(setting, wish_place="both"), {}, 12)
+    assert [message["role"] for message in both.messages] == ["system", "user"]
 
 
 def test_perplexity_is_the_plain_bases(prompts_and_pairs: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import itertools
 from pathlib import Path
 from typing import Any
@@ -234,6 +235,20 @@ def test_the_engine_writes_the_same(pair: TinyPair, kind: str) -> None:
             for user, wish in zip(USERS, WISHES, strict=True)
         ]
         assert [list(stream.result(60).token_ids) for stream in streams] == ours
+
+
+def test_candidates_are_as_the_persrm_recommends_unless_a_call_says(pair: TinyPair) -> None:
+    persrm = copy.deepcopy(pair.head)
+    for recommended, said, expected in (
+        ({}, {}, 10),
+        ({"top_k": 4}, {}, 4),
+        ({"top_k": 4}, {"guide_top_k": 6}, 6),
+        ({"candidates": "cut", "alpha": 0.02}, {}, 400),
+    ):
+        persrm.config = dataclasses.replace(pair.head.config, **recommended)
+        model = PADForCausalLM.compose(pair.model, persrm, tokenizer=pair.tokenizer, embedder=pair.embedder, **said)
+        assert model.config.guide_top_k == expected
+        assert model.config.alpha == persrm.config.alpha
 
 
 def test_an_adapter_is_merged(pair: TinyPair, tmp_path: Path) -> None:

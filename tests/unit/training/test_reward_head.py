@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from pad_langchain.engine.types import Request, WeightedPreference
+from pad_langchain.engine.types import Recommended, Request, WeightedPreference
 from pad_langchain.errors import CheckpointError, InvalidRequestError
 from pad_langchain.models.backbone import Backbone
 from pad_langchain.persrm.build import load_engine
@@ -131,7 +131,7 @@ def test_a_trained_head_tells_the_sides_apart_and_guides(head_files: Path, tmp_p
     embedder = HashEmbedder(16)
     steps: list[str] = []
     result = train(
-        config_of(head_files, tmp_path, beta=2.0, alpha=0.02),
+        config_of(head_files, tmp_path, beta=2.0, alpha=0.02, recommends={"top_k": 40, "wish_place": "user"}),
         lambda stage, done, of, logged: steps.append(stage),
         embedder=embedder,
     )
@@ -141,6 +141,7 @@ def test_a_trained_head_tells_the_sides_apart_and_guides(head_files: Path, tmp_p
     assert (steps.count("head"), "features" in steps) == (150, True)
     head = VectorHead.from_pretrained(tmp_path)
     assert (head.config.beta, head.config.alpha, head.config.embedder) == (2.0, 0.02, "hash-16")
+    assert head.recommended == Recommended(2.0, 0.02, top_k=40, wish_place="user")
     assert head.config.calibration is not None
     request = Request(
         messages=[{"role": "user", "content": "question 99?"}],

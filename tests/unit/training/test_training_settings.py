@@ -25,6 +25,10 @@ EVALUATE = {"base": "b", "output": "o", "prompts": "p.jsonl"}
         ({"held_out": 1}, "held_out has to be less than 1, but is 1."),
         ({"beta": float("nan")}, "beta has to be a finite number, but is nan."),
         ({"alpha": True}, "alpha has to be a valid number, but is True."),
+        ({"kind": "head", "recommends": {"top_k": 0}}, "top_k has to be an integer of at least 1, but is 0."),
+        ({"kind": "head", "recommends": {"topk": 9}}, "recommends of the kind 'head' has to name only ['candidates', "
+            "'condition_base', 'no_repeat_ngram', 'repetition_penalty', 'top_k', 'wish_place'], but names ['topk']."),
+        ({"recommends": {"top_k": 9}}, "recommends of the kind 'text' has to name only [], but names ['top_k']."),
         ({"truncate": "yes"}, "truncate has to be a valid boolean, but is 'yes'."),
         ({"kind": "tree"}, "kind has to be 'text' or 'head', but is 'tree'."),
         ({"bf16": "no"}, "bf16 has to be True, False or 'auto', but is 'no'."),
