@@ -2,6 +2,7 @@
 
     python benchmarks/engine/gguf_engines.py                                 smollm2-135m; a head with random weights
     python benchmarks/engine/gguf_engines.py --head FOLDER --output FOLDER   and what quantised weights do to this head
+    python benchmarks/engine/gguf_engines.py --stages memory latency         these alone; "speed" also draws a plot
     python benchmarks/engine/gguf_engines.py --quick                         some minutes: does it run?
     python benchmarks/engine/gguf_engines.py --model FILE --sequences 1 8 --contexts 256 --threads 4 --rounds 7
 
@@ -46,6 +47,7 @@ OTHERS = (
 STARTS = (*ALONE[:1], ENGINE, "torch engine")
 WORKER = Path(__file__).with_name("gguf_worker.py")
 MARKS = "os^DvX*Ph"  # lines that lie on each other can be told apart
+STAGES = ("speed", "memory", "latency", "heads")
 PROMPT = 512  # tokens of the prompts whose first token is timed
 
 Rates = dict[str, list[float]]
@@ -138,17 +140,15 @@ class Bench:
                 found[name].append(ask(workers[name]))
         return found
 
-    def speed(self) -> dict[tuple[int, int], Rates]:
-        """(sequences, context) → tokens a second of each contender, one a round."""
+    def speed(self) -> None:
+        """Tokens a second of each contender, by (sequences, context)."""
         options = self.options
         cells: dict[tuple[int, int], Rates] = {}
         for context in options.contexts:
             workers = self.workers(options.contenders, keep=True, sequences=max(options.sequences), context=context)
             for sequences in options.sequences:
                 ask = {"sequences": sequences, "context": context, "tokens": options.tokens}
-                seconds = self.rounds(workers, lambda worker, ask=ask: worker.ask("decode", **ask))
-                count = sequences * (options.tokens - 1)
-                cells[sequences, context] = {name: [count / each for each in row] for name, row in seconds.items()}
+                cells[sequences, context] = self.rounds(workers, lambda worker, ask=ask: worker.ask("decode", **ask))
                 rates = {name: _rate(name, cells[sequences, context]) for name in workers}
                 print(f"{sequences} × {context}", rates, flush=True)
             _end(workers)
@@ -161,27 +161,27 @@ class Bench:
                 if name not in self.left_out
             ],
         )
-        return cells
+        draw(cells, options.output / "gguf.png")
+        self.say("![Tokens a second by sequences](gguf.png)", "")
 
     def memory(self) -> None:
-        """Peak memory of each contender for one sequence and for the most of them, on the shortest context."""
+        """What each contender needs for one sequence and for the most of them, on the shortest context."""
         context, counts = min(self.options.contexts), sorted({1, max(self.options.sequences)})
         peaks: dict[str, list[float]] = {}
         for sequences in counts:
-            for name in [*self.options.contenders, "imports"]:
+            for name in self.options.contenders:
                 ask = {"sequences": sequences, "context": context, "tokens": self.options.tokens}
                 workers = self.workers([name], keep=False, sequences=sequences, context=context)
                 for worker in workers.values():
-                    if name != "imports":
-                        worker.ask("decode", **ask)
+                    worker.ask("decode", **ask)
                     peaks.setdefault(name, []).append(worker.ask("memory"))
                 _end(workers)
         own = [min(row) for row in zip(*(peaks[name] for name in ALONE), strict=True)]
         self.say(
             "## Memory",
             "",
-            f"Peak MiB of the process at {context} tokens of context, with keys and values for as many tokens; in "
-            'brackets what is beyond llama.cpp alone. "imports": what an engine on llama.cpp imports, with no model.',
+            f"MiB at most, beyond what the process had after its imports, at {context} tokens of context and with keys "
+            "and values for as many tokens; in brackets what is beyond llama.cpp alone.",
         )
         self.table(
             ["sequences", *map(str, counts)],
@@ -207,11 +207,12 @@ class Bench:
         self.table([f"{PROMPT} tokens, ms", "unknown", "all but 8 known", "known ÷ unknown"], rows)
         context = min(self.options.contexts)
         workers = self.workers([name for name in STARTS if name in asked], keep=False, sequences=1, context=context)
+        new = {name: worker.ask("start", new=True) for name, worker in workers.items()}
         starts = self.rounds(workers, lambda worker: worker.ask("start"))
         _end(workers)
         self.table(
-            ["all imported, ms", "constructor → first token"],
-            [[name, f"{statistics.median(row) * 1e3:.0f}"] for name, row in starts.items()],
+            ["all imported, ms", "constructor → first token", "the first time, with an empty cache"],
+            [[name, f"{statistics.median(row) * 1e3:.0f}", f"{new[name] * 1e3:.0f}"] for name, row in starts.items()],
         )
 
     def heads(self) -> None:
@@ -277,6 +278,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, help="default: the cores that are free now")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--contenders", nargs="+", default=OTHERS, choices=OTHERS, metavar="NAME")
+    parser.add_argument("--stages", nargs="+", default=STAGES, choices=STAGES, help='"heads" needs --head')
     parser.add_argument("--output", type=Path, default=Path("gguf-report"), help="folder of gguf.md and gguf.png")
     parser.add_argument("--quick", action="store_true", help="few sequences, tokens and rounds: does it run?")
     options = parser.parse_args()
@@ -296,12 +298,9 @@ def main() -> None:
         "",
     )
     try:
-        draw(bench.speed(), options.output / "gguf.png")
-        bench.say("![Tokens a second by sequences](gguf.png)", "")
-        bench.memory()
-        bench.latency()
-        if options.head:
-            bench.heads()
+        for stage in options.stages:
+            if stage != "heads" or options.head:
+                getattr(bench, stage)()
     finally:  # a stage that fails takes nothing from those before
         (options.output / "gguf.md").write_text("\n".join(bench.lines) + "\n", encoding="utf-8")
 

@@ -12,6 +12,7 @@ import json
 import os
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
@@ -55,13 +57,34 @@ def text_of(number: int, length: int) -> str:
     return f"List {number}. " + " ".join(f"The number {n} comes before {n + 1}." for n in numbers)
 
 
+def resident(name: str = "VmRSS") -> float:
+    """MiB of this process now; as "VmHWM", at its most."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(name))
+
+
+def random_head(model: str) -> Any:
+    """A head for a GGUF file, with random weights: its products are as large as a trained one's."""
+    import torch
+
+    from pad_langchain.models.gguf import GgufFile
+    from pad_langchain.persrm.head import HeadConfig, VectorHead
+
+    file = GgufFile(model)
+    torch.manual_seed(0)
+    head = VectorHead(HeadConfig(file.hidden_size, file.vocab_size, embedding_size=WISH_SIZE)).eval()
+    with torch.no_grad():
+        head.V_DR.normal_(std=0.1)
+    return head
+
+
 class LlamaAlone:
     """llama.cpp and nothing of ours: its functions in a loop, the likeliest token of each sequence by numpy."""
 
     def __init__(self, place: Place, *, unified: bool) -> None:
         import llama_cpp.llama_cpp as library
 
-        self.place, self.unified, self.library = place, unified, library
+        self.place, self.unified, self.library, self.imported = place, unified, library, resident()
         self._silent = library.llama_log_callback(lambda *_: None)
         library.llama_log_set(self._silent, None)
         library.llama_backend_init()
@@ -112,7 +135,7 @@ class LlamaAlone:
         return logits.argmax(axis=1).tolist()
 
     def decode(self, sequences: int, context: int, tokens: int) -> float:
-        """Seconds of all tokens after the first of each sequence."""
+        """Tokens a second after the first of each sequence."""
         prompts = [self.encode(text_of(row, context))[:context] for row in range(sequences)]
         for row, ids in enumerate(prompts):
             self._read(row, ids)
@@ -120,9 +143,9 @@ class LlamaAlone:
         begun = time.perf_counter()
         for place in range(context, context + tokens - 1):
             chosen = self._step(chosen, place)
-        return time.perf_counter() - begun
+        return sequences * (tokens - 1) / (time.perf_counter() - begun)
 
-    def start(self) -> float:
+    def start(self, new: bool = False) -> float:
         """Seconds from nothing but imports to a first token."""
         self.library.llama_free(self.context)
         self.library.llama_model_free(self.model)
@@ -139,37 +162,28 @@ class Ours:
 
     def __init__(self, place: Place, *, backend: str, guided: bool = False, **keywords: Any) -> None:
         from pad_langchain.engine.types import WeightedPreference
+        from pad_langchain.persrm.build import load_engine
 
-        self.place = place
+        if backend == "llama.cpp":
+            import pad_langchain.engine.llama_cpp.engine
+
+            pad_langchain.engine.llama_cpp.binding.load_binding()
+        self.place, self.imported, self._open = place, resident(), load_engine
         self.keywords: dict[str, Any] = {"backend": backend, "max_batch": place.sequences, **keywords}
         self.keywords["max_batch_tokens"] = place.cells
         if backend == "llama.cpp":
             self.keywords["threads"] = place.threads
         if place.keep:
             self.keywords["prefix_tokens"] = place.cells
-        self.reward_model = (place.head or self._random_head()) if guided else None
+        self.reward_model = (place.head or random_head(place.model)) if guided else None
         wish_E = np.random.default_rng(0).normal(size=WISH_SIZE).astype(np.float32)
         self.wishes = [WeightedPreference("be concise", 1.0, wish_E / np.linalg.norm(wish_E))] if guided else []
         self._fresh = count(1000)
         self._load()
 
     def _load(self) -> None:
-        from pad_langchain.persrm.build import load_engine
-
-        self.engine = load_engine(self.place.model, self.reward_model, **self.keywords)
-
-    def _random_head(self) -> Any:
-        import torch
-
-        from pad_langchain.models.gguf import GgufFile
-        from pad_langchain.persrm.head import HeadConfig, VectorHead
-
-        file = GgufFile(self.place.model)
-        torch.manual_seed(0)
-        head = VectorHead(HeadConfig(file.hidden_size, file.vocab_size, embedding_size=WISH_SIZE))
-        with torch.no_grad():
-            head.V_DR.normal_(std=0.1)
-        return head
+        self.engine = self._open(self.place.model, self.reward_model, **self.keywords)
+        self.engine.end_tokens = frozenset()  # random weights may choose one
 
     def _request(self, ids: Sequence[int], tokens: int) -> Any:
         from pad_langchain.engine.types import Request
@@ -181,7 +195,7 @@ class Ours:
         return self.engine.prompts.encode(text_of(number, length))[:length]
 
     def decode(self, sequences: int, context: int, tokens: int) -> float:
-        """Seconds of all tokens after the first of each sequence."""
+        """Tokens a second after the first of each sequence."""
         from pad_langchain.testing import paused
 
         requests = [self._request(self._ids(row, context), tokens) for row in range(sequences)]
@@ -190,12 +204,9 @@ class Ours:
         readers = [iter(stream) for stream in streams]
         for reader in readers:
             next(reader)
-        begun = time.perf_counter()
-        ends = [list(reader)[-1].finish_reason for reader in readers]
-        spent = time.perf_counter() - begun
-        if set(ends) != {"length"}:
-            raise RuntimeError(f"Answers ended by themselves, so they are not {tokens} tokens long: {ends}.")
-        return spent
+        begun, done = time.perf_counter(), sum(len(stream.events) for stream in streams)
+        count = sum(stream.result().completion_tokens for stream in streams)
+        return (count - done) / (time.perf_counter() - begun)
 
     def first_token(self, length: int) -> tuple[float, float]:
         """Seconds to the first token of a prompt nobody has asked, and of one that differs in its last 8 tokens."""
@@ -208,9 +219,12 @@ class Ours:
         self.engine.submit(self._request(ids, 1)).result()
         return time.perf_counter() - begun
 
-    def start(self) -> float:
-        """Seconds from nothing but imports to a first token."""
+    def start(self, new: bool = False) -> float:
+        """Seconds from nothing but imports to a first token. `new`: nothing of the file is in the cache."""
         self.engine.close()
+        if new:
+            with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, PAD_LANGCHAIN_CACHE=folder):
+                return self.start()
         begun = time.perf_counter()
         self._load()
         self.engine.submit(self._request(self._ids(0, 64), 1)).result()
@@ -227,6 +241,7 @@ class Generate:
         from pad_langchain.models.gguf import GgufFile
         from pad_langchain.models.gguf.dequantised import torch_folder
 
+        self.imported = resident()
         file = GgufFile(place.model)
         self.tokenizer = file.tokenizer
         self.model = AutoModelForCausalLM.from_pretrained(torch_folder(file, torch.float32), dtype=torch.float32).eval()
@@ -236,7 +251,7 @@ class Generate:
         self._prompts: Any = None
 
     def decode(self, sequences: int, context: int, tokens: int) -> float:
-        """Seconds of all tokens after the first of each sequence."""
+        """Tokens a second after the first of each sequence."""
         import torch
 
         texts = [text_of(row, context) for row in range(sequences)]
@@ -256,20 +271,7 @@ class Generate:
             ids_BT, past_key_values=cache, max_new_tokens=tokens, do_sample=False, stopping_criteria=[note],
             attention_mask=torch.ones_like(ids_BT), pad_token_id=0,
         )  # fmt: skip
-        return times[-1] - times[0]
-
-
-class Imports:
-    """What an engine on llama.cpp imports, and no model."""
-
-    def __init__(self, place: Place) -> None:
-        import llama_cpp.llama_cpp
-        import transformers
-
-        import pad_langchain.engine.llama_cpp.engine
-        import pad_langchain.persrm.build
-
-        self.modules = (llama_cpp, transformers, pad_langchain)
+        return sequences * (len(times) - 1) / (times[-1] - times[0])
 
 
 class Heads:
@@ -285,39 +287,37 @@ class Heads:
         from pad_langchain.engine.types import Request, WeightedPreference
         from pad_langchain.persrm.build import load_engine
 
-        def told(engine: Any, question: str, wish: str, done: Sequence[int], most: int, beta: float) -> Any:
+        def told(engine: Any, question: str, wish: str, done: Sequence[int], most: int) -> Any:
             talk = [{"role": "user", "content": question}]
             ids = [*engine.prompts.render(talk), *done]
             wished = [WeightedPreference(wish, 1.0, vectors[wish])]
             return engine.submit(Request(talk, ids, preferences=wished, beta=beta, max_tokens=most, candidates=10))
 
+        def plain(event: Any) -> int:
+            return max(event.candidates, key=lambda candidate: candidate.logprob).token_id
+
         vectors = dict(zip(WISHES, self.embedder.embed(WISHES), strict=True))
         asked = [(question, wish) for question in QUESTIONS for wish in WISHES[:wishes]]
         with load_engine(self.place.model, self.place.head, backend="torch", dtype="float32") as engine:
-            answers = [told(engine, *each, (), tokens, beta).result() for each in asked]
-            steps = [
-                (each, answer.token_ids[:n], event)
-                for each, answer in zip(asked, answers, strict=True)
-                for n, event in enumerate(answer.events)
-                if event.candidates
-            ]
-            plain = [told(engine, *each, done, 1, 0.0) for each, done, _ in steps]
-            plain_ids = [stream.result().events[0].token_id for stream in plain]
+            answers = [stream.result() for stream in [told(engine, *each, (), tokens) for each in asked]]
+        steps = [
+            (each, answer.token_ids[:n], event)
+            for each, answer in zip(asked, answers, strict=True)
+            for n, event in enumerate(answer.events)
+            if event.candidates
+        ]
         found = {"steps": len(steps), "reward": statistics.mean(abs(event.reward) for *_, event in steps)}
         for name, path in self._files(Path(folder)):
             with load_engine(path, self.place.head, backend="llama.cpp", threads=self.place.threads) as engine:
-                streams = [[told(engine, *each, done, 1, b) for each, done, _ in steps] for b in (beta, 0.0)]
-                guided, unguided = ([stream.result().events[0] for stream in row] for row in streams)
+                streams = [told(engine, *each, done, 1) for each, done, _ in steps]
+                pairs = [(event, stream.result().events[0]) for (*_, event), stream in zip(steps, streams, strict=True)]
             apart = []
-            for (*_, event), other in zip(steps, guided, strict=True):
+            for event, other in pairs:
                 theirs = {candidate.token_id: candidate.reward for candidate in other.candidates}
                 apart += [abs(one.reward - theirs[one.token_id]) for one in event.candidates if one.token_id in theirs]
-            same = {
-                "guided": [event.token_id == other.token_id for (*_, event), other in zip(steps, guided, strict=True)],
-                "plain": [token == other.token_id for token, other in zip(plain_ids, unguided, strict=True)],
-            }
             found[name] = {
-                **{f"same token, {kind}": statistics.mean(equal) for kind, equal in same.items()},
+                "same token, guided": statistics.mean(event.token_id == other.token_id for event, other in pairs),
+                "same token, plain": statistics.mean(plain(event) == plain(other) for event, other in pairs),
                 "reward apart, median": statistics.median(apart),
                 "reward apart, 95 of 100": float(np.percentile(apart, 95)),
             }
@@ -348,15 +348,8 @@ CONTENDERS: dict[str, Callable[[Place], Any]] = {
     "torch engine int8": lambda place: Ours(place, backend="torch", weights="int8"),
     "generate float32": lambda place: Generate(place, int8=False),
     "generate int8": lambda place: Generate(place, int8=True),
-    "imports": Imports,
     "heads": Heads,
 }
-
-
-def memory() -> float:
-    """MiB of this process at its most."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
 
 
 def main() -> None:
@@ -373,7 +366,7 @@ def main() -> None:
     for line in sys.stdin:
         asked = json.loads(line)
         do = asked.pop("do")
-        found = memory() if do == "memory" else getattr(contender, do)(**asked)
+        found = resident("VmHWM") - contender.imported if do == "memory" else getattr(contender, do)(**asked)
         print(json.dumps(found), file=answers, flush=True)
 
 

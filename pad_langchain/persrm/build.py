@@ -151,7 +151,7 @@ def _on_llama_cpp(
     from pad_langchain.engine.llama_cpp import LlamaBase, LlamaCppEngine
 
     base = LlamaBase(file, **choice.llama)
-    tokenizer = file.tokenizer if tokenizer is None else tokenizer
+    tokenizer = base.tokenizer if tokenizer is None else tokenizer
     persrm, guide = guide_for(reward_model, base, tokenizer, embedder=embedder, **choice.model)
     return Pair(LlamaCppEngine(base, tokenizer, guide, **choice.engine), persrm)
 

@@ -11,10 +11,12 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from llama_parts import llama_engine
+from pad_langchain.engine.grammar import Grammar
 from pad_langchain.engine.protocol import Engine
 from pad_langchain.engine.stream import Stream
 from pad_langchain.engine.torch.engine import TorchEngine
@@ -28,6 +30,7 @@ from pad_langchain.errors import (
     PadError,
 )
 from pad_langchain.testing import TinyPair, tiny_pair
+from waiting import until
 
 Factory = Callable[..., Engine]
 
@@ -59,6 +62,38 @@ def ask(user: str = "explain entropy", **kwargs: Any) -> Request:
 
 def tokens(engine: Engine, request: Request) -> tuple[int, ...]:
     return engine.submit(request).result(60).token_ids
+
+
+class Gate(Grammar):
+    """The grammar of one request that is in flight for sure: any text without an end, of which `after` tokens come.
+
+    The step that would choose the next one waits, with all who share it, until the gate is opened or the engine closed.
+    """
+
+    finished = False
+
+    def __init__(self, engine: Engine, after: int = 1) -> None:
+        self._engine, self._left, self._opened = engine, after, threading.Event()
+        self.vocab_size = PAIR.head.config.vocab_size
+
+    def __enter__(self) -> Gate:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._opened.set()
+
+    def start(self) -> Any:
+        return self
+
+    def mask(self) -> np.ndarray:
+        if not self._left:
+            until(lambda: self._opened.is_set() or self._engine.closed)
+        legal_V = np.ones(self.vocab_size, dtype=bool)
+        legal_V[list(self._engine.end_tokens)] = False
+        return legal_V
+
+    def accept(self, token_id: int) -> None:
+        self._left = max(0, self._left - 1)
 
 
 # What an engine says of itself
@@ -199,10 +234,11 @@ def test_one_rows_error_is_its_own(engine: Engine) -> None:
 
 def test_cancelling_ends_one_request_alone(factory: Factory) -> None:
     with factory(PAIR) as engine:
-        stream = engine.submit(ask(max_tokens=450, temperature=2.0, seed=1))
-        neighbour = engine.submit(ask("and you?", max_tokens=40))
-        next(iter_events := iter(stream))
-        stream.cancel()
+        with Gate(engine) as gate:
+            stream = engine.submit(ask(max_tokens=450, grammar=gate))
+            neighbour = engine.submit(ask("and you?", max_tokens=40))
+            next(iter_events := iter(stream))
+            stream.cancel()
         done = stream.result(10)
         assert done.finish_reason == "cancelled"
         assert done.completion_tokens < 450
@@ -212,34 +248,37 @@ def test_cancelling_ends_one_request_alone(factory: Factory) -> None:
 
 def test_a_reader_who_leaves_cancels(factory: Factory) -> None:
     with factory(PAIR) as engine:
-        stream = engine.submit(ask(max_tokens=450, temperature=2.0, seed=1))
-        for event in stream:
-            if event.index == 1:
-                break
-        assert stream.cancelled
+        with Gate(engine, after=2) as gate:
+            stream = engine.submit(ask(max_tokens=450, grammar=gate))
+            for event in stream:
+                if event.index == 1:
+                    break
+            assert stream.cancelled
         assert stream.result(10).finish_reason == "cancelled"
 
 
 def test_a_full_queue_refuses(factory: Factory) -> None:
     with factory(PAIR, max_batch=1, max_queue=2) as engine:
-        long = ask(max_tokens=450, temperature=2.0, seed=1)
-        running = engine.submit(long)
-        next(waiting := iter(running))  # it has left the queue
-        streams = [engine.submit(long) for _ in range(2)]
-        with pytest.raises(EngineBusyError, match="max_queue"):
-            engine.submit(ask())
-        for stream in (running, *streams):
-            stream.cancel()
+        with Gate(engine) as gate:
+            running = engine.submit(ask(max_tokens=450, grammar=gate))
+            next(waiting := iter(running))  # it has left the queue
+            streams = [engine.submit(ask()) for _ in range(2)]
+            with pytest.raises(EngineBusyError, match="max_queue"):
+                engine.submit(ask())
+            for stream in (running, *streams):
+                stream.cancel()
         assert list(waiting)[-1].finish_reason == "cancelled"
         assert [stream.result(10).finish_reason for stream in streams] == ["cancelled"] * 2
 
 
 def test_closing_ends_what_is_in_flight(factory: Factory) -> None:
     engine = factory(PAIR, max_batch=2)
-    streams = [engine.submit(ask(max_tokens=450, temperature=2.0, seed=1)) for _ in range(5)]
-    next(iter(streams[0]))
-    engine.close()
-    for stream in streams[1:]:
+    with Gate(engine) as gate:
+        streams = [engine.submit(ask(max_tokens=450, grammar=gate)), *(engine.submit(ask()) for _ in range(4))]
+        reader = iter(streams[0])
+        next(reader)
+        engine.close()
+    for stream in streams:
         with pytest.raises(EngineClosedError):
             stream.result(10)
     with pytest.raises(EngineClosedError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from pad_langchain.arithmetic.arrays import Array, tanh, top
 from pad_langchain.engine.llama_cpp.binding import Context, Weights
 from pad_langchain.engine.llama_cpp.reading import Reader
+from pad_langchain.engine.llama_cpp.tokenizer import tokenizer_of
 from pad_langchain.engine.llama_cpp.vocabulary import Vocabulary
 from pad_langchain.engine.settings import LlamaSettings
 from pad_langchain.errors import IncompatibleModelError, InvalidRequestError
@@ -59,6 +61,16 @@ class LlamaBase(Reader):
         self.vocabulary = Vocabulary(file.output_rows, self.vocab_size, self.hidden_size, file.output_bias())
         file.close()  # most rows are read by now
         self._after: _After = _same
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The file's tokenizer, as llama.cpp reads texts (see `llama_cpp.tokenizer`).
+
+        Raises:
+            ModelLoadError: the file has no tokenizer, or one that contradicts itself.
+            IncompatibleModelError: the tokenizer is of a kind that cannot be made here.
+        """
+        return tokenizer_of(self.file, self.model)
 
     def candidate_logits(self, hidden_BD: Array, candidates_BK: Array) -> Array:
         """Return the logits of K tokens per row: hidden states [B, D] and token ids [B, K] → [B, K] float32.

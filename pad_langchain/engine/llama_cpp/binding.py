@@ -38,7 +38,7 @@ _NEEDED = (
     "llama_model_desc llama_model_free llama_model_get_vocab llama_model_has_decoder llama_model_has_encoder "
     "llama_model_is_diffusion llama_model_is_hybrid llama_model_is_recurrent llama_model_load_from_file "
     "llama_model_n_ctx_train llama_model_n_embd llama_n_ctx llama_set_embeddings llama_state_seq_get_data "
-    "llama_state_seq_get_size llama_state_seq_set_data llama_supports_gpu_offload llama_vocab_n_tokens"
+    "llama_state_seq_get_size llama_state_seq_set_data llama_supports_gpu_offload llama_tokenize llama_vocab_n_tokens"
 ).split()
 _FIELDS = ("embeddings", "flash_attn_type", "kv_unified", "n_outputs_max", "n_seq_max", "swa_full", "type_k", "type_v")
 
@@ -157,10 +157,29 @@ class Weights:
                 f"for this llama.cpp{less}."
             )
         weakref.finalize(self, library.llama_model_free, self.model)
-        self.vocab_size: int = library.llama_vocab_n_tokens(library.llama_model_get_vocab(self.model))
+        self._vocabulary = library.llama_model_get_vocab(self.model)
+        self.vocab_size: int = library.llama_vocab_n_tokens(self._vocabulary)
         self.hidden_size: int = library.llama_model_n_embd(self.model)
         self.context: int = library.llama_model_n_ctx_train(self.model)
         self._check_kind(library, path)
+
+    def __deepcopy__(self, _: Any) -> Weights:
+        return self
+
+    def tokenize(self, text: str, *, begin: bool = False, control: bool = True) -> list[int]:
+        """Return the token ids that llama.cpp reads a text as. Thread-safe.
+
+        Args:
+            text: the text.
+            begin: whether the tokens that the model begins or ends a text with are added, as its file says.
+            control: whether names of control tokens in the text stand for them.
+        """
+        data = text.encode()
+        ids = (ctypes.c_int32 * (3 * len(data) + 16))()  # a space may become a sign of three bytes
+        count = load_binding().llama_tokenize(self._vocabulary, data, len(data), ids, len(ids), begin, control)
+        if count < 0:
+            raise RuntimeError(f"llama.cpp made more than {len(ids)} tokens of {len(data)} bytes.")
+        return ids[:count]
 
     def _check_kind(self, library: Any, path: Path) -> None:
         kinds = (

@@ -7,12 +7,12 @@ made here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 from pad_langchain.errors import IncompatibleModelError, ModelLoadError
-from pad_langchain.models.gguf.splits import SPLITS
+from pad_langchain.models.gguf.splits import SPLITS, Split
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
     from pad_langchain.models.gguf.file import GgufFile
 
-__all__ = ["build_tokenizer"]
+__all__ = ["build_tokenizer", "unknown_split"]
 
 _SPACE = "\u2581"  # what sentencepiece writes for a space
+_NO_SPLITS = (None, "default")  # what old converters wrote
 _SPECIAL = {"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_token": "padding"}
 
 
@@ -37,8 +38,22 @@ class _Kind(IntEnum):
     BYTE = 6
 
 
-def build_tokenizer(file: GgufFile) -> PreTrainedTokenizerFast:
+def unknown_split(file: GgufFile) -> str | None:
+    """Return the name of how a file's tokenizer splits text, if that cannot be done here. None means it can."""
+    name = file.metadata.get("tokenizer.ggml.pre")
+    bytewise = file.metadata.get("tokenizer.ggml.model") == "gpt2"
+    return name if bytewise and name not in SPLITS and name not in _NO_SPLITS else None
+
+
+def build_tokenizer(
+    file: GgufFile, make: Callable[..., PreTrainedTokenizerFast] | None = None
+) -> PreTrainedTokenizerFast:
     """Make the tokenizer that a file describes.
+
+    Args:
+        file: the opened file.
+        make: called for a tokenizer that splits texts by itself, with the arguments of `PreTrainedTokenizerFast`. None
+            means texts are split as the file says.
 
     Raises:
         ModelLoadError: the file has no tokenizer, or one that contradicts itself.
@@ -53,8 +68,9 @@ def build_tokenizer(file: GgufFile) -> PreTrainedTokenizerFast:
         raise IncompatibleModelError(
             f"The tokenizer of {str(file.path)!r} is of kind {model!r}. Those of kind {sorted(_BUILDERS)} can be read."
         )
+    own = None if make is None else Split(())
     try:
-        backend = _BUILDERS[model](said)
+        backend = _BUILDERS[model](said, own)
     except Exception as error:  # the tokenizers library raises nothing narrower
         if isinstance(error, ModelLoadError):
             raise
@@ -62,7 +78,7 @@ def build_tokenizer(file: GgufFile) -> PreTrainedTokenizerFast:
     for kind, special in ((_Kind.CONTROL, True), (_Kind.USER_DEFINED, False)):
         added = [AddedToken(text, special=special, normalized=False) for text in said.of_kind(kind)]
         backend.add_special_tokens(added) if special else backend.add_tokens(added)
-    return PreTrainedTokenizerFast(
+    return (make or PreTrainedTokenizerFast)(
         tokenizer_object=backend,
         clean_up_tokenization_spaces=False,
         model_max_length=file.context,
@@ -114,17 +130,21 @@ class _Said:
         return {role: token for role, name in _SPECIAL.items() if (token := self.named(name)) is not None}
 
 
-def _byte_level(said: _Said) -> Tokenizer:
+def _byte_level(said: _Said, split: Split | None) -> Tokenizer:
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-    name = said.values.get("pre")
-    if name not in SPLITS:
-        hint = "An old converter wrote it: convert the model again. " if name in (None, "default") else ""
+    name, merges = said.values.get("pre"), said.values.get("merges")
+    split = split or SPLITS.get(str(name))
+    if split is None:
+        hint = (
+            "An old converter wrote it: convert the model again."
+            if name in _NO_SPLITS
+            else 'llama.cpp may know it: pip install "pad-langchain[llama-cpp]".'
+        )
         raise IncompatibleModelError(
             f"How the tokenizer of {said.path!r} splits text is called {name!r}, which cannot be done here. "
-            f"{hint}Known are {', '.join(sorted(SPLITS))}."
+            f"{hint} Known are {', '.join(sorted(SPLITS))}."
         )
-    split, merges = SPLITS[name], said.values.get("merges")
     if not isinstance(merges, list):
         raise ModelLoadError(f"The tokenizer in {said.path!r} has no merges (tokenizer.ggml.merges).")
     pairs = [(merge[:cut], merge[cut + 1 :]) for merge in merges if (cut := merge.find(" ", 1)) > 0]
@@ -141,7 +161,7 @@ def _byte_level(said: _Said) -> Tokenizer:
     return backend
 
 
-def _sentencepiece(said: _Said) -> Tokenizer:
+def _sentencepiece(said: _Said, _: Split | None) -> Tokenizer:
     from tokenizers import Tokenizer, decoders, models, normalizers
 
     # Runs of spaces are written as they are where the model's own tokenizer writes sentencepiece's sign.
