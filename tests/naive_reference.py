@@ -38,6 +38,19 @@ class NaiveText:
     reference_model: Any | None = None
 
 
+@dataclass
+class NaiveContrast:
+    """The base as its own guide: contrasted with itself, asked this instead of what it is asked.
+
+    The rewards have the mean absolute weight of the preferences.
+    """
+
+    instead: str
+
+
+Guide = NaiveHead | NaiveText | NaiveContrast
+
+
 def render(tokenizer: Any, user: str) -> list[int]:
     text = f"<|im_start|>user\n{user}<|im_end|>\n<|im_start|>assistant\n"
     return tokenizer.encode(text, add_special_tokens=False)
@@ -48,7 +61,7 @@ def naive_decode(
     model: Any,
     tokenizer: Any,
     user: str,
-    guide: NaiveHead | NaiveText,
+    guide: Guide,
     preferences: Sequence[tuple[str, float]],
     *,
     beta: float,
@@ -118,7 +131,7 @@ def guide_rows(
     user: str,
     tokens: list[int],
     hidden: torch.Tensor,
-    guide: NaiveHead | NaiveText,
+    guide: Guide,
     preferences: Sequence[tuple[str, float]],
     candidates: list[int],
     reference: str,
@@ -138,6 +151,10 @@ def guide_rows(
             steered = hidden + head.V_DR @ ((head.U_RD @ hidden) * gate)
             rows.append((weight, model.lm_head(steered)[candidates].tolist(), None))
         return rows
+    if isinstance(guide, NaiveContrast):
+        weight = sum(abs(weight) for _, weight in preferences) / len(preferences)
+        logits = forward(model, render(tokenizer, guide.instead) + tokens)[1]
+        return [(-weight, logits[candidates].tolist(), None)]
     rows = []
     for text, weight in preferences:
         prompt = render(tokenizer, PERSRM_PROMPT.format(text, user))

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pad_langchain.chat.condition import explicit, remembered
+from pad_langchain.chat.contrast import contrast, reader_of
 from pad_langchain.chat.engines import shared_pair
 from pad_langchain.chat.messages import (
     ChatDict,
@@ -88,11 +89,11 @@ class Chat:
         read, prompt_ids = bound.render(messages)
         # 4  what steers, and whether the base is told as well
         preferences = self._condition(said, question)
+        contrast_ids = None
         if preferences and self._tells(said):
-            place = said.wish_place or self.engine.recommended.wish_place or "system"
-            prompt_ids = self._told(bound, messages, read, preferences, place)
+            prompt_ids, contrast_ids = self._told(said, bound, messages, read, preferences)
         # 5  the request
-        request = self._request(said, bound, read, prompt_ids, preferences)
+        request = self._request(said, bound, read, prompt_ids, preferences, contrast_ids)
         pad = _pad(said, request, preferences)
         return Turn(
             self.engine.submit(request),
@@ -139,20 +140,22 @@ class Chat:
 
     def _told(
         self,
+        said: CallOptions,
         bound: Constraint,
         messages: Sequence[ChatDict],
         read: Sequence[ChatDict],
         preferences: Sequence[WeightedPreference],
-        place: WishPlace,
-    ) -> list[int]:
-        """The prompt with the preferences in words; the guide reads `read`, without them."""
-        wishes = [(preference.text, preference.weight) for preference in preferences]
-        if place != "system" and any(message["role"] == "user" for message in messages):
-            read, prompt_ids = bound.render(with_preferences_at_end(messages, wishes))
-            if place == "user":
-                return prompt_ids
-        _, prompt_ids = bound.fit(with_preferences(read, wishes))
-        return prompt_ids
+    ) -> tuple[list[int], list[int] | None]:
+        """The prompt with the preferences in words, and the one that a base which guides itself is contrasted with.
+
+        The guide reads `read`, without them.
+        """
+        place = said.wish_place or self.engine.recommended.wish_place or "system"
+        tell = partial(_tell, bound, messages, read, place)
+        if not self.engine.contrasts:
+            return tell([(preference.text, preference.weight) for preference in preferences]), None
+        told, opposed = contrast(preferences, reader_of(self.memory, self.settings.embedder))
+        return tell(told), tell(opposed)
 
     def _request(
         self,
@@ -161,6 +164,7 @@ class Chat:
         read: Sequence[ChatDict],
         prompt_ids: Sequence[int],
         preferences: tuple[WeightedPreference, ...],
+        contrast_ids: Sequence[int] | None,
     ) -> Request:
         recommended = self.engine.recommended
         # Where nothing steers, the base is as it is. What a grammar repeats has to be repeated.
@@ -177,6 +181,7 @@ class Chat:
             grammar=bound.grammar,
             visible=bound.visible_tokens(),
             preferences=preferences if self.engine.guided else (),
+            contrast_ids=contrast_ids,
             stop=tuple(said.stop or ()),
             candidates=said.top_logprobs or 0,
             salt="" if self.memory is None else self.memory.tenant,  # no tenant can time another's prompts
@@ -193,6 +198,21 @@ class Chat:
         if self.memory is None or user is None:
             return None
         return partial(self.memory.responses.add, user, response_id, question)
+
+
+def _tell(
+    bound: Constraint,
+    messages: Sequence[ChatDict],
+    read: Sequence[ChatDict],
+    place: WishPlace,
+    wishes: Sequence[tuple[str, float]],
+) -> list[int]:
+    """The prompt of a conversation that is told wishes in words."""
+    if place != "system" and any(message["role"] == "user" for message in messages):
+        read, prompt_ids = bound.render(with_preferences_at_end(messages, wishes))
+        if place == "user":
+            return prompt_ids
+    return bound.fit(with_preferences(read, wishes))[1]
 
 
 def _pad(said: CallOptions, request: Request, preferences: Sequence[WeightedPreference]) -> dict[str, Any]:

@@ -140,7 +140,7 @@ def shared_pair(
 
     Args:
         model: a folder, a hub id, a GGUF file or the name of a default.
-        reward_model: a folder, a hub id, "auto" (the demo's for the demo) or None.
+        reward_model: a folder, a hub id, "self", "auto" (the demo's for the demo, else "self") or None.
         device, dtype, backend: as `persrm.build.load_pair` takes them.
         embedder: embeds preferences that come without a vector; a head refuses any but the one it was trained with.
         memory: a memory that the PersRM becomes the scorer of; it is taken out there when the pair is given up.
@@ -164,6 +164,12 @@ def shared_pair(
         if place.outdated(now):
             if place.drop():
                 gc.collect()  # there may be no room for both
+            if (reward_model, reward) == ("auto", "self"):
+                logger.info(
+                    "%s has no PersRM and guides itself: an answer under preferences is two rows, at about half the "
+                    "speed. With reward_model=None they are only told in the prompt.",
+                    model,
+                )
             place.pair = _load(model, reward, embedder=embedder, **place_said, **settings)
             later = weights(model, reward_model, settings)
             # A folder that somebody writes to meanwhile is read again at the next call; a hub id is fetched by loading.

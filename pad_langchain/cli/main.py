@@ -51,7 +51,11 @@ def chat(
         str, typer.Option(help=f"GGUF file, folder or hub id of the base model, or a name: {', '.join(NAMES)}.")
     ] = DEMO_MODEL,
     reward_model: Annotated[
-        str, typer.Option(help="Folder or hub id of the PersRM; 'auto' is the demo's, 'none' is without one.")
+        str,
+        typer.Option(
+            help="Folder or hub id of the PersRM; 'self' is the base itself, 'none' is without one, 'auto' is the demo's "
+            "or else 'self'."
+        ),
     ] = "auto",
     memory: MemoryPath = None,
     user: Annotated[str, typer.Option(help="Who is talking.")] = "me",

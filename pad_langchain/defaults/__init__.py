@@ -38,7 +38,11 @@ def model_folder(model: str) -> str:
 
 
 def reward_folder(model: str, reward_model: str | None) -> str | None:
-    """Return where the PersRM is. `auto` is the embedded head for the embedded base, and nothing for any other base."""
+    """Return where the PersRM is. `auto` is the embedded head for the embedded base; any other base guides itself.
+
+    Returns:
+        a folder or hub id, "self", or None where `reward_model` is None.
+    """
     if reward_model is None or reward_model != "auto":
         return None if reward_model is None else model_place(reward_model, "self")
-    return str(WEIGHTS / "persrm") if model == DEMO_MODEL else None
+    return str(WEIGHTS / "persrm") if model == DEMO_MODEL else "self"

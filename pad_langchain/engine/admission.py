@@ -76,16 +76,19 @@ class Admission:
         """
         if request.prompt_ids is not None:
             ids = tuple(request.prompt_ids)
-            bad = [token for token in ids if not 0 <= token < self.vocab_size]
-            if bad:
-                raise InvalidRequestError(
-                    f"prompt_ids has to be token ids from 0 to {self.vocab_size - 1}, but has {bad[:5]!r}."
-                )
+            self._check_ids("prompt_ids", ids)
         else:
             ids = tuple(self.prompts.render(request.messages, request.tools, request.template_kwargs))
         if not ids:
             raise InvalidRequestError("The prompt has no tokens. Pass messages, or prompt_ids with at least one id.")
         return ids
+
+    def _check_ids(self, name: str, ids: Sequence[int]) -> None:
+        """Check that the base knows the tokens of the request's field of this name."""
+        if bad := [token for token in ids if not 0 <= token < self.vocab_size]:
+            raise InvalidRequestError(
+                f"{name} has to be token ids from 0 to {self.vocab_size - 1}, but has {bad[:5]!r}."
+            )
 
     def place(self, request: Request) -> Admitted:
         """Return the request with its prompt, the guide's plan, and how many new tokens there is room for.
@@ -147,4 +150,5 @@ class Admission:
                 f"There is no PersRM to guide {len(request.preferences)} preferences with. Load one (reward_model=), "
                 "pass no preferences, or beta=0."
             )
+        self._check_ids("contrast_ids", request.contrast_ids or ())
         return replace(self.guide.plan(request), salt=request.salt)

@@ -86,6 +86,11 @@ class Engine(Protocol):
         ...
 
     @property
+    def contrasts(self) -> bool:
+        """Whether its guide is the base itself, which is contrasted with a prompt of the opposite (`contrast_ids`)."""
+        ...
+
+    @property
     def recommended(self) -> Recommended:
         """What the PersRM recommends. Without a guide it is what `Recommended()` says."""
         ...

@@ -79,6 +79,9 @@ class Request:
         tools: JSON schemas for the chat template. None means no tools.
         template_kwargs: the chat template's own switches, such as `enable_thinking`, with values as JSON has them.
         preferences: the condition. Empty means the plain base model decodes.
+        contrast_ids: the base's prompt told the opposite of the preferences, as token ids. With it a guide of kind
+            "self" steers from these words towards those of `prompt_ids`, which has to tell the preferences. None means
+            that the guide tells the preferences itself. Other guides do not read it.
         beta: guidance strength, finite: score = z + beta * r. 0 is exactly the base model. The guide is then asked only
             for `best_of`.
         top_k: candidates per token, 1 to the vocabulary's size.
@@ -119,6 +122,7 @@ class Request:
     tools: Sequence[Mapping[str, Any]] | None = None
     template_kwargs: Mapping[str, Any] = field(default_factory=dict)
     preferences: Sequence[WeightedPreference] = ()
+    contrast_ids: Sequence[int] | None = None
     beta: float = 1.0
     top_k: int = 10
     alpha: float = 0.0
@@ -319,6 +323,7 @@ CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "prompt_ids": _maybe(_ids),
     "tools": _maybe(_DICTS),
     "preferences": _preferences,
+    "contrast_ids": _maybe(_ids),
     "beta": _WEIGHT,
     "top_k": _COUNT,
     "alpha": checks.number(0.0, 1.0, "a number in [0, 1]"),

@@ -45,7 +45,8 @@ class Contenders:
         model, self._tokenizer = load_causal_lm(model_folder(config.base), device=config.device, dtype=config.dtype)
         self._base = Backbone(model)
         self._engines: dict[str | None, TorchEngine] = {}
-        self._paths = {"base": config.base, "head": reward_folder(config.base, config.head), "text": config.text}
+        head_path = reward_folder(config.base, config.head)
+        self._paths = {"base": config.base, "head": None if head_path == "self" else head_path, "text": config.text}
         self.persrms = {
             kind: PersRM.from_pretrained(
                 path, base=self._base, tokenizer=self._tokenizer, embedder=embedder, device=config.device,

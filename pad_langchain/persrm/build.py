@@ -18,6 +18,7 @@ from pad_langchain.models.precision import fastest_dtype
 from pad_langchain.models.prompts import SELF_TEMPLATE, Prompts
 from pad_langchain.persrm.backends import Choice, choose
 from pad_langchain.persrm.files import TextConfig
+from pad_langchain.persrm.guides.self_guide import SELF_ALPHA, SELF_BETA
 from pad_langchain.persrm.head import VectorHead
 from pad_langchain.persrm.persrm import PersRM
 from pad_memory.embedding import Embedder
@@ -67,7 +68,8 @@ def guide_for(
     if reward_model is None:
         return None, None
     if isinstance(reward_model, str) and reward_model == "self":
-        persrm = PersRM(base, tokenizer, reference=base, config=TextConfig(template=SELF_TEMPLATE))
+        config = TextConfig(template=SELF_TEMPLATE, beta=SELF_BETA, alpha=SELF_ALPHA)
+        persrm = PersRM(base, tokenizer, reference=base, config=config)
     elif isinstance(reward_model, PersRM):
         persrm = reward_model
     elif isinstance(reward_model, VectorHead):
@@ -106,7 +108,7 @@ def load_pair(
     Args:
         model: a hub id, a folder, a GGUF file, or a loaded causal LM (then pass its `tokenizer`).
         reward_model: a PersRM folder or hub id (head, adapter or text), or a loaded `PersRM` or `VectorHead`. "self"
-            means the base guides itself: told the preference against not told it. None means the base decodes alone.
+            means the base guides itself (see `SelfGuide`). None means the base decodes alone.
         tokenizer: the tokenizer of a loaded model. None means it is loaded with the model.
         device: "auto" (CUDA if there is one), "cpu", "cuda", "cuda:1", …
         dtype: "auto", "bfloat16", "float32", … or a torch dtype. "auto" is bfloat16 on CUDA, and on CPUs that compute

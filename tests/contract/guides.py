@@ -1,11 +1,13 @@
 """What every guide keeps, wherever its rewards come from. A new guide only joins `GUIDES`.
 
-Each factory makes a guide for the tiny pair, and is given the base's backbone for guides that ride in its forward.
+Each factory makes a guide for the tiny pair, and is given the base's backbone for guides that ride in its forward. The
+requests to "contrast" tell the base a wish, and have the prompt that it is contrasted with.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -23,6 +25,7 @@ from pad_langchain.testing import TinyPair, tiny_model, tiny_tokenizer
 from parts import adapter_of, text_parts
 
 Factory = Callable[[TinyPair, Backbone], Guide]
+Ask = Callable[..., Request]
 
 
 def text(pair: TinyPair, base: Backbone) -> Guide:
@@ -46,6 +49,7 @@ GUIDES: dict[str, Factory] = {
     "byte_level": byte_level,
     "adapter": adapter,
     "self": lambda pair, base: SelfGuide(base, Prompts(pair.tokenizer)),
+    "contrast": lambda pair, base: SelfGuide(base, Prompts(pair.tokenizer)),
 }
 
 WISH = [WeightedPreference("be polite and formal")]
@@ -53,8 +57,18 @@ SYSTEM = {"role": "system", "content": "please be concise, formal and polite whe
 
 
 @pytest.fixture(scope="module", params=GUIDES)
-def make(request: pytest.FixtureRequest) -> Factory:
-    return GUIDES[request.param]
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def make(kind: str) -> Factory:
+    return GUIDES[kind]
+
+
+@pytest.fixture(scope="module")
+def ask(pair: TinyPair, kind: str) -> Ask:
+    return partial(asked, Prompts(pair.tokenizer) if kind == "contrast" else None)
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +82,11 @@ def engine_of(pair: TinyPair, make: Factory, **settings: Any) -> TorchEngine:
     return TorchEngine(base, pair.tokenizer, make(pair, base), **settings)
 
 
-def ask(user: str = "explain entropy", **kwargs: Any) -> Request:
+def asked(tells: Prompts | None, user: str = "explain entropy", **kwargs: Any) -> Request:
     settings = {"preferences": WISH, "max_tokens": 12, **kwargs}
+    if tells is not None:
+        for name, word in (("prompt_ids", "formal"), ("contrast_ids", "casual")):
+            settings[name] = tells.render([SYSTEM, {"role": "user", "content": f"{user}\n\nBe {word}."}])
     return Request([SYSTEM, {"role": "user", "content": user}], **settings)
 
 
@@ -95,20 +112,22 @@ def test_it_names_its_kind_and_what_it_recommends(steered: TorchEngine) -> None:
 # Rewards
 
 
-def test_a_wish_steers_and_without_its_reward_it_is_the_base(steered: TorchEngine) -> None:
+def test_a_wish_steers_and_without_its_reward_it_is_the_base(steered: TorchEngine, ask: Ask) -> None:
     base = tokens(steered, ask(preferences=[]))
     assert tokens(steered, ask(beta=0.0)) == base
     assert tokens(steered, ask(preferences=[WeightedPreference(WISH[0].text, 0.0)])) == base
     assert tokens(steered, ask(beta=2.0)) != base
 
 
-def test_weights_scale_and_signs_oppose(steered: TorchEngine) -> None:
+def test_weights_scale_and_signs_oppose(steered: TorchEngine, ask: Ask, kind: str) -> None:
     rewards = {}
     for weight in (1.0, -1.0, 0.0):
         wish = [WeightedPreference("be kind", weight)]
         done = steered.submit(ask(preferences=wish, beta=1e-9, candidates=10, max_tokens=1)).result(60)
         rewards[weight] = torch.tensor([candidate.reward for candidate in done.events[0].candidates])
     assert rewards[1.0].abs().max() > 0.1
+    if kind == "contrast":  # its signs are in the words of both prompts
+        rewards[-1.0] = -rewards[-1.0]
     assert torch.dot(rewards[1.0], rewards[-1.0]) < 0
     if steered.guide.kind == "head":  # its weight acts in the hidden state, before the logits are normalised
         assert rewards[0.0].abs().max() < 1e-5
@@ -118,7 +137,7 @@ def test_weights_scale_and_signs_oppose(steered: TorchEngine) -> None:
 
 
 @pytest.mark.parametrize("beta", [0.5, -0.5])
-def test_the_sample_with_the_highest_total_reward_is_given(steered: TorchEngine, beta: float) -> None:
+def test_the_sample_with_the_highest_total_reward_is_given(steered: TorchEngine, beta: float, ask: Ask) -> None:
     settings = {"temperature": 1.0, "beta": beta, "preferences": [WeightedPreference("be kind")]}
     settings["reference"] = "reference" if steered.guide.kind == "adapter" else "base"
     source = torch.Generator().manual_seed(5)  # how the engine makes a seed for each sample after the first
@@ -133,7 +152,7 @@ def test_the_sample_with_the_highest_total_reward_is_given(steered: TorchEngine,
     assert all(stream.result(60).token_ids for stream in crowd)
 
 
-def test_tokens_settled_without_it_are_read_later(steered: TorchEngine) -> None:
+def test_tokens_settled_without_it_are_read_later(steered: TorchEngine, ask: Ask) -> None:
     """Lazy guidance feeds several tokens at once."""
     clipped, lazy = (
         steered.submit(ask(max_tokens=40, clip=0.5, lazy=lazy, beta=0.6)).result(60) for lazy in (False, True)
@@ -145,7 +164,7 @@ def test_tokens_settled_without_it_are_read_later(steered: TorchEngine) -> None:
 # In company
 
 
-def test_rows_that_come_and_go_are_as_alone(steered: TorchEngine) -> None:
+def test_rows_that_come_and_go_are_as_alone(steered: TorchEngine, ask: Ask) -> None:
     wishes = [WeightedPreference("be kind"), WeightedPreference("be brief", -0.5), WeightedPreference("tell jokes")]
     requests = [
         ask(
@@ -164,7 +183,7 @@ def test_rows_that_come_and_go_are_as_alone(steered: TorchEngine) -> None:
     assert [stream.result(60).token_ids for stream in [steered.submit(one) for one in requests]] == alone
 
 
-def test_a_reward_that_is_not_finite_fails_its_own_request(steered: TorchEngine) -> None:
+def test_a_reward_that_is_not_finite_fails_its_own_request(steered: TorchEngine, ask: Ask) -> None:
     alone = tokens(steered, ask())
     good, bad = ask(), ask(preferences=[WeightedPreference("x", 3e38), WeightedPreference("y", -3e38)], beta=2.0)
     streams = [steered.submit(request) for request in (good, bad, good)]
@@ -176,7 +195,7 @@ def test_a_reward_that_is_not_finite_fails_its_own_request(steered: TorchEngine)
 # Prefixes
 
 
-def test_rows_of_another_salt_share_nothing(pair: TinyPair, make: Factory) -> None:
+def test_rows_of_another_salt_share_nothing(pair: TinyPair, make: Factory, ask: Ask) -> None:
     """Neither the base's rows nor the guide's; what is written does not depend on it."""
     with engine_of(pair, make) as engine:
         reference = "reference" if engine.guide.kind == "adapter" else "base"
@@ -196,7 +215,7 @@ def test_rows_of_another_salt_share_nothing(pair: TinyPair, make: Factory) -> No
             assert all(now > then + BLOCK for now, then in zip(known, first, strict=True))
 
 
-def test_a_common_beginning_is_run_once_and_the_same_is_written(pair: TinyPair, make: Factory) -> None:
+def test_a_common_beginning_is_run_once_and_the_same_is_written(pair: TinyPair, make: Factory, ask: Ask) -> None:
     questions = ("what is an element?", "why is the sky blue? " * 3, "who are you?")
     requests = [ask(question) for question in questions]
     with engine_of(pair, make, prefix_tokens=0) as forgetful, engine_of(pair, make) as engine:
@@ -207,6 +226,7 @@ def test_a_common_beginning_is_run_once_and_the_same_is_written(pair: TinyPair, 
         assert stats.reused_tokens + stats.prefilled_tokens == prompts
         assert stats.reused_tokens > prompts / 8
         # the next turn runs what is new, and at most a block of what is not
-        turn = Request(prompt_ids=[*engine.prompts.render(requests[0].messages), *expected[0], 5, 6, 7], max_tokens=20)
+        before = requests[0].prompt_ids or engine.prompts.render(requests[0].messages)
+        turn = Request(prompt_ids=[*before, *expected[0], 5, 6, 7], max_tokens=20)
         assert tokens(engine, turn) == tokens(forgetful, turn)
         assert engine.stats.prefilled_tokens - stats.prefilled_tokens <= BLOCK + 3

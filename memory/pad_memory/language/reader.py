@@ -25,7 +25,7 @@ from pad_memory.embedding import Embedder, embed
 from pad_memory.language.courtesies import without_filler
 from pad_memory.language.plain import LONGEST, tidy, understood
 from pad_memory.language.polarity import long_forms, polarity, taken_back
-from pad_memory.language.scopes import Scoped, scoped_parts
+from pad_memory.language.scopes import THREAD, Scoped, scoped_parts
 from pad_memory.paths import replacing
 
 __all__ = ["KEPT", "Reader", "Reading", "ReadsWishes"]
@@ -101,7 +101,8 @@ class Reader:
 
     Args:
         catalogue: the dimensions to choose from.
-        embedder: any sentence embedder; it sees every wording of the catalogue once, at the first text.
+        embedder: any sentence embedder; it sees every wording of the catalogue once, at the first text that is none of
+            them.
         folder: where the vectors of these wordings are kept for the next process; None means nowhere.
     """
 
@@ -148,6 +149,22 @@ class Reader:
                 found[slot, reading.scope, reading.ends] = reading
         return tuple(found.values())
 
+    def opposites(self, text: str) -> tuple[str | None, ...]:
+        """Return for each wish in `text` what asks for its opposite: the wording of its dimension's other pole.
+
+        None stands for a wish that has none: it fits no dimension, or is taken back. What a wish is limited to, its
+        opposite is limited to.
+        """
+        return tuple(self._opposite(reading) for reading in self.read(text))
+
+    def _opposite(self, reading: Reading) -> str | None:
+        if reading.key is None or reading.ends:
+            return None
+        name, _, side = reading.key.partition(":")
+        poles = next(dimension.poles for dimension in self._catalogue if dimension.name == name)
+        other = next(pole.text for pole in poles if pole.name != side)
+        return other if reading.scope in (None, THREAD) else f"{other} for {reading.scope}"
+
     def _resolved(self, part: Scoped) -> Scoped:
         """Decide on a loose scope: "be formal in emails" has one, "answer in detail" has not."""
         if part.loose is None or part.scope is None:
@@ -178,14 +195,16 @@ class Reader:
                 yield Reading(clause if back is None else core, None, scope, ends=back is not None)
 
     def _keys(self, texts: list[str]) -> list[_Pole]:
+        exact = [self._exact.get(long_forms(text)) for text in texts]
+        if all(exact):
+            return [pole for pole in exact if pole]
         if self._fitted is None:
             self._fitted = _Ridge(self._catalogue, self._embedder, self._folder)
         about_ND, side_ND, near_N = self._fitted.scores(texts)
         found = []
-        for text, about_D, side_D, near in zip(texts, about_ND, side_ND, near_N, strict=True):
-            exact = self._exact.get(long_forms(text))
-            if exact:
-                found.append(exact)
+        for text, known, about_D, side_D, near in zip(texts, exact, about_ND, side_ND, near_N, strict=True):
+            if known:
+                found.append(known)
                 continue
             best = int(about_D.argmax())
             if near < self.NEAR or about_D[best] < self.ABOUT or not understood(text, THINGS):

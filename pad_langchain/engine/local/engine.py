@@ -75,6 +75,11 @@ class LocalEngine:
         return self.guide is not None
 
     @property
+    def contrasts(self) -> bool:
+        """Whether its guide is the base itself, which is contrasted with a prompt of the opposite."""
+        return self.guide is not None and self.guide.kind == "self"
+
+    @property
     def recommended(self) -> Recommended:
         """What the PersRM recommends. Without a guide it is what `Recommended()` says."""
         return Recommended() if self.guide is None else self.guide.recommended

@@ -93,6 +93,17 @@ class ModelGuide:
         switches = self.prompts.own(request.template_kwargs)
         told = (with_preference(request.messages, wish.text, self.template) for wish in request.preferences)
         prompts = tuple(tuple(self.prompts.render(talk, request.tools, switches)) for talk in told)
+        apart = self.adapter is not None and request.reference == "reference"
+        weights = tuple(preference.weight for preference in request.preferences)
+        return self._planned(weights, prompts, prompts if apart else ())
+
+    def _planned(
+        self,
+        weights: tuple[float, ...],
+        prompts: tuple[tuple[int, ...], ...],
+        reference_rows: tuple[tuple[int, ...], ...] = (),
+    ) -> Plan:
+        """The plan of rows with these weights and prompts, which have to fit the guide's context."""
         longest = max(map(len, prompts))
         room = None if self.backbone.context is None else self.backbone.context - longest
         if room is not None and room < 1:
@@ -100,9 +111,7 @@ class ModelGuide:
                 f"With a preference written in, the PersRM's prompt has {longest} tokens, but its context is "
                 f"{self.backbone.context} and one must be left to write. Shorten the conversation."
             )
-        weights = tuple(preference.weight for preference in request.preferences)
-        apart = self.adapter is not None and request.reference == "reference"
-        return Plan(weights, prompts, room, longest, prompts if apart else ())
+        return Plan(weights, prompts, room, longest, reference_rows)
 
     def start(self, base: Base, plans: Sequence[Plan]) -> GuideRows:
         """Open the rows of these plans. Those that do not ride are prefilled in one forward of the guide."""

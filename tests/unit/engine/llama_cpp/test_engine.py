@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -142,6 +143,65 @@ def test_the_base_steers_itself_as_the_method_says(itself: LlamaCppEngine) -> No
         streams = [itself.submit(request) for request in made]
     assert [stream.result(60).token_ids for stream in streams] == expected
     assert [tokens(itself, request) for request in made] == expected
+
+
+def test_the_base_told_a_wish_is_contrasted_with_the_base_told_its_opposite(itself: LlamaCppEngine) -> None:
+    """Two prompts, one after the other, token for token; alone and in company."""
+    naive, made, expected = Naive(tiny_base(PAIR)), [], []
+    for user in QUESTIONS:
+        for wishes in WISHES:
+            for beta, k, alpha in STEERING:
+                told, opposed = (
+                    itself.prompts.render([{"role": "user", "content": f"{user}\n\nThe user prefers: {wish}."}])
+                    for wish in ("be brief", "be thorough")
+                )
+                strength = sum(abs(weight) for _, weight in wishes) / len(wishes)
+                given = [WeightedPreference(*wish) for wish in wishes]
+                request = ask(user, preferences=given, beta=beta, top_k=k, alpha=alpha)
+                made.append(replace(request, prompt_ids=told, contrast_ids=opposed))
+
+                def rewards(
+                    candidates: np.ndarray,
+                    hidden: np.ndarray,
+                    written: list[int],
+                    opposed: list[int] = opposed,
+                    strength: float = strength,
+                ) -> Any:
+                    rows = naive.rows_VD[candidates].astype(np.float64)
+                    away = rows @ naive.run([*opposed, *written])[1]
+                    ratio = rows @ hidden - np.logaddexp.reduce(rows @ hidden) - away + np.logaddexp.reduce(away)
+                    return strength * ratio, np.zeros(len(candidates))
+
+                expected.append(naive.write(told, made[-1], rewards, itself.end_tokens))
+    with paused(itself):
+        streams = [itself.submit(request) for request in made]
+    assert [stream.result(60).token_ids for stream in streams] == expected
+    assert [tokens(itself, request) for request in made] == expected
+    assert len(set(expected)) > len(expected) / 2
+
+
+def test_both_prompts_of_a_contrast_run_their_common_beginning_once(itself: LlamaCppEngine) -> None:
+    """At once where they come together, and the kept one in the next question."""
+    long = "please explain why the sky is so very blue today and how do you make a cup of tea"
+    wishes = ("be brief", "be thorough", "use a list", "write in prose")
+    prompts = [
+        itself.prompts.render([{"role": "user", "content": f"{long}\n\nThe user prefers: {wish}."}]) for wish in wishes
+    ]
+    requests = [
+        ask(preferences=WISH, prompt_ids=told, contrast_ids=opposed, max_tokens=3)
+        for told, opposed in (prompts[:2], prompts[2:])
+    ]
+    ran = []
+    itself.forget_prefixes()
+    for request in requests:
+        before = itself.stats.prefilled_tokens
+        tokens(itself, request)
+        tokens(itself, Request(prompt_ids=[9], max_tokens=1))  # until then its rows may still hold what they have run
+        ran.append(itself.stats.prefilled_tokens - before - 1)
+    common = len(os.path.commonprefix(prompts))
+    assert common > 40
+    assert ran[0] <= sum(map(len, prompts[:2])) - common
+    assert ran[1] <= sum(map(len, prompts[2:])) - 2 * common
 
 
 def test_guided_rows_of_one_and_of_several_wishes_decode_together(itself: LlamaCppEngine) -> None:
