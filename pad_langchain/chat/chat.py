@@ -133,11 +133,11 @@ class Chat:
 
     def _tells(self, said: CallOptions) -> bool:
         if said.condition_base == "auto":
-            return not self.engine.guided or self._recommended("condition_base", False)
+            return not self.engine.guided or self._of_guide("condition_base", False)
         return bool(said.condition_base)
 
-    def _recommended(self, name: str, default: Any) -> Any:
-        """What the engine's guide recommends beside beta and alpha."""
+    def _of_guide(self, name: str, default: Any) -> Any:
+        """What the guide says of itself under this name, such as its kind or what it recommends."""
         return getattr(getattr(self.engine, "guide", None), name, default)
 
     def _told(
@@ -152,9 +152,9 @@ class Chat:
 
         The guide reads `read`, without them.
         """
-        place: WishPlace = said.wish_place or self._recommended("wish_place", "system")
+        place: WishPlace = said.wish_place or self._of_guide("wish_place", "system")
         tell = partial(_tell, bound, messages, read, place)
-        if self._recommended("kind", "") != "self":
+        if self._of_guide("kind", "") != "self":
             return tell([(preference.text, preference.weight) for preference in preferences]), None
         told, opposed = contrast(preferences, reader_of(self.memory, self.settings.embedder))
         return tell(told), tell(opposed)

@@ -25,16 +25,19 @@ class ChatSettings(KnownNames):
     """What a face is told beside its model. A name that neither it nor the face knows is refused.
 
     Args:
-        reward_model: a PersRM: a head folder or a text PersRM's checkpoint. "auto" is the demo PersRM for the demo
-            model, none for any other. None means a preference is only told to the model in the prompt.
+        reward_model: a PersRM: a head folder or a text PersRM's checkpoint, or "self": the model guides itself, told a
+            preference against told its opposite, without training and in two rows. "auto" is the demo PersRM for the
+            demo model, "self" for any other. None means a preference is only told to the model in the prompt.
         memory: a `pad_memory.PreferenceMemory`; it supplies the user's preferences and gets the PersRM as its scorer.
-        beta: guidance strength, finite; None means what the PersRM recommends, else 1.0. 0 is exactly the base model.
+        beta: guidance strength, finite; None means what the PersRM recommends, else 1.0. 0 is exactly the base model,
+            told as `condition_base` says.
         top_k: candidates per token, 1 to the vocabulary's size.
         alpha: plausibility cut in [0, 1]; None means what the PersRM recommends, else 0.0.
         condition_base: whether the preferences are also told to the base in its prompt, steering or not. "auto": only
-            where there is no guide.
+            where there is no guide, or the base guides itself. Not told, such a base is steered by a row that is told
+            each preference, against itself.
         wish_place: where in the prompt they are told: in the "system" turn, at the end of the last message of the
-            "user", or "both"; None means the system turn.
+            "user", or "both"; None means the system turn, and the user's where the base guides itself.
         temperature: 0 or more; 0 is greedy.
         top_p: nucleus in (0, 1].
         max_tokens: new tokens at most, 1 or more.
