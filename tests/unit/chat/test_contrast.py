@@ -211,6 +211,17 @@ def test_a_base_without_a_persrm_guides_itself_and_the_log_says_what_it_costs(
     unload(folders[0])
 
 
+@pytest.mark.parametrize(("reward_model", "judges"), [("auto", False), ("self", True)])
+def test_only_where_it_is_named_the_base_judges_for_a_memory(
+    folders: tuple[str, str], reward_model: str, judges: bool
+) -> None:
+    with PreferenceMemory(embedder=HashEmbedder()) as memory:
+        chat = Chat.of(folders[0], ChatSettings(reward_model=reward_model, memory=memory))
+        assert chat.persrm is not None
+        assert memory.scorer is (chat.persrm if judges else None)
+    unload(folders[0])
+
+
 def test_readers_are_shared_by_name() -> None:
     assert isinstance(reader_of(None, HashEmbedder()), Reader)
     assert reader_of(None, HashEmbedder()) is reader_of(None, HashEmbedder())
