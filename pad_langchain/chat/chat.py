@@ -34,7 +34,9 @@ class Chat:
     """Answers users, each in their own way, on one engine.
 
     Making one costs nothing and keeps nothing beside what it is given: faces make one for each call. The memory gets
-    the PersRM as its scorer, if it has none, and the engine forgets its kept prompts when a user is forgotten.
+    the PersRM as its scorer, if it has none, and the engine forgets its kept prompts when a user is forgotten. A base
+    that guides itself reads an answer anew for each pole of the catalogue, which takes long: it becomes the scorer only
+    where `reward_model` names it.
 
     Args:
         engine: decodes.
@@ -47,7 +49,8 @@ class Chat:
         self.settings = ChatSettings() if settings is None else settings
         self.memory = self.settings.memory
         if self.memory is not None:
-            self.memory.attach(scorer=persrm, on_forget=engine.forget_prefixes)
+            named = not engine.contrasts or self.settings.reward_model == "self"
+            self.memory.attach(scorer=persrm if named else None, on_forget=engine.forget_prefixes)
 
     @classmethod
     def of(cls, model: str, settings: ChatSettings) -> Chat:

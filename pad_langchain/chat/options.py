@@ -28,17 +28,20 @@ class ChatSettings(KnownNames):
     """What a face is told beside its model. A name that neither it nor the face knows is refused.
 
     Args:
-        reward_model: a PersRM: a head folder or a text PersRM's checkpoint. "auto" is the demo PersRM for the demo
-            model, none for any other. None means a preference is only told to the model in the prompt.
+        reward_model: a PersRM: a head folder or a text PersRM's checkpoint, or "self": the model guides itself, told a
+            preference against told its opposite, without training and in two rows. "auto" is the demo PersRM for the
+            demo model, "self" for any other. None means a preference is only told to the model in the prompt.
         memory: a `pad_memory.PreferenceMemory`; it supplies the user's preferences and gets the PersRM as its scorer.
-        beta: guidance strength, finite; None means what the PersRM recommends, else 1.0. 0 is exactly the base model.
+        beta: guidance strength, finite; None means what the PersRM recommends, else 1.0. 0 is exactly the base model,
+            told as `condition_base` says.
         top_k: candidates per token, 1 to the vocabulary's size; None means what the PersRM recommends, else 10, or 400
             where `candidates` is "cut".
         alpha: plausibility cut in [0, 1]; None means what the PersRM recommends, else 0.0.
         candidates: what bounds the candidates of a token: `top_k` and the cut ("base"), or the cut alone ("cut"), up to
             `top_k`; None means what the PersRM recommends, else "base".
         condition_base: whether the preferences are also told to the base in its prompt, steering or not. "auto": what
-            the PersRM recommends, else only where there is no guide.
+            the PersRM recommends, else only where there is no guide. A base that guides itself recommends to be told; not
+            told, it is steered by a row that is told each preference, against itself.
         wish_place: where in the prompt they are told: in the "system" turn, at the end of the last message of the
             "user", or "both"; None means what the PersRM recommends, else the system turn.
         repetition_penalty: 1 or more; makes tokens that the answer has already less likely; None means what the PersRM

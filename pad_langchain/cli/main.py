@@ -53,7 +53,7 @@ def chat(
     reward_model: Annotated[
         str,
         typer.Option(
-            help="Folder or hub id of the PersRM; 'self' is the base itself, 'none' is without one, 'auto' is the demo's "
+            help="Folder or hub id of the PersRM; 'self' is the base itself, 'none' is without one, 'auto' the demo's "
             "or else 'self'."
         ),
     ] = "auto",

