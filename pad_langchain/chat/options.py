@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from pad_langchain.chat.names import KnownNames, hint
+from pad_langchain.defaults import NAMES
 from pad_langchain.engine import checks
 from pad_langchain.engine.settings import split_settings
 from pad_langchain.engine.types import CHECKS, Request
@@ -25,8 +26,9 @@ class ChatSettings(KnownNames):
     """What a face is told beside its model. A name that neither it nor the face knows is refused.
 
     Args:
-        reward_model: a PersRM: a head folder or a text PersRM's checkpoint. "auto" is the demo PersRM for the demo
-            model, none for any other. None means a preference is only told to the model in the prompt.
+        reward_model: a PersRM: a head folder, a text PersRM's checkpoint, or the name of a default for its head. "auto"
+            is the shipped head that fits the model, none where none does. None means a preference is only told to the
+            model in the prompt.
         memory: a `pad_memory.PreferenceMemory`; it supplies the user's preferences and gets the PersRM as its scorer.
         beta: guidance strength, finite; None means what the PersRM recommends, else 1.0. 0 is exactly the base model.
         top_k: candidates per token, 1 to the vocabulary's size.
@@ -103,7 +105,7 @@ class ChatSettings(KnownNames):
     @classmethod
     def _place_reward_model(cls, reward_model: str | None) -> str | None:
         """A folder is meant as it is named now, wherever the process goes later."""
-        return None if reward_model is None else model_place(reward_model, "auto", "self")
+        return None if reward_model is None else model_place(reward_model, *NAMES, "auto", "self")
 
     @field_validator("engine_settings")
     @classmethod

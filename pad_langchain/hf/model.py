@@ -125,8 +125,8 @@ class PADForCausalLM(GuidedGeneration, PreTrainedModel, GenerationMixin):  # typ
 
         Args:
             model: a hub id, a folder, "pad-demo", or a loaded causal LM (then pass its `tokenizer`).
-            reward_model: a PersRM folder or hub id, a `PersRM`, a `VectorHead`, "self", or "auto" (the demo's for the
-                demo). An adapter is merged into a copy of its backbone.
+            reward_model: a PersRM folder or hub id, a `PersRM`, a `VectorHead`, "self", or "auto" (the
+                shipped head that fits the base). An adapter is merged into a copy of its backbone.
             guide_top_k: K, the candidates of a token; `generate()` takes `top_k` for itself.
             reference: the log-ratio's denominator, "base" or "reference" (a text PersRM's own backbone).
 
