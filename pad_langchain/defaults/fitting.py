@@ -34,7 +34,7 @@ def fits(head: Path, name: str, base: str, settings: Mapping[str, Any]) -> bool:
         return known
     try:
         found = _reads(head, base, settings)
-    except (PadError, OSError, ValueError, KeyError) as error:  # whoever loads the base is told
+    except (PadError, ImportError, OSError, ValueError, KeyError) as error:  # whoever loads the base is told
         logger.debug("Whether the head of %s fits %s is not known: %s", name, base, error)
         return False
     if found:
