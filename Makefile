@@ -12,7 +12,7 @@ export TOKENIZERS_PARALLELISM := false
 .PHONY: help chat llama-cpp test test-fast lint bench demo-model demo-report clean
 
 help:
-	@echo "make chat         talk to the demo pair (make chat ARGS='--user ada')"
+	@echo "make chat         talk to SmolLM2-135M (make chat ARGS='--user ada'; --model pad-demo is the demo pair)"
 	@echo "make llama-cpp    compile the binding of llama.cpp into .venv, once: GGUF models run faster with it"
 	@echo "make test         all tests, on all cores"
 	@echo "make test-fast    those that start no process and need no long generation: a few minutes"

@@ -1,12 +1,19 @@
 """An agent with tools: the model decides to call, a grammar keeps every call valid, the user comes in the context.
 
-python examples/agent.py
+    python examples/agent.py
+    python examples/agent.py --model smollm2-135m --call get_weather
+
+A model of 135M parameters hardly calls a tool by itself. With `--call` the program decides that the first question
+needs one, and the model only fills in the arguments.
 """
 
+import argparse
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from langchain.agents import create_agent
-from langchain_core.messages import AIMessage, ToolMessage
+from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.tools import tool
 
 from pad_langchain import ChatPAD, PreferenceMiddleware
@@ -16,6 +23,17 @@ from pad_memory import PreferenceMemory, Statement
 @dataclass
 class Context:
     user_id: str
+    call: str | None = None  # the tool that the answer has to begin with
+
+
+class CallFirst(AgentMiddleware):
+    """Has the model call the tool that the context names, before it answers."""
+
+    def wrap_model_call(self, request: ModelRequest, handler: Callable[[ModelRequest], ModelResponse]) -> ModelResponse:
+        call = request.runtime.context.call
+        if call is not None and isinstance(request.messages[-1], HumanMessage):
+            request = request.override(tool_choice=call)
+        return handler(request)
 
 
 @tool
@@ -31,21 +49,26 @@ def multiply(a: int, b: int) -> int:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="pad-demo", help="a name, a GGUF file, a folder or a hub id")
+    parser.add_argument("--tokens", type=int, default=256, help="tokens of an answer at most")
+    parser.add_argument("--call", help="the tool that the first question needs; without it, the model decides")
+    options = parser.parse_args()
     memory = PreferenceMemory()
     memory.record("ada", Statement("Please be brief."))
     memory.record("bob", Statement("I want long and detailed answers."))
     agent = create_agent(
-        ChatPAD(memory=memory),
+        ChatPAD(model=options.model, memory=memory, max_tokens=options.tokens),
         [get_weather, multiply],
-        middleware=[PreferenceMiddleware(memory)],
+        middleware=[PreferenceMiddleware(memory), CallFirst()],
         context_schema=Context,
     )
-    for user, question in (
-        ("ada", "What is the weather in Paris?"),
-        ("ada", "What is a lion?"),
-        ("bob", "What is a lion?"),
+    for user, question, call in (
+        ("ada", "What is the weather in Paris?", options.call),
+        ("ada", "What is a lion?", None),
+        ("bob", "What is a lion?", None),
     ):
-        messages = agent.invoke({"messages": [("human", question)]}, context=Context(user))["messages"]
+        messages = agent.invoke({"messages": [("human", question)]}, context=Context(user, call))["messages"]
         print(f"{user} asks: {question}")
         for message in messages[1:]:
             if isinstance(message, AIMessage) and message.tool_calls:

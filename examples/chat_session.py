@@ -1,7 +1,10 @@
 """Sessions with a LangGraph checkpointer: a thread for each conversation, preferences for each user across all threads.
 
 python examples/chat_session.py
+python examples/chat_session.py --model smollm2-135m
 """
+
+import argparse
 
 from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.memory import MemorySaver
@@ -10,15 +13,11 @@ from langgraph.graph import START, MessagesState, StateGraph
 from pad_langchain import ChatPAD
 from pad_memory import Choice, PreferenceMemory
 
-memory = PreferenceMemory()
-llm = ChatPAD(memory=memory, max_tokens=120)
 
+def build_graph(llm: ChatPAD):
+    def answer(state: MessagesState) -> dict:
+        return {"messages": [llm.invoke(state["messages"])]}  # the user id comes from the graph's config
 
-def answer(state: MessagesState) -> dict:
-    return {"messages": [llm.invoke(state["messages"])]}  # the user id comes from the graph's config
-
-
-def build_graph():
     graph = StateGraph(MessagesState)
     graph.add_node("answer", answer)
     graph.add_edge(START, "answer")
@@ -26,7 +25,13 @@ def build_graph():
 
 
 def main() -> None:
-    graph = build_graph()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="pad-demo", help="a name, a GGUF file, a folder or a hub id")
+    parser.add_argument("--tokens", type=int, default=120, help="tokens of an answer at most")
+    options = parser.parse_args()
+    memory = PreferenceMemory()
+    llm = ChatPAD(model=options.model, memory=memory, max_tokens=options.tokens)
+    graph = build_graph(llm)
 
     def ask(user: str, thread: str, question: str) -> str:
         config = {"configurable": {"user_id": user, "thread_id": thread}}
@@ -49,7 +54,8 @@ def main() -> None:
         "Where is Japan?",
     ):
         dry, funny = (llm.invoke(text, preference=[wish, *alike]).text for wish in ("be serious", "be funny"))
-        memory.record("ada", Choice(prompt=text, chosen=funny, rejected=dry))
+        if funny != dry:  # else there is nothing to choose
+            memory.record("ada", Choice(prompt=text, chosen=funny, rejected=dry))
     print(f"ada now: {memory.condition('ada', query=question).explain()}\n")
     after = ask("ada", "tuesday", question)
     print("The answer changed." if after != before else "The answer is the same.")

@@ -1,6 +1,7 @@
 """A thousand users in one batch: each gets a short answer in their own way, all share the same forwards.
 
 python examples/many_users.py --users 1000
+python examples/many_users.py --users 40 --model smollm2-135m
 """
 
 import argparse
@@ -15,6 +16,7 @@ QUESTIONS = ("What is a lion?", "What is copper?", "Where is Japan?", "What is a
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="pad-demo", help="a name, a GGUF file, a folder or a hub id")
     parser.add_argument("--users", type=int, default=1000)
     parser.add_argument("--tokens", type=int, default=24, help="tokens of an answer at most")
     options = parser.parse_args()
@@ -26,7 +28,7 @@ def main() -> None:
         memory.record(user, Statement(WISHES[number % len(WISHES)]))
     learned = time.perf_counter() - started
 
-    llm = ChatPAD(memory=memory, max_tokens=options.tokens)
+    llm = ChatPAD(model=options.model, memory=memory, max_tokens=options.tokens)
     llm.invoke("Hello")  # loads the weights
     questions = [QUESTIONS[number % len(QUESTIONS)] for number in range(len(users))]
     configs = [{"configurable": {"user_id": user}} for user in users]

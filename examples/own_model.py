@@ -1,11 +1,13 @@
 """Serve your own model: many users at once on one event loop, each answered in their own way while it decodes.
 
     python examples/own_model.py                                          # says how, as there is no model
-    python examples/own_model.py meta-llama/Llama-3.1-8B-Instruct --reward-model self
-    python examples/own_model.py path/to/model --reward-model path/to/persrm --device cuda
+    python examples/own_model.py --model smollm2-135m
+    python examples/own_model.py --model meta-llama/Llama-3.1-8B-Instruct --reward-model self
+    python examples/own_model.py --model path/to/model --reward-model path/to/persrm --device cuda
 
-The model is a folder or hub id of a causal LM with a chat template. The reward model is a PersRM trained for it, "self"
-(the model guides itself, no training) or "none" (preferences are only told to the model in the prompt).
+The model is a GGUF file, or a folder or hub id of a causal LM with a chat template. The reward model is a PersRM
+trained for it, "self" (the model guides itself, no training) or "none" (preferences are only told to the model in the
+prompt).
 """
 
 import argparse
@@ -33,14 +35,14 @@ async def serve(llm: ChatPAD, question: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", nargs="?", help="a folder or hub id")
+    parser.add_argument("--model", help="a name, a GGUF file, a folder or a hub id")
     parser.add_argument("--reward-model", default="self")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--tokens", type=int, default=128, help="tokens of an answer at most")
     parser.add_argument("--question", default="What should I see in Rome?")
     options = parser.parse_args()
     if options.model is None:
-        print("No model given, nothing to serve. Pass a folder or hub id: python examples/own_model.py path/to/model")
+        print("No model given, nothing to serve. Pass a folder or hub id: python examples/own_model.py --model path")
         return
     memory = PreferenceMemory()
     for user, wish in WISHES.items():

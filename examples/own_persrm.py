@@ -1,13 +1,15 @@
 """Your own PersRM in ten minutes: from 200 choices of your users to a PersRM that ChatPAD loads.
 
     python examples/own_persrm.py                                 # a head for the demo base, offline
-    python examples/own_persrm.py --kind text --base path/to/it   # a LoRA, for a base that reads a wish in its prompt
+    python examples/own_persrm.py --model smollm2-135m            # a head for SmolLM2, from the same pairs
+    python examples/own_persrm.py --kind text --model path/to/it  # a LoRA, for a base that reads a wish in its prompt
     python examples/own_persrm.py --steps 20                      # a quick look
 
-The demo base is too small for the second: there a LoRA learns no wish from 200 pairs.
+The demo base is too small for the third: there a LoRA learns no wish from 200 pairs. The pairs are in the demo pair's
+words, whatever the base.
 
-With your own app, `choices_of_your_users` is the memory that your users' feedback is in already. For another base, set
-`base`; the settings are those of docs/training.md, and `pad-langchain train` reads the same from a YAML file.
+With your own app, `choices_of_your_users` is the memory that your users' feedback is in already. The settings
+are those of docs/training.md, and `pad-langchain train` reads the same from a YAML file.
 """
 
 import argparse
@@ -43,10 +45,11 @@ def choices_of_your_users(memory: PreferenceMemory, count: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--base", default="pad-demo", help="a folder or hub id")
+    parser.add_argument("--model", default="pad-demo", help="a name, a folder or a hub id")
     parser.add_argument("--kind", choices=("head", "text"), default="head")
     parser.add_argument("--choices", type=int, default=200)
     parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--tokens", type=int, default=120, help="tokens of an answer at most")
     parser.add_argument("--output", type=Path, default=None, help="where the PersRM goes; a stopped run goes on there")
     options = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
@@ -62,7 +65,7 @@ def main() -> None:
 
     # 2. train
     config = TrainConfig(
-        base=options.base,
+        base=options.model,
         data=str(output / "pairs.jsonl"),
         output=str(output / "persrm"),
         kind=options.kind,
@@ -78,7 +81,7 @@ def main() -> None:
             print(f"{stage}: accuracy {result[stage]['held_out_accuracy']:.2f} on {result['held_out']} held-out pairs")
 
     # 3. use it
-    llm = ChatPAD(model=options.base, reward_model=config.output, max_tokens=120)
+    llm = ChatPAD(model=options.model, reward_model=config.output, max_tokens=options.tokens)
     for wish in ("be concise and brief", "use bullet points"):
         print(f"\n[{wish}] {llm.invoke('What is a lion?', preference=wish).text}")
 

@@ -1,10 +1,13 @@
 """Retrieval with Chroma: two users ask the same documents, each gets an answer in their own way, sources cited.
 
     python examples/rag.py
+    python examples/rag.py --model smollm2-135m
 
-The documents are invented, so every fact in an answer comes from the retrieved text.
+The documents are invented: what an answer knows of them, it has from the retrieved text. The demo pair says no more
+than that. A model that has read the web may add something of its own.
 """
 
+import argparse
 from operator import itemgetter
 
 from langchain_chroma import Chroma
@@ -45,6 +48,10 @@ def join(documents: list[Document]) -> str:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="pad-demo", help="a name, a GGUF file, a folder or a hub id")
+    parser.add_argument("--tokens", type=int, default=256, help="tokens of an answer at most")
+    options = parser.parse_args()
     embedder = SentenceEmbedder()
     store = Chroma(collection_name="facts", embedding_function=LocalEmbeddings(embedder))
     store.add_documents([Document(text, metadata={"source": name}) for name, text in PASSAGES.items()])
@@ -60,7 +67,7 @@ def main() -> None:
     answered = RunnablePassthrough.assign(
         answer=RunnablePassthrough.assign(context=itemgetter("documents") | RunnableLambda(join))
         | prompt
-        | ChatPAD(memory=memory)
+        | ChatPAD(model=options.model, memory=memory, max_tokens=options.tokens)
         | StrOutputParser()
     )
     chain = retrieved | answered

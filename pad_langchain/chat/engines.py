@@ -100,7 +100,7 @@ def weights(model: str, reward_model: str | None, settings: Mapping[str, Any]) -
         InvalidRequestError: the model is not named by a text.
     """
     _check_name(model)
-    reward = reward_folder(model, reward_model)
+    reward = reward_folder(model, reward_model, settings)
     own = "" if reward is None or reward == "self" else fingerprint(reward)
     return fingerprint(model_folder(model), settings), own
 
@@ -140,7 +140,7 @@ def shared_pair(
 
     Args:
         model: a folder, a hub id, a GGUF file or the name of a default.
-        reward_model: a folder, a hub id, "self", "auto" (the demo's for the demo, else "self") or None.
+        reward_model: as `reward_folder` takes it.
         device, dtype, backend: as `persrm.build.load_pair` takes them.
         embedder: embeds preferences that come without a vector; a head refuses any but the one it was trained with.
         memory: a memory that the PersRM becomes the scorer of; it is taken out there when the pair is given up.
@@ -152,7 +152,7 @@ def shared_pair(
         IncompatibleModelError: base, PersRM and embedder do not fit each other.
     """
     _check_name(model)
-    reward = reward_folder(model, reward_model)
+    reward = reward_folder(model, reward_model, settings)
     place_said = {"device": device, "dtype": dtype, "backend": backend}
     key = (model_folder(model), str(reward), said({**place_said, **settings}))
     with _lock:

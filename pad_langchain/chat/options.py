@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from pad_langchain.chat.names import KnownNames, hint
+from pad_langchain.defaults import NAMES
 from pad_langchain.engine import checks
 from pad_langchain.engine.settings import split_settings
 from pad_langchain.engine.types import CHECKS, RECOMMENDABLE, CandidateRule, Recommended, Request, WishPlace
@@ -28,9 +29,10 @@ class ChatSettings(KnownNames):
     """What a face is told beside its model. A name that neither it nor the face knows is refused.
 
     Args:
-        reward_model: a PersRM: a head folder or a text PersRM's checkpoint, or "self": the model guides itself, told a
-            preference against told its opposite, without training and in two rows. "auto" is the demo PersRM for the
-            demo model, "self" for any other. None means a preference is only told to the model in the prompt.
+        reward_model: a PersRM: a head folder, a text PersRM's checkpoint, the name of a default for its head, or "self":
+            the model guides itself, told a preference against told its opposite, without training and in two rows. "auto"
+            is the shipped head that fits the model, "self" where none does. None means a preference is only told to
+            the model in the prompt.
         memory: a `pad_memory.PreferenceMemory`; it supplies the user's preferences and gets the PersRM as its scorer.
         beta: guidance strength, finite; None means what the PersRM recommends, else 1.0. 0 is exactly the base model,
             told as `condition_base` says.
@@ -40,8 +42,8 @@ class ChatSettings(KnownNames):
         candidates: what bounds the candidates of a token: `top_k` and the cut ("base"), or the cut alone ("cut"), up to
             `top_k`; None means what the PersRM recommends, else "base".
         condition_base: whether the preferences are also told to the base in its prompt, steering or not. "auto": what
-            the PersRM recommends, else only where there is no guide. A base that guides itself recommends to be told; not
-            told, it is steered by a row that is told each preference, against itself.
+            the PersRM recommends, else only where there is no guide. A base that guides itself recommends to be told;
+            not told, it is steered by a row that is told each preference, against itself.
         wish_place: where in the prompt they are told: in the "system" turn, at the end of the last message of the
             "user", or "both"; None means what the PersRM recommends, else the system turn.
         repetition_penalty: 1 or more; makes tokens that the answer has already less likely; None means what the PersRM
@@ -120,7 +122,7 @@ class ChatSettings(KnownNames):
     @classmethod
     def _place_reward_model(cls, reward_model: str | None) -> str | None:
         """A folder is meant as it is named now, wherever the process goes later."""
-        return None if reward_model is None else model_place(reward_model, "auto", "self")
+        return None if reward_model is None else model_place(reward_model, *NAMES, "auto", "self")
 
     @field_validator("engine_settings")
     @classmethod

@@ -20,7 +20,7 @@ from pad_memory.errors import PadMemoryError
 
 if TYPE_CHECKING:
     from pad_langchain.chat import Chat
-    from pad_memory import Feedback
+    from pad_memory import Feedback, PreferenceMemory
     from pad_memory.profile.elicitation import Question
 
 __all__ = ["ChatSession"]
@@ -43,7 +43,8 @@ class ChatSession:
     """A conversation of lines and answers. It also keeps a question that waits for 0, 1, 2 or yes.
 
     Args:
-        chat: what answers. Feedback goes to its memory.
+        chat: returns what answers. It may wait until that has loaded.
+        memory: the memory of what answers. Feedback goes there.
         user: id of the user who talks.
         console: where answers are printed.
         thread: id of the conversation. None means a new one.
@@ -53,7 +54,8 @@ class ChatSession:
 
     def __init__(
         self,
-        chat: Chat,
+        chat: Callable[[], Chat],
+        memory: PreferenceMemory,
         user: str,
         console: Console,
         *,
@@ -61,7 +63,7 @@ class ChatSession:
         interactive: bool = False,
         echo: bool = False,
     ) -> None:
-        self.chat, self.memory, self.console = chat, chat.memory, console
+        self.chat, self.memory, self.console = chat, memory, console
         self.conversation = Conversation(chat, user, thread)
         self.interactive, self.echo = interactive, echo
         self.done = False
@@ -94,6 +96,7 @@ class ChatSession:
 
         Raises:
             PadError, PadMemoryError: not interactive, and a line was refused.
+            typer.Exit: what answers did not load.
         """
         if self.interactive:
             self.say("Ask something, or /help. What you /like or /prefer changes the next answers.")
@@ -131,6 +134,8 @@ class ChatSession:
         line = line.strip()
         if not line:
             return
+        if line not in ("/help", "/quit"):
+            self.chat()  # what the memory needs may be half imported until it has loaded
         waiting, self._waiting = self._waiting, None
         if waiting is not None and waiting(line):
             return

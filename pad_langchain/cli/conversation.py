@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -34,17 +34,23 @@ class Conversation:
     """One user's conversation with a chat.
 
     Args:
-        chat: what answers. Feedback goes to its memory.
+        chat: returns what answers, when it has loaded.
         user: id of the user who talks.
         thread: id of the conversation, for wishes that hold in it only. None means a new one.
         beta: guidance strength. None means the chat's.
     """
 
-    def __init__(self, chat: Chat, user: str, thread: str | None = None, beta: float | None = None) -> None:
-        self.chat, self.user, self.beta = chat, user, beta
+    def __init__(
+        self, chat: Callable[[], Chat], user: str, thread: str | None = None, beta: float | None = None
+    ) -> None:
+        self._chat, self.user, self.beta = chat, user, beta
         self.thread = uuid.uuid4().hex if thread is None else thread
         self.history: list[ChatDict] = []
         self.last: Exchange | None = None
+
+    @property
+    def chat(self) -> Chat:
+        return self._chat()
 
     def options(self, **more: Any) -> CallOptions:
         """Return the options of each call, with `more` added."""

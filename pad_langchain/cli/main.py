@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -24,10 +25,10 @@ from pad_langchain.cli.options import (
     quiet_libraries,
 )
 from pad_langchain.cli.train import evaluate, train
-from pad_langchain.defaults import DEMO_MODEL, NAMES
+from pad_langchain.defaults import DEMO_MODEL, NAMES, SMOLLM2, SMOLLM2_MODEL, model_folder
 
 if TYPE_CHECKING:
-    from pad_langchain.chat import ChatSettings
+    from pad_langchain.chat import Chat, ChatSettings
     from pad_memory import Feedback
 
 __all__ = ["app"]
@@ -48,13 +49,18 @@ app.command()(evaluate)
 @app.command()
 def chat(
     model: Annotated[
-        str, typer.Option(help=f"GGUF file, folder or hub id of the base model, or a name: {', '.join(NAMES)}.")
-    ] = DEMO_MODEL,
+        str | None,
+        typer.Option(
+            help=f"GGUF file, folder or hub id of the base model, or a name: {', '.join(NAMES)}. "
+            f"[default: {SMOLLM2_MODEL} where its package is installed, else {DEMO_MODEL}]",
+            show_default=False,
+        ),
+    ] = None,
     reward_model: Annotated[
         str,
         typer.Option(
-            help="Folder or hub id of the PersRM; 'self' is the base itself, 'none' is without one, 'auto' the demo's "
-            "or else 'self'."
+            help="Folder or hub id of the PersRM; 'self' is the base itself, 'none' is without one, 'auto' the shipped "
+            "one that fits, or else 'self'."
         ),
     ] = "auto",
     memory: MemoryPath = None,
@@ -106,24 +112,39 @@ def chat(
             max_tokens=max_tokens,
             seed=seed,
         )
-        quiet_libraries()
-        with open_memory(memory, or_temporary=True) as store:
-            store.events(user)  # refuses a bad id before the conversation begins
-            settings.memory = store
-            _talk(model, settings, user, thread, echo)
+        _talk(_default_model() if model is None else model, settings, memory, user, thread, echo)
 
 
-def _talk(model: str, settings: ChatSettings, user: str, thread: str | None, echo: bool) -> None:
-    """Hold a conversation on standard input and output."""
-    from pad_langchain.chat import Chat
+def _default_model() -> str:
+    """The real small model where it is installed; else the demo, and a line that says how to get the other."""
+    if SMOLLM2.place() is not None:
+        return SMOLLM2_MODEL
+    typer.echo(f"note: {DEMO_MODEL} answers, a toy. For a real small model run {SMOLLM2.install}", err=True)
+    return DEMO_MODEL
+
+
+def _talk(model: str, settings: ChatSettings, memory: str | None, user: str, thread: str | None, echo: bool) -> None:
+    """Open the memory and have a conversation. At a terminal, a model on the disk loads while the user types."""
     from pad_langchain.cli.chat import ChatSession
+    from pad_langchain.cli.loading import Loading
 
-    interactive = sys.stdin.isatty() and sys.stdout.isatty()
     console = Console(highlight=False)
-    with console.status("Loading the model …") if interactive else nullcontext():
-        loaded = Chat.of(model, settings)
-    session = ChatSession(loaded, user, console, thread=thread, interactive=interactive, echo=echo)
-    session.run(sys.stdin)
+    interactive = sys.stdin.isatty() and sys.stdout.isatty()
+    with open_memory(memory, or_temporary=True) as store:
+        store.events(user)  # refuses a bad id before the conversation begins
+        settings.memory = store
+        background = interactive and Path(model_folder(model)).exists()
+        loading = Loading(partial(_load, model, settings), console, background=background)
+        session = ChatSession(loading, store, user, console, thread=thread, interactive=interactive, echo=echo)
+        session.run(sys.stdin)
+    loading.leave()
+
+
+def _load(model: str, settings: ChatSettings) -> Chat:
+    from pad_langchain.chat import Chat
+
+    quiet_libraries()
+    return Chat.of(model, settings)
 
 
 @app.command()

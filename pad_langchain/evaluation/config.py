@@ -111,7 +111,7 @@ class EvaluateConfig:
         output: folder of report.md, report.json, the plots and finished answers.
         prompts: JSONL file, each line with `prompt` or `messages`. A line may have `preference`, a name in
             `preferences`.
-        head, text: folders or hub ids of the PersRMs. "auto" for `head` means the embedded one of `pad-demo`. None
+        head, text: folders or hub ids of the PersRMs. "auto" for `head` means the shipped one that fits the base. None
             means there is none, and methods that need it are left out.
         preferences: name → wordings. The first wording chooses β and is tested. The others test robustness to
             paraphrase. Wishes separated by ";" act together. None means the catalogue.

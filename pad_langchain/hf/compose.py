@@ -53,7 +53,7 @@ def load_parts(
 ) -> Parts:
     """Load base and PersRM; the arguments are those of `PADForCausalLM.compose`, which says what it raises."""
     if isinstance(reward_model, str):
-        reward_model = reward_folder(model, reward_model)
+        reward_model = reward_folder(model, reward_model, model_kwargs)
     if isinstance(model, str):
         model = model_folder(model)
     model, tokenizer = load_causal_lm(model, tokenizer, device=device, dtype=dtype, **model_kwargs)

@@ -126,8 +126,8 @@ class PADForCausalLM(GuidedGeneration, PreTrainedModel, GenerationMixin):  # typ
         Args:
             model: a hub id, a folder, "pad-demo", or a loaded causal LM (then pass its `tokenizer`).
             reward_model: a PersRM folder or hub id, a `PersRM`, a `VectorHead`, "self" (the base told the preference,
-                against the base not told it), or "auto" (the demo's for the demo, else "self"). An adapter is merged
-                into a copy of its backbone.
+                against the base not told it), or "auto" (the shipped head that fits the base, else "self"). An adapter
+                is merged into a copy of its backbone.
             guide_top_k: K, the candidates of a token; None means what the PersRM recommends, else 10. `generate()`
                 takes `top_k` for itself.
             reference: the log-ratio's denominator, "base" or "reference" (a text PersRM's own backbone).

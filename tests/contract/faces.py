@@ -98,7 +98,8 @@ async def _padllm_astream(shop: Shop, user: str, thread: str | None) -> str:
 
 def _command(shop: Shop, user: str, thread: str | None) -> str:
     out = io.StringIO()
-    ChatSession(shop.chat, user, Console(file=out, width=200, highlight=False), thread=thread).handle(QUESTION)
+    console = Console(file=out, width=200, highlight=False)
+    ChatSession(lambda: shop.chat, shop.memory, user, console, thread=thread).handle(QUESTION)
     return out.getvalue().removesuffix("\n")
 
 

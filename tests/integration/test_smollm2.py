@@ -96,7 +96,7 @@ def test_it_answers(backend, caplog):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_head_steers_it_and_beta_0_is_the_base(backend, head):
     settings = {"backend": backend, "max_tokens": 12, "embedder": HashEmbedder()}
-    plain = ChatPAD(model=NAME, **settings).invoke(QUESTION).content
+    plain = ChatPAD(model=NAME, reward_model=None, **settings).invoke(QUESTION).content
     llm = ChatPAD(model=NAME, reward_model=head, beta=3.0, condition_base=False, **settings)
     assert llm.invoke(QUESTION, preference=["be brief"], beta=0).content == plain
     assert llm.invoke(QUESTION, preference=["be brief"]).content != plain

@@ -297,7 +297,7 @@ NOBODY = {"HOME": "/proc/nohome", "XDG_DATA_HOME": "", "XDG_CACHE_HOME": "", "HF
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a folder that nobody can write to")
 def test_a_home_that_cannot_be_written_is_said_and_a_conversation_goes_on():
-    chat = command(["chat", "--max-tokens", "4"], "hi\n/prefer be concise\n", **NOBODY)
+    chat = command(["chat", "--model", "pad-demo", "--max-tokens", "4"], "hi\n/prefer be concise\n", **NOBODY)
     assert chat.returncode == 0, chat.stderr
     assert b"note: The memory cannot be kept in '/proc/nohome/" in chat.stderr
     assert b"What is learned now is gone at the end." in chat.stderr
@@ -305,7 +305,7 @@ def test_a_home_that_cannot_be_written_is_said_and_a_conversation_goes_on():
     kept = command(["feedback", "ada", "--prefer", "x"], **NOBODY)
     assert (kept.returncode, kept.stdout) == (2, b"")
     assert kept.stderr.startswith(b"error: The memory cannot be kept in '/proc/nohome/")
-    named = command(["chat", "--memory", "/proc/nohome/m"], "hi\n", **NOBODY)
+    named = command(["chat", "--model", "pad-demo", "--memory", "/proc/nohome/m"], "hi\n", **NOBODY)
     assert (named.returncode, named.stdout) == (2, b"")
 
 
@@ -314,7 +314,7 @@ def test_a_home_that_cannot_be_written_is_said_and_a_conversation_goes_on():
 def test_every_terminal_shows_what_it_can(encoding, tmp_path):
     where = {"PYTHONIOENCODING": encoding, "PAD_MEMORY": str(tmp_path / "m"), "COLUMNS": "200"}
     said = "/prefer be concise, señor 日本 🙂\nhi 🙂\n/profile\n/why\n/help\n/nonsense 🙂\n"
-    chat = command(["chat", "--echo", "--max-tokens", "4"], said, **where)
+    chat = command(["chat", "--model", "pad-demo", "--echo", "--max-tokens", "4"], said, **where)
     assert b"Traceback" not in chat.stderr
     assert chat.stderr.startswith(b"error: There is no command /nonsense")
     assert "me> hi" in chat.stdout.decode(encoding)

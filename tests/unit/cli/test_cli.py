@@ -53,7 +53,7 @@ class Talk:
         settings = ChatSettings(reward_model=folders[1], memory=memory, max_tokens=10, beta=2.0, **settings)
         self.chat = Chat.of(folders[0], settings)
         self.out = io.StringIO()
-        self.session = ChatSession(self.chat, "ada", Console(file=self.out, width=200, highlight=False))
+        self.session = ChatSession(lambda: self.chat, memory, "ada", Console(file=self.out, width=200, highlight=False))
 
     def __call__(self, line):
         self.session.handle(line)
@@ -338,8 +338,9 @@ def test_the_cache_of_dequantised_weights_is_shown_and_cleared(tmp_path, monkeyp
     ("asked", "says"),
     [
         (["--backend", "vulkan"], "backend"),
+        (["--model", ""], "model has to be a folder"),
         (["--threads", "0"], "threads has to be an integer of at least 1"),
-        (["--backend", "llama.cpp"], "backend='llama.cpp' runs GGUF files"),
+        (["--model", "pad-demo", "--backend", "llama.cpp"], "backend='llama.cpp' runs GGUF files"),
         (["--model", "gone.gguf"], "There is no GGUF file 'gone.gguf'"),
     ],
 )

