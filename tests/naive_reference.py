@@ -58,6 +58,8 @@ def naive_decode(
     combine: str,
     max_tokens: int,
     clip: float = math.inf,
+    penalty: float = 1.0,
+    ngram: int = 0,
 ) -> tuple[list[int], list[float]]:
     """Greedy tokens and the reward of each."""
     tokens: list[int] = []
@@ -65,15 +67,17 @@ def naive_decode(
     prompt = render(tokenizer, user)
     while len(tokens) < max_tokens:
         hidden, logits = forward(model, prompt + tokens)
+        plain = logits.tolist()
+        z = with_repeats(plain, tokens, penalty, ngram)
         if beta == 0:
-            token, reward = int(logits.argmax()), 0.0
+            token, reward = max(range(len(z)), key=z.__getitem__), 0.0
         else:
-            z = logits.tolist()
             candidates = sorted(range(len(z)), key=lambda a: -z[a])[:k]
+            candidates = [a for a in candidates if z[a] > -math.inf]
             if alpha > 0:
                 best = softmax_at(z, candidates[0])
                 candidates = [a for a in candidates if softmax_at(z, a) >= alpha * best]
-            base = log_softmax([z[a] for a in candidates])
+            base = log_softmax([plain[a] for a in candidates])
             rows = guide_rows(
                 model, tokenizer, user, tokens, hidden, guide, preferences, candidates, reference, combine
             )
@@ -94,6 +98,18 @@ def naive_decode(
         if token == tokenizer.eos_token_id:
             break
     return tokens, rewards
+
+
+def with_repeats(z: Sequence[float], tokens: Sequence[int], penalty: float, ngram: int) -> list[float]:
+    """The logits after the answer's tokens cost their penalty and n-grams that it has are forbidden."""
+    out = [(value / penalty if value > 0 else value * penalty) if a in tokens else value for a, value in enumerate(z)]
+    if ngram:
+        grams = [tuple(tokens[i : i + ngram]) for i in range(len(tokens) - ngram + 1)]
+        last = tuple(tokens[len(tokens) - ngram + 1 :])
+        left = [a for a in range(len(z)) if (*last, a) not in grams and out[a] > -math.inf]
+        if left:
+            out = [value if a in left else -math.inf for a, value in enumerate(out)]
+    return out
 
 
 def guide_rows(

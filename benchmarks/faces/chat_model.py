@@ -69,7 +69,7 @@ def through_face(llm: ChatPAD, wish: str | None) -> float:
 def through_engine(llm: ChatPAD, wish: str | None) -> float:
     """Seconds for the same batch through the engine."""
     engine = Chat.of(llm.model_name, llm).engine
-    beta, alpha = engine.recommended
+    beta, alpha = engine.recommended.beta, engine.recommended.alpha
     preferences = [WeightedPreference(wish)] if wish else []
     started = time.perf_counter()
     messages = [{"role": "user", "content": QUESTION}]

@@ -16,9 +16,11 @@ import torch
 __all__ = [
     "Array",
     "array",
+    "copied",
     "doubles",
     "fill",
     "floats",
+    "isin",
     "log_softmax",
     "log_sum_exp",
     "pick",
@@ -64,6 +66,18 @@ def fill(values: Array, mask: Array, value: float) -> Array:
     if isinstance(values, torch.Tensor):
         return values.masked_fill(mask, value)
     return np.where(mask, values.dtype.type(value), values)
+
+
+def copied(values: Array) -> Array:
+    """Return a copy."""
+    return values.clone() if isinstance(values, torch.Tensor) else values.copy()
+
+
+def isin(values: Array, some: Sequence[int]) -> Array:
+    """Return for each value whether it is one of some integers."""
+    if isinstance(values, torch.Tensor):
+        return torch.isin(values, torch.tensor(some, device=values.device))
+    return np.isin(values, some)
 
 
 def pick(mask: Array, yes: Array, no: Array | float) -> Array:

@@ -59,6 +59,8 @@ class HeadConfig:
             same size is refused. None means it is not known.
         calibration: what the head's margins mean to a preference memory (`pad_memory.Calibration.to_dict`). None means
             the memory's defaults.
+        top_k, condition_base, wish_place, repetition_penalty, no_repeat_ngram, candidates: what it recommends beside
+            beta and alpha (see `engine.types.Recommended`). None means nothing.
     """
 
     hidden_size: int
@@ -72,7 +74,27 @@ class HeadConfig:
     alpha: float = 0.0
     tokenizer: str | None = None
     calibration: dict[str, dict[str, float]] | None = None
+    top_k: int | None = None
+    condition_base: bool | None = None
+    wish_place: str | None = None
+    repetition_penalty: float | None = None
+    no_repeat_ngram: int | None = None
+    candidates: str | None = None
     format_version: int = FORMAT_VERSION
+
+
+# Fields that older versions do not know. They are written only where they are set.
+_LATER = frozenset(
+    {
+        "tokenizer",
+        "top_k",
+        "condition_base",
+        "wish_place",
+        "repetition_penalty",
+        "no_repeat_ngram",
+        "candidates",
+    }
+)
 
 
 def read_config(folder: str | Path) -> HeadConfig:
@@ -113,5 +135,5 @@ def write_head(folder: str | Path, config: HeadConfig, weights: Mapping[str, tor
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     save_file({name: tensor.detach().float().contiguous() for name, tensor in weights.items()}, folder / WEIGHTS_NAME)
-    said = {name: value for name, value in asdict(config).items() if name != "tokenizer" or value is not None}
+    said = {name: value for name, value in asdict(config).items() if name not in _LATER or value is not None}
     (folder / CONFIG_NAME).write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")

@@ -26,6 +26,7 @@ __all__ = [
     "decided",
     "draw",
     "guided_scores",
+    "penalised",
     "plausible",
     "plausible_candidates",
     "score_candidates",
@@ -151,6 +152,18 @@ def take_candidates(logits_BV: Array, k_B: Array, most: int | None = None) -> tu
     numpy = isinstance(base_BK, np.ndarray)
     rank_K = np.arange(count) if numpy else torch.arange(count, device=base_BK.device)
     return candidates_BK, base_BK, (rank_K < k_B[:, None]) & (base_BK > NEVER)
+
+
+def penalised(logits: Array, penalty: float) -> Array:
+    """Return logits of tokens that are repeated: divided by the penalty where they are positive, else multiplied.
+
+    This is the rule of CTRL (arXiv 1909.05858), as transformers has it.
+
+    Args:
+        logits: the base's. -inf stays -inf.
+        penalty: 1 or more. 1 changes nothing.
+    """
+    return pick(logits > 0, logits / penalty, logits * penalty)
 
 
 def plausible(base_BK: Array, keep_BK: Array, alpha_B: Array) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from pad_langchain.chat.messages import (
     with_preferences,
     with_preferences_at_end,
 )
-from pad_langchain.chat.options import CallOptions, ChatSettings, WishPlace
+from pad_langchain.chat.options import SETTLED, CallOptions, ChatSettings, WishPlace
 from pad_langchain.chat.tools.constraint import Constraint, constrain
 from pad_langchain.chat.turn import Turn, begin
 from pad_langchain.engine.types import Request, WeightedPreference
@@ -88,7 +89,8 @@ class Chat:
         # 4  what steers, and whether the base is told as well
         preferences = self._condition(said, question)
         if preferences and self._tells(said):
-            prompt_ids = self._told(bound, messages, read, preferences, said.wish_place or "system")
+            place = said.wish_place or self.engine.recommended.wish_place or "system"
+            prompt_ids = self._told(bound, messages, read, preferences, place)
         # 5  the request
         request = self._request(said, bound, read, prompt_ids, preferences)
         pad = _pad(said, request, preferences)
@@ -130,7 +132,10 @@ class Chat:
         return remembered(self.memory, said.user_id, question, said.thread_id)
 
     def _tells(self, said: CallOptions) -> bool:
-        return not self.engine.guided if said.condition_base == "auto" else bool(said.condition_base)
+        if said.condition_base != "auto":
+            return bool(said.condition_base)
+        recommended = self.engine.recommended.condition_base
+        return not self.engine.guided if recommended is None else recommended
 
     def _told(
         self,
@@ -157,8 +162,12 @@ class Chat:
         prompt_ids: Sequence[int],
         preferences: tuple[WeightedPreference, ...],
     ) -> Request:
-        best_beta, best_alpha = self.engine.recommended
-        decoding = {name: getattr(said, name) for name in ("top_k", "temperature", "top_p", "seed", "max_tokens")}
+        recommended = self.engine.recommended
+        # Where nothing steers, the base is as it is. What a grammar repeats has to be repeated.
+        if not preferences or said.beta == 0 or bound.grammar is not None:
+            recommended = replace(recommended, repetition_penalty=None, no_repeat_ngram=None)
+        said_of = {name: getattr(said, name) for name in SETTLED}
+        decoding = {name: getattr(said, name) for name in ("temperature", "top_p", "seed", "max_tokens")}
         steering = {name: getattr(said, name) for name in ("combine", "reference", "clip", "lazy", "best_of")}
         return Request(
             messages=read,
@@ -168,11 +177,10 @@ class Chat:
             grammar=bound.grammar,
             visible=bound.visible_tokens(),
             preferences=preferences if self.engine.guided else (),
-            beta=best_beta if said.beta is None else said.beta,
-            alpha=best_alpha if said.alpha is None else said.alpha,
             stop=tuple(said.stop or ()),
             candidates=said.top_logprobs or 0,
             salt="" if self.memory is None else self.memory.tenant,  # no tenant can time another's prompts
+            **recommended.settle(len(self.engine.tokenizer), **said_of),
             **decoding,
             **steering,
         )

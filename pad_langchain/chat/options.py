@@ -11,14 +11,17 @@ from pydantic import Field, field_validator, model_validator
 from pad_langchain.chat.names import KnownNames, hint
 from pad_langchain.engine import checks
 from pad_langchain.engine.settings import split_settings
-from pad_langchain.engine.types import CHECKS, Request
+from pad_langchain.engine.types import CHECKS, RECOMMENDABLE, CandidateRule, Recommended, Request, WishPlace
 from pad_langchain.errors import InvalidRequestError
 from pad_langchain.paths import absolute, model_place
 
-__all__ = ["UNSAID", "CallOptions", "ChatSettings", "WishPlace", "check_id"]
+__all__ = ["SETTLED", "UNSAID", "CallOptions", "ChatSettings", "WishPlace", "check_id"]
 
 _FOLDERS = ("cache_dir", "offload_folder")  # those that transformers takes
-WishPlace = Literal["system", "user", "both"]
+# How to decode, else as the PersRM recommends (see `Recommended.settle`).
+SETTLED = ("beta", "alpha", "top_k", "repetition_penalty", "no_repeat_ngram", "candidates")
+# Those of them that are numbers, and the other numbers.
+_DECODING = (*SETTLED[:-1], "temperature", "top_p", "max_tokens", "seed")
 
 
 class ChatSettings(KnownNames):
@@ -29,12 +32,20 @@ class ChatSettings(KnownNames):
             model, none for any other. None means a preference is only told to the model in the prompt.
         memory: a `pad_memory.PreferenceMemory`; it supplies the user's preferences and gets the PersRM as its scorer.
         beta: guidance strength, finite; None means what the PersRM recommends, else 1.0. 0 is exactly the base model.
-        top_k: candidates per token, 1 to the vocabulary's size.
+        top_k: candidates per token, 1 to the vocabulary's size; None means what the PersRM recommends, else 10, or 400
+            where `candidates` is "cut".
         alpha: plausibility cut in [0, 1]; None means what the PersRM recommends, else 0.0.
-        condition_base: whether the preferences are also told to the base in its prompt, steering or not. "auto": only
-            where there is no guide.
+        candidates: what bounds the candidates of a token: `top_k` and the cut ("base"), or the cut alone ("cut"), up to
+            `top_k`; None means what the PersRM recommends, else "base".
+        condition_base: whether the preferences are also told to the base in its prompt, steering or not. "auto": what
+            the PersRM recommends, else only where there is no guide.
         wish_place: where in the prompt they are told: in the "system" turn, at the end of the last message of the
-            "user", or "both"; None means the system turn.
+            "user", or "both"; None means what the PersRM recommends, else the system turn.
+        repetition_penalty: 1 or more; makes tokens that the answer has already less likely; None means what the PersRM
+            recommends, else 1.0, which changes nothing.
+        no_repeat_ngram: n, 0 or more; n tokens in a row that the answer has already are not written again; None means
+            what the PersRM recommends, else 0, which forbids nothing. Recommended penalties hold where preferences
+            steer and no grammar (tools, structured output) binds the answer. No penalty forbids all that is legal.
         temperature: 0 or more; 0 is greedy.
         top_p: nucleus in (0, 1].
         max_tokens: new tokens at most, 1 or more.
@@ -64,10 +75,13 @@ class ChatSettings(KnownNames):
     reward_model: str | None = "auto"
     memory: Any = Field(default=None, exclude=True, repr=False)
     beta: float | None = None
-    top_k: int = 10
+    top_k: int | None = None
     alpha: float | None = None
+    candidates: CandidateRule | None = None
     condition_base: Literal["auto"] | bool = "auto"
     wish_place: WishPlace | None = None
+    repetition_penalty: float | None = None
+    no_repeat_ngram: int | None = None
     temperature: float = 0.0
     top_p: float = 1.0
     max_tokens: int = 512
@@ -85,7 +99,7 @@ class ChatSettings(KnownNames):
     response_template: dict[str, Any] | str | None = None
     chat_template_kwargs: dict[str, Any] | None = None
 
-    @field_validator("beta", "top_k", "alpha", "temperature", "top_p", "max_tokens", "seed", mode="before")
+    @field_validator(*_DECODING, mode="before")
     @classmethod
     def _refuse_flags(cls, value: Any) -> Any:
         """True is no number, though pydantic takes it for 1."""
@@ -116,9 +130,7 @@ class ChatSettings(KnownNames):
         """Refuse a bad setting where it is written, not at the first call."""
         Request(
             [{"role": "user", "content": "check"}],
-            beta=self.beta or 0.0,
-            alpha=self.alpha or 0.0,
-            top_k=self.top_k,
+            **Recommended().settle(checks.LARGEST, **{name: getattr(self, name) for name in SETTLED}),
             temperature=self.temperature,
             top_p=self.top_p,
             max_tokens=self.max_tokens,
@@ -140,11 +152,6 @@ def _auto(name: str, value: Any) -> None:
         checks.refuse(name, value, "'auto', True or False")
 
 
-def _place(name: str, value: Any) -> None:
-    if not isinstance(value, str) or value not in ("system", "user", "both"):
-        checks.refuse(name, value, "'system', 'user', 'both' or None")
-
-
 def _choice(name: str, value: Any) -> Any:
     """What `tool_choice_of` can read; whether it names a tool is seen when the tools are known."""
     inner = value.get("function", value) if isinstance(value, Mapping) else value
@@ -158,10 +165,10 @@ def _told(name: str, value: Any) -> bool:
 
 
 # What a call may say beside the default: those of a request's fields that it sets, and its own.
-_DECODING = ("beta", "alpha", "top_k", "temperature", "top_p", "max_tokens", "seed")
 _STEERING = ("combine", "reference", "clip", "lazy", "best_of")
 _OPTIONS: dict[str, checks.Check] = {
     **{name: CHECKS[name] for name in (*_DECODING, *_STEERING)},
+    **{name: RECOMMENDABLE[name] for name in ("candidates", "wish_place")},
     "stop": lambda name, value: list(checks.texts(name, value)),
     "tools": checks.list_of(object, "a list of function tools"),
     "tool_choice": _choice,
@@ -186,8 +193,8 @@ class CallOptions:
         thread_id: in which conversation; None means in none.
         preference: explicit preferences instead of the memory's: a text, or texts and (text, weight) pairs; [] is none.
         tools, tool_choice, parallel_tool_calls, response_format: what the answer may be, see `tools.constraint`.
-        stop, beta, alpha, top_k, temperature, top_p, max_tokens, seed, condition_base, wish_place,
-            chat_template_kwargs: see `ChatSettings`.
+        stop, beta, alpha, top_k, candidates, temperature, top_p, max_tokens, seed, condition_base, wish_place,
+            repetition_penalty, no_repeat_ngram, chat_template_kwargs: see `ChatSettings`.
         combine, reference, clip, lazy, best_of: how preferences steer, see `engine.types.Request`.
         logprobs: report each token's log-probability and reward.
         top_logprobs: report this many of the candidates passed over, too, 0 to `top_k`; above 0 it implies `logprobs`.
@@ -207,6 +214,9 @@ class CallOptions:
     beta: float | None = None
     alpha: float | None = None
     top_k: int | None = None
+    candidates: CandidateRule | None = None
+    repetition_penalty: float | None = None
+    no_repeat_ngram: int | None = None
     temperature: float | None = None
     top_p: float | None = None
     max_tokens: int | None = None
@@ -225,8 +235,6 @@ class CallOptions:
     def __post_init__(self) -> None:
         if self.condition_base is not None and not isinstance(self.condition_base, bool):
             _auto("condition_base", self.condition_base)
-        if self.wish_place is not None:
-            _place("wish_place", self.wish_place)
         for field in fields(self):
             value = getattr(self, field.name)
             if value is not field.default and field.name in _OPTIONS:
@@ -250,7 +258,7 @@ class CallOptions:
         return cls(**{name: value for name, value in keywords.items() if name not in own})
 
     def over(self, settings: ChatSettings) -> Self:
-        """These options with what they leave out taken from `settings`; beta and alpha may still be None.
+        """These options with what they leave out taken from `settings`; what a PersRM may recommend may still be None.
 
         Raises:
             InvalidRequestError: an id is not text, or there is no user id and the settings require one.

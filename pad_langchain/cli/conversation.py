@@ -55,7 +55,7 @@ class Conversation:
     def ask(self, question: str) -> Iterator[str]:
         """Stream the answer to `question` as texts. When it is complete, remember both."""
         messages = self._fitting([*self.history, {"role": "user", "content": question}])
-        weighed = min(3, self.chat.settings.top_k)
+        weighed = min(3, self.chat.settings.top_k or self.chat.engine.recommended.top_k or 3)
         text = ""
         tokens: list[Mapping[str, Any]] = []
         for delta in self.chat.submit(messages, self.options(logprobs=True, top_logprobs=weighed)):

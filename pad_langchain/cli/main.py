@@ -12,11 +12,22 @@ from rich.console import Console
 
 from pad_langchain.cli.cache import cache_app
 from pad_langchain.cli.memory import memory_app
-from pad_langchain.cli.options import AnyTerminal, MemoryPath, one_line_errors, open_memory, quiet_libraries
+from pad_langchain.cli.options import (
+    AnyTerminal,
+    MemoryPath,
+    NoRepeat,
+    Penalty,
+    Place,
+    TopK,
+    one_line_errors,
+    open_memory,
+    quiet_libraries,
+)
 from pad_langchain.cli.train import evaluate, train
 from pad_langchain.defaults import DEMO_MODEL, NAMES
 
 if TYPE_CHECKING:
+    from pad_langchain.chat import ChatSettings
     from pad_memory import Feedback
 
 __all__ = ["app"]
@@ -47,6 +58,10 @@ def chat(
     beta: Annotated[
         float | None, typer.Option(help="Guidance strength; 0 is the base model. [default: the PersRM's]")
     ] = None,
+    top_k: TopK = None,
+    wish_place: Place = None,
+    repetition_penalty: Penalty = None,
+    no_repeat_ngram: NoRepeat = None,
     temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0,
     max_tokens: Annotated[int, typer.Option(help="New tokens an answer at most.")] = 256,
     seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
@@ -69,8 +84,7 @@ def chat(
     echo: Annotated[bool, typer.Option("--echo", help="Repeat each line that is read, for transcripts.")] = False,
 ) -> None:
     """Talk, say what you like, and watch the answers change. It reads a script from a pipe as well."""
-    from pad_langchain.chat import Chat, ChatSettings
-    from pad_langchain.cli.chat import ChatSession
+    from pad_langchain.chat import ChatSettings
 
     llama = {"threads": threads, "gpu_layers": gpu_layers, "context_length": context_length}
     with one_line_errors():
@@ -80,6 +94,10 @@ def chat(
             engine_settings={name: value for name, value in llama.items() if value is not None},
             reward_model=None if reward_model.lower() == "none" else reward_model,
             beta=beta,
+            top_k=top_k,
+            wish_place=wish_place,  # type: ignore[arg-type]
+            repetition_penalty=repetition_penalty,
+            no_repeat_ngram=no_repeat_ngram,
             temperature=temperature,
             max_tokens=max_tokens,
             seed=seed,
@@ -88,12 +106,20 @@ def chat(
         with open_memory(memory, or_temporary=True) as store:
             store.events(user)  # refuses a bad id before the conversation begins
             settings.memory = store
-            interactive = sys.stdin.isatty() and sys.stdout.isatty()
-            console = Console(highlight=False)
-            with console.status("Loading the model …") if interactive else nullcontext():
-                loaded = Chat.of(model, settings)
-            session = ChatSession(loaded, user, console, thread=thread, interactive=interactive, echo=echo)
-            session.run(sys.stdin)
+            _talk(model, settings, user, thread, echo)
+
+
+def _talk(model: str, settings: ChatSettings, user: str, thread: str | None, echo: bool) -> None:
+    """Hold a conversation on standard input and output."""
+    from pad_langchain.chat import Chat
+    from pad_langchain.cli.chat import ChatSession
+
+    interactive = sys.stdin.isatty() and sys.stdout.isatty()
+    console = Console(highlight=False)
+    with console.status("Loading the model …") if interactive else nullcontext():
+        loaded = Chat.of(model, settings)
+    session = ChatSession(loaded, user, console, thread=thread, interactive=interactive, echo=echo)
+    session.run(sys.stdin)
 
 
 @app.command()

@@ -20,7 +20,18 @@ from pad_langchain.paths import absolute, data_folder
 if TYPE_CHECKING:
     from pad_memory import PreferenceMemory
 
-__all__ = ["AnyTerminal", "MemoryPath", "default_memory_path", "one_line_errors", "open_memory", "quiet_libraries"]
+__all__ = [
+    "AnyTerminal",
+    "MemoryPath",
+    "NoRepeat",
+    "Penalty",
+    "Place",
+    "TopK",
+    "default_memory_path",
+    "one_line_errors",
+    "open_memory",
+    "quiet_libraries",
+]
 
 MemoryPath = Annotated[
     str | None,
@@ -31,6 +42,18 @@ MemoryPath = Annotated[
         "[default: pad-langchain/memory in the user's data folder, on Linux in ~/.local/share]",
         show_default=False,
     ),
+]
+
+TopK = Annotated[int | None, typer.Option(help="Candidates per token. [default: the PersRM's, else 10]")]
+Place = Annotated[
+    str | None,
+    typer.Option(help="Where wishes are told in words: system, user or both. [default: the PersRM's, else system]"),
+]
+Penalty = Annotated[
+    float | None, typer.Option(help="1 or more: repeated tokens become less likely. [default: the PersRM's, else 1]")
+]
+NoRepeat = Annotated[
+    int | None, typer.Option(help="So many tokens in a row are not repeated. [default: the PersRM's, else 0: any are]")
 ]
 
 

@@ -3,7 +3,15 @@
 from pad_langchain.engine.protocol import Capabilities, Engine, Guide, GuideRows, Plan
 from pad_langchain.engine.settings import EngineSettings
 from pad_langchain.engine.stream import Completion, Stream
-from pad_langchain.engine.types import Candidate, EngineStats, FinishReason, Request, TokenEvent, WeightedPreference
+from pad_langchain.engine.types import (
+    Candidate,
+    EngineStats,
+    FinishReason,
+    Recommended,
+    Request,
+    TokenEvent,
+    WeightedPreference,
+)
 
 __all__ = [
     "Candidate",
@@ -16,6 +24,7 @@ __all__ = [
     "Guide",
     "GuideRows",
     "Plan",
+    "Recommended",
     "Request",
     "Stream",
     "TokenEvent",

@@ -97,7 +97,8 @@ def text(name: str, value: Any) -> str:
 
 def choice(*options: str) -> Check:
     """Make a check for one of these words."""
-    allowed = " or ".join(repr(option) for option in options)
+    *others, last = (repr(option) for option in options)
+    allowed = f"{', '.join(others)} or {last}"
 
     def check(name: str, value: Any) -> str:
         if not isinstance(value, str) or value not in options:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pad_langchain.engine.grammar import GrammarCompiler
     from pad_langchain.engine.settings import EngineSettings
     from pad_langchain.engine.stream import Stream
-    from pad_langchain.engine.types import EngineStats, Request
+    from pad_langchain.engine.types import EngineStats, Recommended, Request
     from pad_langchain.models.adapter import Adapter
     from pad_langchain.models.backbone import Backbone
     from pad_langchain.models.prompts import Prompts
@@ -86,8 +86,8 @@ class Engine(Protocol):
         ...
 
     @property
-    def recommended(self) -> tuple[float, float]:
-        """(beta, alpha) that the PersRM recommends: strength and plausibility cut. (1.0, 0.0) without a guide."""
+    def recommended(self) -> Recommended:
+        """What the PersRM recommends. Without a guide it is what `Recommended()` says."""
         ...
 
     @property
@@ -256,14 +256,13 @@ class Guide(Protocol):
 
     Args:
         kind: where its rewards come from: "head", "text", "adapter", "self", …
-        beta, alpha: the guidance strength and the plausibility cut in [0, 1] that it recommends.
+        recommended: how it recommends to decode.
         backbone: the model it runs. None means it runs none and reads the base's hidden states.
         adapter: what acts on rows that ride in the base's forward. None means nothing does.
     """
 
     kind: str
-    beta: float
-    alpha: float
+    recommended: Recommended
 
     @property
     def backbone(self) -> Backbone | None: ...

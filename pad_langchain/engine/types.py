@@ -15,9 +15,25 @@ from pad_langchain.errors import InvalidRequestError
 if TYPE_CHECKING:
     from pad_langchain.engine.grammar import Grammar
 
-__all__ = ["CHECKS", "Candidate", "EngineStats", "FinishReason", "Request", "TokenEvent", "WeightedPreference"]
+__all__ = [
+    "CHECKS",
+    "RECOMMENDABLE",
+    "Candidate",
+    "CandidateRule",
+    "EngineStats",
+    "FinishReason",
+    "Recommended",
+    "Request",
+    "TokenEvent",
+    "WeightedPreference",
+    "WishPlace",
+]
 
 FinishReason = Literal["stop", "length", "tool_calls", "cancelled"]
+WishPlace = Literal["system", "user", "both"]
+CandidateRule = Literal["base", "cut"]
+
+CUT_AT_MOST = 400  # candidates of a token where only the cut bounds them: what a guide computes takes memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +100,11 @@ class Request:
         clip: bound c > 0 of the combined reward: r is taken within ±c nats. None means no bound.
         lazy: skip the guide at steps that no reward within ±clip can change. The tokens are the same, for fewer
             forwards of a guide with a model of its own. It needs `clip` and temperature 0.
+        repetition_penalty: 1 or more. The base's logits of tokens that the answer has already are divided by it where
+            they are positive, else multiplied, before the candidates are taken. Tokens of the prompt do not count, and
+            rewards compare the logits as the models gave them. 1 changes nothing.
+        no_repeat_ngram: n, 0 or more. A token that would write n tokens in a row which the answer has already is
+            forbidden, unless no other token is allowed. 0 forbids nothing.
         best_of: how many samples are decoded side by side, 1 or more. The one with the highest total reward is given.
             Its events come when all samples are done. Above 1 it needs preferences and a temperature above 0.
         salt: whose prompt this is. Keys and values of prompts are shared between requests of one salt and never
@@ -115,6 +136,8 @@ class Request:
     lazy: bool = False
     best_of: int = 1
     salt: str = ""
+    repetition_penalty: float = 1.0
+    no_repeat_ngram: int = 0
 
     def __post_init__(self) -> None:
         for name, check in CHECKS.items():
@@ -137,13 +160,57 @@ class Request:
 
 
 @dataclass(frozen=True)
+class Recommended:
+    """What a PersRM recommends where neither a face nor a call says it. None recommends nothing.
+
+    Args:
+        beta, alpha, top_k, repetition_penalty, no_repeat_ngram: see `Request`.
+        condition_base: whether the base is told the preferences in its prompt as well.
+        wish_place: where in the prompt: in the "system" turn, at the end of the last message of the "user", or "both".
+        candidates: what bounds the candidates of a token: `top_k` and the cut ("base"), or the cut alone ("cut"), up to
+            400.
+
+    Raises:
+        InvalidRequestError: a value is of another kind or out of range. The message names it.
+    """
+
+    beta: float = 1.0
+    alpha: float = 0.0
+    top_k: int | None = None
+    condition_base: bool | None = None
+    wish_place: WishPlace | None = None
+    repetition_penalty: float | None = None
+    no_repeat_ngram: int | None = None
+    candidates: CandidateRule | None = None
+
+    def __post_init__(self) -> None:
+        for name, check in RECOMMENDABLE.items():
+            if getattr(self, name) is not None or name in ("beta", "alpha"):
+                object.__setattr__(self, name, check(name, getattr(self, name)))
+
+    def settle(self, vocabulary: int, **said: Any) -> dict[str, Any]:
+        """Return fields of a `Request`: what is said, else what is recommended, else the request's default.
+
+        Args:
+            vocabulary: tokens of the base, which bound the candidates of "cut".
+            said: beta, alpha, top_k, repetition_penalty, no_repeat_ngram and candidates. None means as recommended.
+        """
+        names = ("beta", "alpha", "top_k", "repetition_penalty", "no_repeat_ngram")
+        best = {name: getattr(self, name) for name in names}
+        if (said.get("candidates") or self.candidates) == "cut":
+            best["top_k"] = min(CUT_AT_MOST, vocabulary)
+        settled = {name: best[name] if said.get(name) is None else said[name] for name in names}
+        return {name: getattr(Request, name) if value is None else value for name, value in settled.items()}
+
+
+@dataclass(frozen=True)
 class Candidate:
     """A token the step weighed.
 
     Args:
         token_id: its id in the base's vocabulary.
         text: its text alone.
-        logprob: its log-probability under the base, over the full vocabulary (nats, ≤ 0).
+        logprob: its log-probability under the base, over the full vocabulary (nats, ≤ 0), penalties included.
         reward: r(token), combined over the condition (nats).
         score: its guided score z + beta * r.
     """
@@ -166,7 +233,9 @@ class TokenEvent:
             are pending.
         logprob: log-probability of the token under softmax of the guided scores over the candidates, before
             temperature (nats, ≤ 0). With beta = 0 or no preference it is the base's, over the full vocabulary.
-        reward: r(token), combined over the condition with its weights (nats). 0.0 without a condition.
+            Penalties are included.
+        reward: r(token), combined over the condition with its weights (nats). 0.0 without a condition. It knows no
+            penalties.
         finish_reason: why the answer ended. None means more events follow.
         candidates: the candidates weighed, best first, as many as the request asked for.
         skipped: whether lazy guidance skipped the guide. Then rewards are 0.0 and the logprob is the base's over the
@@ -268,4 +337,14 @@ CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "lazy": checks.flag,
     "best_of": _COUNT,
     "salt": checks.text,
+    "repetition_penalty": checks.number(1.0, 1e6, "a finite number of at least 1 (1 changes nothing) and at most 1e6"),
+    "no_repeat_ngram": checks.integer(0, checks.LARGEST, "an integer of at least 0 (0 forbids nothing)"),
+}
+
+# What a PersRM may recommend.
+RECOMMENDABLE: dict[str, checks.Check] = {
+    **{name: CHECKS[name] for name in ("beta", "alpha", "top_k", "repetition_penalty", "no_repeat_ngram")},
+    "condition_base": checks.flag,
+    "wish_place": checks.choice("system", "user", "both"),
+    "candidates": checks.choice("base", "cut"),
 }

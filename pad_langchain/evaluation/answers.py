@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from pad_langchain.chat.messages import with_preferences
+from pad_langchain.chat.messages import with_preferences, with_preferences_at_end
 from pad_langchain.engine.protocol import Engine
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.evaluation.cases import Case
@@ -101,7 +101,10 @@ def request_of(
     method = METHODS[setting.method]
     messages: list[dict[str, Any]] = [dict(message) for message in case.messages]
     if method.told:
-        messages = with_preferences(messages, list(wishes))
+        if setting.wish_place != "system":
+            messages = with_preferences_at_end(messages, wishes)
+        if setting.wish_place != "user":
+            messages = with_preferences(messages, wishes)
     return Request(
         messages=messages,
         preferences=[
@@ -110,5 +113,7 @@ def request_of(
         beta=setting.beta,
         top_k=setting.top_k,
         alpha=setting.alpha,
+        repetition_penalty=setting.repetition_penalty,
+        no_repeat_ngram=setting.no_repeat_ngram,
         max_tokens=max_tokens,
     )

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
+from pad_langchain.engine.types import WishPlace
 from pad_langchain.errors import InvalidRequestError
 from pad_langchain.training.config import Sources
 from pad_langchain.training.settings import (
@@ -73,12 +74,17 @@ class Setting:
         beta: guidance strength. Guided methods only, like the following.
         top_k: candidates per token, 1 or more.
         alpha: plausibility cut in [0, 1].
+        repetition_penalty, no_repeat_ngram: see `engine.types.Request`.
+        wish_place: where a base that is told the preference is told it.
     """
 
     method: str
     beta: float = 0.0
     top_k: int = 10
     alpha: float = 0.0
+    repetition_penalty: float = 1.0
+    no_repeat_ngram: int = 0
+    wish_place: WishPlace = "system"
 
     def plain(self) -> Setting:
         """Return the setting without guidance that β = 0 amounts to, so that nothing is decoded twice."""
@@ -116,8 +122,9 @@ class EvaluateConfig:
             β.
         methods: names in METHODS.
         betas: guidance strengths to try, at least one. 0 is the base.
-        ks: numbers of candidates to try, each 1 or more. The first is used while β is chosen.
-        alpha: plausibility cut in [0, 1].
+        ks: numbers of candidates to try, each 1 or more. The first is used while β is chosen. None means what the
+            PersRM recommends, else 10. Penalties and the wish's place are always as it recommends.
+        alpha: plausibility cut in [0, 1]. None means what the PersRM recommends.
         validation: share of prompts that choose β and k, in (0, 1).
         fluency: largest ratio of perplexity under the base, a β's answers to the base's own, at which the β may be
             chosen. Above 0.
@@ -144,8 +151,8 @@ class EvaluateConfig:
     judges: tuple[Mapping[str, Any], ...] = ()
     methods: tuple[str, ...] = tuple(METHODS)
     betas: Annotated[tuple[Number, ...], Field(min_length=1)] = (0.25, 0.5, 1.0, 2.0, 4.0)
-    ks: Annotated[tuple[Count, ...], Field(min_length=1)] = (10,)
-    alpha: Share = 0.0
+    ks: Annotated[tuple[Count, ...], Field(min_length=1)] | None = None
+    alpha: Share | None = None
     validation: Annotated[Number, Field(gt=0, lt=1)] = 0.25
     fluency: Positive = 2.0
     pareto: tuple[str, ...] = ()

@@ -84,6 +84,12 @@ class Contenders:
             self._engines[name] = TorchEngine(self._base, self._tokenizer, guide)
         return self._engines[name]
 
+    def setting(self, method: str, beta: float, top_k: int | None, alpha: float | None) -> Setting:
+        """How a guided method decodes: what is None, and what is not asked here, is as its PersRM recommends."""
+        recommended = self._engine(method).recommended
+        settled = recommended.settle(self._base.vocab_size, beta=beta, top_k=top_k, alpha=alpha)
+        return Setting(method, **settled, wish_place=recommended.wish_place or "system")
+
     def _request(self, case: Case, wishes: Wishes, setting: Setting) -> Request:
         return request_of(case, wishes, setting, self._vectors, self._max_tokens)
 

@@ -28,12 +28,13 @@ def write_report(found: Mapping[str, Any], folder: Path) -> Path:
     (folder / "report.json").write_text(json.dumps(found, indent=1, default=list) + "\n", encoding="utf-8")
     config, counts, test = found["config"], found["cases"], found["test"]
     judge = next(iter(test["base"]["scores"]), None)
+    alpha = "as recommended" if config["alpha"] is None else f"= {config['alpha']:g}"
     lines = [
         f"# Guidance for {config['base']}, judged",
         "",
         f"Head PersRM: {config['head'] or 'none'}. Text PersRM: {config['text'] or 'none'}. Of "
         f"{Path(config['prompts']).name}, {counts['validation']} prompts to choose β and k, {counts['test']} others to "
-        f"test; greedy, α = {config['alpha']:g}, at most {config['max_tokens']} tokens.",
+        f"test; greedy, α {alpha}, at most {config['max_tokens']} tokens.",
         "",
         *(f"Left out, line {line}: {reason.rstrip('.')}." for line, reason in found["left_out"]),
         *[""] * bool(found["left_out"]),
@@ -201,7 +202,7 @@ def _sweep(found: Mapping[str, Any], judge: str | None, folder: Path) -> list[st
     if judge is not None:
         draw_beta(rows, judge, folder / "beta.png")
         lines += ["![Score and perplexity by β](beta.png)", ""]
-        if len(config["ks"]) > 1:
+        if len(config["ks"] or ()) > 1:
             draw_k(rows, judge, found["chosen"], folder / "k.png")
             lines += ["![Score and perplexity by k](k.png)", ""]
     cells = [

@@ -146,9 +146,10 @@ class _Evaluation:
         limit = rows[0][1]["perplexity"] * config.fluency
         chosen = {method: Setting(method) for method in methods if method in CONTROLS}
         for method in [each for each in methods if each not in CONTROLS]:
-            found = [tried(Setting(method, beta, config.ks[0], config.alpha)) for beta in config.betas]
+            setting, (first, *others) = self.contenders.setting, config.ks or (None,)
+            found = [tried(setting(method, beta, first, config.alpha)) for beta in config.betas]
             beta = best_setting(found, limit).beta
-            found += [tried(Setting(method, beta, k, config.alpha)) for k in config.ks[1:]]
+            found += [tried(setting(method, beta, k, config.alpha)) for k in others]
             chosen[method] = best_setting(found, limit)
             rows += found
             _log.info("%s: β %g, k %d", method, chosen[method].beta, chosen[method].top_k)

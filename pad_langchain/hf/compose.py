@@ -47,7 +47,7 @@ def load_parts(
     device: str,
     dtype: Any,
     embedder: Embedder | None,
-    guide_top_k: int,
+    guide_top_k: int | None,
     reference: str,
     **model_kwargs: Any,
 ) -> Parts:
@@ -81,9 +81,9 @@ def load_parts(
         value_head=persrm.value_head is not None,
         reference=reference,
         template=persrm.config.template if persrm.head is None else "",
-        beta=guide.beta,
-        alpha=guide.alpha,
-        guide_top_k=guide_top_k,
+        beta=guide.recommended.beta,
+        alpha=guide.recommended.alpha,
+        guide_top_k=guide.recommended.settle(backbone.vocab_size, top_k=guide_top_k)["top_k"],
         attn_implementation={},  # each model keeps the one that it was loaded with
         dtype=model.dtype,
     )

@@ -117,7 +117,7 @@ class PADForCausalLM(GuidedGeneration, PreTrainedModel, GenerationMixin):  # typ
         device: str = "auto",
         dtype: Any = "auto",
         embedder: Embedder | None = None,
-        guide_top_k: int = 10,
+        guide_top_k: int | None = None,
         reference: str = "base",
         **model_kwargs: Any,
     ) -> PADForCausalLM:
@@ -127,7 +127,8 @@ class PADForCausalLM(GuidedGeneration, PreTrainedModel, GenerationMixin):  # typ
             model: a hub id, a folder, "pad-demo", or a loaded causal LM (then pass its `tokenizer`).
             reward_model: a PersRM folder or hub id, a `PersRM`, a `VectorHead`, "self", or "auto" (the demo's for the
                 demo). An adapter is merged into a copy of its backbone.
-            guide_top_k: K, the candidates of a token; `generate()` takes `top_k` for itself.
+            guide_top_k: K, the candidates of a token; None means what the PersRM recommends, else 10. `generate()`
+                takes `top_k` for itself.
             reference: the log-ratio's denominator, "base" or "reference" (a text PersRM's own backbone).
 
         Raises:

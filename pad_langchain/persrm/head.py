@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,20 +21,25 @@ from pad_langchain.arithmetic.head_file import (
     read_weights,
     write_head,
 )
+from pad_langchain.engine.types import Recommended
 from pad_langchain.errors import IncompatibleModelError, ModelLoadError
 from pad_langchain.paths import absolute
 
-__all__ = ["HeadConfig", "VectorHead"]
+__all__ = ["HeadConfig", "VectorHead", "recommended_by"]
 
 
 class VectorHead(nn.Module):
     """Gates over R bilinear features of the base's last hidden state, each preference a mixture of prototypes.
 
     A new head is the identity (V = 0): its reward is zero for every token and preference.
+
+    Raises:
+        InvalidRequestError: the config recommends what cannot be.
     """
 
     def __init__(self, config: HeadConfig) -> None:
         super().__init__()
+        recommended_by(config)
         self.config = config
         self.f = nn.Sequential(
             nn.Linear(config.embedding_size, config.mlp_size),
@@ -50,6 +55,11 @@ class VectorHead(nn.Module):
         self.register_buffer("spread_E", torch.full((config.embedding_size,), config.embedding_size**-0.5))
         self.U_RD = nn.Parameter(torch.randn(config.rank, config.hidden_size) / config.hidden_size**0.5)
         self.V_DR = nn.Parameter(torch.zeros(config.hidden_size, config.rank))
+
+    @property
+    def recommended(self) -> Recommended:
+        """What its config recommends."""
+        return recommended_by(self.config)
 
     def standardize(self, embeddings_NE: torch.Tensor) -> None:
         """Set the center and spread of f's input to those of the training wordings' embeddings [N, E]."""
@@ -83,8 +93,14 @@ class VectorHead(nn.Module):
         return arithmetic.steer(hidden_BD.to(self.U_RD.dtype), gates_BR, self.U_RD, self.V_DR)
 
     def save_pretrained(self, folder: str | Path, **config_changes: Any) -> None:
-        """Write config and weights into `folder`; `config_changes` sets e.g. the recommended beta and alpha."""
-        self.config = replace(self.config, **config_changes)
+        """Write config and weights into `folder`; `config_changes` sets e.g. the recommended beta and alpha.
+
+        Raises:
+            InvalidRequestError: a change recommends what cannot be.
+        """
+        config = replace(self.config, **config_changes)
+        recommended_by(config)
+        self.config = config
         write_head(absolute(folder), self.config, self.state_dict())
 
     @classmethod
@@ -92,7 +108,7 @@ class VectorHead(nn.Module):
         """Read a head saved by `save_pretrained`, in evaluation mode.
 
         Raises:
-            ModelLoadError: a file is missing or unreadable.
+            ModelLoadError: a file is missing or unreadable, or a setting is out of its range.
             IncompatibleModelError: written by a newer version.
         """
         folder = absolute(folder)
@@ -119,3 +135,12 @@ class VectorHead(nn.Module):
                 f"This PersRM head was trained for a base with (hidden size, vocabulary) {want}, but the base has "
                 f"{(hidden_size, vocab_size)}. Use its own base, or train a head for this one."
             )
+
+
+def recommended_by(config: HeadConfig) -> Recommended:
+    """Return what a head's config recommends.
+
+    Raises:
+        InvalidRequestError: a setting is of another kind or out of its range.
+    """
+    return Recommended(**{field.name: getattr(config, field.name) for field in fields(Recommended)})

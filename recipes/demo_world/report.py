@@ -49,7 +49,7 @@ def measure(weights: Path, scale: float, progress: Progress) -> dict[str, Any]:
     """Run everything; `scale` shrinks the number of cases for a quick look."""
     embedder = SentenceEmbedder()
     with load_engine(weights / "base", weights / "persrm", embedder=embedder) as engine:
-        beta, alpha = engine.recommended
+        beta, alpha = engine.recommended.beta, engine.recommended.alpha
         runs = _runs(scale, Setting("head", beta, alpha=alpha))
         task = progress.add_task("decoding", total=sum(len(group) for _, group, _ in runs))
         outcomes = {

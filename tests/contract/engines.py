@@ -18,7 +18,7 @@ from llama_parts import llama_engine
 from pad_langchain.engine.protocol import Engine
 from pad_langchain.engine.stream import Stream
 from pad_langchain.engine.torch.engine import TorchEngine
-from pad_langchain.engine.types import Request, WeightedPreference
+from pad_langchain.engine.types import Recommended, Request, WeightedPreference
 from pad_langchain.errors import (
     ContextLengthError,
     EngineBusyError,
@@ -67,7 +67,7 @@ def tokens(engine: Engine, request: Request) -> tuple[int, ...]:
 def test_it_tells_what_it_is(engine: Engine, factory: Factory) -> None:
     assert engine.context == 512
     assert engine.guided
-    assert engine.recommended == (PAIR.head.config.beta, PAIR.head.config.alpha)
+    assert engine.recommended == Recommended(PAIR.head.config.beta, PAIR.head.config.alpha)
     assert PAIR.tokenizer.eos_token_id in engine.end_tokens
     assert isinstance(engine.end_tokens, frozenset)
     assert "head" in engine.capabilities.guides
@@ -78,7 +78,7 @@ def test_it_tells_what_it_is(engine: Engine, factory: Factory) -> None:
     assert engine.room(ask(max_tokens=10_000)) == 512 - engine.count_tokens(request)
     with factory(PAIR, guided=False) as plain:
         assert not plain.guided
-        assert plain.recommended == (1.0, 0.0)
+        assert plain.recommended == Recommended(1.0, 0.0)
 
 
 # One answer

@@ -13,7 +13,7 @@ import torch
 
 from pad_langchain.engine.protocol import Guide
 from pad_langchain.engine.torch.engine import TorchEngine
-from pad_langchain.engine.types import Request, WeightedPreference
+from pad_langchain.engine.types import Recommended, Request, WeightedPreference
 from pad_langchain.errors import GuideError
 from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.kv.prefixes import BLOCK
@@ -84,7 +84,8 @@ def test_it_names_its_kind_and_what_it_recommends(steered: TorchEngine) -> None:
     guide = steered.guide
     assert guide is not None
     assert guide.kind in steered.capabilities.guides
-    assert steered.recommended == (guide.beta, guide.alpha)
+    assert steered.recommended == guide.recommended
+    assert isinstance(steered.recommended, Recommended)
     models = 1 if guide.backbone is None or guide.rides(steered.base) else 2
     assert len(steered.models) == models
     if guide.adapter is not None:

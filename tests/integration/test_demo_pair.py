@@ -39,7 +39,7 @@ def test_beta_zero_is_transformers_greedy(shipped):
 
 
 def test_it_steers_and_stays_true(shipped):
-    beta, alpha = shipped.recommended
+    beta, alpha = shipped.recommended.beta, shipped.recommended.alpha
     given, steered = evaluation.cases("single", 48, "dev", 11), Setting("head", beta, alpha=alpha)
     guided = evaluation.judge_cases(given, evaluation.decode_cases(shipped, given, steered))
     plain = evaluation.judge_cases(given, evaluation.decode_cases(shipped, given, Setting("base")))

@@ -34,7 +34,7 @@ FACES = {
 NEAR = {
     "ChatPAD": {"temprature": "temperature", "require_users": "require_user", "modle": "model"},
     "PADLLM": {"temprature": "temperature", "require_users": "require_user", "context_windows": "context_window"},
-    "ChatSettings": {"max_token": "max_tokens", "wishplace": "wish_place", "Beta": "beta"},
+    "ChatSettings": {"max_token": "max_tokens", "wishplace": "wish_place", "repeat_penalty": "repetition_penalty"},
     "PADEmbedding": {"embeder": "embedder", "embed_batchsize": "embed_batch_size"},
     "PreferenceMemoryBlock": {"user": "user_id", "budgets": "budget"},
 }

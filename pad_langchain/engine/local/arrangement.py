@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import torch
 
-from pad_langchain.arithmetic.arrays import Array, array, pick
+from pad_langchain.arithmetic.arrays import Array, array, copied, pick
 from pad_langchain.arithmetic.scoring import Candidates, Scores, decided, plausible_candidates, score_candidates
 from pad_langchain.engine.local.row import Chosen, Row
 from pad_langchain.engine.local.sampling import Layout, Sampling
@@ -37,12 +38,14 @@ class Arrangement:
         self.plain = Sampling.of(rows, [place for place, row in enumerate(rows) if not row.guide_rows], head)
         self.guided = Sampling.of(rows, [place for place, row in enumerate(rows) if row.guide_rows], head)
         self.layout = Layout.of(rows, riding, inputs, head)
+        # Of the guided rows whose repeats cost something: the place among the guided rows, and the repeats.
+        self._repeats = [(n, row.repeats) for n, row in enumerate(self.guided.rows) if row.repeats is not None]
 
     def choose(self, logits_BV: Array, ask: AskGuide, exact: Exact | None = None) -> list[Chosen | Exception]:
         """Choose every row's next token.
 
         Args:
-            logits_BV: the base's logits. Those of tokens that grammars forbid are overwritten with -inf.
+            logits_BV: the base's logits. What grammars and repeats make of them is written over them.
             ask: gives the guide's logits of the candidates.
             exact: gives the candidates' base logits in float32. None means `logits_BV` are not rounded.
 
@@ -50,6 +53,7 @@ class Arrangement:
             per row its token, or the error that ends it.
         """
         failures = mask_illegal(logits_BV, self.rows)
+        before = self._penalise(logits_BV)
         uniform_B = array([row.uniform for row in self.rows], "float64", self._head)
         chosen: dict[int, Chosen | Exception] = {}
         if self.plain.rows:
@@ -57,19 +61,32 @@ class Arrangement:
             chosen.update(zip(self.plain.places, choose_plain(self.plain, logits_NV, uniform_N), strict=True))
         if self.guided.rows:
             logits_NV, uniform_N = self.guided.take(logits_BV), self.guided.take(uniform_B)
-            weighed = self._weigh(logits_NV, ask, exact)
+            weighed = self._weigh(logits_NV, ask, exact, before)
             told = choose_guided(self.guided, logits_NV, *weighed, uniform_N)
             chosen.update(zip(self.guided.places, told, strict=True))
         return [failures[index] if index in failures else chosen[index] for index in range(len(self.rows))]
 
-    def _weigh(self, logits_NV: Array, ask: AskGuide, exact: Exact | None) -> tuple[Candidates, Scores, Array]:
+    def _penalise(self, logits_BV: Array) -> dict[int, Array]:
+        """Let repeats change the logits in place. Return those of guided rows as they were, by place in the batch."""
+        before: dict[int, Array] = {}
+        for place, row in enumerate(self.rows):
+            if row.repeats is not None:
+                if row.guide_rows:
+                    before[place] = copied(logits_BV[place])
+                row.repeats.apply(logits_BV[place])
+        return before
+
+    def _weigh(
+        self, logits_NV: Array, ask: AskGuide, exact: Exact | None, before: Mapping[int, Array]
+    ) -> tuple[Candidates, Scores, Array]:
         """Eq. 13 on the candidates of the N guided rows, and which rows lazy guidance decided without it [N]."""
         guided = self.guided
-        found = plausible_candidates(logits_NV, guided.k_N, guided.alpha_N, guided.most, exact)
+        penalising = None if exact is None else partial(self._penalised, exact)
+        found = plausible_candidates(logits_NV, guided.k_N, guided.alpha_N, guided.most, penalising)
         if self._head is None:  # no device to wait for
             found = found.narrow()
         skip_N, all_decided = self._decided(found)
-        guide_GK, reference_GK = (None, None) if all_decided else ask(found)
+        guide_GK, reference_GK = (None, None) if all_decided else self._ask(found, ask, exact, before)
         scores = score_candidates(
             found,
             guide_GK,
@@ -80,6 +97,27 @@ class Arrangement:
             skip_B=skip_N if guided.lazy else None,
         )
         return found, scores, skip_N
+
+    def _penalised(self, exact: Exact, tokens_NK: Array) -> Array:
+        """The candidates' base logits in float32, penalties included."""
+        base_NK = exact(tokens_NK)
+        for n, repeats in self._repeats:
+            base_NK[n] = repeats.penalise(tokens_NK[n], base_NK[n])
+        return base_NK
+
+    def _ask(
+        self, found: Candidates, ask: AskGuide, exact: Exact | None, before: Mapping[int, Array]
+    ) -> tuple[Array, Array | None]:
+        """Ask the guide. A reward compares logits as the models gave them: the reference has no penalties either."""
+        if not before:
+            return ask(found)
+        base_NK = copied(found.base_BK) if exact is None else exact(found.tokens_BK)
+        if exact is None:
+            for n, _ in self._repeats:
+                base_NK[n] = before[self.guided.places[n]][found.tokens_BK[n]]
+        plain = found._replace(base_BK=base_NK)
+        guide_GK, reference_GK = ask(plain)
+        return guide_GK, plain.of(self.layout.shares.row_G).base_BK if reference_GK is None else reference_GK
 
     def _decided(self, found: Candidates) -> tuple[Array, bool]:
         """Which lazy rows no reward can change [N], and whether no reward can change any row."""

@@ -21,7 +21,7 @@ from pad_langchain.engine.local.row import Row, generators
 from pad_langchain.engine.local.worker import StepReport, Worker
 from pad_langchain.engine.protocol import Guide
 from pad_langchain.engine.stream import Stream
-from pad_langchain.engine.types import Request
+from pad_langchain.engine.types import Recommended, Request
 
 __all__ = ["LocalEngine"]
 
@@ -75,9 +75,9 @@ class LocalEngine:
         return self.guide is not None
 
     @property
-    def recommended(self) -> tuple[float, float]:
-        """(beta, alpha) that the PersRM recommends: strength and plausibility cut. (1.0, 0.0) without a guide."""
-        return (1.0, 0.0) if self.guide is None else (self.guide.beta, self.guide.alpha)
+    def recommended(self) -> Recommended:
+        """What the PersRM recommends. Without a guide it is what `Recommended()` says."""
+        return Recommended() if self.guide is None else self.guide.recommended
 
     @cached_property
     def grammars(self) -> GrammarCompiler:

@@ -11,6 +11,7 @@ import torch
 from pad_langchain.engine.admission import Admitted
 from pad_langchain.engine.detokenize import TextStream
 from pad_langchain.engine.local.failures import failure
+from pad_langchain.engine.local.repeats import Repeats
 from pad_langchain.engine.stream import Stream
 from pad_langchain.engine.types import Candidate, FinishReason, TokenEvent
 
@@ -57,6 +58,7 @@ class Row:
         self.guide_rows, self.reference_rows = admitted.guide_rows, admitted.reference_rows
         self.limit = admitted.limit
         self.grammar: GrammarState | None = None if self.request.grammar is None else self.request.grammar.start()
+        self.repeats = Repeats.of(self.request)
         self.tokens: list[int] = []  # chosen so far
         self._generator = generator
         self._uniform = (-1, 0.0)  # the token's place it was drawn for, and the number
@@ -94,6 +96,8 @@ class Row:
             self.index, chosen.token_id, text, chosen.logprob, chosen.reward, reason, candidates, chosen.skipped
         )
         self.tokens.append(chosen.token_id)
+        if self.repeats is not None:
+            self.repeats.append(chosen.token_id)
         self.stream.put(event)
         return reason is not None
 

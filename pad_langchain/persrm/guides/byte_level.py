@@ -116,8 +116,8 @@ def fitting_guide(guide: ModelGuide, base: Base, prompts: Prompts) -> ModelGuide
         guide.value_head,
         adapter=guide.adapter,
         template=guide.template,
-        beta=guide.beta,
-        alpha=guide.alpha,
+        beta=guide.recommended.beta,
+        alpha=guide.recommended.alpha,
     )
 
 

@@ -39,7 +39,7 @@ class HeadGuide:
 
     def __init__(self, head: VectorHead, embedder: Embedder | None = None) -> None:
         self.head = head.eval()
-        self.kind, self.beta, self.alpha = "head", head.config.beta, head.config.alpha
+        self.kind, self.recommended = "head", head.recommended
         self.embedder = embedder
         self.backbone = self.adapter = None
         if embedder is not None and embedder.name != head.config.embedder:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from pad_langchain.engine.protocol import Base, GuideRows, Plan
-from pad_langchain.engine.types import Request
+from pad_langchain.engine.types import Recommended, Request
 from pad_langchain.errors import ContextLengthError, IncompatibleModelError
 from pad_langchain.models.adapter import Adapter
 from pad_langchain.models.backbone import Backbone
@@ -51,7 +51,7 @@ class ModelGuide:
     ) -> None:
         self.kind = "text" if adapter is None else "adapter"
         self.backbone, self.prompts, self.value_head, self.template = backbone, prompts, value_head, template
-        self.adapter, self.beta, self.alpha = adapter, beta, alpha
+        self.adapter, self.recommended = adapter, Recommended(beta, alpha)
 
     def rides(self, base: Base) -> bool:
         """Whether the guide rows go through the base's own forward."""

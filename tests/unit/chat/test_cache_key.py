@@ -64,6 +64,10 @@ OTHERS = {
     "temperature": 0.5,
     "stop": ["."],
     "beta": 2.0,
+    "top_k": 5,
+    "candidates": "cut",
+    "repetition_penalty": 1.2,
+    "no_repeat_ngram": 3,
     "dtype": "float32",
 }
 
@@ -78,7 +82,9 @@ def test_every_setting_with_a_value_is_in_the_key():
     assert shown <= ChatPAD()._identifying_params.keys()
 
 
-@pytest.mark.parametrize("name", ["user_id", "thread_id", "wish_place", "beta"])
+@pytest.mark.parametrize(
+    "name", ["user_id", "thread_id", "wish_place", "beta", "repetition_penalty", "no_repeat_ngram", "candidates"]
+)
 def test_what_a_call_says_is_in_the_key(plain, name):
     assert key(plain, {name: OTHERS[name]}) != key(plain)
     assert key(plain, {"preference": WISH}) != key(plain, {"preference": "be formal"})

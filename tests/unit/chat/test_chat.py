@@ -15,6 +15,7 @@ from pad_langchain.chat import CallOptions, Chat, ChatSettings, Delta, Usage
 from pad_langchain.chat.messages import with_preferences_at_end
 from pad_langchain.chat.tools.answer_parser import CallDelta
 from pad_langchain.engine.torch.engine import TorchEngine
+from pad_langchain.engine.types import Recommended
 from pad_langchain.langchain.user_id import thread_of
 from pad_langchain.testing import HashEmbedder, tiny_model, tiny_pair, tiny_tokenizer
 from pad_memory import PreferenceMemory, Statement
@@ -170,7 +171,8 @@ def test_words_at_the_end_change_nothing_where_there_are_none():
     ("said", "message"),
     [
         ({"condition_base": "maybe"}, "condition_base has to be 'auto', True or False, but is 'maybe'"),
-        ({"wish_place": "end"}, "wish_place has to be 'system', 'user', 'both' or None, but is 'end'"),
+        ({"candidates": "all"}, "candidates has to be 'base' or 'cut', but is 'all'"),
+        ({"wish_place": "end"}, "wish_place has to be 'system', 'user' or 'both', but is 'end'"),
     ],
 )
 def test_bad_places_are_refused(said, message):
@@ -178,6 +180,67 @@ def test_bad_places_are_refused(said, message):
         CallOptions(**said)
     with pytest.raises(ValueError, match=next(iter(said))):
         ChatSettings(**said)
+
+
+# ---- what the PersRM recommends
+
+
+def recommending(engine, **recommended):
+    """The engine with another recommendation."""
+    told = Recording(engine.engine)
+    told.recommended = Recommended(**recommended)
+    return told
+
+
+@pytest.mark.parametrize("place", ["user", "both"])
+def test_the_place_and_whether_the_base_is_told_are_as_the_persrm_recommends(guided, place):
+    engine = recommending(guided, condition_base=True, wish_place=place)
+    assert turns(engine, asked(engine))[:-1] == PLACES[place]
+    assert turns(engine, asked(engine, wish_place="system"))[:-1] == PLACES["system"]
+    assert turns(engine, asked(engine, condition_base=False))[:-1] == [("user", QUESTION[0]["content"])]
+    assert turns(engine, asked(engine, settings={"wish_place": "system"}))[:-1] == PLACES["system"]
+    spoken_to_nobody = [{"role": "system", "content": "Greet the user."}]
+    assert turns(engine, asked(engine, spoken_to_nobody))[:-1] == [("system", f"Greet the user.\n\n{TOLD}")]
+
+
+def test_a_persrm_may_recommend_not_to_tell_a_base_that_nothing_steers(unguided):
+    engine = recommending(unguided, condition_base=False)
+    assert turns(engine, asked(engine))[:-1] == [("user", QUESTION[0]["content"])]
+
+
+DECODING = ("beta", "alpha", "top_k", "repetition_penalty", "no_repeat_ngram")
+
+
+@pytest.mark.parametrize(
+    ("recommended", "settings", "call", "expected"),
+    [
+        ({}, {}, {}, (1.0, 0.0, 10, 1.0, 0)),
+        ({"top_k": 7, "repetition_penalty": 1.2, "no_repeat_ngram": 3}, {}, {}, (1.0, 0.0, 7, 1.2, 3)),
+        ({"top_k": 7, "no_repeat_ngram": 3}, {"top_k": 5}, {"no_repeat_ngram": 0}, (1.0, 0.0, 5, 1.0, 0)),
+        ({"beta": 2.0, "repetition_penalty": 1.2}, {"repetition_penalty": 1.5}, {"beta": 3}, (3.0, 0.0, 10, 1.5, 0)),
+        ({"alpha": 0.02, "candidates": "cut"}, {}, {}, (1.0, 0.02, 400, 1.0, 0)),
+        ({"alpha": 0.02, "candidates": "cut", "top_k": 7}, {}, {"candidates": "base"}, (1.0, 0.02, 7, 1.0, 0)),
+        ({"alpha": 0.02, "top_k": 7}, {"candidates": "cut"}, {}, (1.0, 0.02, 400, 1.0, 0)),
+        ({"candidates": "cut"}, {"top_k": 20}, {}, (1.0, 0.0, 20, 1.0, 0)),
+    ],
+)
+def test_a_call_decodes_as_it_says_else_as_the_face_says_else_as_is_recommended(
+    guided, recommended, settings, call, expected
+):
+    request = asked(recommending(guided, **recommended), settings=settings, **call)
+    assert tuple(getattr(request, name) for name in DECODING) == expected
+
+
+def test_recommended_penalties_hold_only_where_something_steers_and_no_grammar_binds(guided):
+    engine = recommending(guided, repetition_penalty=1.2, no_repeat_ngram=3)
+    schema = {"type": "json_schema", "json_schema": {"name": "answer", "schema": {"type": "integer"}}}
+    for said in ({"response_format": schema}, {"beta": 0.0}):
+        request = asked(engine, **said)
+        assert (request.repetition_penalty, request.no_repeat_ngram) == (1.0, 0)
+        request = asked(engine, no_repeat_ngram=2, **said)
+        assert (request.repetition_penalty, request.no_repeat_ngram) == (1.0, 2)
+    Chat(engine, settings=ChatSettings(max_tokens=1)).submit(QUESTION).result()
+    assert (engine.requests[-1].repetition_penalty, engine.requests[-1].no_repeat_ngram) == (1.0, 0)
 
 
 # ---- what a call says, and what the settings say

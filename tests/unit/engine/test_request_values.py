@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from pad_langchain import PADLLM, ChatPAD
 from pad_langchain.chat import CallOptions, ChatSettings
-from pad_langchain.engine import EngineSettings, Request, WeightedPreference
+from pad_langchain.chat.options import SETTLED
+from pad_langchain.engine import EngineSettings, Recommended, Request, WeightedPreference
 from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.errors import GuideError, InvalidRequestError
 
@@ -76,8 +77,9 @@ def test_a_calls_options_are_refused_or_lead_to_a_request(values: dict[str, Any]
         said = CallOptions(**values).over(ChatSettings())
     except InvalidRequestError:
         return
-    names = ("top_k", "temperature", "top_p", "seed", "max_tokens", "combine", "reference", "clip")
-    Request([ASKED], stop=said.stop or (), **{name: getattr(said, name) for name in names})
+    names = ("temperature", "top_p", "seed", "max_tokens", "combine", "reference", "clip")
+    settled = Recommended().settle(400, **{name: getattr(said, name) for name in SETTLED})
+    Request([ASKED], stop=said.stop or (), **settled, **{name: getattr(said, name) for name in names})
 
 
 @pytest.mark.parametrize(
@@ -91,6 +93,8 @@ def test_a_calls_options_are_refused_or_lead_to_a_request(values: dict[str, Any]
         ("stop", "habitat", ("habitat",)),
         ("stop", ["a", "b"], ("a", "b")),
         ("lazy", np.False_, False),
+        ("repetition_penalty", np.float32(1.5), 1.5),
+        ("no_repeat_ngram", np.int8(3), 3),
     ],
 )
 def test_what_numpy_gives_is_taken_as_plain_python(name: str, value: Any, plain: Any) -> None:
@@ -108,6 +112,8 @@ BAD = {
     "seed": ["7", 7.0, True, 2**64],
     "best_of": [True, 2.0, 0],
     "clip": [0, math.inf, True],
+    "repetition_penalty": [0.99, 0, True, "1.1", math.nan, math.inf],
+    "no_repeat_ngram": [-1, 2.0, True, "3"],
     "lazy": [1, "yes", None],
     "combine": ["mean", ["sum"], None],
 }
@@ -142,6 +148,10 @@ def test_top_logprobs_is_a_count(value: Any) -> None:
         lambda: WeightedPreference("be kind", 1.0, [[1.0], [2.0, 3.0]]),
         lambda: ChatSettings(top_k=True),
         lambda: ChatSettings(seed=2**64),
+        lambda: ChatSettings(repetition_penalty=0.5),
+        lambda: ChatSettings(no_repeat_ngram=-1),
+        lambda: Recommended(top_k=0),
+        lambda: Recommended(beta=None),
         lambda: EngineSettings(max_batch=True),
         lambda: EngineSettings(compile=2),
         lambda: EngineSettings(pack_weights=np.arange(2)),

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from pad_langchain.engine.types import Recommended
+from pad_langchain.errors import InvalidRequestError, ModelLoadError
+from pad_langchain.persrm.guides.head import HeadGuide
 from pad_langchain.persrm.head import VectorHead
 from places import DATA
 
@@ -30,3 +33,51 @@ def test_it_is_written_again_as_it_was(tmp_path: Path) -> None:
     VectorHead.from_pretrained(FOLDER).save_pretrained(tmp_path)
     for name in ("persrm_head.json", "persrm_head.safetensors"):
         assert (tmp_path / name).read_bytes() == (FOLDER / name).read_bytes()
+
+
+BEST = {
+    "beta": 2.0,
+    "alpha": 0.1,
+    "top_k": 40,
+    "condition_base": True,
+    "wish_place": "user",
+    "repetition_penalty": 1.1,
+    "no_repeat_ngram": 3,
+    "candidates": "cut",
+}
+
+
+def test_what_it_recommends_is_written_and_read_again(tmp_path: Path) -> None:
+    VectorHead.from_pretrained(FOLDER).save_pretrained(tmp_path, **BEST)
+    head = VectorHead.from_pretrained(tmp_path)
+    assert head.recommended == HeadGuide(head).recommended == Recommended(**BEST)  # type: ignore[arg-type]
+    head.save_pretrained(tmp_path, top_k=None, no_repeat_ngram=None)
+    found = json.loads((tmp_path / "persrm_head.json").read_text())
+    assert BEST.keys() - found.keys() == {"top_k", "no_repeat_ngram"}
+    assert VectorHead.from_pretrained(tmp_path).recommended.top_k is None
+
+
+BAD = [
+    ("top_k", 0, "an integer of at least 1"),
+    ("beta", None, "a finite number"),
+    ("alpha", 2.0, r"a number in \[0, 1\]"),
+    ("condition_base", "yes", "True or False"),
+    ("wish_place", "end", "'system', 'user' or 'both'"),
+    ("repetition_penalty", 0.9, "a finite number of at least 1"),
+    ("no_repeat_ngram", 2.5, "an integer of at least 0"),
+    ("candidates", "all", "'base' or 'cut'"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "allowed"), BAD)
+def test_what_cannot_be_recommended_is_refused_when_it_is_read_and_written(
+    tmp_path: Path, name: str, value: object, allowed: str
+) -> None:
+    head = VectorHead.from_pretrained(FOLDER)
+    with pytest.raises(InvalidRequestError, match=f"{name} has to be {allowed}"):
+        head.save_pretrained(tmp_path, **{name: value})
+    head.save_pretrained(tmp_path)
+    path = tmp_path / "persrm_head.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), name: value}))
+    with pytest.raises(ModelLoadError, match=f"persrm_head.json .*: {name} has to be {allowed}"):
+        VectorHead.from_pretrained(tmp_path)

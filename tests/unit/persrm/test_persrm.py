@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pad_langchain.engine.torch.engine import TorchEngine
-from pad_langchain.engine.types import Request, WeightedPreference
+from pad_langchain.engine.types import Recommended, Request, WeightedPreference
 from pad_langchain.errors import ContextLengthError, IncompatibleModelError, InvalidRequestError, ModelLoadError
 from pad_langchain.persrm import hidden as hidden_module
 from pad_langchain.persrm import token_rewards as scoring_module
@@ -158,7 +158,7 @@ def test_sharded_weights_load_with_the_value_head_in_any_shard(
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
     loaded = PersRM.from_pretrained(tmp_path, device="cpu")
     assert loaded.score_many(PAIRS, PREFERENCES) == pytest.approx(original.score_many(PAIRS, PREFERENCES), abs=1e-4)
-    assert (loaded.as_guide().beta, loaded.as_guide().alpha) == (2.0, 0.3)
+    assert loaded.as_guide().recommended == Recommended(beta=2.0, alpha=0.3)
 
 
 def test_scores_come_token_by_token(pair: TinyPair, text_parts: tuple[Any, torch.nn.Linear]) -> None:
