@@ -104,6 +104,8 @@ class ChoiceSettings:
         betas: strengths, at least one.
         ks: numbers of candidates, at least one.
         alphas: plausibility cuts, at least one.
+        repetition_penalty: of every answer that is judged, prompting's and the base's included. The head recommends it.
+            1 or more, 1 changes nothing.
         max_tokens: new tokens an answer at most, 1 or more.
     """
 
@@ -112,6 +114,7 @@ class ChoiceSettings:
     betas: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1.0, 2.0, 4.0)
     ks: Annotated[tuple[Count, ...], Field(min_length=1)] = (50,)
     alphas: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.001, 0.03)
+    repetition_penalty: Annotated[Number, Field(ge=1)] = 1.07
     max_tokens: Count = 160
 
 

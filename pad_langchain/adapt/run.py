@@ -8,15 +8,21 @@ Every stage keeps what it has made. Started again after a kill, the same call go
 from __future__ import annotations
 
 import logging
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pad_langchain.adapt.config import AdaptConfig
+from pad_langchain.adapt.choose import choose, count_tried
+from pad_langchain.adapt.config import AdaptConfig, ChoiceSettings
 from pad_langchain.adapt.corpus import Corpus, gather, pilot_size
 from pad_langchain.adapt.estimate import estimate
 from pad_langchain.adapt.fit import fit
 from pad_langchain.adapt.job import Job, open_job
+from pad_langchain.adapt.panel import Panel
+from pad_langchain.adapt.report import write_report
+from pad_langchain.adapt.verdict import JUDGED_WAYS, judge_ways, measured, plain, side_by_side
 from pad_langchain.adapt.wordings import PoleWordings
+from pad_langchain.evaluation.wishes import shares
 from pad_langchain.models.fingerprint import of_vocabulary
 from pad_langchain.persrm.head import VectorHead
 from pad_langchain.training.config import Progress
@@ -47,20 +53,68 @@ def adapt(config: AdaptConfig, progress: Progress | None = None, *, embedder: Em
     job = open_job(config, progress, embedder)
     corpus = _corpus(job)
     head = _fit(job, corpus)
-    head.save_pretrained(job.folder / "draft", tokenizer=of_vocabulary(job.model.prompts.vocabulary()))
-    return job.folder / "draft"
+    vocabulary = of_vocabulary(job.model.prompts.vocabulary())
+    head.save_pretrained(job.folder / "draft", tokenizer=vocabulary)
+    found = {"base": config.base, "corpus": _said(corpus, config), **_judged(job)}
+    head.save_pretrained(job.folder / "head", **_recommended(found["chosen"], config.choice))
+    write_report(found, job.folder)
+    return job.folder / "head"
+
+
+def _recommended(chosen: dict[str, Any] | None, settings: ChoiceSettings) -> dict[str, Any]:
+    """What the head's config says of how to decode with it."""
+    if chosen is None:
+        return {"beta": settings.betas[0], "alpha": settings.alphas[0], "top_k": settings.ks[0]}
+    return {
+        **{name: chosen[name] for name in ("beta", "alpha", "top_k")},
+        "condition_base": chosen["place"] is not None,
+        "wish_place": chosen["place"],
+        "repetition_penalty": settings.repetition_penalty,
+    }
+
+
+def _judged(job: Job) -> dict[str, Any]:
+    """How the head should steer, and what it is worth; nothing of it where no judge knows the poles."""
+    with Panel(job, "dev", job.prompts.dev) as dev, Panel(job, "test", job.prompts.test) as test:
+        unknown = [key for key in job.keys.values() if key not in dev.poles]
+        if not dev.poles:
+            _log.warning("no judge knows %s: β is not chosen. Give the poles a rule.", ", ".join(unknown))
+            return {"dev": [], "chosen": None, "told": None, "test": {}, "texts": [], "not judged": unknown}
+        choice = choose(dev, job.config.choice)
+        judged = judge_ways(test, choice)
+    names = list(dict.fromkeys(("base", choice.told.name, choice.best.name)))
+    return {
+        "dev": [{"name": each.way.name, **asdict(each.way), **plain(shares(each.verdicts))} for each in choice.tried],
+        "chosen": {"name": choice.best.name, **asdict(choice.best)},
+        "told": choice.told.name,
+        "test": measured(judged, choice.told.name),
+        "texts": side_by_side(judged, names),
+        "not judged": unknown,
+    }
+
+
+def _said(corpus: Corpus, config: AdaptConfig) -> dict[str, Any]:
+    """What the report says of what the head learned from."""
+    counted = {"tried": dict(corpus.tried), "kept": dict(corpus.kept), "dropped": dict(corpus.dropped)}
+    return {**counted, "few": corpus.few(config.filter.least_kept)}
 
 
 def _corpus(job: Job) -> Corpus:
     """What the head learns from; how long it takes and what it yields is said after the first prompts."""
     first = job.prompts.train[: pilot_size(job)]
     pilot = gather(job, first)
-    for line in estimate(job, pilot, len(first), 0).lines():
+    for line in estimate(job, pilot, len(first), _count_judged(job)).lines():
         _log.info("%s", line)
     corpus = gather(job, job.prompts.train)
     if few := corpus.few(job.config.filter.least_kept):
         _log.warning("too few examples, so that the head will be weak there: %s", ", ".join(few))
     return corpus
+
+
+def _count_judged(job: Job) -> int:
+    """How many answers will be judged: in some ways under every pole, and plainly."""
+    development, test = (len(part) * len(job.keys) for part in (job.prompts.dev, job.prompts.test))
+    return development * count_tried(job.config.choice) + test * JUDGED_WAYS
 
 
 def _fit(job: Job, corpus: Corpus) -> VectorHead:
