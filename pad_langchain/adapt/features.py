@@ -38,7 +38,7 @@ from pad_langchain.errors import CheckpointError
 from pad_langchain.paths import replacing
 from pad_langchain.persrm.hidden import Answer, answers, blocks
 
-__all__ = ["CONTEXTS", "Context", "Example", "Features", "Taken", "read_features"]
+__all__ = ["CONTEXTS", "PROMPTS_AT_ONCE", "Context", "Example", "Features", "Taken", "read_features"]
 
 Context = Literal["plain", "wish", "opposite"]
 CONTEXTS: tuple[Context, ...] = ("plain", "wish", "opposite")
@@ -111,6 +111,21 @@ class Features:
     def only(self, places: Sequence[int]) -> Features:
         """Return some of the examples as features of their own."""
         return replace(self, examples=[self.examples[n] for n in places], spans=[self.spans[n] for n in places])
+
+    def join(self, other: Features) -> Features:
+        """Return these examples and others of the same base behind them."""
+        tokens_K, place_N = torch.cat([self.tokens_K, other.tokens_K]).unique(return_inverse=True)
+        head_KD = self.head_KD.new_empty(len(tokens_K), self.hidden_size)
+        head_KD[place_N] = torch.cat([self.head_KD, other.head_KD])
+        moved = [(shard + len(self.shards), first, last) for shard, first, last in other.spans]
+        return replace(
+            self,
+            examples=[*self.examples, *other.examples],
+            spans=[*self.spans, *moved],
+            shards=[*self.shards, *other.shards],
+            tokens_K=tokens_K,
+            head_KD=head_KD,
+        )
 
     def take(self, places: Sequence[int], context: Context = "plain") -> Taken:
         """Return the tokens of some examples, one example after the other."""

@@ -5,8 +5,8 @@
 | adapt.yaml, inputs.json | the settings, and the hashes of base, prompts and poles. Others are refused |
 | answers.jsonl, planted.jsonl | the base's answers and planted sentences, each as soon as it is there |
 | features/ | shards (see `features`) |
-| fit/ | checkpoints of the head |
-| draft/ | the head, before it is known how strongly it should steer |
+| fit-0/, draft-0/ | checkpoints of the head; the head before it is known how strongly it should steer |
+| round-1.jsonl, features-1/, fit-1/, draft-1/ | the same of a round on answers that the head has guided, and so on |
 | dev.jsonl, test.jsonl | answers that were judged |
 | head/ | the head: what `ChatPAD(reward_model=...)` takes |
 | report.md, report.json, *.png | what was measured |

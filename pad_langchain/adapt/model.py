@@ -60,6 +60,15 @@ class Said:
     tokens: int
 
 
+@dataclass(frozen=True)
+class _Answering:
+    """An answer that is under way."""
+
+    asked: Asked
+    wait: Callable[[], Said]
+    cancel: Callable[[], None]
+
+
 class Model:
     """Answers, and reads answers. It is loaded once in a process.
 
@@ -131,31 +140,34 @@ class Model:
         return engine
 
     def answer(self, chat: Chat, asked: Iterable[Asked]) -> Iterator[tuple[Asked, Said]]:
-        """Answer many requests at once, in their order."""
-        under_way: deque[tuple[Asked, Callable[[], Said]]] = deque()
-        for each in asked:
-            under_way.append((each, self._submit(chat, each)))
-            if len(under_way) >= IN_FLIGHT:
-                first, wait = under_way.popleft()
-                yield first, wait()
-        while under_way:
-            first, wait = under_way.popleft()
-            yield first, wait()
+        """Answer many requests at once, in their order. Whoever leaves early cancels those that are under way."""
+        under_way: deque[_Answering] = deque()
+        try:
+            for each in asked:
+                under_way.append(self._submit(chat, each))
+                if len(under_way) >= IN_FLIGHT:
+                    yield under_way[0].asked, under_way[0].wait()
+                    under_way.popleft()
+            while under_way:
+                yield under_way[0].asked, under_way[0].wait()
+                under_way.popleft()
+        finally:
+            for answering in under_way:
+                answering.cancel()
 
-    def _submit(self, chat: Chat, asked: Asked) -> Callable[[], Said]:
+    def _submit(self, chat: Chat, asked: Asked) -> _Answering:
         if asked.begun:
             return self._continue(asked)
         turn = chat.submit([dict(message) for message in asked.messages], asked.options)
 
         def wait() -> Said:
             delta = turn.result()
-            return Said(
-                delta.text.strip(), delta.finish == "stop", 0 if delta.usage is None else delta.usage.completion_tokens
-            )
+            tokens = 0 if delta.usage is None else delta.usage.completion_tokens
+            return Said(delta.text.strip(), delta.finish == "stop", tokens)
 
-        return wait
+        return _Answering(asked, wait, turn.cancel)
 
-    def _continue(self, asked: Asked) -> Callable[[], Said]:
+    def _continue(self, asked: Asked) -> _Answering:
         """Go on with a begun answer."""
         options = asked.options
         ids = self.prompts.render(asked.messages, None, self.switches) + self.prompts.encode(asked.begun)
@@ -172,7 +184,7 @@ class Model:
             done = stream.result()
             return Said(done.text, done.finish_reason == "stop", done.completion_tokens)
 
-        return wait
+        return _Answering(asked, wait, stream.cancel)
 
     def check_contrast(self, prompts: Sequence[Prompt], dimensions: Sequence[Dimension]) -> None:
         """Check that the base answers differently where it is told opposite things.

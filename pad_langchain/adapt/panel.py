@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from pad_langchain.adapt.job import Job
 from pad_langchain.adapt.model import Asked, Said
@@ -82,10 +83,11 @@ class Panel:
     Args:
         part: the file of the run's folder that keeps the answers, without its ending.
         prompts: what is asked.
+        head: the head's folder.
     """
 
-    def __init__(self, job: Job, part: str, prompts: Sequence[Prompt]) -> None:
-        self.job, self.part, self.prompts = job, part, prompts
+    def __init__(self, job: Job, part: str, prompts: Sequence[Prompt], head: Path) -> None:
+        self.job, self.part, self.prompts, self.head = job, part, prompts, head
         self.kept = job.kept(part)
         self.poles = {
             each.key(side): each.poles[side]
@@ -120,7 +122,7 @@ class Panel:
 
     def _chat(self, guide: str) -> Chat:
         if guide not in self._chats:
-            source = {"": None, "self": "self", "head": self.job.folder / "draft"}[guide]
+            source = {"": None, "self": "self", "head": self.head}[guide]
             self._chats[guide] = self.job.model.chat(source, self.job.embedder if guide == "head" else None)
         return self._chats[guide]
 

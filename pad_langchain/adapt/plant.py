@@ -26,14 +26,14 @@ __all__ = ["EDITS", "OPENINGS", "plant"]
 # Pole → beginnings of a sentence that shows it.
 OPENINGS: dict[str, tuple[str, ...]] = {
     "examples:examples": (
-        "Picture somebody who",
         "To see it at work, think of",
-        "Suppose that you",
-        "A case in point is",
+        "One family I know",
+        "At a school in Ohio, they",
+        "Look at how",
     ),
     "warnings:warnings": (
         "What can go wrong here is that",
-        "Never do this when",
+        "It ends badly when",
         "Mind that you can get hurt if",
         "Before you begin, make sure that nobody",
     ),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pad_langchain.adapt.choose import choose, count_tried
 from pad_langchain.adapt.config import AdaptConfig, ChoiceSettings
-from pad_langchain.adapt.corpus import Corpus, gather, pilot_size
+from pad_langchain.adapt.corpus import Corpus, gather, gather_guided, pilot_size
 from pad_langchain.adapt.estimate import estimate
 from pad_langchain.adapt.fit import fit
 from pad_langchain.adapt.job import Job, open_job
@@ -52,9 +52,10 @@ def adapt(config: AdaptConfig, progress: Progress | None = None, *, embedder: Em
     """
     job = open_job(config, progress, embedder)
     corpus = _corpus(job)
-    head = _fit(job, corpus)
-    vocabulary = of_vocabulary(job.model.prompts.vocabulary())
-    head.save_pretrained(job.folder / "draft", tokenizer=vocabulary)
+    head = _fit(job, corpus, 0)
+    for number in range(1, config.rounds + 1):
+        corpus = corpus.join(gather_guided(job, _draft(job, number - 1), number))
+        head = _fit(job, corpus, number)
     found = {"base": config.base, "corpus": _said(corpus, config), **_judged(job)}
     head.save_pretrained(job.folder / "head", **_recommended(found["chosen"], config.choice))
     write_report(found, job.folder)
@@ -75,7 +76,8 @@ def _recommended(chosen: dict[str, Any] | None, settings: ChoiceSettings) -> dic
 
 def _judged(job: Job) -> dict[str, Any]:
     """How the head should steer, and what it is worth; nothing of it where no judge knows the poles."""
-    with Panel(job, "dev", job.prompts.dev) as dev, Panel(job, "test", job.prompts.test) as test:
+    draft = _draft(job, job.config.rounds)
+    with Panel(job, "dev", job.prompts.dev, draft) as dev, Panel(job, "test", job.prompts.test, draft) as test:
         unknown = [key for key in job.keys.values() if key not in dev.poles]
         if not dev.poles:
             _log.warning("no judge knows %s: β is not chosen. Give the poles a rule.", ", ".join(unknown))
@@ -117,14 +119,26 @@ def _count_judged(job: Job) -> int:
     return development * count_tried(job.config.choice) + test * JUDGED_WAYS
 
 
-def _fit(job: Job, corpus: Corpus) -> VectorHead:
-    examples = corpus.features.examples
+def _draft(job: Job, number: int) -> Path:
+    """Where the head of a round is, before it is known how strongly it should steer."""
+    return job.folder / f"draft-{number}"
+
+
+def _fit(job: Job, corpus: Corpus, number: int) -> VectorHead:
+    """Train the head of a round, and keep it as a draft. A dimension without examples steers nothing."""
+    learned = [each for each in job.dimensions if corpus.kept[each.key(0)] + corpus.kept[each.key(1)]]
+    names = {dimension.name for dimension in learned}
+    features = corpus.features.only(
+        [n for n, example in enumerate(corpus.features.examples) if example.text.dimension in names]
+    )
+    lost = [text for each in job.dimensions if each not in learned for pole in each.poles for text in pole.texts]
     wordings = PoleWordings(
         job.embedder,
-        job.dimensions,
-        [(example.text.dimension, example.text.side) for example in examples],
-        beside=[prompt.text for prompt in job.prompts.train],
+        learned,
+        [(example.text.dimension, example.text.side) for example in features.examples],
+        beside=[*(prompt.text for prompt in job.prompts.train), *lost],
     )
-    return fit(
-        corpus.features, wordings, job.config.fit, job.folder / "fit", seed=job.config.seed, progress=job.progress
-    )
+    folder = job.folder / f"fit-{number}"
+    head = fit(features, wordings, job.config.fit, folder, seed=job.config.seed, progress=job.progress)
+    head.save_pretrained(_draft(job, number), tokenizer=of_vocabulary(job.model.prompts.vocabulary()))
+    return head

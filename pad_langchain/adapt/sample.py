@@ -6,7 +6,7 @@ Every prompt is answered under some of the dimensions, in rotation, so that all 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from pad_langchain.adapt.config import AdaptConfig
 from pad_langchain.adapt.model import Asked, Model, Said, seed_of
@@ -17,7 +17,7 @@ from pad_langchain.chat.chat import Chat
 from pad_langchain.chat.options import CallOptions
 from pad_langchain.evaluation.answers import Kept
 
-__all__ = ["Tick", "answered", "rotation", "sample"]
+__all__ = ["Tick", "answered", "rotation", "sample", "sample_guided"]
 
 Tick = Callable[[int, int], None]  # (done, of)
 
@@ -56,6 +56,48 @@ def sample(
     return [found for text, _ in wanted if (found := _said(text, said[text.id])) is not None]
 
 
+def sample_guided(
+    model: Model,
+    chat: Chat,
+    prompts: Sequence[Prompt],
+    dimensions: Sequence[Dimension],
+    config: AdaptConfig,
+    kept: Kept,
+    tick: Tick,
+) -> list[Text]:
+    """Answer prompts under the poles of their dimensions again, as an earlier head guides.
+
+    Args:
+        chat: the base with the head. The base is told the wish at the end of the user's turn as well.
+    """
+    poles = {(dimension.name, side): pole for dimension in dimensions for side, pole in enumerate(dimension.poles)}
+    wanted = [
+        replace(text, source="guided")
+        for place, prompt in enumerate(prompts)
+        for text, _ in _wanted(place, prompt, dimensions, config)
+        if text.source == "told"
+    ]
+    by_id, first = {prompt.id: prompt for prompt in prompts}, config.choice
+    asked = [
+        Asked(
+            text.id,
+            model.told(by_id[text.prompt]),
+            replace(
+                _options(config, text.id),
+                preference=poles[text.dimension, text.side].text,
+                condition_base=True,
+                wish_place="user",
+                beta=first.betas[0],
+                top_k=first.ks[0],
+                alpha=first.alphas[0],
+            ),
+        )
+        for text in wanted
+    ]
+    said = answered(model, chat, asked, kept, tick)
+    return [found for text in wanted if (found := _said(text, said[text.id])) is not None]
+
+
 def answered(model: Model, chat: Chat, asked: Sequence[Asked], kept: Kept, tick: Tick) -> dict[str, Said]:
     """Answer what is not kept yet; each answer is on disk as soon as it and those before it are there."""
     missing = [each for each in asked if kept.get(each.id) is None]
@@ -91,4 +133,4 @@ def _options(config: AdaptConfig, key: str) -> CallOptions:
 def _said(text: Text, said: Said) -> Text | None:
     """The text with its words; None where it has none, as when the model was still thinking at the limit."""
     written = said.text if said.ended else whole(said.text)
-    return Text(**{**text.to_row(), "text": written, "ended": said.ended}) if written else None
+    return replace(text, text=written, ended=said.ended) if written else None

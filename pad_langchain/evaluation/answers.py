@@ -56,7 +56,7 @@ class Kept:
         whole = written[: written.rfind(b"\n") + 1]
         if whole != written:  # the line a kill cut short
             os.truncate(path, len(whole))
-        for line in whole.decode("utf-8").splitlines():
+        for line in whole.decode("utf-8").split("\n")[:-1]:
             key, value = json.loads(line)
             self._found[key] = value
 
