@@ -59,7 +59,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         trainer = HeadTrainer(HeadSettings(steps=options.steps), save_steps=20)
         started = time.perf_counter(), time.process_time()
-        trainer.fit(head, head_VD, features, wordings, Path(folder) / "checkpoint.pt")
+        trainer.fit(head, trainer.pairwise(head_VD, features, wordings), Path(folder) / "checkpoint.pt")
         wall, cpu = time.perf_counter() - started[0], time.process_time() - started[1]
     whole = HeadSettings().steps / options.steps
     Console().print(

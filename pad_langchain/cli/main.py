@@ -1,4 +1,4 @@
-"""The command line: `pad-langchain chat | feedback | memory | cache | train | evaluate`. Models load when needed."""
+"""The command line: `pad-langchain chat | feedback | memory | cache | train | adapt | evaluate`. Models load late."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from pad_langchain.cli.adapt import adapt
 from pad_langchain.cli.cache import cache_app
 from pad_langchain.cli.memory import memory_app
 from pad_langchain.cli.options import (
@@ -43,6 +44,7 @@ app = typer.Typer(
 app.add_typer(memory_app, name="memory")
 app.add_typer(cache_app, name="cache")
 app.command()(train)
+app.command()(adapt)
 app.command()(evaluate)
 
 

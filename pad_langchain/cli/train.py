@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.logging import RichHandler
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bars
 
-from pad_langchain.cli.options import one_line_errors, quiet_libraries
+from pad_langchain.cli.options import one_line_errors
+from pad_langchain.cli.progress import progress
 
 __all__ = ["evaluate", "train"]
 
@@ -36,7 +29,7 @@ def train(
         from pad_langchain.training.run import is_main_process
         from pad_langchain.training.run import train as train_persrm
 
-        with _progress() as tick:
+        with progress() as tick:
             result = train_persrm(run, tick)
         if not is_main_process():
             return
@@ -57,27 +50,6 @@ def evaluate(
         from pad_langchain.training.settings import load_yaml
 
         settings = load_yaml(config) | ({} if output is None else {"output": str(output)})
-        with _progress() as tick:
+        with progress() as tick:
             report = evaluate_persrm(EvaluateConfig(**settings), progress=tick)
         typer.echo(f"the report is in {report}")
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int, dict[str, float]], None]]:
-    """Show one bar per stage on a terminal, and log lines everywhere."""
-    quiet_libraries()
-    os.environ.setdefault("TQDM_DISABLE", "1")
-    console = Console(stderr=True)
-    handler = RichHandler(console=console, show_path=False)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
-    logging.getLogger("pad_langchain").setLevel(logging.INFO)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    tasks: dict[str, TaskID] = {}
-    with Bars(*columns, console=console, disable=not console.is_terminal) as bars:
-
-        def tick(stage: str, done: int, of: int, logged: dict[str, float]) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=of)
-            bars.update(tasks[stage], completed=done, total=of)
-
-        yield tick

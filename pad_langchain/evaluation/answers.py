@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -49,17 +50,15 @@ class Kept:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._found: dict[str, Any] = {}
-        if path.exists():
-            for line in path.read_text(encoding="utf-8").splitlines():
-                try:
-                    key, value = json.loads(line)
-                except ValueError:  # the line a kill cut short
-                    continue
-                self._found[key] = value
-        # A cut line must not run into the next.
-        if path.exists() and not path.read_bytes().endswith(b"\n"):
-            with path.open("a", encoding="utf-8") as stream:
-                stream.write("\n")
+        if not path.exists():
+            return
+        written = path.read_bytes()
+        whole = written[: written.rfind(b"\n") + 1]
+        if whole != written:  # the line a kill cut short
+            os.truncate(path, len(whole))
+        for line in whole.decode("utf-8").split("\n")[:-1]:
+            key, value = json.loads(line)
+            self._found[key] = value
 
     def get(self, key: str) -> Any:
         """The value, or None."""

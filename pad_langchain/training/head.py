@@ -1,9 +1,9 @@
-"""The trainer of heads: features once, then minutes of Bradley–Terry steps on them.
+"""The trainer of heads: features once, then minutes of steps on them.
 
-    pairs, wordings → features → (reader) → steps → VectorHead
+    pairs, wordings → features → (reader) → steps of an objective → VectorHead
 
-There is one, whatever the pairs are: those of `train kind: head`, the demo's, or a model's own answers. It is told
-which pairs there are and, by a `Wordings`, in which words their wishes are said.
+There is one, whatever a head learns from: the pairs of `train kind: head`, the demo's, or a model's own answers. An
+`Objective` gives it the loss, and a `Wordings` says in which words wishes are said.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
 
 from pad_langchain.errors import CheckpointError
 from pad_langchain.models.backbone import Backbone
@@ -26,7 +25,7 @@ from pad_langchain.persrm.head import HeadConfig, VectorHead
 from pad_langchain.training.config import HeadSettings, Progress
 from pad_langchain.training.encoding import EncodedPair
 from pad_langchain.training.features import Features, compute_features
-from pad_langchain.training.margins import gates_of, margins
+from pad_langchain.training.objectives import BradleyTerry, Loss, Objective
 from pad_langchain.training.reader import teach_reader
 from pad_langchain.training.wordings import Wordings
 
@@ -79,12 +78,18 @@ class HeadTrainer:
         """
         torch.manual_seed(self.seed)
         features = self.features(backbone, pairs, folder / "features" / "train")
+        head = self.begin(backbone.hidden_size, backbone.vocab_size, wordings)
+        objective = self.pairwise(lm_head_of(backbone), features, wordings)
+        return head, self.fit(head, objective, folder / CHECKPOINT)
+
+    def begin(self, hidden_size: int, vocab_size: int, wordings: Wordings) -> VectorHead:
+        """Make the head that a training begins with, for a base of these sizes; its reader is taught already."""
         settings = self.settings
         lessons = wordings.lessons() if settings.readers else None
         head = VectorHead(
             HeadConfig(
-                hidden_size=backbone.hidden_size,
-                vocab_size=backbone.vocab_size,
+                hidden_size=hidden_size,
+                vocab_size=vocab_size,
                 rank=settings.rank,
                 embedding_size=wordings.known_NE.shape[1],
                 mlp_size=settings.mlp_size,
@@ -95,7 +100,11 @@ class HeadTrainer:
         head.standardize(wordings.known_NE)
         if lessons is not None:
             teach_reader(head, lessons, settings, self.progress)
-        return head, self.fit(head, lm_head_of(backbone), features, wordings, folder / CHECKPOINT)
+        return head
+
+    def pairwise(self, head_VD: torch.Tensor, features: Features, wordings: Wordings) -> BradleyTerry:
+        """The objective of preference pairs. `head_VD` is the base's lm_head, as `lm_head_of`."""
+        return BradleyTerry(head_VD, features, wordings, self.beta_train, self.label_smoothing, self.settings.calm)
 
     def features(self, backbone: Backbone, pairs: Sequence[EncodedPair], folder: Path) -> Features:
         """What the head learns from, or is measured on, kept in `folder`."""
@@ -106,14 +115,8 @@ class HeadTrainer:
             seed=self.seed, progress=None if tell is None else lambda done, of: tell("features", done, of, {}),
         )  # fmt: skip
 
-    def fit(
-        self, head: VectorHead, head_VD: torch.Tensor, features: Features, wordings: Wordings, checkpoint: Path
-    ) -> Curve:
-        """Train what of the head is not frozen, from the checkpoint if there is one.
-
-        Args:
-            head_VD: the base's lm_head, as `lm_head_of`.
-        """
+    def fit(self, head: VectorHead, objective: Objective, checkpoint: Path) -> Curve:
+        """Train what of the head is not frozen, from the checkpoint if there is one."""
         settings, steps = self.settings, self.settings.steps
         learning = [parameter for parameter in head.parameters() if parameter.requires_grad]
         optimizer = torch.optim.AdamW(
@@ -126,14 +129,14 @@ class HeadTrainer:
         for step in range(state.step + 1, steps + 1):
             for group in optimizer.param_groups:
                 group["lr"] = settings.learning_rate * self.rate(step, steps)
-            index = state.rng.sample(range(len(features)), min(settings.batch, len(features)))
-            loss, calm, right = self._loss(head, head_VD, features, wordings, index, state.rng)
-            (loss - settings.calm * calm).backward()
+            examples = state.rng.sample(range(len(objective)), min(settings.batch, len(objective)))
+            loss = objective(head, examples, state.rng)
+            loss.total.backward()
             torch.nn.utils.clip_grad_norm_(learning, 1.0)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             state.step = step
-            logged = state.log(float(loss.detach()), right, step % self.log_steps == 0 or step == steps)
+            logged = state.log(loss, step % self.log_steps == 0 or step == steps)
             if logged:
                 _log.info("head step %d of %d: loss %.4f accuracy %.3f", step, steps, *logged.values())
             if self.progress is not None:
@@ -142,34 +145,6 @@ class HeadTrainer:
                 state.save(checkpoint)
         head.eval()
         return state.curve
-
-    def _loss(
-        self,
-        head: VectorHead,
-        head_VD: torch.Tensor,
-        features: Features,
-        wordings: Wordings,
-        index: Sequence[int],
-        rng: random.Random,
-    ) -> tuple[torch.Tensor, torch.Tensor, float]:
-        """The Bradley–Terry loss of some pairs and their mirrors, the settled tokens' mean reward, and the accuracy."""
-        worded = wordings.draw(index, rng)
-        gates_GNR = gates_of(head, [each.wanted for each in worded])[None]
-        turned = [(n, each.opposite) for n, each in enumerate(worded) if each.opposite is not None]
-        mirrored = torch.tensor([n for n, _ in turned], dtype=torch.long)
-        if turned:
-            opposite_NR = gates_of(head, [wish for _, wish in turned])
-            gates_GNR = torch.cat([gates_GNR, torch.zeros_like(gates_GNR[0]).index_add(0, mirrored, opposite_NR)[None]])
-        margin_GN, calm = margins(head, head_VD, features, index, gates_GNR)
-        margin_N = torch.cat([margin_GN[0], *(-margin_GN[1:].index_select(1, mirrored))])
-        # A text about no style has no better side: the loss of a coin flip, least at margin 0.
-        beside = [each.beside for each in worded] + [worded[n].beside for n, _ in turned]
-        wrong = [0.5 if each else self.label_smoothing for each in beside]
-        right_N, wrong_N = torch.tensor([1 - share for share in wrong]), torch.tensor(wrong)
-        scaled_N = self.beta_train * margin_N
-        loss_N = -right_N * F.logsigmoid(scaled_N) - wrong_N * F.logsigmoid(-scaled_N)
-        judged_N = ~torch.tensor(beside)
-        return loss_N.mean(), calm, float((margin_N > 0)[judged_N].float().mean())
 
 
 def lm_head_of(backbone: Backbone) -> torch.Tensor:
@@ -189,9 +164,9 @@ class _State:
     curve: Curve = field(default_factory=list)
     since: list[tuple[float, float]] = field(default_factory=list)
 
-    def log(self, loss: float, right: float, due: bool) -> dict[str, float]:
+    def log(self, loss: Loss, due: bool) -> dict[str, float]:
         """Note a step; where a point of the curve is due, what it says."""
-        self.since.append((loss, right))
+        self.since.append((loss.shown, loss.accuracy))
         if not due:
             return {}
         mean_loss, mean_right = np.mean(self.since, axis=0).tolist()

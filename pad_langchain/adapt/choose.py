@@ -1,0 +1,87 @@
+"""How a head should steer its base, found on development prompts: where the wish is told, β, k and α.
+
+First the place in the prompt that works best without a head. Then, for the head alone and for the head beside a prompt
+told there, the best β, then k, then α. The figure is the share of answers that show the wish and are good.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from pad_langchain.adapt.config import ChoiceSettings
+from pad_langchain.adapt.panel import Judged, Panel, Way
+from pad_langchain.chat.options import WishPlace
+from pad_langchain.evaluation.wishes import ends_as_often, shares
+
+__all__ = ["PLACES", "Choice", "choose", "count_tried"]
+
+PLACES: tuple[WishPlace, ...] = ("system", "user", "both")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """What was found.
+
+    Args:
+        tried: everything that was judged on the way, the base first.
+        told: the best way without a head. alone: the best with the head only. both: with head and prompt.
+    """
+
+    tried: tuple[Judged, ...]
+    told: Way
+    alone: Way
+    both: Way
+
+    @property
+    def best(self) -> Way:
+        """What the head recommends: the better of `alone` and `both`."""
+        judged = {each.way: each for each in self.tried}
+        return max((self.alone, self.both), key=lambda way: _score(judged[way]))
+
+
+def choose(panel: Panel, settings: ChoiceSettings) -> Choice:
+    """Try ways to answer, and choose."""
+    tried = [panel.judge(Way())]
+    base = tried[0]
+
+    def best(ways: Sequence[Way]) -> Way:
+        """The best of some ways, of equals the first; those that end less often than the base only if all do."""
+        found = [_judged(panel, tried, way) for way in ways]
+        fair = [each for each in found if ends_as_often(each.verdicts, base.verdicts)] or found
+        return max(fair, key=_score).way
+
+    told = best([Way(place=place) for place in PLACES])
+    alone, both = (_strength(place, settings, best) for place in (None, told.place))
+    choice = Choice(tuple(tried), told, alone, both)
+    _log.info("chosen on development prompts: %s", choice.best.key)
+    return choice
+
+
+def count_tried(settings: ChoiceSettings) -> int:
+    """How many ways `choose` tries that hear a wish."""
+    return len(PLACES) + 2 * (len(settings.betas) + len(settings.ks) - 1 + len(settings.alphas) - 1)
+
+
+def _strength(place: WishPlace | None, settings: ChoiceSettings, best: Callable[[Sequence[Way]], Way]) -> Way:
+    """The best β at the first k and α, then the best k, then the best α."""
+    (first_k, *ks), (first_alpha, *alphas) = settings.ks, settings.alphas
+    way = best([Way("head", place, beta, first_k, first_alpha) for beta in sorted(settings.betas)])
+    way = best([way, *(replace(way, top_k=k) for k in ks)])
+    return best([way, *(replace(way, alpha=alpha) for alpha in alphas)])
+
+
+def _judged(panel: Panel, tried: list[Judged], way: Way) -> Judged:
+    """The judged answers of a way, which is tried once."""
+    for each in tried:
+        if each.way == way:
+            return each
+    tried.append(panel.judge(way))
+    return tried[-1]
+
+
+def _score(judged: Judged) -> float:
+    return shares(judged.verdicts).both.mean
