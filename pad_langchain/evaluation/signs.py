@@ -33,7 +33,9 @@ CONTRACTIONS = (
 )
 
 JOKES = (
-    r"\b(?:jok(?:es?|ing|ed)|kidding|puns?|punchlines?|hilarious|wisecracks?|(?:ha){2,}|lol|rofl)\b",
+    r"\b(?:joking|kidding|puns?|punchlines?|hilarious|wisecracks?|(?:ha){2,}|lol|rofl)\b",
+    # A joke that is announced has to follow.
+    r"\bjokes?\b[^.!?:\n]{0,40}:\s+\S+(?:\s+\S+){4}",
     r"\b(?:giggl|chuckl)(?:es?|ed|ing)\b",
     r"\bknock[, -]+knock\b",
     r"\bwalk(?:s|ed)? into a bar\b",
@@ -43,7 +45,7 @@ JOKES = (
     r"\bwhy (?:did|do|does|was|were|are|is|could|can)(?:n't)? [^?\n]{3,100}\?\s+[\"“]?because [^.!?\n]{3,150}!",
 )
 PLAYFUL = (
-    r"\b(?:laugh\w*|funn(?:y|ier|iest)|sill(?:y|ier|iest)|goofy|comedians?|comed(?:y|ies)|humou?r\w*)\b",
+    r"\b(?:jok(?:es?|ed|ers?)|laugh\w*|funn(?:y|ier|iest)|sill(?:y|ier|iest)|goofy|comedians?|comed(?:y|ies)|humou?r\w*)\b",
     "[😂🤣😆😹🤪😜]",
 )
 

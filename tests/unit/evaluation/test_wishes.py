@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pad_langchain.errors import InvalidRequestError
@@ -79,8 +79,14 @@ NOT_SHOWN = {
     "length:detailed": [PLAIN, SHORT],
     "tone:formal": [CHATTY, CONTRACTED, SHORT + " Hey!"],
     "tone:casual": [PLAIN, CONTRACTED, LEARNED],
-    "humor:humorous": [PLAIN, SHORT + " Don't laugh.", "Why does dough rise? Because yeast makes gas."],
-    "humor:serious": [JOKE, RIDDLE, SHORT + " 😂", "How silly!"],
+    "humor:humorous": [
+        PLAIN,
+        "A pot of dough, a joke!",
+        "Here is a joke:",
+        "Don't laugh.",
+        "Why does dough rise? Because yeast makes gas.",
+    ],
+    "humor:serious": [JOKE, RIDDLE, SHORT + " 😂", "How silly!", "A joke!"],
     "format:list": [PLAIN, TWO_BULLETS],
     "format:prose": [BULLETS, TWO_BULLETS, HEADED],
     "level:simple": [LEARNED, "Photosynthesis transforms electromagnetic energy."],
@@ -113,6 +119,7 @@ def opposed(text):
 ALL = sorted({text for texts in (*SHOWN.values(), *NOT_SHOWN.values()) for text in texts})
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from([*ALL, "!", "\n", "word " * 60]), max_size=4))
 def test_opposite_poles_are_never_both_shown(parts):
     assert opposed("\n".join(parts)) == []
