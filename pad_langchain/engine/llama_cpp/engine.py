@@ -53,7 +53,7 @@ class LlamaCppEngine(LocalEngine):
     """
 
     capabilities = Capabilities(
-        guides=frozenset({"head", "self"}), token_rewards=True, hidden_states=True, prefixes=True
+        guides=frozenset({"head", "self"}), token_rewards=True, prefixes=True
     )
 
     def __init__(self, base: LlamaBase, tokenizer: Any, guide: Guide | None = None, **settings: Any) -> None:
