@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 NEVER = float("-inf")
+_MANY = 1000  # tokens that are not sorted to find the best of them
 ROUNDING = 1e-3  # nats: more than float32 loses when a reward is added to a logit
 
 
@@ -92,11 +93,50 @@ def plausible_candidates(
         alpha_B: see `plausible`.
         exact: token ids [B, K] → their base logits in float32, for `logits_BV` in lower precision. A reward is a
             difference, so both of its sides must be equally exact. None means `logits_BV` are taken.
+
+    Returns:
+        the candidates. Arrays have no columns in which no candidate of any row counts.
     """
+    arrays = isinstance(logits_BV, np.ndarray)
+    if arrays and exact is None and (few := _few_candidates(logits_BV, k_B, alpha_B)) is not None:
+        return few
     tokens_BK, base_BK, keep_BK = take_candidates(logits_BV, k_B, most)
     if exact is not None:
         base_BK = exact(tokens_BK)
-    return Candidates(tokens_BK, base_BK, plausible(base_BK, keep_BK, alpha_B))
+    found = Candidates(tokens_BK, base_BK, plausible(base_BK, keep_BK, alpha_B))
+    return found.narrow() if arrays else found
+
+
+def _few_candidates(logits_BV: np.ndarray, k_B: np.ndarray, alpha_B: np.ndarray) -> Candidates | None:
+    """`plausible_candidates` where every row has a cut. It comes first, and only the tokens that pass it are sorted.
+
+    Returns:
+        None where a row has no cut, or no logit that is a number.
+    """
+    if not alpha_B.all():
+        return None
+    rows = []
+    for row_V, k, cut in zip(floats(logits_BV), k_B.tolist(), np.log(alpha_B), strict=True):
+        least = row_V[row_V.argmax()] + cut
+        if not least > NEVER:
+            return None
+        places = np.flatnonzero(row_V >= least)
+        if len(places) > max(_MANY, k):
+            values_1K, places_1K = top(row_V[None], k)
+            rows.append((places_1K[0], values_1K[0]))
+            continue
+        values = row_V[places]
+        order = np.argsort(-values, kind="stable")[:k]
+        rows.append((places[order], values[order]))
+    if len(rows) == 1:
+        tokens_K, base_K = rows[0]
+        return Candidates(tokens_K[None], base_K[None], np.ones((1, len(tokens_K)), dtype=bool))
+    shape = len(rows), max(len(tokens_K) for tokens_K, _ in rows)
+    found = Candidates(np.zeros(shape, np.int64), np.full(shape, NEVER, np.float32), np.zeros(shape, dtype=bool))
+    for n, (tokens_K, base_K) in enumerate(rows):
+        count = len(tokens_K)
+        found.tokens_BK[n, :count], found.base_BK[n, :count], found.keep_BK[n, :count] = tokens_K, base_K, True
+    return found
 
 
 def score_candidates(

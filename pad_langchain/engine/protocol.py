@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from typing import Self
 
+    import numpy as np
     import torch
 
     from pad_langchain.arithmetic.arrays import Array
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from pad_langchain.models.backbone import Backbone
     from pad_langchain.models.prompts import Prompts
 
-__all__ = ["Base", "Capabilities", "Engine", "Guide", "GuideRows", "Plan"]
+__all__ = ["Base", "Capabilities", "Engine", "FeatureRows", "Guide", "GuideRows", "Plan"]
 
 
 @dataclass(frozen=True)
@@ -37,13 +38,11 @@ class Capabilities:
     Args:
         guides: the `Guide.kind`s it can decode under, of "head", "text", "self" and "adapter".
         token_rewards: whether its events carry a reward in nats per token and per candidate.
-        hidden_states: whether training and scoring can read the base's hidden states.
         prefixes: whether prompts that begin alike are run once. `EngineStats.reused_tokens` counts their tokens.
     """
 
     guides: frozenset[str] = frozenset()
     token_rewards: bool = False
-    hidden_states: bool = False
     prefixes: bool = False
 
 
@@ -187,6 +186,18 @@ class Base(Protocol):
         """Return the logits of K tokens per row: hidden states [B, D] and token ids [B, K] → [B, K] float32."""
         ...
 
+    def feature_rows(self, V_DR: torch.Tensor) -> FeatureRows | None:
+        """Prepare what R features of a head add to logits. None means the head has to use `candidate_logits`."""
+        ...
+
+
+class FeatureRows(Protocol):
+    """What each feature of a head adds to each logit."""
+
+    def logits(self, weighed_GR: Array, candidates_GK: Array) -> Array:
+        """Return what is added to K logits per row: weights of features [G, R], token ids [G, K] → [G, K] float32."""
+        ...
+
 
 @dataclass(frozen=True, eq=False)
 class Plan:
@@ -234,6 +245,13 @@ class GuideRows(Protocol):
 
         Returns:
             q [G, K] float32, and the reference's logits [G, K]. None means the reference is the base.
+        """
+        ...
+
+    def added(self, hidden_GD: np.ndarray, candidates_GK: np.ndarray) -> np.ndarray | None:
+        """Return what the guide adds to the base's logits of the candidates: [G, D] and [G, K] → [G, K] float32.
+
+        None means that only `logits` says what the guide wants.
         """
         ...
 

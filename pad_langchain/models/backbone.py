@@ -96,6 +96,9 @@ class Backbone:
         """
         return vocabulary_features(self.head_rows(), V_DR)
 
+    def feature_rows(self, V_DR: torch.Tensor) -> None:
+        """Return None: a head steers the hidden state, and `candidate_logits` reads the same rows for all."""
+
     def candidate_logits(self, hidden_BD: torch.Tensor, candidates_BK: torch.Tensor) -> torch.Tensor:
         """Return the logits of K tokens per row: hidden states [B, D] and token ids [B, K] → [B, K] float32.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from pad_langchain.arithmetic.arrays import Array, tanh, top
 from pad_langchain.engine.llama_cpp.binding import Context, Weights
 from pad_langchain.engine.llama_cpp.reading import Reader
 from pad_langchain.engine.llama_cpp.tokenizer import tokenizer_of
-from pad_langchain.engine.llama_cpp.vocabulary import Vocabulary
+from pad_langchain.engine.llama_cpp.vocabulary import Vocabulary, holds
 from pad_langchain.engine.settings import LlamaSettings
 from pad_langchain.errors import IncompatibleModelError, InvalidRequestError
 from pad_langchain.models.gguf import GgufFile
@@ -58,9 +59,19 @@ class LlamaBase(Reader):
                 f"is {wanted}."
             )
         self.context: int = wanted or min(trained, LONGEST)
-        self.vocabulary = Vocabulary(file.output_rows, self.vocab_size, self.hidden_size, file.output_bias())
-        file.close()  # most rows are read by now
-        self._after: _After = _same
+        file.close()
+        self._after = _After()
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """The rows of its output matrix. They take memory from the first use on."""
+        rows = self._rows()
+        self.file.close()  # most rows are read by now
+        return rows
+
+    def _rows(self, *, at_once: bool = True) -> Vocabulary:
+        bias_V = self.file.output_bias()
+        return Vocabulary(self.file.output_rows, self.vocab_size, self.hidden_size, bias_V, at_once=at_once)
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -79,6 +90,23 @@ class LlamaBase(Reader):
         """
         return self._after(self.vocabulary.logits(hidden_BD, candidates_BK))
 
+    def feature_rows(self, V_DR: torch.Tensor) -> Vocabulary | None:
+        """Prepare what features of a head add to logits: [D, R] → rows that are multiplied with weights of features.
+
+        Call it after `check_logits`. None means the logits are capped, so that what is added depends on them.
+        """
+        if self._after.cap is not None:
+            return None
+        file, scaled_DR = self.file, V_DR.detach().float() * self._after.scale
+
+        def read(ids: np.ndarray) -> np.ndarray:
+            return (torch.from_numpy(file.output_rows(ids)) @ scaled_DR).numpy()
+
+        small = holds(self.vocab_size, self.hidden_size)  # reading it takes a moment only
+        rows = Vocabulary(read, self.vocab_size, V_DR.shape[1], at_once=small)
+        file.close()
+        return rows
+
     def check_logits(self, context: Context) -> None:
         """Compare llama.cpp's logits with the output matrix on a few tokens, and find out what is done after it.
 
@@ -91,7 +119,8 @@ class LlamaBase(Reader):
         theirs_1V, hidden_1D = logits.copy(), hidden.copy()
         context.cut(0)
         theirs_1K, top_1K = top(theirs_1V, min(_PROBE, self.vocab_size))
-        ours_1K = self.vocabulary.logits(hidden_1D, top_1K)
+        ours_1K = self._rows(at_once=False).logits(hidden_1D, top_1K)
+        self.file.close()
         errors = {}
         for after in self._known_ways():
             error = np.linalg.norm(theirs_1K - after(ours_1K)) / max(float(np.linalg.norm(theirs_1K)), 1e-6)
@@ -107,18 +136,22 @@ class LlamaBase(Reader):
 
     def _known_ways(self) -> list[_After]:
         """The operations that architectures apply after the output matrix, with this file's numbers."""
-        ways: list[_After] = [_same]
+        ways = [_After()]
         name, said = self.file.architecture, self.file.metadata
         if cap := said.get(f"{name}.final_logit_softcapping"):
-            ways.append(lambda logits: tanh(logits / cap) * cap)
+            ways.append(_After(cap=cap))
         if scale := said.get(f"{name}.logit_scale"):
-            ways += [lambda logits: logits * scale, lambda logits: logits / scale]
+            ways += [_After(scale), _After(1 / scale)]
         return ways
 
 
-class _After(Protocol):
-    def __call__(self, logits: Array) -> Array: ...
+@dataclass(frozen=True)
+class _After:
+    """What an architecture does after its output matrix: it scales logits, then caps them softly. None means no cap."""
 
+    scale: float = 1.0
+    cap: float | None = None
 
-def _same(logits: Array) -> Array:
-    return logits
+    def __call__(self, logits: Array) -> Array:
+        scaled = logits if self.scale == 1.0 else logits * self.scale
+        return scaled if self.cap is None else tanh(scaled / self.cap) * self.cap

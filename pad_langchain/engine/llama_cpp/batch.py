@@ -135,25 +135,28 @@ class LlamaBatch:
         return chosen
 
     def _ask_guide(self, found: Candidates) -> tuple[Array, Array | None]:
-        """The guide's logits of the candidates [G, K], and the reference's [G, K].
+        """The guide's logits of the candidates [G, K], and the reference's [G, K]. None means the base's.
 
-        The reference is not llama.cpp's own logits, as those come from rounded hidden states. A reward is a
-        difference, so both of its sides have to be equally exact.
+        A reward is a difference, so both of its sides have to be equally exact. llama.cpp's own logits come from
+        rounded hidden states: they are a side only where the guide says what it adds to them.
         """
         assert self._asked is not None
         assert self.outputs is not None
         assert self._guide_rows is not None
         layout, hidden_ND = self._asked.layout, self.outputs.hidden_ND
-        tokens_GK, _, keep_GK = found if layout.alike else found.of(layout.shares.row_G)
+        tokens_GK, base_GK, keep_GK = found if layout.alike else found.of(layout.shares.row_G)
         own_GD = hidden_ND[layout.reader_G]
+        added_GK = self._guide_rows.added(own_GD, tokens_GK)
+        if added_GK is not None:
+            return base_GK + added_GK, None
         hidden_GD = own_GD
         if self._riding:
             hidden_GD = hidden_ND[self._riders()]
         guide_GK, own_GK = self._guide_rows.logits(hidden_GD, tokens_GK, layout.own_G1 is not None, keep_GK)
-        base_GK = self._base.candidate_logits(own_GD, tokens_GK)
+        exact_GK = self._base.candidate_logits(own_GD, tokens_GK)
         if own_GK is None or layout.own_G1 is None:
-            return guide_GK, base_GK
-        return guide_GK, pick(layout.own_G1, own_GK, base_GK)
+            return guide_GK, exact_GK
+        return guide_GK, pick(layout.own_G1, own_GK, exact_GK)
 
     def _riders(self) -> list[int]:
         """The places of the guide rows' outputs, in the order of the rows. They come after all base rows."""

@@ -10,7 +10,7 @@ import torch
 
 from pad_langchain.arithmetic.arrays import Array
 
-__all__ = ["Vocabulary"]
+__all__ = ["Vocabulary", "holds"]
 
 BUDGET = 64 * 2**20  # bytes of dequantised rows that are kept
 AT_ONCE = 4096  # rows
@@ -26,6 +26,7 @@ class Vocabulary:
         read: token ids [n] → rows of the output matrix [n, D], float32.
         vocab_size, hidden_size: V and D.
         bias_V: what is added to the logits. None means nothing.
+        at_once: whether a small matrix is dequantised now. False means as its tokens become candidates.
         budget: bytes of rows that are kept at most.
     """
 
@@ -35,6 +36,8 @@ class Vocabulary:
         vocab_size: int,
         hidden_size: int,
         bias_V: np.ndarray | None = None,
+        *,
+        at_once: bool = True,
         budget: int = BUDGET,
     ) -> None:
         self._read = read
@@ -46,7 +49,7 @@ class Vocabulary:
         self._lock = threading.Lock()
         self._bias_V = bias_V
         self._last: tuple[np.ndarray, np.ndarray] | None = None
-        if self._room == vocab_size:
+        if at_once and holds(vocab_size, hidden_size, budget):
             self._rows_SD = np.empty((vocab_size, hidden_size), dtype=kind)
             for start in range(0, vocab_size, AT_ONCE):
                 self._keep(np.arange(start, min(start + AT_ONCE, vocab_size)))
@@ -94,3 +97,8 @@ class Vocabulary:
         self._rows_SD[self._used : end] = self._read(fresh)
         self._place_V[fresh] = np.arange(self._used, end)
         self._used = end
+
+
+def holds(vocab_size: int, hidden_size: int, budget: int = BUDGET) -> bool:
+    """Return whether all rows of an output matrix are kept within a budget of bytes."""
+    return 2 * vocab_size * hidden_size <= budget

@@ -8,7 +8,7 @@ from functools import partial
 
 import torch
 
-from pad_langchain.arithmetic.arrays import Array, array, copied, pick
+from pad_langchain.arithmetic.arrays import Array, copied, pick
 from pad_langchain.arithmetic.scoring import Candidates, Scores, decided, plausible_candidates, score_candidates
 from pad_langchain.engine.local.row import Chosen, Row
 from pad_langchain.engine.local.sampling import Layout, Sampling
@@ -34,7 +34,7 @@ class Arrangement:
     def __init__(
         self, rows: Sequence[Row], riding: bool, inputs: torch.device | None, head: torch.device | None
     ) -> None:
-        self.rows, self._head = tuple(rows), head
+        self.rows = tuple(rows)
         self.plain = Sampling.of(rows, [place for place, row in enumerate(rows) if not row.guide_rows], head)
         self.guided = Sampling.of(rows, [place for place, row in enumerate(rows) if row.guide_rows], head)
         self.layout = Layout.of(rows, riding, inputs, head)
@@ -54,15 +54,13 @@ class Arrangement:
         """
         failures = mask_illegal(logits_BV, self.rows)
         before = self._penalise(logits_BV)
-        uniform_B = array([row.uniform for row in self.rows], "float64", self._head)
         chosen: dict[int, Chosen | Exception] = {}
         if self.plain.rows:
-            logits_NV, uniform_N = self.plain.take(logits_BV), self.plain.take(uniform_B)
-            chosen.update(zip(self.plain.places, choose_plain(self.plain, logits_NV, uniform_N), strict=True))
+            told = choose_plain(self.plain, self.plain.take(logits_BV))
+            chosen.update(zip(self.plain.places, told, strict=True))
         if self.guided.rows:
-            logits_NV, uniform_N = self.guided.take(logits_BV), self.guided.take(uniform_B)
-            weighed = self._weigh(logits_NV, ask, exact, before)
-            told = choose_guided(self.guided, logits_NV, *weighed, uniform_N)
+            logits_NV = self.guided.take(logits_BV)
+            told = choose_guided(self.guided, logits_NV, *self._weigh(logits_NV, ask, exact, before))
             chosen.update(zip(self.guided.places, told, strict=True))
         return [failures[index] if index in failures else chosen[index] for index in range(len(self.rows))]
 
@@ -83,8 +81,6 @@ class Arrangement:
         guided = self.guided
         penalising = None if exact is None else partial(self._penalised, exact)
         found = plausible_candidates(logits_NV, guided.k_N, guided.alpha_N, guided.most, penalising)
-        if self._head is None:  # no device to wait for
-            found = found.narrow()
         skip_N, all_decided = self._decided(found)
         guide_GK, reference_GK = (None, None) if all_decided else self._ask(found, ask, exact, before)
         scores = score_candidates(

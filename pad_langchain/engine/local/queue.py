@@ -60,6 +60,8 @@ class Queue:
     def take(self, beside: Sequence[Row]) -> list[list[Row]]:
         """Take out the groups that fit beside these rows. A request that was cancelled while it waited ends here."""
         groups: list[list[Row]] = []
+        if not self._groups:
+            return groups  # in most steps; who comes now joins in the next
         held = [row.admitted for row in beside]
         with self.changed:
             while self._groups and not self.paused:

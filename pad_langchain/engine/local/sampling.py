@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from pad_langchain.arithmetic.arrays import Array, array
-from pad_langchain.arithmetic.scoring import Shares
+from pad_langchain.arithmetic.scoring import Shares, draw
 from pad_langchain.engine.local.row import Row
 
 __all__ = ["Layout", "Sampling"]
@@ -24,6 +24,7 @@ class Sampling:
         places: where they are in the batch, which may have other rows.
         at_N: the places as a tensor. None means the rows are the whole batch, in order.
         most: the largest of `k_N`.
+        greedy: whether all rows take their best token.
         lazy: whether any row may go without the guide.
         clipped: whether any row bounds its rewards.
         constrained: whether any row has a grammar, which may leave it one candidate.
@@ -40,6 +41,7 @@ class Sampling:
     temperature_N: Array
     top_p_N: Array
     most: int
+    greedy: bool
     lazy: bool
     clipped: bool
     constrained: bool
@@ -65,10 +67,19 @@ class Sampling:
             temperature_N=floats([request.temperature for request in requests]),
             top_p_N=floats([request.top_p for request in requests]),
             most=max((request.top_k for request in requests), default=0),
+            greedy=all(request.temperature == 0 for request in requests),
             lazy=any(request.lazy for request in requests),
             clipped=any(request.clip is not None for request in requests),
             constrained=any(row.grammar is not None for row in rows),
         )
+
+    def draw(self, scores_NK: Array) -> Array:
+        """Choose one column of each row by its own random number: [N, K] → [N]. See `arithmetic.scoring.draw`."""
+        if self.greedy:
+            return scores_NK.argmax(-1)
+        device = scores_NK.device if isinstance(scores_NK, torch.Tensor) else None
+        uniform_N = array([row.uniform for row in self.rows], "float64", device)
+        return draw(scores_NK, self.temperature_N, self.top_p_N, uniform_N)
 
     def take(self, values_B: Array) -> Array:
         """Take these rows' values from the batch's: [B, …] → [N, …]."""

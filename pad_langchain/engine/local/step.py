@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from pad_langchain.arithmetic.arrays import Array, log_softmax, log_sum_exp, table, take, top
-from pad_langchain.arithmetic.scoring import Candidates, Scores, draw
+from pad_langchain.arithmetic.scoring import Candidates, Scores
 from pad_langchain.engine.local.failures import failure
 from pad_langchain.engine.local.row import Chosen, Row, Weighed
 from pad_langchain.engine.local.sampling import Sampling
@@ -38,18 +38,17 @@ def mask_illegal(logits_BV: Array, rows: Sequence[Row]) -> dict[int, Exception]:
     return failures
 
 
-def choose_plain(sampling: Sampling, logits_NV: Array, uniform_N: Array) -> list[Chosen | Exception]:
+def choose_plain(sampling: Sampling, logits_NV: Array) -> list[Chosen | Exception]:
     """Choose the tokens of N rows from the base's full distribution, without a guide.
 
     Args:
         sampling: how the rows choose.
         logits_NV: the base's logits.
-        uniform_N: the random numbers in [0, 1) to draw with.
 
     Returns:
         per row its token, or the error that ends it.
     """
-    chosen_N = draw(logits_NV, sampling.temperature_N, sampling.top_p_N, uniform_N)
+    chosen_N = sampling.draw(logits_NV)
     total_N = log_sum_exp(logits_NV)
     told_N2 = table([chosen_N, take(logits_NV, chosen_N[:, None])[:, 0] - total_N])
     out: list[Chosen | Exception] = []
@@ -63,12 +62,7 @@ def choose_plain(sampling: Sampling, logits_NV: Array, uniform_N: Array) -> list
 
 
 def choose_guided(
-    sampling: Sampling,
-    logits_NV: Array,
-    found: Candidates,
-    scores: Scores,
-    skipped_N: Array,
-    uniform_N: Array,
+    sampling: Sampling, logits_NV: Array, found: Candidates, scores: Scores, skipped_N: Array
 ) -> list[Chosen | Exception]:
     """Choose one of each row's candidates by their guided scores.
 
@@ -77,12 +71,11 @@ def choose_guided(
         logits_NV: the base's logits.
         found, scores: the candidates [N, K] and what they were weighed with.
         skipped_N: which rows lazy guidance decided without the guide.
-        uniform_N: the random numbers in [0, 1) to draw with.
 
     Returns:
         per row its token, or the error that ends it.
     """
-    place_N1 = draw(scores.scores_BK, sampling.temperature_N, sampling.top_p_N, uniform_N)[:, None]
+    place_N1 = sampling.draw(scores.scores_BK)[:, None]
     columns = (
         take(found.tokens_BK, place_N1)[:, 0],
         take(log_softmax(scores.scores_BK), place_N1)[:, 0],

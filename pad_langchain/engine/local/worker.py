@@ -178,14 +178,15 @@ class Worker:
         joined = self._join(self.queue.take(self.rows))
         if self._batch is None:
             return
-        rows, kv_tokens = self._batch.rows, self._batch.kv_tokens
+        if self.report is None:
+            self._emit(self._batch.choose())
+            return
+        requests, kv_tokens = tuple(row.request for row in self.rows), self._batch.kv_tokens
         self._emit(self._batch.choose())
-        if self.report is not None:
-            requests = tuple(row.request for row in rows)
-            try:
-                self.report(StepReport(requests, joined, kv_tokens, time.thread_time() - begun))
-            except Exception:  # who watches must not harm who is watched
-                logger.exception("Who watches the steps failed")
+        try:
+            self.report(StepReport(requests, joined, kv_tokens, time.thread_time() - begun))
+        except Exception:  # who watches must not harm who is watched
+            logger.exception("Who watches the steps failed")
 
     def _emit(self, chosen: Sequence[Chosen | Exception | None]) -> None:
         """Put what the rows chose into their streams. Rows that are done leave."""

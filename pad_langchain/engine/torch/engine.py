@@ -46,7 +46,7 @@ class TorchEngine(LocalEngine):
     """
 
     capabilities = Capabilities(
-        guides=frozenset({"head", "text", "self", "adapter"}), token_rewards=True, hidden_states=True, prefixes=True
+        guides=frozenset({"head", "text", "self", "adapter"}), token_rewards=True, prefixes=True
     )
 
     def __init__(self, model: Any, tokenizer: Any, guide: Guide | None = None, **settings: Any) -> None:

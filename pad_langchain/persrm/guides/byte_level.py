@@ -22,6 +22,7 @@ import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
 
 from pad_langchain.engine.protocol import Base, GuideRows, Plan
@@ -200,6 +201,9 @@ class _ByteRows:
             scores = [_exclusive(*row) for row in zip(meanings, kept, masses, strict=True)]
             found.append(torch.tensor(scores, dtype=torch.float32, device=candidates_GK.device))
         return found[0], found[1] if with_own else None
+
+    def added(self, hidden_GD: np.ndarray, candidates_GK: np.ndarray) -> None:
+        """Return None, as these rows have no logits of the base's tokens."""
 
     def _ways(self, state: _State, meanings: Sequence[_Meaning], kept: Sequence[bool]) -> Iterator[Way]:
         """Every way to write each kept candidate after what is pending."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 
 from pad_langchain.arithmetic.arrays import Array
-from pad_langchain.arithmetic.head import steer
-from pad_langchain.engine.protocol import Base, Plan
+from pad_langchain.arithmetic.head import features, steer
+from pad_langchain.engine.protocol import Base, FeatureRows, Plan
 from pad_langchain.engine.types import Request
 from pad_langchain.errors import IncompatibleModelError, InvalidRequestError
 from pad_langchain.models.fingerprint import of_vocabulary
@@ -41,6 +42,7 @@ class HeadGuide:
         self.head = head.eval()
         self.kind, self.recommended = "head", head.recommended
         self.embedder = embedder
+        self._features: WeakKeyDictionary[Base, FeatureRows | None] = WeakKeyDictionary()
         self.backbone = self.adapter = None
         if embedder is not None and embedder.name != head.config.embedder:
             raise IncompatibleModelError(
@@ -114,8 +116,11 @@ class HeadGuide:
             return Plan(tuple(weights), tuple(self.head.gate(vector_E[None]) for vector_E in vectors_PE))
 
     def start(self, base: Base, plans: Sequence[Plan]) -> _HeadRows:
-        """Open the rows of these plans. This runs nothing."""
-        return _HeadRows(self.head, base, torch.stack([gate for plan in plans for gate in plan.rows]))
+        """Open the rows of these plans. This runs nothing, but the first time it may read the base's output matrix."""
+        if base not in self._features:
+            self._features[base] = base.feature_rows(self.head.V_DR)
+        gates_GR = torch.stack([gate for plan in plans for gate in plan.rows])
+        return _HeadRows(self.head, base, gates_GR, self._features[base])
 
     def _vectors(self, request: Request) -> torch.Tensor:
         missing = [preference.text for preference in request.preferences if preference.embedding is None]
@@ -137,27 +142,42 @@ class HeadGuide:
 class _HeadRows:
     full: Sequence[bool] = ()
 
-    def __init__(self, head: VectorHead, base: Base, gates_GR: torch.Tensor) -> None:
-        self.head, self.base, self.gates_GR = head, base, gates_GR
+    def __init__(self, head: VectorHead, base: Base, gates_GR: torch.Tensor, feature_rows: FeatureRows | None) -> None:
+        self.head, self.base, self.gates_GR, self.feature_rows = head, base, gates_GR, feature_rows
 
     def logits(
         self, hidden_GD: Array, candidates_GK: Array, own_reference: bool, keep_GK: Array
     ) -> tuple[Array, Array | None]:
         if isinstance(hidden_GD, np.ndarray):
-            steered_GD = steer(hidden_GD, self.gates_GR.float().numpy(), *self._arrays)
+            steered_GD = steer(hidden_GD, *self._arrays)
         else:
             steered_GD = self.head(hidden_GD, self.gates_GR)
         return self.base.candidate_logits(steered_GD, candidates_GK), None
 
+    def added(self, hidden_GD: np.ndarray, candidates_GK: np.ndarray) -> np.ndarray | None:
+        if self.feature_rows is None:
+            return None
+        gates_GR, U_RD, _ = self._arrays
+        added_GK: np.ndarray = self.feature_rows.logits(features(hidden_GD, U_RD) * gates_GR, candidates_GK)
+        return added_GK
+
     @cached_property
-    def _arrays(self) -> tuple[np.ndarray, np.ndarray]:
-        return self.head.U_RD.detach().float().numpy(), self.head.V_DR.detach().float().numpy()
+    def _arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Gates [G, R], U and V."""
+        gates_GR, U_RD, V_DR = (
+            tensor.detach().float().numpy() for tensor in (self.gates_GR, self.head.U_RD, self.head.V_DR)
+        )
+        return gates_GR, U_RD, V_DR
 
     def advance(self, tokens_GT: torch.Tensor) -> None:
         """Do nothing, as the head reads only the base's hidden state."""
 
     def merge(self, other: _HeadRows) -> None:
-        self.gates_GR = torch.cat([self.gates_GR, other.gates_GR])
+        self._change(torch.cat([self.gates_GR, other.gates_GR]))
 
     def keep(self, rows: Sequence[int]) -> None:
-        self.gates_GR = self.gates_GR[torch.tensor(rows, device=self.gates_GR.device)]
+        self._change(self.gates_GR[torch.tensor(rows, device=self.gates_GR.device)])
+
+    def _change(self, gates_GR: torch.Tensor) -> None:
+        self.gates_GR = gates_GR
+        vars(self).pop("_arrays", None)

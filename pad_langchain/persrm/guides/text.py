@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from pad_langchain.engine.protocol import Base, GuideRows, Plan
@@ -149,6 +150,9 @@ class _RidingRows:
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         return self.guide.logits(hidden_GD, candidates_GK, own_reference)
 
+    def added(self, hidden_GD: np.ndarray, candidates_GK: np.ndarray) -> None:
+        """Return None, as W acts on hidden states."""
+
     def advance(self, tokens_GT: torch.Tensor) -> None: ...
 
     def merge(self, other: _RidingRows) -> None: ...
@@ -168,6 +172,9 @@ class _ModelRows:
         self, hidden_GD: torch.Tensor, candidates_GK: torch.Tensor, own_reference: bool, keep_GK: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         return self.guide.logits(self.rows.hidden(Section.GUIDE), candidates_GK, own_reference)
+
+    def added(self, hidden_GD: np.ndarray, candidates_GK: np.ndarray) -> None:
+        """Return None, as W acts on hidden states."""
 
     def advance(self, tokens_GT: torch.Tensor) -> None:
         self.rows.step(tokens_GT)

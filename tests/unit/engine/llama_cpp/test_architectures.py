@@ -98,7 +98,7 @@ def test_quantised_weights_pass_the_check(weights: str) -> None:
 
 def test_logits_that_the_output_matrix_does_not_give_are_refused() -> None:
     base = base_of("qwen2", model_of("qwen2"))
-    right = base.vocabulary.logits
-    base.vocabulary.logits = lambda hidden, ids: right(hidden, ids) ** 2  # type: ignore[method-assign]
+    right = base.file.output_rows
+    base.file.output_rows = lambda ids: right(ids) ** 2  # type: ignore[method-assign]
     with pytest.raises(IncompatibleModelError, match="architecture 'qwen2' are not its output matrix"):
         LlamaCppEngine(base, TOKENIZER)
