@@ -30,9 +30,9 @@ class ChatSettings(KnownNames):
 
     Args:
         reward_model: a PersRM: a head folder, a text PersRM's checkpoint, or the name of a default for its head.
-            "self": the model guides itself, told a preference against told its opposite, without training and in two rows.
-            "auto" is the shipped head that fits the model, "self" where none does. None means a preference is only told
-            to the model in the prompt.
+            "self": the model guides itself, told a preference against told its opposite, without training and in two
+            rows. "auto" is the shipped head that fits the model, "self" where none does. None means a preference is
+            only told to the model in the prompt.
         memory: a `pad_memory.PreferenceMemory`; it supplies the user's preferences and gets the PersRM as its scorer.
         beta: guidance strength, finite; None means what the PersRM recommends, else 1.0. 0 is exactly the base model,
             told as `condition_base` says.

@@ -49,7 +49,7 @@ def test_a_users_poles_are_read(tmp_path: Path) -> None:
         ({"rhyme": [RHYMED, RHYMED]}, "have to be opposites, but both say 'answer in rhymes'"),
         ({"rhyme": [RHYMED, PLAIN | {"name": "rhymed"}]}, "both say 'rhymed'"),
         ({"rhyme": [RHYMED, PLAIN | {"wordings": ["Make it  rhyme!"]}]}, "both say 'make it rhyme'"),
-        ({"rhyme": [RHYMED, PLAIN | {"instruction": "answer in rhymes"}]}, "both say 'Answer in rhymes.'"),
+        ({"rhyme": [RHYMED, PLAIN | {"instruction": "rhyme"}]}, "both say 'Rhyme!'"),
         ({"rhyme": [RHYMED, PLAIN | {"text": " "}]}, "say something in every field"),
         ({"rhyme": [RHYMED, PLAIN | {"wordings": "no rhymes"}]}, "a list of texts"),
         ({"rhyme": [RHYMED, PLAIN | {"colour": "red"}]}, "has to be a mapping of name, text"),
