@@ -3,8 +3,8 @@
     python examples/agent.py
     python examples/agent.py --model smollm2-135m --call get_weather
 
-A model of 135M parameters hardly calls a tool by itself. With `--call` the program decides that the first question
-needs one, and the model only fills in the arguments.
+A model of 135M parameters does not know when to call: it hardly begins, or calls again and again. With `--call` the
+program decides that the first question needs that tool, once, and the others none. The model fills in the arguments.
 """
 
 import argparse
@@ -23,16 +23,17 @@ from pad_memory import PreferenceMemory, Statement
 @dataclass
 class Context:
     user_id: str
-    call: str | None = None  # the tool that the answer has to begin with
+    tool_choice: str = "auto"  # the model decides; "none", or the tool that it has to call, once
 
 
-class CallFirst(AgentMiddleware):
-    """Has the model call the tool that the context names, before it answers."""
+class CallOnce(AgentMiddleware):
+    """Has the model call the tool that the context names, and then answer."""
 
     def wrap_model_call(self, request: ModelRequest, handler: Callable[[ModelRequest], ModelResponse]) -> ModelResponse:
-        call = request.runtime.context.call
-        if call is not None and isinstance(request.messages[-1], HumanMessage):
-            request = request.override(tool_choice=call)
+        choice = request.runtime.context.tool_choice
+        if choice != "auto":
+            called = not isinstance(request.messages[-1], HumanMessage)
+            request = request.override(tool_choice="none" if called else choice)
         return handler(request)
 
 
@@ -52,7 +53,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="pad-demo", help="a name, a GGUF file, a folder or a hub id")
     parser.add_argument("--tokens", type=int, default=256, help="tokens of an answer at most")
-    parser.add_argument("--call", help="the tool that the first question needs; without it, the model decides")
+    parser.add_argument("--call", help="the tool that the first question needs; without this, the model decides")
     options = parser.parse_args()
     memory = PreferenceMemory()
     memory.record("ada", Statement("Please be brief."))
@@ -60,15 +61,16 @@ def main() -> None:
     agent = create_agent(
         ChatPAD(model=options.model, memory=memory, max_tokens=options.tokens),
         [get_weather, multiply],
-        middleware=[PreferenceMiddleware(memory), CallFirst()],
+        middleware=[PreferenceMiddleware(memory), CallOnce()],
         context_schema=Context,
     )
-    for user, question, call in (
-        ("ada", "What is the weather in Paris?", options.call),
-        ("ada", "What is a lion?", None),
-        ("bob", "What is a lion?", None),
+    otherwise = "auto" if options.call is None else "none"
+    for user, question, choice in (
+        ("ada", "What is the weather in Paris?", options.call or "auto"),
+        ("ada", "What is a lion?", otherwise),
+        ("bob", "What is a lion?", otherwise),
     ):
-        messages = agent.invoke({"messages": [("human", question)]}, context=Context(user, call))["messages"]
+        messages = agent.invoke({"messages": [("human", question)]}, context=Context(user, choice))["messages"]
         print(f"{user} asks: {question}")
         for message in messages[1:]:
             if isinstance(message, AIMessage) and message.tool_calls:
