@@ -172,6 +172,7 @@ class Chat:
             alpha=best_alpha if said.alpha is None else said.alpha,
             stop=tuple(said.stop or ()),
             candidates=said.top_logprobs or 0,
+            logprobs=bool(said.logprobs or said.top_logprobs),
             salt="" if self.memory is None else self.memory.tenant,  # no tenant can time another's prompts
             **decoding,
             **steering,

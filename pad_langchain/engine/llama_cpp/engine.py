@@ -52,9 +52,7 @@ class LlamaCppEngine(LocalEngine):
         InvalidRequestError: a setting is out of its range.
     """
 
-    capabilities = Capabilities(
-        guides=frozenset({"head", "self"}), token_rewards=True, prefixes=True
-    )
+    capabilities = Capabilities(guides=frozenset({"head", "self"}), token_rewards=True, prefixes=True)
 
     def __init__(self, base: LlamaBase, tokenizer: Any, guide: Guide | None = None, **settings: Any) -> None:
         limits = EngineSettings(**{"max_batch_tokens": max(CELLS, base.context), "prefix_tokens": KEPT, **settings})

@@ -142,9 +142,7 @@ class HeadGuide:
 class _HeadRows:
     full: Sequence[bool] = ()
 
-    def __init__(
-        self, head: VectorHead, base: Base, gates_GR: torch.Tensor, feature_rows: FeatureRows | None
-    ) -> None:
+    def __init__(self, head: VectorHead, base: Base, gates_GR: torch.Tensor, feature_rows: FeatureRows | None) -> None:
         self.head, self.base, self.gates_GR, self.feature_rows = head, base, gates_GR, feature_rows
 
     def logits(
