@@ -187,6 +187,7 @@ class Chat:
             contrast_ids=contrast_ids,
             stop=tuple(said.stop or ()),
             candidates=said.top_logprobs or 0,
+            logprobs=bool(said.logprobs or said.top_logprobs),
             salt="" if self.memory is None else self.memory.tenant,  # no tenant can time another's prompts
             **recommended.settle(len(self.engine.tokenizer), **said_of),
             **decoding,

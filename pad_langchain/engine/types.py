@@ -98,6 +98,8 @@ class Request:
         reference: the log-ratio's denominator, "base" (released code) or "reference" (the PersRM's own backbone).
         combine: whether the rewards of several preferences add up ("sum") or the best counts ("max").
         candidates: how many of the candidates each event reports, 0 to `top_k`.
+        logprobs: whether events say the log-probability of their token. Without a guide it takes a pass over the
+            vocabulary. False makes it NaN.
         grammar: a compiled grammar that masks illegal tokens before the candidates are taken (see `engine.grammar`).
             None means any text.
         clip: bound c > 0 of the combined reward: r is taken within ±c nats. None means no bound.
@@ -135,6 +137,7 @@ class Request:
     reference: Literal["base", "reference"] = "base"
     combine: Literal["sum", "max"] = "sum"
     candidates: int = 0
+    logprobs: bool = True
     grammar: Grammar | None = None
     clip: float | None = None
     lazy: bool = False
@@ -237,7 +240,7 @@ class TokenEvent:
             are pending.
         logprob: log-probability of the token under softmax of the guided scores over the candidates, before
             temperature (nats, ≤ 0). With beta = 0 or no preference it is the base's, over the full vocabulary.
-            Penalties are included.
+            Penalties are included. NaN if the request does not want it.
         reward: r(token), combined over the condition with its weights (nats). 0.0 without a condition. It knows no
             penalties.
         finish_reason: why the answer ended. None means more events follow.
@@ -337,6 +340,7 @@ CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "reference": checks.choice("base", "reference"),
     "combine": checks.choice("sum", "max"),
     "candidates": checks.integer(0, checks.LARGEST, "an integer from 0 to top_k"),
+    "logprobs": checks.flag,
     "grammar": _maybe(_grammar),
     "clip": _maybe(checks.number(0.0, math.inf, "a finite number above 0, or None", above=True)),
     "lazy": checks.flag,

@@ -7,8 +7,10 @@ settings. Where an engine cannot do something, its `capabilities` say so and the
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,7 +31,7 @@ from pad_langchain.errors import (
     InvalidRequestError,
     PadError,
 )
-from pad_langchain.testing import TinyPair, tiny_pair
+from pad_langchain.testing import TinyPair, paused, tiny_pair
 from waiting import until
 
 Factory = Callable[..., Engine]
@@ -139,6 +141,26 @@ def test_the_stream_is_the_result(engine: Engine, preferences: list[WeightedPref
         assert any(event.reward for event in events)
     else:
         assert not any(event.reward for event in events)
+
+
+@pytest.mark.parametrize("preferences", [[], WISH], ids=["base", "guided"])
+@pytest.mark.parametrize("temperature", [0.0, 0.8])
+def test_a_request_without_logprobs_gets_nan_for_them_and_nothing_else_changes(
+    engine: Engine, preferences: list[WeightedPreference], temperature: float
+) -> None:
+    said = {"preferences": preferences, "temperature": temperature, "seed": 1, "max_tokens": 8}
+    wanted, unwanted = ask(**said), ask(**said, logprobs=False)
+    expected, alone = (engine.submit(request).result(60) for request in (wanted, unwanted))
+    assert all(math.isnan(event.logprob) for event in alone.events)
+    assert [replace(event, logprob=0.0) for event in alone.events] == [
+        replace(event, logprob=0.0) for event in expected.events
+    ]
+    with paused(engine):
+        streams = [engine.submit(request) for request in (wanted, unwanted)]
+    company, found = (stream.result(60) for stream in streams)
+    assert company.token_ids == found.token_ids == expected.token_ids
+    assert all(event.logprob <= 0 for event in company.events)
+    assert all(math.isnan(event.logprob) for event in found.events)
 
 
 async def test_async_readers_get_the_same(engine: Engine) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -92,8 +93,9 @@ class Row:
         except BaseException as error:  # of the grammar or the tokenizer, whose panics are no Exceptions
             self.stream.fail(failure(error))
             return True
+        logprob = chosen.logprob if self.request.logprobs else math.nan
         event = TokenEvent(
-            self.index, chosen.token_id, text, chosen.logprob, chosen.reward, reason, candidates, chosen.skipped
+            self.index, chosen.token_id, text, logprob, chosen.reward, reason, candidates, chosen.skipped
         )
         self.tokens.append(chosen.token_id)
         if self.repeats is not None:

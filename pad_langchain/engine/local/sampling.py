@@ -25,6 +25,7 @@ class Sampling:
         at_N: the places as a tensor. None means the rows are the whole batch, in order.
         most: the largest of `k_N`.
         greedy: whether all rows take their best token.
+        logprobs: whether any row reports log-probabilities, of its tokens or of its candidates.
         lazy: whether any row may go without the guide.
         clipped: whether any row bounds its rewards.
         constrained: whether any row has a grammar, which may leave it one candidate.
@@ -42,6 +43,7 @@ class Sampling:
     top_p_N: Array
     most: int
     greedy: bool
+    logprobs: bool
     lazy: bool
     clipped: bool
     constrained: bool
@@ -68,6 +70,7 @@ class Sampling:
             top_p_N=floats([request.top_p for request in requests]),
             most=max((request.top_k for request in requests), default=0),
             greedy=all(request.temperature == 0 for request in requests),
+            logprobs=any(request.logprobs or request.candidates for request in requests),
             lazy=any(request.lazy for request in requests),
             clipped=any(request.clip is not None for request in requests),
             constrained=any(row.grammar is not None for row in rows),

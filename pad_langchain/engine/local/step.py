@@ -49,8 +49,10 @@ def choose_plain(sampling: Sampling, logits_NV: Array) -> list[Chosen | Exceptio
         per row its token, or the error that ends it.
     """
     chosen_N = sampling.draw(logits_NV)
-    total_N = log_sum_exp(logits_NV)
-    told_N2 = table([chosen_N, take(logits_NV, chosen_N[:, None])[:, 0] - total_N])
+    best_N = take(logits_NV, chosen_N[:, None])[:, 0]
+    # Either way the difference is NaN if what was chosen is no finite number.
+    total_N = log_sum_exp(logits_NV) if sampling.logprobs or not sampling.greedy else best_N
+    told_N2 = table([chosen_N, best_N - total_N])
     out: list[Chosen | Exception] = []
     for n, (row, (token, logprob)) in enumerate(zip(sampling.rows, told_N2, strict=True)):
         if math.isnan(logprob):
