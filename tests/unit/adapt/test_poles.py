@@ -12,7 +12,12 @@ from pad_langchain.adapt.poles import choose_dimensions, of_catalogue, read_pole
 from pad_langchain.errors import InvalidRequestError
 from pad_memory.catalogue import CATALOGUE
 
-RHYMED = {"name": "rhymed", "text": "answer in rhymes", "wordings": ["make it rhyme"], "instruction": "Answer in rhymes."}
+RHYMED = {
+    "name": "rhymed",
+    "text": "answer in rhymes",
+    "wordings": ["make it rhyme"],
+    "instruction": "Answer in rhymes.",
+}
 PLAIN = {"name": "plain", "text": "do not rhyme", "wordings": ["no rhymes"], "instruction": "Answer without rhymes."}
 
 
