@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ from pad_langchain.adapt.poles import of_catalogue
 from pad_langchain.adapt.sample import rotation, sample
 from pad_langchain.cli.main import app
 from pad_langchain.engine.types import Request, WeightedPreference
-from pad_langchain.errors import InvalidRequestError
+from pad_langchain.errors import InvalidRequestError, MissingDependencyError
 from pad_langchain.evaluation.answers import Kept
 from pad_langchain.evaluation.wishes import Verdict
 from pad_langchain.persrm.build import load_engine
@@ -138,6 +140,15 @@ def test_a_base_that_does_not_hear_its_user_is_refused(config_of: Make, tmp_path
     assert not (tmp_path / "run").exists()
 
 
+def test_what_the_report_needs_is_missed_at_once(
+    config_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(MissingDependencyError, match="plot"):
+        adapt(config_of(tmp_path / "run"), embedder=HashEmbedder())
+    assert not (tmp_path / "run").exists()
+
+
 def test_nothing_to_learn_from_is_said(config_of: Make, tmp_path: Path) -> None:
     strict = dataclasses.replace(config_of(tmp_path).filter, least_words=1000)
     with pytest.raises(InvalidRequestError, match="too short"):
@@ -165,9 +176,8 @@ def test_what_a_model_thinks_is_no_answer(job: Job, tmp_path: Path, monkeypatch:
 
 def test_the_estimate_names_what_will_be_few(job: Job) -> None:
     counted = {"tone:formal": 8, "tone:casual": 0}
-    corpus = Corpus.__new__(Corpus)
-    for name, value in {"tried": counted, "kept": counted, "dropped": {}, "features": None}.items():
-        object.__setattr__(corpus, name, value)
+    nothing: Any = None
+    corpus = Corpus(nothing, Counter(counted), Counter(counted), Counter())
     job.spent["answers"].units, job.spent["answers"].seconds = 20, 60.0
     found = estimate(job, corpus, prompts=4, judged=10)
     job.spent.clear()
