@@ -32,6 +32,7 @@ from pad_langchain.adapt.sample import Tick
 from pad_langchain.defaults import model_folder
 from pad_langchain.errors import InvalidRequestError
 from pad_langchain.evaluation.answers import Kept
+from pad_langchain.evaluation.plots import new_figure
 from pad_langchain.models.gguf import find_gguf, sha256_of
 from pad_langchain.paths import replacing
 from pad_langchain.training.config import Progress
@@ -106,7 +107,9 @@ def open_job(config: AdaptConfig, progress: Progress | None, embedder: Embedder 
     Raises:
         InvalidRequestError: an input is unusable, the folder holds another run, or the base cannot be contrasted.
         ModelLoadError: the base was not found or cannot be read.
+        MissingDependencyError: matplotlib is not installed.
     """
+    new_figure()  # the report draws: better missed now than in hours
     dimensions = of_catalogue() if config.poles is None else read_poles(config.poles)
     dimensions = choose_dimensions(dimensions, config.dimensions)
     parts = split(read_prompts(config.prompts), config.seed, config.dev, config.test)

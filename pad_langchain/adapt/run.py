@@ -49,6 +49,7 @@ def adapt(config: AdaptConfig, progress: Progress | None = None, *, embedder: Em
         InvalidRequestError: an input is unusable, the folder holds another run, or the base cannot be contrasted.
         ModelLoadError: the base was not found or cannot be read.
         CheckpointError: something could not be written; what was there is whole.
+        MissingDependencyError: matplotlib is not installed.
     """
     job = open_job(config, progress, embedder)
     corpus = _corpus(job)
@@ -77,13 +78,14 @@ def _recommended(chosen: dict[str, Any] | None, settings: ChoiceSettings) -> dic
 def _judged(job: Job) -> dict[str, Any]:
     """How the head should steer, and what it is worth; nothing of it where no judge knows the poles."""
     draft = _draft(job, job.config.rounds)
-    with Panel(job, "dev", job.prompts.dev, draft) as dev, Panel(job, "test", job.prompts.test, draft) as test:
-        unknown = [key for key in job.keys.values() if key not in dev.poles]
-        if not dev.poles:
+    with Panel(job, "dev", job.prompts.dev, draft) as panel:
+        unknown = [key for key in job.keys.values() if key not in panel.poles]
+        if not panel.poles:
             _log.warning("no judge knows %s: β is not chosen. Give the poles a rule.", ", ".join(unknown))
             return {"dev": [], "chosen": None, "told": None, "test": {}, "texts": [], "not judged": unknown}
-        choice = choose(dev, job.config.choice)
-        judged = judge_ways(test, choice)
+        choice = choose(panel, job.config.choice)
+    with Panel(job, "test", job.prompts.test, draft) as panel:
+        judged = judge_ways(panel, choice)
     names = list(dict.fromkeys(("base", choice.told.name, choice.best.name)))
     return {
         "dev": [{"name": each.way.name, **asdict(each.way), **plain(shares(each.verdicts))} for each in choice.tried],

@@ -12,7 +12,16 @@ from pad_langchain.adapt.poles import choose_dimensions, of_catalogue, read_pole
 from pad_langchain.errors import InvalidRequestError
 from pad_memory.catalogue import CATALOGUE
 
+<<<<<<< HEAD
 RHYMED = {"name": "rhymed", "text": "answer in rhymes", "wordings": ["make it rhyme"], "instruction": "Rhyme!"}
+=======
+RHYMED = {
+    "name": "rhymed",
+    "text": "answer in rhymes",
+    "wordings": ["make it rhyme"],
+    "instruction": "Answer in rhymes.",
+}
+>>>>>>> adapt
 PLAIN = {"name": "plain", "text": "do not rhyme", "wordings": ["no rhymes"], "instruction": "Answer without rhymes."}
 
 

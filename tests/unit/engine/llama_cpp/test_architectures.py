@@ -66,7 +66,16 @@ def test_hidden_states_give_llama_cpps_own_logits(kind: str) -> None:
     context.read(range(9, 20), range(11), [0] * 11)
     logits, hidden = context.decode([20], [11], [0])
     everything = np.arange(base.vocab_size)[None]
-    np.testing.assert_allclose(base.candidate_logits(hidden, everything), logits, rtol=1e-3, atol=2e-3)
+    plain = base.candidate_logits(hidden, everything)
+    np.testing.assert_allclose(plain, logits, rtol=1e-3, atol=2e-3)
+    V_DR, weighed = np.random.default_rng(0).standard_normal((2, 64, 4)).astype(np.float32)
+    rows = base.feature_rows(torch.from_numpy(V_DR))
+    if kind == "gemma2":  # which caps its logits
+        assert rows is None
+    else:
+        assert rows is not None
+        steered = base.candidate_logits(hidden + weighed[:1] @ V_DR.T, everything)
+        np.testing.assert_allclose(rows.logits(weighed[:1], everything), steered - plain, rtol=1e-3, atol=2e-3)
 
 
 @pytest.mark.parametrize("kind", KINDS)

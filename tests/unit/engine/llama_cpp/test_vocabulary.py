@@ -36,18 +36,21 @@ def test_logits_are_rows_times_states(room: int, bias: np.ndarray | None) -> Non
         assert read == list(range(V))  # once
 
 
-def test_a_large_matrix_is_read_when_it_is_needed() -> None:
+@pytest.mark.parametrize(("budget", "at_once"), [(2 * D * 10, True), (2 * D * V, False)], ids=["large", "later"])
+def test_a_large_matrix_is_read_when_it_is_needed(budget: int, at_once: bool) -> None:
     read: list[int] = []
 
     def rows(ids: np.ndarray) -> np.ndarray:
         read.extend(ids.tolist())
         return ROWS[ids]
 
-    vocabulary = Vocabulary(rows, V, D, budget=2 * D * 10)
+    vocabulary = Vocabulary(rows, V, D, at_once=at_once, budget=budget)
     hidden = np.ones((1, D), dtype=np.float32)
     for ids in ([1, 2, 3], [3, 2, 1], [3, 4], [1, 5]):
         vocabulary.logits(hidden, np.array([ids]))
     assert read == [1, 2, 3, 4, 5]
+    if not at_once:
+        return
     vocabulary.logits(hidden, np.array([list(range(10, 18))]))  # no room beside the others
     vocabulary.logits(hidden, np.array([[1]]))
     assert read == [1, 2, 3, 4, 5, *range(10, 18), 1]
