@@ -25,11 +25,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="session")
 def config_of(base: str) -> Callable[..., AdaptConfig]:
-<<<<<<< HEAD
-    """Settings of a run on the tiny base; two dimensions without countable poles, and one that is planted."""
-=======
     """Settings of a run on the tiny base in a folder, under two dimensions whose poles are not counted."""
->>>>>>> adapt
 
     def make(output: Path, **changes: Any) -> AdaptConfig:
         settings: dict[str, Any] = {

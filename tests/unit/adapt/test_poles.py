@@ -12,16 +12,12 @@ from pad_langchain.adapt.poles import choose_dimensions, of_catalogue, read_pole
 from pad_langchain.errors import InvalidRequestError
 from pad_memory.catalogue import CATALOGUE
 
-<<<<<<< HEAD
-RHYMED = {"name": "rhymed", "text": "answer in rhymes", "wordings": ["make it rhyme"], "instruction": "Rhyme!"}
-=======
 RHYMED = {
     "name": "rhymed",
     "text": "answer in rhymes",
     "wordings": ["make it rhyme"],
     "instruction": "Answer in rhymes.",
 }
->>>>>>> adapt
 PLAIN = {"name": "plain", "text": "do not rhyme", "wordings": ["no rhymes"], "instruction": "Answer without rhymes."}
 
 
@@ -58,7 +54,7 @@ def test_a_users_poles_are_read(tmp_path: Path) -> None:
         ({"rhyme": [RHYMED, RHYMED]}, "have to be opposites, but both say 'answer in rhymes'"),
         ({"rhyme": [RHYMED, PLAIN | {"name": "rhymed"}]}, "both say 'rhymed'"),
         ({"rhyme": [RHYMED, PLAIN | {"wordings": ["Make it  rhyme!"]}]}, "both say 'make it rhyme'"),
-        ({"rhyme": [RHYMED, PLAIN | {"instruction": "rhyme"}]}, "both say 'Rhyme!'"),
+        ({"rhyme": [RHYMED, PLAIN | {"instruction": "answer in rhymes"}]}, "both say 'Answer in rhymes.'"),
         ({"rhyme": [RHYMED, PLAIN | {"text": " "}]}, "say something in every field"),
         ({"rhyme": [RHYMED, PLAIN | {"wordings": "no rhymes"}]}, "a list of texts"),
         ({"rhyme": [RHYMED, PLAIN | {"colour": "red"}]}, "has to be a mapping of name, text"),
