@@ -90,7 +90,7 @@ def test_the_norm_is_that_of_the_module(dtype: torch.dtype) -> None:
     rows = torch.randn(4, 48).mul(torch.tensor([[0.0], [1e-3], [1.0], [1e3]])).to(dtype)  # ε alone, and none of it
     made = Norm.of(theirs)(rows)
     assert made.dtype == dtype
-    assert torch.allclose(made.float(), theirs(rows).float(), rtol=1e-6 if dtype == torch.float32 else 1e-2, atol=1e-6)
+    assert torch.allclose(made.float(), theirs(rows).float(), rtol=1e-5 if dtype == torch.float32 else 1e-2, atol=1e-6)
 
 
 def test_packed_siblings_are_found_and_weights_changed_since_are_not(
