@@ -6,7 +6,8 @@
 
 Every line runs in a process of its own. A round runs all of them once, in turn, and reads as many bytes as each
 model's linear layers have; the table has medians over the rounds, and ratios within a round. `--other` is the folder of
-another checkout of this project, which runs float32 and bfloat16. `--quality` compares answers instead.
+another checkout of this project, which runs float32 and bfloat16. `--quality` compares answers, perplexities, rewards
+and resident memory instead, in one process after the other.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from pad_langchain.defaults import model_folder
+
 HERE = Path(__file__).parents[2]
 SIZE = {"float32": 4, "bfloat16": 2, "int8": 1}  # bytes of a weight
 
@@ -41,7 +44,7 @@ kind, head = asked["kind"], asked["head"]
 how = {"weights": "int8"} if kind == "int8" else {"dtype": kind}
 if asked["hf"]:
     head, how["pack_weights"] = None, False
-engine = load_engine(asked["model"], head, **how)
+engine = load_engine(asked["model"], head, **how, **asked["more"])
 engine.end_tokens = frozenset()
 model = engine.base.model
 model.generation_config.eos_token_id = None
@@ -84,31 +87,44 @@ import torch
 
 asked = json.loads(sys.argv[1])
 torch.set_num_threads(asked["threads"])
-from pad_langchain.engine.types import Request, WeightedPreference
+from pad_langchain.engine.types import Request
 from pad_langchain.persrm.build import load_pair
 
 kind = asked["kind"]
-pair = load_pair(asked["model"], asked["head"], **({"weights": "int8"} if kind == "int8" else {"dtype": kind}))
+how = {"weights": "int8"} if kind == "int8" else {"dtype": kind}
+pair = load_pair(asked["model"], asked["head"], **how, **asked["more"])
 engine, base = pair.engine, pair.engine.base
-told = []
-for question in asked["questions"]:
-    request = Request(messages=[{"role": "user", "content": question}], max_tokens=asked["tokens"])
-    told.append(list(engine.submit(request).result(600).token_ids))
-losses, agreed = [], []
-with torch.inference_mode():
-    for text in asked["texts"]:
-        ids = torch.tensor([engine.prompts.encode(text)[:512]])
-        logits = base.logits(base.hidden(ids))[0, :-1]
-        losses.append(torch.nn.functional.cross_entropy(logits, ids[0, 1:], reduction="none"))
-        agreed += logits.argmax(-1).tolist()
-rewards = []
-if pair.persrm is not None:
-    pairs = [(question, text[:400]) for question, text in zip(asked["questions"], asked["texts"])]
-    rewards = pair.persrm.score_many(pairs, ["be concise", "be formal"]).tolist()
-held = sum(t.numel() * t.element_size() for t in [*base.model.parameters(), *base.model.buffers()])
+
+def told(question):
+    return [{"role": "user", "content": question}]
+
+@torch.inference_mode()
+def next_tokens(ids, first):
+    logits = base.logits(base.hidden(torch.tensor([ids])))[0, first - 1 : -1]
+    losses = torch.nn.functional.cross_entropy(logits, torch.tensor(ids[first:]), reduction="none")
+    return logits.argmax(-1).tolist(), losses
+
+requests = [Request(messages=told(question), max_tokens=asked["tokens"]) for question in asked["questions"]]
+answers = [list(stream.result(600).token_ids) for stream in [engine.submit(request) for request in requests]]
 with open("/proc/self/status") as file:
     resident = next(int(line.split()[1]) for line in file if line.startswith("VmRSS")) * 1024
-print(json.dumps([told, math.exp(float(torch.cat(losses).mean())), agreed, rewards, resident]), flush=True)
+heard = asked["heard"] or answers
+losses, likeliest, pages = [], [], []
+for question, ids in zip(asked["questions"], heard):
+    prompt = list(engine.prompts.render(told(question)))
+    likely, loss = next_tokens(prompt + ids, len(prompt))
+    likeliest += likely
+    losses.append(loss)
+for text in asked["texts"]:
+    likely, loss = next_tokens(list(engine.prompts.encode(text))[:256], 1)
+    likeliest += likely
+    pages.append(loss)
+rewards = []
+if pair.persrm is not None:
+    pairs = [(question, engine.tokenizer.decode(ids)) for question, ids in zip(asked["questions"], heard)]
+    rewards = pair.persrm.score_many(pairs, ["be concise", "be formal"]).tolist()
+perplexities = [math.exp(float(torch.cat(part).mean())) for part in (losses, pages)]
+print(json.dumps([answers, perplexities, likeliest, rewards, resident]), flush=True)
 """
 
 
@@ -191,36 +207,53 @@ def compare(args: argparse.Namespace, asked: dict[str, Any]) -> None:
         "How do vaccines work?",
         "Plan a weekend in a city by the sea.",
     )
-    pages = sorted((HERE / "docs").glob("*.md"))[: len(questions)]
+    pages = sorted((HERE / "docs").glob("*.md"))[:4]
     texts = [page.read_text(encoding="utf-8")[:1500] for page in pages]
     told = {"questions": questions, "texts": texts, "tokens": args.tokens, "hf": False, **asked}
-    found = {kind: Line(kind, HERE, QUALITY, kind=kind, **told).answer() for kind in args.kinds}
-    ours = found["float32"]
-    title = f"{len(questions)} greedy answers of {args.tokens} tokens; perplexity on {len(texts)} pages of docs/"
-    table = Table(title=title)
-    for heading in ("", "same tokens", "until", "next token the same", "perplexity", "rewards differ by", "MB"):
+    table = Table(title=f"{len(questions)} greedy answers of {args.tokens} tokens; {len(texts)} pages of docs/")
+    for heading in (
+        "",
+        "same tokens",
+        "until",
+        "next token the same",
+        "perplexity of float32's answers",
+        "of the pages",
+        "rewards differ by",
+        "MB resident",
+    ):
         table.add_column(heading, justify="left" if not heading else "right")
-    for kind, (answers, perplexity, agreed, rewards, resident) in found.items():
-        pairs = [(a, b) for x, y in zip(answers, ours[0], strict=True) for a, b in zip(x, y, strict=False)]
-        until = [next((n for n, (a, b) in enumerate(zip(x, y)) if a != b), len(y)) for x, y in zip(answers, ours[0])]  # noqa: B905
-        next_same = sum(a == b for a, b in zip(agreed, ours[2], strict=True)) / len(agreed)
-        mine, theirs = torch.tensor(rewards).flatten(), torch.tensor(ours[3]).flatten()
-        spread = f"{float((mine - theirs).abs().mean() / theirs.std()):.3f} sd" if rewards else "–"
-        table.add_row(
-            kind,
-            f"{sum(a == b for a, b in pairs) / len(pairs):.1%}",
-            f"{statistics.median(until):.0f}",
-            f"{next_same:.1%}",
-            f"{perplexity:.2f}",
-            spread,
-            f"{resident / 1e6:.0f}",
-        )
-    Console(width=120).print(table)
+    ours: Any = None
+    for kind in ("float32", *(kind for kind in args.kinds if kind != "float32")):
+        heard = None if ours is None else ours[0]
+        with Console(stderr=True).status(f"{kind}: answers, pages and rewards"):
+            found = Line(kind, HERE, QUALITY, kind=kind, heard=heard, **told).answer()
+        ours = ours or found
+        table.add_row(kind, *distances(found, ours))
+        Console(width=140).print(table)  # so far: a long run may be stopped
+
+
+def distances(found: list[Any], ours: list[Any]) -> list[str]:
+    """How far one kind's answers, next tokens and rewards are from float32's, as cells of the table."""
+    answers, perplexities, likeliest, rewards, resident = found
+    pairs = [(a, b) for x, y in zip(answers, ours[0], strict=True) for a, b in zip(x, y, strict=False)]
+    until = [next((n for n, (a, b) in enumerate(zip(x, y)) if a != b), len(y)) for x, y in zip(answers, ours[0])]  # noqa: B905
+    next_same = sum(a == b for a, b in zip(likeliest, ours[2], strict=True)) / len(likeliest)
+    mine, theirs = torch.tensor(rewards).flatten(), torch.tensor(ours[3]).flatten()
+    return [
+        f"{sum(a == b for a, b in pairs) / len(pairs):.1%}",
+        f"{statistics.median(until):.0f}",
+        f"{next_same:.1%}",
+        *(f"{perplexity:.2f}" for perplexity in perplexities),
+        f"{float((mine - theirs).abs().mean() / theirs.std()):.3f} sd" if rewards else "–",
+        f"{resident / 1e6:.0f}",
+    ]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", required=True, help="folder of a causal LM")
+    parser.add_argument(
+        "--model", required=True, help="folder or GGUF file of a causal LM, or a name such as smollm2-135m"
+    )
     parser.add_argument("--head", help="folder of its head; then our lines steer by one wish")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 16])
     parser.add_argument("--tokens", type=int, default=32)
@@ -233,7 +266,9 @@ def main() -> None:
     parser.add_argument("--quality", action="store_true", help="answers, perplexity and rewards instead of time")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    asked = {"model": args.model, "head": args.head, "threads": args.threads}
+    model = model_folder(args.model)
+    more = {"backend": "torch"} if model.endswith(".gguf") else {}
+    asked = {"model": model, "head": args.head, "threads": args.threads, "more": more}
     if args.quality:
         return compare(args, asked)
     plain = [kind for kind in args.kinds if kind != "int8"]

@@ -1,18 +1,75 @@
-"""Sibling projections that read one input (q, k and v; gate and up) as one product. Each takes its columns."""
+"""Products of a model's linear layers, and siblings that read one input (q, k and v; gate and up) as one product."""
 
 from __future__ import annotations
 
 import itertools
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 from torch import nn
 
-__all__ = ["Joint", "siblings"]
+__all__ = ["Joint", "Norm", "Plain", "Product", "siblings"]
 
 GROUPS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
+
+
+@dataclass(frozen=True, eq=False)
+class Norm:
+    """A model's RMSNorm in three operators: x · weight · √D / √(|x|² + D · ε).
+
+    Args:
+        weight_D: the norm's weight times √D.
+        floor: √(D · ε).
+    """
+
+    weight_D: torch.Tensor
+    floor: torch.Tensor
+
+    @classmethod
+    def of(cls, norm: Any) -> Norm:
+        """Take over the weight and ε of a model's RMSNorm. Sums are in float32, whatever its weight is."""
+        weight_D = norm.weight.detach().float() * len(norm.weight) ** 0.5
+        return cls(weight_D, torch.tensor((len(norm.weight) * norm.variance_epsilon) ** 0.5))
+
+    def __call__(self, input: torch.Tensor) -> torch.Tensor:
+        """Return the normalised rows, [..., D] in the input's dtype."""
+        return (input * self.weight_D).div_(self.length(input)).to(input.dtype)
+
+    def length(self, input: torch.Tensor) -> torch.Tensor:
+        """Return what each row times the weight is divided by: [..., D] → [..., 1] float32."""
+        return torch.hypot(torch.linalg.vector_norm(input, 2, -1, True, dtype=torch.float32), self.floor)
+
+
+class Product(Protocol):
+    """A linear layer, or siblings side by side, as a decode step asks for it."""
+
+    def __call__(self, input: torch.Tensor, /) -> torch.Tensor:
+        """Return the product, [..., in] → [..., out]."""
+
+    def of_normed(self, hidden_BD: torch.Tensor, norm: Norm) -> torch.Tensor:
+        """Return the product of normalised hidden states, [B, D] → [B, out]."""
+
+    def add_to(self, hidden_BD: torch.Tensor, input_BI: torch.Tensor) -> None:
+        """Add the product of an input [B, in] to hidden states [B, D], in place."""
+
+
+class Plain:
+    """A `Product` by a map of an input to an output."""
+
+    def __init__(self, product: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        self.product = product
+
+    def __call__(self, input: torch.Tensor) -> torch.Tensor:
+        return self.product(input)
+
+    def of_normed(self, hidden_BD: torch.Tensor, norm: Norm) -> torch.Tensor:
+        return self.product(norm(hidden_BD))
+
+    def add_to(self, hidden_BD: torch.Tensor, input_BI: torch.Tensor) -> None:
+        hidden_BD.add_(self.product(input_BI))
 
 
 class _Last(threading.local):
@@ -38,7 +95,7 @@ class Joint:
         sizes: the number of outputs of each layer, in order.
     """
 
-    def __init__(self, product: Callable[[torch.Tensor], torch.Tensor], sizes: Sequence[int]) -> None:
+    def __init__(self, product: Product, sizes: Sequence[int]) -> None:
         self.product = product
         ends = list(itertools.accumulate(sizes, initial=0))
         self.columns = [slice(*pair) for pair in itertools.pairwise(ends)]

@@ -2,7 +2,7 @@
 
 A step of a small model spends more time between its products than in them. transformers calls some 60 operators per
 layer, and copies keys and values once per query head. Models of the Llama family share one shape, which is written here
-in some 25 operators per layer. Prompts, training and all other models run the model's own modules.
+in some 25 short operators per layer. Prompts, training and all other models run the model's own modules.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from torch.nn import functional
 
 from pad_langchain.models.adapter import HOOKED, adapting
 from pad_langchain.models.attention import attention_of, has_windows
-from pad_langchain.models.cpu.joint import Joint
+from pad_langchain.models.cpu.joint import Joint, Norm, Plain, Product
 from pad_langchain.models.cpu.packed import packed_part
 from pad_langchain.models.cpu.quantized import Int8Linear
-from pad_langchain.models.kv.row_cache import RowCache
+from pad_langchain.models.kv.row_cache import Column, RowCache
 
 __all__ = ["FAMILIES", "LeanDecoder", "lean_decoder"]
 
@@ -28,20 +28,28 @@ __all__ = ["FAMILIES", "LeanDecoder", "lean_decoder"]
 FAMILIES = frozenset({"llama", "mistral", "qwen2", "qwen3"})
 
 _hooks = attrgetter("_forward_pre_hooks", "_forward_hooks")  # torch has no public name for who listens
-_Map = Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True, eq=False)
 class _Layer:
-    """The parts of one layer, as maps of their inputs."""
+    """The parts of one layer. `heads` are the norms of queries and of keys. None means it has none."""
 
-    attention: Any
-    act: _Map
-    norms: tuple[Any, Any]
-    qkv: _Map
-    out: _Map
-    gate_up: _Map
-    down: _Map
+    norms: tuple[Norm, Norm]
+    heads: tuple[Norm, Norm] | None
+    scaling: float
+    act: Callable[[torch.Tensor], torch.Tensor]
+    qkv: Product
+    out: Product
+    gate_up: Product
+    down: Product
+
+
+@dataclass(frozen=True, eq=False)
+class _Stack:
+    """The layers of a decoder, and the norm of what they make."""
+
+    layers: list[_Layer]
+    norm: Norm
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,33 +71,37 @@ class LeanDecoder:
         config = decoder.config
         self.heads, self.kv_heads = config.num_attention_heads, config.num_key_value_heads
         self.size: int = decoder.layers[0].self_attn.head_dim
-        self._layers: dict[bool, list[_Layer]] = {}  # with an adapter on and without
+        self._stacks: dict[bool, _Stack | None] = {}  # with an adapter on and without; None where others listen
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_layers": {}}  # which hold products of these very weights
+        return {**vars(self), "_stacks": {}}  # which hold products of these very weights
 
     def __call__(self, **inputs: Any) -> Any:
         cache, ids_BT = inputs.get("past_key_values"), inputs["input_ids"]
         if not isinstance(cache, RowCache) or not cache.layers or ids_BT.shape[1] > 1 or not self._here(ids_BT):
-            self._layers = {}  # weights may be packed or change between requests, which begin with a prompt
+            self._stacks = {}  # weights may be packed or change between requests, which begin with a prompt
             return self.decoder(**inputs)
-        layers = self._layers.get(adapting())
-        if layers is None:
-            watched = any(map(_watched, self.decoder.modules()))
-            layers = [] if watched else [_layer(layer) for layer in self.decoder.layers]
-            self._layers[adapting()] = layers
-        if not layers:
+        if adapting() not in self._stacks:
+            self._stacks[adapting()] = self._stack()
+        stack = self._stacks[adapting()]
+        if stack is None:
             return self.decoder(**inputs)
-        hidden_BD = self._step(layers, ids_BT[:, 0], cache, inputs["position_ids"], inputs.get("attention_mask"))
+        hidden_BD = self._step(stack, ids_BT[:, 0], cache, inputs["position_ids"], inputs.get("attention_mask"))
         return _Output(hidden_BD[:, None])
 
     def _here(self, ids_BT: torch.Tensor) -> bool:
         """Whether the step runs here: it is on the CPU, and no gradients are asked for."""
         return self.decoder.embed_tokens.weight.device.type == "cpu" and not torch.is_grad_enabled()
 
+    def _stack(self) -> _Stack | None:
+        decoder = self.decoder
+        if any(map(_watched, decoder.modules())):
+            return None
+        return _Stack([_layer(layer) for layer in decoder.layers], Norm.of(decoder.norm))
+
     def _step(
         self,
-        layers: Sequence[_Layer],
+        stack: _Stack,
         ids_B: torch.Tensor,
         cache: RowCache,
         positions_B1: torch.Tensor,
@@ -101,41 +113,32 @@ class LeanDecoder:
         mask = None
         if seen_BC is not None:
             mask = torch.zeros_like(seen_BC, dtype=hidden_BD.dtype).masked_fill(~seen_BC, -torch.inf)[:, None, None]
-        cos_B1S, sin_B1S = decoder.rotary_emb(hidden_BD, positions_B1)
-        half = self.size // 2
-        turned_B1S = torch.cat([-sin_B1S[..., :half], sin_B1S[..., half:]], dim=-1)
-        for layer, kept in zip(layers, cache.layers, strict=True):
-            read_BD = self._attend(layer, _normed(layer.norms[0], hidden_BD), kept, cos_B1S, turned_B1S, mask)
-            hidden_BD = hidden_BD + layer.out(read_BD)
-            gate_BI, up_BI = layer.gate_up(_normed(layer.norms[1], hidden_BD)).chunk(2, dim=-1)
-            hidden_BD = hidden_BD + layer.down(layer.act(gate_BI).mul_(up_BI))
-        return _normed(decoder.norm, hidden_BD)
+        turn_BSS = _turn(*decoder.rotary_emb(hidden_BD, positions_B1))
+        for layer, kept in zip(stack.layers, cache.layers, strict=True):
+            qkv_BHS = layer.qkv.of_normed(hidden_BD, layer.norms[0]).view(len(ids_B), -1, self.size)
+            layer.out.add_to(hidden_BD, self._attend(layer, qkv_BHS, kept.extend(), turn_BSS, mask))
+            gate_BI, up_BI = layer.gate_up.of_normed(hidden_BD, layer.norms[1]).chunk(2, dim=-1)
+            layer.down.add_to(hidden_BD, layer.act(gate_BI).mul_(up_BI))
+        return stack.norm(hidden_BD)
 
     def _attend(
-        self,
-        layer: _Layer,
-        input_BD: torch.Tensor,
-        kept: Any,
-        cos_B1S: torch.Tensor,
-        turned_B1S: torch.Tensor,
-        mask: torch.Tensor | None,
+        self, layer: _Layer, qkv_BHS: torch.Tensor, column: Column, turn_BSS: torch.Tensor, mask: torch.Tensor | None
     ) -> torch.Tensor:
-        """What the heads read, side by side [B, H * S]."""
+        """What the heads read, side by side [B, H * S]. The token's keys and values are put into `column`."""
         turning = self.heads + self.kv_heads
-        qkv_BHS = layer.qkv(input_BD).view(len(input_BD), turning + self.kv_heads, self.size)
         qk_BHS = qkv_BHS[:, :turning]
-        if (norm := getattr(layer.attention, "q_norm", None)) is not None:
-            q_BHS, k_BHS = qk_BHS[:, : self.heads], qk_BHS[:, self.heads :]
-            qk_BHS = torch.cat([_normed(norm, q_BHS), _normed(layer.attention.k_norm, k_BHS)], dim=1)
-        # The usual rotation: x · cos + (its halves swapped, the first one's sign turned) · sin.
-        qk_BHS = torch.addcmul(qk_BHS * cos_B1S, qk_BHS.roll(self.size // 2, -1), turned_B1S)
-        keys, values = kept.update(qk_BHS[:, self.heads :, None], qkv_BHS[:, turning:, None])
+        if layer.heads is not None:
+            parts = qk_BHS[:, : self.heads], qk_BHS[:, self.heads :]
+            qk_BHS = torch.cat([norm(part) for norm, part in zip(layer.heads, parts, strict=True)], dim=1)
+        qk_BHS = torch.bmm(qk_BHS, turn_BSS)
+        column.key_BHD.copy_(qk_BHS[:, self.heads :])
+        column.value_BHD.copy_(qkv_BHS[:, turning:])
         # The query heads of one key head are its queries: nothing is copied for each.
-        q_BKGS = qk_BHS[:, : self.heads].reshape(len(input_BD), self.kv_heads, -1, self.size)
+        q_BKGS = qk_BHS[:, : self.heads].reshape(len(qk_BHS), self.kv_heads, -1, self.size)
         read_BKGS = functional.scaled_dot_product_attention(
-            q_BKGS, keys, values, attn_mask=mask, scale=layer.attention.scaling
+            q_BKGS, column.keys, column.values, attn_mask=mask, scale=layer.scaling
         )
-        return read_BKGS.reshape(len(input_BD), -1)
+        return read_BKGS.reshape(len(qk_BHS), -1)
 
 
 def lean_decoder(model: Any) -> Any:
@@ -153,10 +156,12 @@ def lean_decoder(model: Any) -> Any:
 
 def _layer(layer: Any) -> _Layer:
     attention, mlp = layer.self_attn, layer.mlp
+    heads = (Norm.of(attention.q_norm), Norm.of(attention.k_norm)) if hasattr(attention, "q_norm") else None
     return _Layer(
-        attention,
-        mlp.act_fn,
-        (layer.input_layernorm, layer.post_attention_layernorm),
+        (Norm.of(layer.input_layernorm), Norm.of(layer.post_attention_layernorm)),
+        heads,
+        attention.scaling,
+        functional.silu if type(mlp.act_fn) is torch.nn.SiLU else mlp.act_fn,
         _together([attention.q_proj, attention.k_proj, attention.v_proj]),
         _together([attention.o_proj]),
         _together([mlp.gate_proj, mlp.up_proj]),
@@ -164,16 +169,28 @@ def _layer(layer: Any) -> _Layer:
     )
 
 
-def _together(modules: Sequence[Any]) -> _Map:
-    """A map of an input to the modules' outputs side by side. It is their joint product if they have one."""
+def _turn(cos_B1S: torch.Tensor, sin_B1S: torch.Tensor) -> torch.Tensor:
+    """The rotation of each row's position as matrices [B, S, S].
+
+    The usual rotation is x · cos + (the halves of x swapped, the first one's sign turned) · sin: a sum of two products,
+    which a product with a matrix that has two numbers per column is as well, in one operator.
+    """
+    size = cos_B1S.shape[-1]
+    own_SS = torch.eye(size, dtype=cos_B1S.dtype)
+    swapped_SS = own_SS.roll(size // 2, 0)
+    swapped_SS[size // 2 :].neg_()
+    return torch.addcmul(own_SS * cos_B1S, swapped_SS, sin_B1S)
+
+
+def _together(modules: Sequence[Any]) -> Product:
+    """The product of modules side by side: their joint one if they have one."""
     parts = [_part(module) for module in modules]
     joint = parts[0]
     if joint is not None and len(joint.columns) == len(modules) and all(part is joint for part in parts):
         return joint.product
     if len(modules) == 1:
-        made: _Map = modules[0]
-        return made
-    return lambda input: torch.cat([module(input) for module in modules], dim=-1)
+        return Plain(modules[0])
+    return Plain(lambda input: torch.cat([module(input) for module in modules], dim=-1))
 
 
 def _part(module: Any) -> Joint | None:
@@ -190,7 +207,3 @@ def _watched(module: torch.nn.Module) -> bool:
     """Whether a module has hooks of others, so that it has to be called."""
     before, after = _hooks(module)
     return bool(before or after) and not hasattr(module, HOOKED)
-
-
-def _normed(norm: Any, input: torch.Tensor) -> torch.Tensor:
-    return torch.rms_norm(input, input.shape[-1:], norm.weight, norm.variance_epsilon)

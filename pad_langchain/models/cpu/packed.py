@@ -2,7 +2,7 @@
 
 The usual product of two rows reads the weights twice, so it costs twice that of one row. With the blocked layout a
 second row is nearly free, which serves base rows and reward rows in one forward. One row alone gains as well, most of
-all in bfloat16.
+all in bfloat16; small float32 layers gain nothing then and are read as they are.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from torch import nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from pad_langchain.errors import InvalidRequestError
-from pad_langchain.models.cpu.joint import Joint, siblings
+from pad_langchain.models.cpu.joint import Joint, Plain, Product, siblings
 from pad_langchain.models.precision import computes_in_bfloat16
 
 __all__ = ["pack", "packed_part"]
 
 LEAST = 2**18  # weights of a product; smaller ones gain nothing
+SHORT = 2**20  # weights; below, a call of oneDNN costs one float32 row more than its layout saves
 ROWS = 16  # what the layout is made for; it serves any number
 CPU = torch.device("cpu")
 
@@ -45,7 +46,7 @@ _packed: WeakTensorKeyDictionary = WeakTensorKeyDictionary()  # weight → _Pack
 # it was built with oneDNN) with which its own compiler packs linear layers. Nothing else here goes behind its doors.
 _changes = attrgetter("_version")
 _layout = attrgetter("mkldnn._reorder_linear_weight")
-_product = attrgetter("mkldnn._linear_pointwise")
+_product = attrgetter("mkldnn._linear_pointwise.default._op")
 
 _library = torch.library.Library("pad_langchain", "DEF")
 _library.define("packed_linear(Tensor input, Tensor weight, Tensor? bias) -> Tensor")
@@ -131,16 +132,29 @@ def pack(model: nn.Module, *, spare: bool = False, join: bool = True) -> int:
 
 
 @torch.no_grad()
-def _product_of(group: Sequence[Any]) -> Callable[[torch.Tensor], torch.Tensor]:
+def _product_of(group: Sequence[Any]) -> Product:
     """A map of the input of these layers to their outputs side by side."""
-    weight = torch.cat([module.weight for module in group]) if len(group) > 1 else group[0].weight
+    weight = torch.cat([module.weight for module in group]) if len(group) > 1 else group[0].weight.detach()
     biases = [module.bias.detach() for module in group if module.bias is not None]
     bias = torch.cat(biases) if len(biases) > 1 else next(iter(biases), None)
-    return partial(_blocked_first, blocked_layout(weight.detach()), bias)
+    blocked = blocked_layout(weight)
+    if len(group) > 1 or weight.numel() >= SHORT or weight.dtype != torch.float32:
+        return Plain(partial(_blocked_first, blocked, bias))
+    return Plain(partial(_plain_row, weight, partial(_blocked_first, blocked, bias), bias))
 
 
 def _blocked_first(blocked: torch.Tensor, bias: torch.Tensor | None, input: torch.Tensor) -> torch.Tensor:
     return blocked_product(input, blocked, bias)
+
+
+def _plain_row(
+    weight: torch.Tensor,
+    many: Callable[[torch.Tensor], torch.Tensor],
+    bias: torch.Tensor | None,
+    input: torch.Tensor,
+) -> torch.Tensor:
+    """One row by the weight itself, more rows by `many`."""
+    return nn.functional.linear(input, weight, bias) if input.numel() == input.shape[-1] else many(input)
 
 
 def _fits(module: Any) -> bool:

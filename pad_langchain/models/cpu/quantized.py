@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from pad_langchain.errors import IncompatibleModelError, InvalidRequestError, MissingDependencyError
-from pad_langchain.models.cpu.joint import Joint, siblings
+from pad_langchain.models.cpu.joint import Joint, Norm, siblings
 
 __all__ = ["Int8Linear", "check_int8", "quantize"]
 
@@ -69,9 +69,24 @@ class _Int8Product:
     def __call__(self, input: torch.Tensor) -> torch.Tensor:
         if input.dim() == 1:
             return self(input[None])[0]
+        made, most = self._unscaled(input)
+        return self._biased(made.mul_(most))
+
+    def of_normed(self, hidden_BD: torch.Tensor, norm: Norm) -> torch.Tensor:
+        # A row's own factor changes none of its integers, so the norm's is left to the end.
+        made, most = self._unscaled(hidden_BD * norm.weight_D)
+        return self._biased(made.mul_(most.div_(norm.length(hidden_BD))))
+
+    def add_to(self, hidden_BD: torch.Tensor, input_BI: torch.Tensor) -> None:
+        self._biased(hidden_BD.addcmul_(*self._unscaled(input_BI)))
+
+    def _unscaled(self, input: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The product of rows that were divided by their largest number, and that number, [..., 1]."""
         most = input.abs().amax(-1, keepdim=True)
         # A row of zeros becomes any integers here, and zeros again; NaN and infinity come through `most`.
-        made: torch.Tensor = self.product(input / most, 1 / self.steps, self.zero, self.packed).mul_(most)
+        return self.product(input / most, 1 / self.steps, self.zero, self.packed), most
+
+    def _biased(self, made: torch.Tensor) -> torch.Tensor:
         return made if self.bias_O is None else made.add_(self.bias_O)
 
 

@@ -8,14 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from transformers.cache_utils import Cache, CacheLayerMixin
 
-__all__ = ["RowCache"]
+__all__ = ["Column", "RowCache"]
 
 HEADROOM = 64  # columns allocated beyond what is needed, so that a step writes in place
+
+
+class Column(NamedTuple):
+    """A new column of one layer, as views: where its keys and values go [B, H, D], and all columns [B, H, C, D]."""
+
+    key_BHD: torch.Tensor
+    value_BHD: torch.Tensor
+    keys: torch.Tensor
+    values: torch.Tensor
 
 
 class _RowLayer(CacheLayerMixin):
@@ -52,14 +61,29 @@ class _RowLayer(CacheLayerMixin):
         assert self.keys is not None
         assert self.values is not None
         begin, end = self.length, self.length + key_states.shape[2]
+        self._reach(end)
+        self.keys[:, :, begin:end] = key_states
+        self.values[:, :, begin:end] = value_states
+        return self.keys[:, :, :end], self.values[:, :, :end]
+
+    def extend(self) -> Column:
+        """Append a column to every row. The caller fills it."""
+        begin = self.length
+        self._reach(begin + 1)
+        keys, values = self.keys, self.values
+        assert keys is not None
+        assert values is not None
+        used = (keys.narrow(2, 0, begin + 1), values.narrow(2, 0, begin + 1))
+        return Column(keys.select(2, begin), values.select(2, begin), *used)
+
+    def _reach(self, end: int) -> None:
+        """Have columns [0, `end`) in use."""
+        assert self.keys is not None
         if end > self.keys.shape[2]:
             # Half as much again: growing stays linear in the length of the answer.
             keys, values = self.used()
-            self.put([keys], [values], begin, end + end // 2)
-        self.keys[:, :, begin:end] = key_states
-        self.values[:, :, begin:end] = value_states
+            self.put([keys], [values], self.length, end + end // 2)
         self.length = end
-        return self.keys[:, :, :end], self.values[:, :, :end]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         return self.length + query_length, 0

@@ -11,6 +11,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.cpu import lean
+from pad_langchain.models.cpu.joint import Norm
 from pad_langchain.models.cpu.lean import FAMILIES, LeanDecoder
 from pad_langchain.models.cpu.packed import pack
 from pad_langchain.models.rows import Rows
@@ -59,9 +60,9 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     seen: list[int] = []
     real = LeanDecoder._step
 
-    def counted(self: LeanDecoder, layers: Any, ids_B: torch.Tensor, *rest: Any) -> torch.Tensor:
+    def counted(self: LeanDecoder, stack: Any, ids_B: torch.Tensor, *rest: Any) -> torch.Tensor:
         seen.append(len(ids_B))
-        return real(self, layers, ids_B, *rest)
+        return real(self, stack, ids_B, *rest)
 
     monkeypatch.setattr(LeanDecoder, "_step", counted)
     return seen
@@ -81,6 +82,15 @@ def test_hidden_states_are_those_of_the_modules(
     plain = Backbone(made)
     assert plain.decoder is made.base_model
     assert torch.allclose(ours, run(plain), atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_norm_is_that_of_the_module(dtype: torch.dtype) -> None:
+    theirs = model("llama").model.norm.to(dtype)
+    rows = torch.randn(4, 48).mul(torch.tensor([[0.0], [1e-3], [1.0], [1e3]])).to(dtype)  # ε alone, and none of it
+    made = Norm.of(theirs)(rows)
+    assert made.dtype == dtype
+    assert torch.allclose(made.float(), theirs(rows).float(), rtol=1e-5 if dtype == torch.float32 else 1e-2, atol=1e-6)
 
 
 def test_packed_siblings_are_found_and_weights_changed_since_are_not(

@@ -52,6 +52,19 @@ def test_a_blocked_weight_multiplies_as_the_plain_one() -> None:
             assert torch.allclose(packed.blocked_product(x_BD, blocked, added), expected, atol=1e-4)
 
 
+def test_one_row_of_a_short_layer_is_read_plain(calls: list[torch.Size]) -> None:
+    torch.manual_seed(0)
+    short, long = nn.Linear(512, 512), nn.Linear(1024, 1024)
+    assert pack(short) == pack(long) == 1
+    with torch.no_grad():
+        for layer, seen in ((short, [3]), (long, [1, 3])):
+            for rows in (1, 3):
+                x_BD = torch.randn(rows, layer.in_features)
+                assert torch.allclose(layer(x_BD), nn.functional.linear(x_BD, layer.weight, layer.bias), atol=1e-4)
+            assert [shape[0] for shape in calls] == seen
+            calls.clear()
+
+
 def requests(count: int) -> list[Request]:
     return [
         Request(

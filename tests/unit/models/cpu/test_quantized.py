@@ -17,7 +17,7 @@ from pad_langchain.errors import IncompatibleModelError, InvalidRequestError, Mi
 from pad_langchain.models.adapter import Adapter
 from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.cpu import quantized
-from pad_langchain.models.cpu.joint import Joint
+from pad_langchain.models.cpu.joint import Joint, Norm, Plain
 from pad_langchain.models.cpu.quantized import Int8Linear, quantize
 from pad_langchain.models.prompts import Prompts
 from pad_langchain.persrm.build import load_engine
@@ -64,6 +64,22 @@ def test_a_row_does_not_depend_on_its_neighbours() -> None:
     rows = torch.randn(16, 256) * torch.logspace(-3, 3, 16)[:, None]  # one scale for all would drown the small ones
     with torch.no_grad():
         assert torch.equal(layer(rows), torch.cat([layer(row[None]) for row in rows]))
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_normalised_and_added_products_are_those_of_the_layer_row_by_row(bias: bool) -> None:
+    torch.manual_seed(0)
+    layer = int8(nn.Linear(64, 64, bias=bias))
+    norm = Norm(torch.rand(64) + 0.5, torch.tensor(0.1))
+    product = layer.joint.product
+    hidden_BD = torch.randn(5, 64) * torch.logspace(-2, 2, 5)[:, None]
+    with torch.no_grad():
+        made = product.of_normed(hidden_BD, norm)
+        assert torch.allclose(made, layer(norm(hidden_BD)), rtol=1e-4, atol=1e-4)
+        assert torch.equal(made, torch.cat([product.of_normed(row[None], norm) for row in hidden_BD]))
+        sum_BD = hidden_BD.clone()
+        product.add_to(sum_BD, made)
+        assert torch.allclose(sum_BD, hidden_BD + layer(made), rtol=1e-4, atol=1e-4)
 
 
 def test_zeros_stay_zeros_and_what_is_no_number_is_seen() -> None:
@@ -203,7 +219,7 @@ def test_parts_of_a_joint_product_are_not_kept() -> None:
         made.append(1)
         return torch.cat([input, -input], dim=-1)
 
-    joint, input = Joint(product, [3, 3]), torch.ones(2, 3)
+    joint, input = Joint(Plain(product), [3, 3]), torch.ones(2, 3)
     assert joint.part(0, input).sum() == 6
     assert joint.part(1, input).sum() == -6
     assert len(made) == 1
