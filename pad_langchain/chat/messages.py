@@ -178,15 +178,19 @@ def with_preferences(messages: Sequence[ChatDict], preferences: Sequence[tuple[s
 def with_preferences_at_end(messages: Sequence[ChatDict], preferences: Sequence[tuple[str, float]]) -> list[ChatDict]:
     """Tell the model the preferences at the end of the last user turn; nothing where there is no user turn.
 
+    They stand in brackets, as a human adds them: "What is rain? (Be brief.)". A small model does what is written so
+    more often than what "The user prefers: …" says, and does not repeat it in its answer.
+
     Args:
         messages: the conversation before it is fitted to a template, so that a user turn is what a human said.
-        preferences: (text, weight) pairs, worded as `with_preferences` does.
+        preferences: (text, weight) pairs. A negative weight is worded as something to avoid; 0 is left out.
     """
-    told = _in_words(preferences)
+    told = _in_brackets(preferences)
     last = max((place for place, message in enumerate(messages) if message["role"] == "user"), default=None)
     if last is None or not told:
         return list(messages)
-    asked = {**messages[last], "content": "\n\n".join((messages[last]["content"], told))}
+    said = messages[last]["content"]
+    asked = {**messages[last], "content": ("\n\n" if "\n" in said else " ").join((said, told))}
     return [*messages[:last], asked, *messages[last + 1 :]]
 
 
@@ -194,6 +198,12 @@ def _in_words(preferences: Sequence[tuple[str, float]]) -> str:
     return " ".join(
         f"The user {'prefers' if weight > 0 else 'does not want'}: {text}." for text, weight in preferences if weight
     )
+
+
+def _in_brackets(preferences: Sequence[tuple[str, float]]) -> str:
+    wishes = [f"{'' if weight > 0 else 'Not wanted: '}{text}" for text, weight in preferences if weight]
+    sentences = [wish[:1].upper() + wish[1:] + ("" if wish.endswith((".", "!", "?")) else ".") for wish in wishes]
+    return f"({' '.join(sentences)})" if sentences else ""
 
 
 def with_system(messages: Sequence[ChatDict], told: str) -> list[ChatDict]:

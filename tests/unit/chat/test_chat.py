@@ -22,7 +22,7 @@ from pad_memory import PreferenceMemory, Statement
 
 QUESTION = [{"role": "user", "content": "what is an element?"}]
 WISH = "be concise and brief"
-TOLD = f"The user prefers: {WISH}."
+TOLD, BESIDE = f"The user prefers: {WISH}.", f"({WISH.capitalize()}.)"
 HERE = "In this conversation, be concise and brief"
 
 
@@ -86,8 +86,8 @@ def test_it_knows_neither_faces_nor_models():
 PLACES = {
     None: [("system", TOLD), ("user", "what is an element?")],
     "system": [("system", TOLD), ("user", "what is an element?")],
-    "user": [("user", f"what is an element?\n\n{TOLD}")],
-    "both": [("system", TOLD), ("user", f"what is an element?\n\n{TOLD}")],
+    "user": [("user", f"what is an element? {BESIDE}")],
+    "both": [("system", TOLD), ("user", f"what is an element? {BESIDE}")],
 }
 TELLS = {  # (condition_base, guided) → told
     ("auto", True): False,
@@ -136,7 +136,7 @@ def test_the_users_place_is_what_a_human_said_last(guided, place):
     request = asked(guided, WITH_TOOL, condition_base=True, wish_place=place)
     said = turns(guided, request)
     assert said[0] == ("system", f"Be kind.\n\n{TOLD}" if place == "both" else "Be kind.")
-    assert [text for role, text in said if role == "user"] == ["hi", f"How is it in Rome?\n\n{TOLD}"]
+    assert [text for role, text in said if role == "user"] == ["hi", f"How is it in Rome? {BESIDE}"]
     assert ("tool", "sunny") in said
 
 
@@ -145,12 +145,12 @@ def test_the_users_place_where_a_templates_needs_move_words():
     said = turns(engine, asked(engine, WITH_TOOL, condition_base=True, wish_place="user"))
     assert [text for role, text in said if role == "user"] == [
         "Be kind.\n\nhi",
-        f"How is it in Rome?\n\n{TOLD}",
+        f"How is it in Rome? {BESIDE}",
         "weather returned: sunny",
     ]
     both = turns(engine, asked(engine, WITH_TOOL, condition_base=True, wish_place="both"))
     assert both[0] == ("user", f"{TOLD}\n\nBe kind.\n\nhi")
-    assert both[2] == ("user", f"How is it in Rome?\n\n{TOLD}")
+    assert both[2] == ("user", f"How is it in Rome? {BESIDE}")
 
 
 @pytest.mark.parametrize("place", ["user", "both"])
@@ -163,7 +163,7 @@ def test_where_no_human_spoke_the_system_turn_is_left(guided, place):
 def test_words_at_the_end_change_nothing_where_there_are_none():
     assert with_preferences_at_end(QUESTION, [(WISH, 0.0)]) == QUESTION
     told = with_preferences_at_end(QUESTION, [("be formal", -0.5)])
-    assert told == [{"role": "user", "content": "what is an element?\n\nThe user does not want: be formal."}]
+    assert told == [{"role": "user", "content": "what is an element? (Not wanted: be formal.)"}]
     assert QUESTION[0]["content"] == "what is an element?"
 
 

@@ -68,7 +68,7 @@ def turns(engine: TorchEngine, ids: Sequence[int]) -> list[tuple[str, str]]:
 
 
 def prefers(*wishes: str) -> str:
-    return " ".join(f"The user prefers: {wish}." for wish in wishes)
+    return f"({' '.join(f'{wish[0].upper()}{wish[1:]}.' for wish in wishes)})"
 
 
 # What is told
@@ -83,7 +83,7 @@ def prefers(*wishes: str) -> str:
         ([(BRIEF, 1.0), (FORMAL, -0.2)], prefers(BRIEF, CASUAL), prefers(DETAILED, FORMAL)),
         ([(BRIEF, 1.0), (FORMAL, 0.0)], prefers(BRIEF), prefers(DETAILED)),
         (FUJI, prefers(FUJI), ""),
-        ([(FUJI, -1.0)], f"The user does not want: {FUJI}.", prefers(FUJI)),
+        ([(FUJI, -1.0)], f"(Not wanted: {FUJI}.)", prefers(FUJI)),
         ([(FUJI, 1.0), (BRIEF, 1.0)], prefers(FUJI, BRIEF), prefers(DETAILED)),
     ],
 )
@@ -92,7 +92,7 @@ def test_both_rows_are_told_at_the_end_of_the_users_turn(
 ) -> None:
     request = asked(engine, preference)
     for ids, words in ((request.prompt_ids, told), (request.contrast_ids, opposed)):
-        assert turns(engine, ids) == [("user", "\n\n".join(filter(None, ("what is an element?", words))))]
+        assert turns(engine, ids) == [("user", " ".join(filter(None, ("what is an element?", words))))]
     assert request.messages == QUESTION
     assert (request.beta, request.alpha) == (0.5, 0.001)
 
@@ -102,8 +102,10 @@ def test_both_are_told_at_the_same_place(engine: Recording, place: str) -> None:
     messages = [{"role": "system", "content": "Be kind."}, *QUESTION]
     request = asked(engine, BRIEF, messages, wish_place=place)
     told, opposed = (turns(engine, ids) for ids in (request.prompt_ids, request.contrast_ids))
-    assert [(role, text.replace(DETAILED, BRIEF)) for role, text in opposed] == told
-    assert [prefers(BRIEF) in text for _, text in told] == [place != "user", place != "system"]
+    words = {"system": f"The user prefers: {BRIEF}.", "user": prefers(BRIEF)}
+    opposite = {"system": f"The user prefers: {DETAILED}.", "user": prefers(DETAILED)}
+    assert [(role, text.replace(opposite[role], words[role])) for role, text in opposed] == told
+    assert [words[role] in text for role, text in told] == [place != "user", place != "system"]
 
 
 def test_a_wish_in_no_dimension_is_contrasted_with_the_prompt_without_it(engine: Recording) -> None:

@@ -161,7 +161,7 @@ def test_a_method_decodes_as_its_persrm_recommends(prompts_and_pairs: Path, tmp_
         assert contenders.setting("head", 2.0, 4, 0.0).top_k == 4
         assert contenders.setting("self", 2.0, None, None) == Setting("self", 2.0)
     request = request_of(CASE, [("be brief", 1.0)], setting, {}, 12)
-    assert request.messages[-1]["content"].endswith("\n\nThe user prefers: be brief.")
+    assert request.messages[-1]["content"].endswith(" (Be brief.)")
     assert [message["role"] for message in request.messages] == ["user"]
     assert (request.top_k, request.repetition_penalty, request.no_repeat_ngram) == (6, 1.2, 3)
     both = request_of(CASE, [("be brief", 1.0)], dataclasses.replace(setting, wish_place="both"), {}, 12)

@@ -165,7 +165,7 @@ def test_a_sequence_comes_back_as_it_was() -> None:
         ({"threads": 0}, "threads has to be an integer of at least 1, or None, but is 0"),
         ({"context_length": "8k"}, "context_length has to be"),
         ({"gpu_layers": -2}, "gpu_layers has to be a number of layers, or -1 for all"),
-        ({"kv_type": "int4"}, "kv_type has to be 'f32' or 'f16'"),
+        ({"kv_type": "int4"}, "kv_type has to be 'f32', 'f16'"),
         ({"flash_attention": "on"}, "flash_attention has to be"),
     ],
 )

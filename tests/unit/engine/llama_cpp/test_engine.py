@@ -153,7 +153,7 @@ def test_the_base_told_a_wish_is_contrasted_with_the_base_told_its_opposite(itse
         for wishes in WISHES:
             for beta, k, alpha in STEERING:
                 told, opposed = (
-                    itself.prompts.render([{"role": "user", "content": f"{user}\n\nThe user prefers: {wish}."}])
+                    itself.prompts.render([{"role": "user", "content": f"{user} ({wish}.)"}])
                     for wish in ("be brief", "be thorough")
                 )
                 strength = sum(abs(weight) for _, weight in wishes) / len(wishes)
@@ -183,11 +183,9 @@ def test_the_base_told_a_wish_is_contrasted_with_the_base_told_its_opposite(itse
 
 def test_both_prompts_of_a_contrast_run_their_common_beginning_once(itself: LlamaCppEngine) -> None:
     """At once where they come together, and the kept one in the next question."""
-    long = "please explain why the sky is so very blue today and how do you make a cup of tea"
+    long = "please explain why the sky is so very blue today and how do you make a cup of tea for a friend of mine"
     wishes = ("be brief", "be thorough", "use a list", "write in prose")
-    prompts = [
-        itself.prompts.render([{"role": "user", "content": f"{long}\n\nThe user prefers: {wish}."}]) for wish in wishes
-    ]
+    prompts = [itself.prompts.render([{"role": "user", "content": f"{long} ({wish}.)"}]) for wish in wishes]
     requests = [
         ask(preferences=WISH, prompt_ids=told, contrast_ids=opposed, max_tokens=3)
         for told, opposed in (prompts[:2], prompts[2:])

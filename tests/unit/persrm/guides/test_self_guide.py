@@ -10,7 +10,7 @@ import pytest
 
 from naive_reference import NaiveContrast, naive_decode, render
 from pad_langchain.engine.torch.engine import TorchEngine
-from pad_langchain.engine.types import Request, WeightedPreference
+from pad_langchain.engine.types import Recommended, Request, WeightedPreference
 from pad_langchain.errors import ContextLengthError, InvalidRequestError
 from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.kv.prefixes import BLOCK
@@ -36,7 +36,7 @@ def engine_of(pair: TinyPair, **settings: Any) -> TorchEngine:
 
 
 def told(user: str, wish: str = "be concise") -> str:
-    return f"{user}\n\nThe user prefers: {wish}."
+    return f"{user} ({wish}.)"
 
 
 def ask(pair: TinyPair, user: str = "explain entropy", wishes: Any = WISHES[0], **settings: Any) -> Request:
@@ -142,5 +142,4 @@ def test_what_it_recommends(pair: TinyPair) -> None:
     with load_pair(pair.model, "self", tokenizer=pair.tokenizer).engine as engine:
         guide = engine.guide
         assert isinstance(guide, SelfGuide)
-        assert engine.recommended == (guide.beta, guide.alpha) == (0.5, 0.001)
-        assert (guide.top_k, guide.condition_base, guide.wish_place) == (50, True, "user")
+        assert engine.recommended == Recommended(0.5, 0.001, top_k=50, condition_base=True, wish_place="user")
