@@ -9,7 +9,7 @@ BEGUN := .venv/.begun
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help chat llama-cpp test test-fast lint bench demo-model demo-report clean
+.PHONY: help chat llama-cpp test test-fast lint bench demo-model demo-report smollm2-head clean
 
 help:
 	@echo "make chat         talk to SmolLM2-135M (make chat ARGS='--user ada'; --model pad-demo is the demo pair)"
@@ -20,6 +20,7 @@ help:
 	@echo "make bench        benchmarks (memory, speed)"
 	@echo "make demo-model   make the demo pair again from nothing (an hour or two)"
 	@echo "make demo-report  judge the shipped demo pair (minutes)"
+	@echo "make smollm2-head make the head of SmolLM2 again from nothing (an hour or two; its stages are kept)"
 	@echo "make clean        remove .venv and caches"
 
 $(STAMP): pyproject.toml constraints.txt
@@ -84,6 +85,13 @@ demo-model: $(STAMP)
 
 demo-report: $(STAMP)
 	$(BIN)/python -m recipes.demo_world.report $(ARGS)
+
+# Its stages are kept outside of the checkout, so that a run that was stopped goes on.
+STAGES ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pad-langchain/smollm2-head
+
+smollm2-head: $(STAMP)
+	$(BIN)/pad-langchain adapt smollm2-135m --config recipes/smollm2_head/adapt.yaml --output $(STAGES)
+	cp $(STAGES)/head/persrm_head.* pad_langchain/defaults/smollm2/persrm/
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks

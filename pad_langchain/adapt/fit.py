@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 from pad_langchain.adapt.config import FitSettings
-from pad_langchain.adapt.features import Features
+from pad_langchain.adapt.features import Context, Features, Taken
 from pad_langchain.persrm.head import VectorHead
 from pad_langchain.training.config import Progress
 from pad_langchain.training.head import CHECKPOINT, HeadTrainer
@@ -62,7 +62,11 @@ def fit(
 
 @dataclass(frozen=True, eq=False)
 class Distillation:
-    """The loss of some examples under their wishes and under the opposite ones."""
+    """The loss of some examples under their wishes and under the opposite ones.
+
+    Every other step reads the examples behind the prompt as it is, the next one behind the prompt told the wish, or the
+    opposite: a head steers both a base that is told a wish and one that is not.
+    """
 
     features: Features
     wordings: Wordings
@@ -73,30 +77,41 @@ class Distillation:
 
     def __call__(self, head: VectorHead, examples: Sequence[int], rng: random.Random) -> Loss:
         worded = self.wordings.draw(examples, rng)
-        wish_NR = gates_of(head, [each.wanted for each in worded])
-        opposite_NR = gates_of(head, [each.opposite or each.wanted for each in worded])
-        taken = self.features.take(examples)
+        gates_GNR = [
+            gates_of(head, [each.wanted for each in worded]),
+            gates_of(head, [each.opposite or each.wanted for each in worded]),
+        ]
+        contexts: tuple[Context, Context] = ("wish", "opposite") if rng.random() < 0.5 else ("plain", "plain")
+        far, moved, rewards_GM = 0.0, 0.0, []
+        for gates_NR, context, sign in zip(gates_GNR, contexts, (1, -1), strict=True):
+            taken = self.features.take(examples, context)
+            base_MC, reward_MC = self._steered(head, taken, gates_NR)
+            p_MC = base_MC.exp()
+            far_MC = F.huber_loss(
+                _centred(reward_MC, p_MC), _centred(sign * taken.teacher_MC, p_MC), reduction="none",
+                delta=self.settings.huber,
+            )  # fmt: skip
+            far = far + (p_MC * far_MC).sum(1).mean() / 2
+            moved = moved - (p_MC * reward_MC).sum(1).mean() / 2  # KL(p ‖ steered)
+            rewards_GM.append(reward_MC[:, 0].detach())
+        loss = torch.as_tensor(self.settings.teacher * far + self.settings.quiet * moved)
+        return Loss(loss, float(loss.detach()), _accuracy(torch.stack(rewards_GM, 1), taken.example_M))
+
+    def _steered(self, head: VectorHead, taken: Taken, gates_NR: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The base's log-probabilities over the candidates, and the head's rewards, both [M, C]."""
         # index_select and embedding sum their gradients in one order; plain indexing, on several threads, in any.
-        gates_MRG = torch.stack([wish_NR, opposite_NR], -1).index_select(0, taken.example_M)
-        base_MC1 = taken.base_MC.log_softmax(-1)[:, :, None]
+        gates_MR = gates_NR.index_select(0, taken.example_M)
         used_K, place_MC = taken.place_MC.unique(return_inverse=True)
         features_KR = self.features.head_KD[used_K] @ head.V_DR
-        steer_MRG = (taken.hidden_MD @ head.U_RD.T)[:, :, None] * gates_MRG
-        steered_MCG = (base_MC1 + F.embedding(place_MC, features_KR) @ steer_MRG).log_softmax(1)
-        reward_MCG, p_MC1 = steered_MCG - base_MC1, base_MC1.exp()
-        teacher_MCG = torch.stack([taken.teacher_MC, -taken.teacher_MC], -1)
-        far_MCG = F.huber_loss(
-            _centred(reward_MCG, p_MC1), _centred(teacher_MCG, p_MC1), reduction="none", delta=self.settings.huber
-        )
-        distance = (p_MC1 * far_MCG).sum(1).mean()
-        moved = -(p_MC1 * reward_MCG).sum(1).mean()  # KL(p ‖ steered)
-        loss = self.settings.teacher * distance + self.settings.quiet * moved
-        return Loss(loss, float(loss.detach()), _accuracy(reward_MCG[:, 0], taken.example_M))
+        steer_MR1 = ((taken.hidden_MD @ head.U_RD.T) * gates_MR)[:, :, None]
+        base_MC = taken.base_MC.log_softmax(-1)
+        steered_MC = (base_MC + (F.embedding(place_MC, features_KR) @ steer_MR1)[:, :, 0]).log_softmax(1)
+        return base_MC, steered_MC - base_MC
 
 
-def _centred(values_MCG: torch.Tensor, p_MC1: torch.Tensor) -> torch.Tensor:
+def _centred(values_MC: torch.Tensor, p_MC: torch.Tensor) -> torch.Tensor:
     """Values without their mean under p."""
-    return values_MCG - (p_MC1 * values_MCG).sum(1, keepdim=True)
+    return values_MC - (p_MC * values_MC).sum(1, keepdim=True)
 
 
 def _accuracy(reward_MG: torch.Tensor, example_M: torch.Tensor) -> float:

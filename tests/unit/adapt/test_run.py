@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from pad_langchain.adapt import adapt
 from pad_langchain.adapt.choose import choose
-from pad_langchain.adapt.config import AdaptConfig, ChoiceSettings
+from pad_langchain.adapt.config import AdaptConfig, ChoiceSettings, SampleSettings
 from pad_langchain.adapt.corpus import Corpus
 from pad_langchain.adapt.estimate import estimate
 from pad_langchain.adapt.job import Job, open_job
@@ -235,7 +235,8 @@ def test_a_users_poles_without_a_rule_are_not_judged(config_of: Make, tmp_path: 
         ]
     }
     (tmp_path / "poles.yaml").write_text(yaml.safe_dump(poles))
-    config = config_of(tmp_path / "run", poles=tmp_path / "poles.yaml", dimensions=())
+    longer = SampleSettings(prompts=8, dimensions=1, max_tokens=96)
+    config = config_of(tmp_path / "run", poles=tmp_path / "poles.yaml", dimensions=(), sample=longer)
     head = adapt(config, embedder=HashEmbedder())
     assert VectorHead.from_pretrained(head).config.prototypes == 3
     assert json.loads((tmp_path / "run" / "report.json").read_text())["not judged"] == ["rhyme:rhymed", "rhyme:plain"]

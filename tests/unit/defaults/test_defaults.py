@@ -78,9 +78,9 @@ def test_a_default_has_its_own_head(shipped):
     assert reward_folder(SMOLLM2_MODEL, None) is None
 
 
-def test_a_head_that_is_not_there_is_none(monkeypatch, tmp_path):
+def test_without_its_head_a_model_guides_itself(monkeypatch, tmp_path):
     monkeypatch.setitem(HEADS, SMOLLM2_MODEL, tmp_path / "gone")
-    assert reward_folder(SMOLLM2_MODEL, "auto") is None
+    assert reward_folder(SMOLLM2_MODEL, "auto") == "self"
 
 
 def test_a_name_stands_for_its_head(shipped):
@@ -115,12 +115,12 @@ def test_a_base_of_other_tokens_or_sizes_is_steered_by_no_shipped_head(shipped, 
     larger = tmp_path / "larger"
     tiny_model(hidden_size=96).save_pretrained(larger)
     tiny_pair().tokenizer.save_pretrained(larger)
-    assert reward_folder(str(larger), "auto") is None
+    assert reward_folder(str(larger), "auto") == "self"
     pair = tiny_pair()
     pair.head.save_pretrained(shipped, tokenizer="0" * 64)
     monkeypatch.setattr(fitting, "_known", {})
-    assert reward_folder(folders[0], "auto") is None
-    assert reward_folder(str(to_gguf(folders[0], tmp_path / "tiny.gguf")), "auto") is None
+    assert reward_folder(folders[0], "auto") == "self"
+    assert reward_folder(str(to_gguf(folders[0], tmp_path / "tiny.gguf")), "auto") == "self"
     with pytest.raises(IncompatibleModelError, match="the tokens are others"):
         ChatPAD(model=folders[0], reward_model=SMOLLM2_MODEL, embedder=HashEmbedder()).invoke("hello")
 
@@ -128,12 +128,12 @@ def test_a_base_of_other_tokens_or_sizes_is_steered_by_no_shipped_head(shipped, 
 def test_a_head_without_a_fingerprint_fits_nothing_by_its_files(shipped, folders):
     tiny_head(tiny_pair().model).save_pretrained(shipped)
     assert "tokenizer" not in (Path(shipped) / CONFIG_NAME).read_text()
-    assert reward_folder(folders[0], "auto") is None
+    assert reward_folder(folders[0], "auto") == "self"
 
 
 @pytest.mark.parametrize("base", ["gone.gguf", "/no/such/folder", "no-such/model"])
 def test_what_cannot_be_read_has_no_head_and_is_left_to_loading(base, shipped):
-    assert reward_folder(base, "auto") is None
+    assert reward_folder(base, "auto") == "self"
 
 
 def test_another_base_in_the_same_folder_is_looked_at_again(shipped, folders, tmp_path):
@@ -141,8 +141,8 @@ def test_another_base_in_the_same_folder_is_looked_at_again(shipped, folders, tm
     tiny_pair().save(tmp_path)
     assert reward_folder(str(base), "auto") == shipped
     tiny_model(hidden_size=96).save_pretrained(base)
-    assert reward_folder(str(base), "auto") is None
+    assert reward_folder(str(base), "auto") == "self"
 
 
 def test_a_loaded_model_has_no_head_of_ours(shipped, pair):
-    assert reward_folder(pair.model, "auto") is None
+    assert reward_folder(pair.model, "auto") == "self"

@@ -159,7 +159,7 @@ def test_a_method_decodes_as_its_persrm_recommends(prompts_and_pairs: Path, tmp_
         setting = contenders.setting("pad+prompt", 2.0, None, None)
         assert setting == Setting("pad+prompt", 2.0, 6, 0.1, 1.2, 3, "user")
         assert contenders.setting("head", 2.0, 4, 0.0).top_k == 4
-        assert contenders.setting("self", 2.0, None, None) == Setting("self", 2.0)
+        assert contenders.setting("self", 2.0, None, None) == Setting("self", 2.0, 50, 0.001, wish_place="user")
     request = request_of(CASE, [("be brief", 1.0)], setting, {}, 12)
     assert request.messages[-1]["content"].endswith(" (Be brief.)")
     assert [message["role"] for message in request.messages] == ["user"]
