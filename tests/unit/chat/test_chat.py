@@ -164,6 +164,10 @@ def test_words_at_the_end_change_nothing_where_there_are_none():
     assert with_preferences_at_end(QUESTION, [(WISH, 0.0)]) == QUESTION
     told = with_preferences_at_end(QUESTION, [("be formal", -0.5)])
     assert told == [{"role": "user", "content": "what is an element? (Not wanted: be formal.)"}]
+    several = with_preferences_at_end(
+        [{"role": "user", "content": "Sum it up:\nRain."}], [("be brief", 1.0), ("why?", 1)]
+    )
+    assert several == [{"role": "user", "content": "Sum it up:\nRain.\n\n(Be brief. Why?)"}]
     assert QUESTION[0]["content"] == "what is an element?"
 
 

@@ -228,12 +228,14 @@ def test_the_engine_writes_the_same(pair: TinyPair, kind: str) -> None:
     inputs = encoded(pair, model)
     ours = answers(pair, inputs, model.generate(**inputs))
     with load_engine(pair.model, reward, **arguments) as engine:
-        streams = [
-            engine.submit(
-                Request([{"role": "user", "content": user}], preferences=[WeightedPreference(wish)], max_tokens=NEW)
+        settled = engine.recommended.settle(len(pair.tokenizer))
+        asked = [
+            Request(
+                [{"role": "user", "content": user}], preferences=[WeightedPreference(wish)], max_tokens=NEW, **settled
             )
             for user, wish in zip(USERS, WISHES, strict=True)
         ]
+        streams = [engine.submit(request) for request in asked]
         assert [list(stream.result(60).token_ids) for stream in streams] == ours
 
 

@@ -83,7 +83,7 @@ def test_a_text_persrm_needs_torch(tiny_gguf, binding, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"backend": "vulkan"}, "backend has to be 'auto' or 'torch' or 'llama.cpp', but is 'vulkan'"),
+        ({"backend": "vulkan"}, "backend has to be 'auto', 'torch' or 'llama.cpp', but is 'vulkan'"),
         ({"backend": "llama.cpp", "dtype": "float32"}, "cannot be: dtype='float32' is a setting of torch"),
         ({"backend": "torch", "threads": 2}, r"\['threads'\] are settings of llama.cpp.* backend='torch'"),
         ({"dtype": "float32", "kv_type": "q8_0"}, r"\['kv_type'\] are settings of llama.cpp.* dtype='float32'"),
@@ -116,7 +116,7 @@ def test_llama_cpp_is_refused_for_other_models_and_without_its_binding(tiny_gguf
         ({"gpu_layers": -2}, "gpu_layers has to be a number of layers, or -1 for all"),
         ({"context_length": 0}, "context_length has to be an integer of at least 1"),
         ({"flash_attention": "on"}, "flash_attention has to be True or False"),
-        ({"kv_type": "int8"}, "kv_type has to be 'f32' or 'f16'"),
+        ({"kv_type": "int8"}, "kv_type has to be 'f32', 'f16'"),
         ({"kv_type": "q8_0", "flash_attention": False}, "flash_attention has to be True or None with kv_type='q8_0'"),
         ({"gpu_layer": 3}, "The engine has no setting 'gpu_layer'. Did you mean 'gpu_layers'"),
     ],
