@@ -91,6 +91,7 @@ STAGES ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pad-langchain/smollm2-head
 
 smollm2-head: $(STAMP)
 	$(BIN)/pad-langchain adapt smollm2-135m --config recipes/smollm2_head/adapt.yaml --output $(STAGES)
+	mkdir -p pad_langchain/defaults/smollm2/persrm
 	cp $(STAGES)/head/persrm_head.* pad_langchain/defaults/smollm2/persrm/
 
 clean:

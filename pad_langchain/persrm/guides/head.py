@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -49,6 +50,12 @@ class HeadGuide:
                 f"This PersRM head reads sentence embeddings of {head.config.embedder!r}, but the embedder is "
                 f"{embedder.name!r}. Use the head's embedder, or train a head for this one."
             )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_features"}  # of bases of this process
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _features=WeakKeyDictionary())
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         """Embed N preference texts with the head's embedder: [N, E].
