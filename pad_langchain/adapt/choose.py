@@ -1,7 +1,9 @@
 """How a head should steer its base, found on development prompts: where the wish is told, β, k and α.
 
 First the place in the prompt that works best without a head. Then, for the head alone and for the head beside a prompt
-told there, the best β, then k, then α. The figure is the share of answers that show the wish and are good.
+told there, the best β, then k, then α. The figure is the share of answers that show the wish and are good. Of ways that
+are no worse than the best by more than its standard error, the one with the most good answers is taken: strength that
+shows a wish in more answers, and spoils as many, is none.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from pad_langchain.evaluation.wishes import ends_as_often, shares
 
 __all__ = ["PLACES", "Choice", "choose", "count_tried"]
 
+NORMAL_95 = 1.96  # standard errors between the middle and an end of a 95% interval
 PLACES: tuple[WishPlace, ...] = ("system", "user", "both")
 
 _log = logging.getLogger(__name__)
@@ -52,7 +55,7 @@ def choose(panel: Panel, settings: ChoiceSettings) -> Choice:
         """The best of some ways, of equals the first; those that end less often than the base only if all do."""
         found = [_judged(panel, tried, way) for way in ways]
         fair = [each for each in found if ends_as_often(each.verdicts, base.verdicts)] or found
-        return max(fair, key=_score).way
+        return _gentlest(fair).way
 
     told = best([Way(place=place) for place in PLACES])
     alone, both = (_strength(place, settings, best) for place in (None, told.place))
@@ -81,6 +84,15 @@ def _judged(panel: Panel, tried: list[Judged], way: Way) -> Judged:
             return each
     tried.append(panel.judge(way))
     return tried[-1]
+
+
+def _gentlest(found: Sequence[Judged]) -> Judged:
+    """Of the ways within a standard error of the best, that with the most good answers; of equals the better one."""
+    judged = [(each, shares(each.verdicts)) for each in found]
+    top = max((share.both for _, share in judged), key=lambda both: both.mean)
+    least = top.mean - (top.high - top.low) / (2 * NORMAL_95)
+    near = [(each, share) for each, share in judged if share.both.mean >= least]
+    return max(near, key=lambda one: (one[1].good.mean, one[1].both.mean))[0]
 
 
 def _score(judged: Judged) -> float:

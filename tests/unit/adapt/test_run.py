@@ -190,13 +190,14 @@ def test_the_estimate_names_what_will_be_few(job: Job) -> None:
 class Panel:
     """Judges ways by a table instead of answers."""
 
-    def __init__(self, both: dict[str, float], ended: dict[str, float]) -> None:
-        self.both, self.ended = both, ended
+    def __init__(self, both: dict[str, float], ended: dict[str, float], good: dict[str, float] | None = None) -> None:
+        self.both, self.ended, self.good = both, ended, good or {}
 
     def judge(self, way: Way) -> Judged:
-        good, ends = self.both.get(way.key, 0.0), self.ended.get(way.key, 1.0)
+        both, good, ends = self.both.get(way.key, 0.0), self.good.get(way.key, 1.0), self.ended.get(way.key, 1.0)
         verdicts = [
-            Verdict(f"q{n}", "tone:formal", n < 20 * good, 1.0, False, False, False, n < 20 * ends) for n in range(20)
+            Verdict(f"q{n}", "tone:formal", n < 20 * both, 1.0, n >= 20 * good, False, False, n < 20 * ends)
+            for n in range(20)
         ]
         return Judged(way, ("",) * 20, tuple(verdicts))
 
@@ -214,6 +215,14 @@ def test_strength_and_place_are_chosen_step_by_step() -> None:
     assert found.alone == Way("head", None, 2.0, 400, 0.001)  # of equals the gentlest
     assert found.both == found.best == Way("head", "user", 2.0, 50, 0.1)  # the strongest one does not come to an end
     assert len({each.way for each in found.tried}) == len(found.tried)
+
+
+def test_of_ways_about_as_good_as_the_best_the_one_with_more_good_answers_is_taken() -> None:
+    told = "told in the user turn + head"
+    both = {"told in the user turn": 0.5, f"{told} 1 50 0": 0.3, f"{told} 2 50 0": 0.6, f"{told} 4 50 0": 0.65}
+    settings = ChoiceSettings(betas=(1.0, 2.0, 4.0), alphas=(0.0,))
+    found = choose(Panel(both, {}, {f"{told} 2 50 0": 0.95, f"{told} 4 50 0": 0.7}), settings)
+    assert found.both == Way("head", "user", 2.0, 50, 0.0)  # the gentlest is worse, the strongest spoils more
 
 
 def test_the_command(base: str, done: Path, tmp_path: Path) -> None:
