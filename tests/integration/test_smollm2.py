@@ -105,13 +105,26 @@ def test_a_head_steers_it_and_beta_0_is_the_base(backend, head):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_it_guides_itself_without_a_head(backend):
     settings = {"backend": backend, "max_tokens": 16, "embedder": HashEmbedder()}
-    llm = ChatPAD(model=NAME, top_k=50, **settings)
+    llm = ChatPAD(model=NAME, reward_model="self", **settings)
     prompted = ChatPAD(model=NAME, reward_model=None, wish_place="user", **settings)
     wish = ["write the answer as a list"]
     assert llm.invoke(QUESTION, preference=wish, beta=0).content == prompted.invoke(QUESTION, preference=wish).content
     guided = llm.invoke(QUESTION, preference=wish, beta=2.0)
     assert guided.content != prompted.invoke(QUESTION, preference=wish).content
     assert guided.response_metadata["pad"]["mean_reward"] > 0
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_its_shipped_head_steers_it(backend):
+    wish = "use a casual and friendly tone"
+    llm, prompted = (
+        ChatPAD(model=NAME, reward_model=reward_model, wish_place=place, backend=backend, max_tokens=32)
+        for reward_model, place in (("auto", None), (None, "user"))
+    )
+    guided = llm.invoke(QUESTION, preference=wish)
+    assert guided.response_metadata["pad"]["mean_reward"] > 0
+    assert guided.content != prompted.invoke(QUESTION, preference=wish, repetition_penalty=1.07).content
+    assert llm.invoke(QUESTION).content == prompted.invoke(QUESTION).content  # without a wish nothing is added
 
 
 @pytest.mark.skipif(importlib.util.find_spec("llama_cpp") is None, reason="needs make llama-cpp")
