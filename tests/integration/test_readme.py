@@ -21,7 +21,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
-PAGES = (README,)  # those with transcripts
+PAGES = (README, ROOT / "docs" / "demo.md")  # those with transcripts
 BLOCK = re.compile(
     r"^(?:<!-- recorded on (?P<machine>.*?) -->\n)?```(?P<language>\w*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL
 )
@@ -108,6 +108,13 @@ def test_what_is_no_answer_is_compared_on_every_machine():
     assert without_answers(body) == "$ run\nada> Why?\n…\nada> /prefer lists\nNoted.\nada> And?\n…\n"
     assert without_answers(body.replace("Because.", "I see.\nReally.")) == without_answers(body)
     assert without_answers(body.replace("Yes.\n", "")) != without_answers(body), "no answer at all"
+
+
+def test_the_first_transcript_is_of_the_default_and_says_where_it_was_recorded():
+    first, *others = blocks("console", *PAGES)
+    assert first["machine"]
+    assert "--model" not in first["body"]
+    assert all(other["machine"] is not None or "--model pad-demo" in other["body"] for other in others)
 
 
 def test_figures_stand_in_tables():
