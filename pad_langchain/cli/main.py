@@ -146,7 +146,10 @@ def _load(model: str, settings: ChatSettings) -> Chat:
     from pad_langchain.chat import Chat
 
     quiet_libraries()
-    return Chat.of(model, settings)
+    loaded = Chat.of(model, settings)
+    if settings.repetition_penalty is None:  # a small model repeats itself without a wish as well
+        settings.repetition_penalty = loaded.engine.recommended.repetition_penalty
+    return loaded
 
 
 @app.command()

@@ -14,6 +14,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import typer
@@ -21,10 +22,12 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from pad_langchain import ModelLoadError
+from pad_langchain.chat import Chat, ChatSettings
 from pad_langchain.cli import main
 from pad_langchain.cli.chat import ChatSession
 from pad_langchain.cli.loading import Loading
 from pad_langchain.defaults import DEMO_MODEL, SMOLLM2, SMOLLM2_MODEL
+from pad_langchain.engine.types import Recommended
 from pad_memory import PreferenceMemory
 
 CONTROL = re.compile(r"\x1b\[[\d;?]*[A-Za-z]")
@@ -87,6 +90,15 @@ def test_help_and_quit_wait_for_nothing():
         session.handle("/quit")
     assert "/forget" in out.getvalue()
     assert session.done
+
+
+def test_the_recommended_penalty_holds_for_answers_without_a_wish_too(monkeypatch):
+    recommends = SimpleNamespace(engine=SimpleNamespace(recommended=Recommended(repetition_penalty=1.2)))
+    monkeypatch.setattr(Chat, "of", lambda model, settings: recommends)
+    for said, holds in ((None, 1.2), (1.0, 1.0)):
+        settings = ChatSettings(repetition_penalty=said)
+        assert main._load("some-model", settings) is recommends
+        assert settings.repetition_penalty == holds
 
 
 # ---- which model
