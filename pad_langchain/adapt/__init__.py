@@ -8,7 +8,7 @@ from pad_langchain.lazy import lazy
 
 if TYPE_CHECKING:
     from pad_langchain.adapt.config import AdaptConfig, ChoiceSettings, FilterSettings, FitSettings, SampleSettings
-    from pad_langchain.adapt.features import Features
+    from pad_langchain.adapt.lessons.features import Features
     from pad_langchain.adapt.poles import Dimension, Pole, read_poles
     from pad_langchain.adapt.prompts import Prompt, Split, read_prompts, split
     from pad_langchain.adapt.run import adapt
@@ -36,7 +36,7 @@ if not TYPE_CHECKING:
         __name__,
         {
             "config": "AdaptConfig ChoiceSettings FilterSettings FitSettings SampleSettings",
-            "features": "Features",
+            "lessons.features": "Features",
             "poles": "Dimension Pole read_poles",
             "prompts": "Prompt Split read_prompts split",
             "run": "adapt",

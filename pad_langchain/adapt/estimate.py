@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pad_langchain.adapt.corpus import Corpus
 from pad_langchain.adapt.job import Job
+from pad_langchain.adapt.lessons.corpus import Corpus
 
 __all__ = ["Estimate", "estimate"]
 

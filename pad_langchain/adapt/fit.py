@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 from pad_langchain.adapt.config import FitSettings
-from pad_langchain.adapt.features import Context, Features, Taken
+from pad_langchain.adapt.lessons.features import Context, Features, Taken
 from pad_langchain.persrm.head import VectorHead
 from pad_langchain.training.config import Progress
 from pad_langchain.training.head import CHECKPOINT, HeadTrainer
@@ -82,7 +82,7 @@ class Distillation:
             gates_of(head, [each.opposite or each.wanted for each in worded]),
         ]
         contexts: tuple[Context, Context] = ("wish", "opposite") if rng.random() < 0.5 else ("plain", "plain")
-        far, moved, rewards_GM = 0.0, 0.0, []
+        far, moved, rewards_GM = torch.zeros(()), torch.zeros(()), []
         for gates_NR, context, sign in zip(gates_GNR, contexts, (1, -1), strict=True):
             taken = self.features.take(examples, context)
             base_MC, reward_MC = self._steered(head, taken, gates_NR)
@@ -94,7 +94,7 @@ class Distillation:
             far = far + (p_MC * far_MC).sum(1).mean() / 2
             moved = moved - (p_MC * reward_MC).sum(1).mean() / 2  # KL(p ‖ steered)
             rewards_GM.append(reward_MC[:, 0].detach())
-        loss = torch.as_tensor(self.settings.teacher * far + self.settings.quiet * moved)
+        loss = self.settings.teacher * far + self.settings.quiet * moved
         return Loss(loss, float(loss.detach()), _accuracy(torch.stack(rewards_GM, 1), taken.example_M))
 
     def _steered(self, head: VectorHead, taken: Taken, gates_NR: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -25,10 +25,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pad_langchain.adapt.config import AdaptConfig
-from pad_langchain.adapt.model import Model
+from pad_langchain.adapt.model import Model, Tick
 from pad_langchain.adapt.poles import Dimension, choose_dimensions, of_catalogue, read_poles
 from pad_langchain.adapt.prompts import OURS, Split, read_prompts, split
-from pad_langchain.adapt.sample import Tick
 from pad_langchain.defaults import model_folder
 from pad_langchain.errors import InvalidRequestError
 from pad_langchain.evaluation.answers import Kept

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from pad_langchain.engine.protocol import Engine
     from pad_memory.embedding import Embedder
 
-__all__ = ["Asked", "Model", "Said", "seed_of"]
+__all__ = ["Asked", "Model", "Said", "Tick", "seed_of"]
+
+Tick = Callable[[int, int], None]  # (done, of)
 
 IN_FLIGHT = 64  # requests that are submitted before the first of them is waited for
 LEAST_DIFFERENCE = 1e-3  # nats; below it, being told opposite things changes nothing

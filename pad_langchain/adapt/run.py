@@ -12,16 +12,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pad_langchain.adapt.choose import choose, count_tried
 from pad_langchain.adapt.config import AdaptConfig, ChoiceSettings
-from pad_langchain.adapt.corpus import Corpus, gather, gather_guided, pilot_size
 from pad_langchain.adapt.estimate import estimate
 from pad_langchain.adapt.fit import fit
 from pad_langchain.adapt.job import Job, open_job
-from pad_langchain.adapt.panel import Panel
-from pad_langchain.adapt.report import write_report
-from pad_langchain.adapt.verdict import JUDGED_WAYS, judge_ways, measured, plain, side_by_side
-from pad_langchain.adapt.wordings import PoleWordings
+from pad_langchain.adapt.lessons.corpus import Corpus, gather, gather_guided, pilot_size
+from pad_langchain.adapt.lessons.wordings import PoleWordings
+from pad_langchain.adapt.trials.choose import choose, count_tried
+from pad_langchain.adapt.trials.panel import Panel
+from pad_langchain.adapt.trials.report import write_report
+from pad_langchain.adapt.trials.verdict import JUDGED_WAYS, judge_ways, measured, plain, side_by_side
 from pad_langchain.evaluation.wishes import shares
 from pad_langchain.models.fingerprint import of_vocabulary
 from pad_langchain.persrm.head import VectorHead

@@ -165,11 +165,7 @@ def shared_pair(
             if place.drop():
                 gc.collect()  # there may be no room for both
             if (reward_model, reward) == ("auto", "self"):
-                logger.info(
-                    "%s has no PersRM and guides itself: an answer under preferences is two rows, at about half the "
-                    "speed. With reward_model=None they are only told in the prompt.",
-                    model,
-                )
+                _say_cost(model)
             place.pair = _load(model, reward, embedder=embedder, **place_said, **settings)
             later = weights(model, reward_model, settings)
             # A folder that somebody writes to meanwhile is read again at the next call; a hub id is fetched by loading.
@@ -186,6 +182,14 @@ def shared_pair(
             f"{embedder.name!r}. Make the memory with the PersRM's embedder."
         )
     return pair
+
+
+def _say_cost(model: str) -> None:
+    logger.info(
+        "%s has no PersRM and guides itself: an answer under preferences is two rows, at about half the speed. With "
+        "reward_model=None they are only told in the prompt.",
+        model,
+    )
 
 
 def unload(model: str | None = None, *, timeout: float = 10.0) -> bool:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from os import _exit
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -66,4 +66,4 @@ class Loading:
         if not self._loaded.done():
             sys.stdout.flush()
             sys.stderr.flush()
-            os._exit(0)
+            _exit(0)

@@ -34,6 +34,22 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
+ModelName = Annotated[
+    str | None,
+    typer.Option(
+        help=f"GGUF file, folder or hub id of the base model, or a name: {', '.join(NAMES)}. "
+        f"[default: {SMOLLM2_MODEL} where its package is installed, else {DEMO_MODEL}]",
+        show_default=False,
+    ),
+]
+RewardModelName = Annotated[
+    str,
+    typer.Option(
+        help="Folder or hub id of the PersRM; 'self' is the base itself, 'none' is without one, 'auto' the shipped one "
+        "that fits, or else 'self'."
+    ),
+]
+
 app = typer.Typer(
     name="pad-langchain",
     cls=AnyTerminal,
@@ -50,21 +66,8 @@ app.command()(evaluate)
 
 @app.command()
 def chat(
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help=f"GGUF file, folder or hub id of the base model, or a name: {', '.join(NAMES)}. "
-            f"[default: {SMOLLM2_MODEL} where its package is installed, else {DEMO_MODEL}]",
-            show_default=False,
-        ),
-    ] = None,
-    reward_model: Annotated[
-        str,
-        typer.Option(
-            help="Folder or hub id of the PersRM; 'self' is the base itself, 'none' is without one, 'auto' the shipped "
-            "one that fits, or else 'self'."
-        ),
-    ] = "auto",
+    model: ModelName = None,
+    reward_model: RewardModelName = "auto",
     memory: MemoryPath = None,
     user: Annotated[str, typer.Option(help="Who is talking.")] = "me",
     beta: Annotated[

@@ -111,7 +111,7 @@ class Arrangement:
         if exact is None:
             for n, _ in self._repeats:
                 base_NK[n] = before[self.guided.places[n]][found.tokens_BK[n]]
-        plain = found._replace(base_BK=base_NK)
+        plain = Candidates(found.tokens_BK, base_NK, found.keep_BK)
         guide_GK, reference_GK = ask(plain)
         return guide_GK, plain.of(self.layout.shares.row_G).base_BK if reference_GK is None else reference_GK
 

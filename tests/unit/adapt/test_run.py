@@ -15,15 +15,15 @@ import yaml
 from typer.testing import CliRunner
 
 from pad_langchain.adapt import adapt
-from pad_langchain.adapt.choose import choose
 from pad_langchain.adapt.config import AdaptConfig, ChoiceSettings, SampleSettings
-from pad_langchain.adapt.corpus import Corpus
 from pad_langchain.adapt.estimate import estimate
 from pad_langchain.adapt.job import Job, open_job
+from pad_langchain.adapt.lessons.corpus import Corpus
+from pad_langchain.adapt.lessons.sample import rotation, sample
 from pad_langchain.adapt.model import Model, Said
-from pad_langchain.adapt.panel import Judged, Way
 from pad_langchain.adapt.poles import of_catalogue
-from pad_langchain.adapt.sample import rotation, sample
+from pad_langchain.adapt.trials.choose import choose
+from pad_langchain.adapt.trials.panel import Judged, Way
 from pad_langchain.cli.main import app
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import InvalidRequestError, MissingDependencyError

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from pad_langchain.adapt.config import ChoiceSettings
-from pad_langchain.adapt.panel import Judged, Panel, Way
+from pad_langchain.adapt.trials.panel import Judged, Panel, Way
 from pad_langchain.chat.options import WishPlace
 from pad_langchain.evaluation.wishes import ends_as_often, shares
 

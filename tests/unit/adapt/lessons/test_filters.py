@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from pad_langchain.adapt.config import FilterSettings
-from pad_langchain.adapt.filters import good, leans
+from pad_langchain.adapt.lessons.filters import good, leans
+from pad_langchain.adapt.lessons.texts import Text, bullets, emojis, fresh, sentences, whole
 from pad_langchain.adapt.prompts import Prompt
-from pad_langchain.adapt.texts import Text, bullets, emojis, fresh, sentences, whole
 
 PROMPT = Prompt("tea/1", "tea", "fact", ({"role": "user", "content": "What is tea?"},))
 KEYS = {("emoji", 0): "emoji:emoji", ("emoji", 1): "emoji:no-emoji", ("length", 0): "length:concise"}

@@ -5,21 +5,19 @@ Every prompt is answered under some of the dimensions, in rotation, so that all 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 
 from pad_langchain.adapt.config import AdaptConfig
-from pad_langchain.adapt.model import Asked, Model, Said, seed_of
+from pad_langchain.adapt.lessons.texts import Text, whole
+from pad_langchain.adapt.model import Asked, Model, Said, Tick, seed_of
 from pad_langchain.adapt.poles import Dimension
 from pad_langchain.adapt.prompts import Prompt
-from pad_langchain.adapt.texts import Text, whole
 from pad_langchain.chat.chat import Chat
 from pad_langchain.chat.options import CallOptions
 from pad_langchain.evaluation.answers import Kept
 
-__all__ = ["Tick", "answered", "rotation", "sample", "sample_guided"]
-
-Tick = Callable[[int, int], None]  # (done, of)
+__all__ = ["answered", "rotation", "sample", "sample_guided"]
 
 
 def rotation(place: int, dimensions: Sequence[Dimension], many: int) -> list[Dimension]:

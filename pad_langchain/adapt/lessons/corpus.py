@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pad_langchain.adapt.features import PROMPTS_AT_ONCE, Features, read_features
-from pad_langchain.adapt.filters import good, leans
 from pad_langchain.adapt.job import Job
-from pad_langchain.adapt.plant import plant
+from pad_langchain.adapt.lessons.features import PROMPTS_AT_ONCE, Features, read_features
+from pad_langchain.adapt.lessons.filters import good, leans
+from pad_langchain.adapt.lessons.plant import plant
+from pad_langchain.adapt.lessons.sample import sample, sample_guided
+from pad_langchain.adapt.lessons.texts import Text
 from pad_langchain.adapt.prompts import Prompt
-from pad_langchain.adapt.sample import sample, sample_guided
-from pad_langchain.adapt.texts import Text
 from pad_langchain.errors import InvalidRequestError
 
 __all__ = ["Corpus", "gather", "gather_guided", "pilot_size"]

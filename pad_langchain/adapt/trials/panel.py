@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pad_langchain.adapt.job import Job
+from pad_langchain.adapt.lessons.plant import OPENINGS
+from pad_langchain.adapt.lessons.sample import answered
 from pad_langchain.adapt.model import Asked, Said
-from pad_langchain.adapt.plant import OPENINGS
 from pad_langchain.adapt.poles import Pole
 from pad_langchain.adapt.prompts import Prompt
-from pad_langchain.adapt.sample import answered
 from pad_langchain.chat.chat import Chat
 from pad_langchain.chat.options import CallOptions, WishPlace
 from pad_langchain.evaluation.wishes import Answer, Verdict, judge_all

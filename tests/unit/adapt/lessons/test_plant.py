@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from pad_langchain.adapt import filters, plant, poles, texts
+from pad_langchain.adapt import poles
 from pad_langchain.adapt.job import Job
+from pad_langchain.adapt.lessons import filters, plant, texts
+from pad_langchain.adapt.lessons.plant import EDITS, OPENINGS, first_sentence
+from pad_langchain.adapt.lessons.texts import Text, bullets, emojis, sentences
 from pad_langchain.adapt.model import Said
-from pad_langchain.adapt.plant import EDITS, OPENINGS, first_sentence
 from pad_langchain.adapt.poles import of_catalogue
-from pad_langchain.adapt.texts import Text, bullets, emojis, sentences
 from pad_langchain.evaluation import signs, wishes
 from pad_langchain.evaluation.answers import Kept
 

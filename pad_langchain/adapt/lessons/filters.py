@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from pad_langchain.adapt.config import FilterSettings
+from pad_langchain.adapt.lessons.texts import Text, bullets, emojis, fresh, words
 from pad_langchain.adapt.prompts import Prompt
-from pad_langchain.adapt.texts import Text, bullets, emojis, fresh, words
 from pad_memory.embedding import Embedder, embed
 
 __all__ = ["COUNTS", "good", "leans"]

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pad_langchain.adapt.plots import draw_poles, draw_strength, draw_ways
+from pad_langchain.adapt.trials.plots import draw_poles, draw_strength, draw_ways
 from pad_langchain.paths import replacing
 
 __all__ = ["write_report"]

@@ -29,11 +29,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from pad_langchain.adapt.model import Model
+from pad_langchain.adapt.lessons.texts import Text
+from pad_langchain.adapt.model import Model, Tick
 from pad_langchain.adapt.poles import Dimension
 from pad_langchain.adapt.prompts import Prompt
-from pad_langchain.adapt.sample import Tick
-from pad_langchain.adapt.texts import Text
 from pad_langchain.errors import CheckpointError
 from pad_langchain.paths import replacing
 from pad_langchain.persrm.hidden import Answer, answers, blocks

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from pad_langchain.adapt.choose import PLACES, Choice
-from pad_langchain.adapt.panel import Judged, Panel, Way
+from pad_langchain.adapt.trials.choose import PLACES, Choice
+from pad_langchain.adapt.trials.panel import Judged, Panel, Way
 from pad_langchain.evaluation.wishes import Shares, by_pole, lead, shares
 
 __all__ = ["JUDGED_WAYS", "judge_ways", "measured", "plain", "side_by_side"]

@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pad_langchain.adapt.config import AdaptConfig
-from pad_langchain.adapt.model import Asked, Model, seed_of
+from pad_langchain.adapt.lessons.sample import answered, rotation
+from pad_langchain.adapt.lessons.texts import Text, bullets, emojis, sentences, words
+from pad_langchain.adapt.model import Asked, Model, Tick, seed_of
 from pad_langchain.adapt.poles import Dimension
 from pad_langchain.adapt.prompts import Prompt
-from pad_langchain.adapt.sample import Tick, answered, rotation
-from pad_langchain.adapt.texts import Text, bullets, emojis, sentences, words
 from pad_langchain.chat.options import CallOptions
 from pad_langchain.evaluation.answers import Kept
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from pad_langchain.adapt import features as module
 from pad_langchain.adapt.config import FitSettings
-from pad_langchain.adapt.features import CONTEXTS, Features, read_features
 from pad_langchain.adapt.fit import Distillation, fit
 from pad_langchain.adapt.job import Job
-from pad_langchain.adapt.texts import Text
-from pad_langchain.adapt.wordings import PoleWordings
+from pad_langchain.adapt.lessons import features as module
+from pad_langchain.adapt.lessons.features import CONTEXTS, Features, read_features
+from pad_langchain.adapt.lessons.texts import Text
+from pad_langchain.adapt.lessons.wordings import PoleWordings
 from pad_langchain.errors import CheckpointError
 from pad_langchain.testing import HashEmbedder
 from pad_langchain.training.config import HeadSettings
