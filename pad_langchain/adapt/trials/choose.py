@@ -9,6 +9,7 @@ shows a wish in more answers, and spoils as many, is none.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -19,7 +20,6 @@ from pad_langchain.evaluation.wishes import ends_as_often, shares
 
 __all__ = ["PLACES", "Choice", "choose", "count_tried"]
 
-NORMAL_95 = 1.96  # standard errors between the middle and an end of a 95% interval
 PLACES: tuple[WishPlace, ...] = ("system", "user", "both")
 
 _log = logging.getLogger(__name__)
@@ -89,8 +89,9 @@ def _judged(panel: Panel, tried: list[Judged], way: Way) -> Judged:
 def _gentlest(found: Sequence[Judged]) -> Judged:
     """Of the ways within a standard error of the best, that with the most good answers; of equals the better one."""
     judged = [(each, shares(each.verdicts)) for each in found]
-    top = max((share.both for _, share in judged), key=lambda both: both.mean)
-    least = top.mean - (top.high - top.low) / (2 * NORMAL_95)
+    top = max((share for _, share in judged), key=lambda share: share.both.mean)
+    # A binomial's, as a bootstrap over a handful of prompts says too little.
+    least = top.both.mean - math.sqrt(top.both.mean * (1 - top.both.mean) / top.count)
     near = [(each, share) for each, share in judged if share.both.mean >= least]
     return max(near, key=lambda one: (one[1].good.mean, one[1].both.mean))[0]
 
