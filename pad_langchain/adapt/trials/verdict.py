@@ -19,7 +19,8 @@ SHOWN_TEXTS = 2  # answers of each pole that a report shows side by side
 def judge_ways(panel: Panel, choice: Choice) -> dict[str, Judged]:
     """Answer and judge the test prompts in every way."""
     told = [Way(place=place) for place in PLACES]
-    return {way.name: panel.judge(way) for way in (Way(), *told, Way("self"), choice.alone, choice.both)}
+    contrast = Way("self", choice.told.place)  # a base that guides itself is told the wish
+    return {way.name: panel.judge(way) for way in (Way(), *told, choice.alone, choice.both, contrast)}
 
 
 def measured(judged: Mapping[str, Judged], told: str) -> dict[str, Any]:
