@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 from llama_parts import llama_engine, needs_llama_cpp, tiny_base
+from naive_reference import with_repeats
 from pad_langchain.engine.llama_cpp import LlamaBase, LlamaCppEngine
 from pad_langchain.engine.llama_cpp.binding import Context
 from pad_langchain.engine.llama_cpp.kept import common as shared
@@ -77,8 +79,11 @@ class Naive:
         written: list[int] = []
         while len(written) < request.max_tokens:
             z, hidden = self.run([*prompt, *written])
-            candidates = np.argsort(-z, kind="stable")[: request.top_k]
-            cut = z[candidates] >= z.max() + math.log(request.alpha) if request.alpha else np.full(request.top_k, True)
+            z = np.array(with_repeats(z.tolist(), written, request.repetition_penalty, request.no_repeat_ngram))
+            candidates = np.argsort(-z, kind="stable")[: min(request.top_k, int(np.isfinite(z).sum()))]
+            cut = (
+                z[candidates] >= z.max() + math.log(request.alpha) if request.alpha else np.full(len(candidates), True)
+            )
             candidates = candidates[cut]
             q, reference = rewards(candidates, hidden, written)
             r = (q - np.logaddexp.reduce(q)) - (reference - np.logaddexp.reduce(reference))
@@ -93,12 +98,24 @@ QUESTIONS = ["explain entropy", "why is the sky blue?", "how do you make tea? " 
 WISHES = [[("be concise", 1.0)], [("be formal", -0.7), ("use a list", 1.4)]]
 
 
+COSTS = [(1.0, 0), (1.4, 0), (1.0, 2), (1.2, 3)]
+
+
 def requests() -> list[Request]:
+    asked = [(user, wishes, steering) for user in QUESTIONS for wishes in WISHES for steering in STEERING]
     return [
-        ask(user, preferences=[WeightedPreference(*one) for one in wishes], beta=beta, top_k=k, alpha=alpha)
-        for user in QUESTIONS
-        for wishes in WISHES
-        for beta, k, alpha in STEERING
+        ask(
+            user,
+            preferences=[WeightedPreference(*one) for one in wishes],
+            beta=beta,
+            top_k=k,
+            alpha=alpha,
+            repetition_penalty=penalty,
+            no_repeat_ngram=ngram,
+        )
+        for (user, wishes, (beta, k, alpha)), (penalty, ngram) in zip(
+            asked, itertools.cycle((*COSTS, COSTS[0])), strict=False
+        )
     ]
 
 
