@@ -26,6 +26,7 @@ QUESTION, WISH = "What is a lion?", "be concise and brief"
 LARGEST = 25e6  # bytes
 # The only files beside the code, by folder.
 DATA = {
+    "pad_langchain/adapt": {".yaml"},
     "pad_langchain/defaults": {".json", ".jinja", ".md", ".safetensors"},
     "pad_memory/evidence": {".npz"},
     "pad_memory/values": {".safetensors", ".txt"},
