@@ -10,6 +10,7 @@ import atexit
 import logging
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,6 +48,16 @@ class StepReport:
     joined: int
     kv_tokens: int
     cpu_seconds: float
+
+
+_running: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+
+
+@atexit.register
+def _let_end() -> None:
+    """Wait for threads that free their models: one that is inside torch when the interpreter is gone aborts it."""
+    for thread in list(_running):
+        thread.join(10.0)
 
 
 class Worker:
@@ -112,6 +123,7 @@ class Worker:
         with self.queue.changed:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="pad-engine", daemon=True)
+                _running.add(self._thread)
                 self._thread.start()
                 # A thread inside torch while the interpreter shuts down aborts the process.
                 atexit.register(self.close)
