@@ -352,6 +352,25 @@ def test_a_program_may_end_without_closing() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
+def test_a_program_waits_for_a_thread_that_frees_its_model() -> None:
+    """Nobody has the engine any more, and its thread is the last to have the model when the program ends."""
+    program = (
+        "import time\n"
+        "from pad_langchain.testing import tiny_pair; from pad_langchain.engine.torch.engine import TorchEngine\n"
+        "from pad_langchain.engine.types import Request\n"
+        "class Heavy:\n"
+        "    def __del__(self): time.sleep(1); print('freed', flush=True)\n"
+        "pair = tiny_pair()\n"
+        "engine = TorchEngine(pair.model, pair.tokenizer)\n"
+        "pair.model.heavy = Heavy()\n"
+        "engine.submit(Request(prompt_ids=[9], max_tokens=1)).result(60)\n"
+        "del engine, pair\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "freed\n", "")
+
+
 def test_threads_that_are_done_with_torch_dismiss_their_helpers(
     pair: TinyPair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
