@@ -45,9 +45,9 @@ def sample(
         goes with the first dimension of its prompt.
     """
     wanted = [each for place, prompt in enumerate(prompts) for each in _wanted(place, prompt, dimensions, config)]
+    by_id = {prompt.id: prompt for prompt in prompts}
     asked = [
         Asked(text.id, model.told(by_id[text.prompt], instruction), _options(config, text.id))
-        for by_id in [{prompt.id: prompt for prompt in prompts}]
         for text, instruction in wanted
     ]
     said = answered(model, model.chat(), asked, kept, tick)
