@@ -57,7 +57,9 @@ def plays(checkout: Path, how: str) -> None:
 
 
 def start(checkout: Path, target: str) -> subprocess.Popen[str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    # What an outer make was told, make puts into the environment.
+    mine = (name for name in os.environ if not name.startswith("MAKE") and name not in ("ARGS", "WORKERS"))
+    environment = {name: os.environ[name] for name in mine}
     # A process that ignores an interrupt, as those in a shell's background do, would have its children ignore it.
     before = signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
