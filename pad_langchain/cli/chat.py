@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import replace
@@ -9,7 +10,6 @@ from typing import TYPE_CHECKING, TextIO
 
 from rich.columns import Columns
 from rich.console import Console
-from rich.markup import escape
 from rich.panel import Panel
 from rich.text import Text
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from pad_memory.profile.elicitation import Question
 
 __all__ = ["ChatSession"]
+
+_STYLE = re.compile("\x1b\\[[0-9;]*m")
 
 HELP = """\
 /user NAME       talk as somebody else, in a new conversation
@@ -124,10 +126,16 @@ class ChatSession:
 
         while True:
             try:
-                yield self.console.input(f"[bold cyan]{escape(self.user)}>[/] ")
+                yield input(self._prompt())
             except (EOFError, KeyboardInterrupt):
                 self.console.print()
                 return
+
+    def _prompt(self) -> str:
+        """Return the prompt for `input`. readline draws it, and is told which of its characters take no room."""
+        with self.console.capture() as drawn:
+            self.console.print(Text(f"{printable(self.user)}>", "bold cyan"), end=" ", soft_wrap=True)
+        return _STYLE.sub("\001\\g<0>\002", drawn.get())
 
     def handle(self, line: str) -> None:
         """Handle one line: a /command, the reply to a question that waits, or a message to answer."""

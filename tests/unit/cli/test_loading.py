@@ -101,6 +101,23 @@ def test_the_recommended_penalty_holds_for_answers_without_a_wish_too(monkeypatc
         assert settings.repetition_penalty == holds
 
 
+# ---- the prompt
+
+
+def test_readline_draws_the_prompt_and_knows_its_width(monkeypatch):
+    asked: list[str] = []
+
+    def leave(prompt: str) -> str:
+        asked.append(prompt)
+        raise EOFError
+
+    monkeypatch.setattr("builtins.input", leave)
+    console = Console(file=io.StringIO(), force_terminal=True, color_system="standard", legacy_windows=False)
+    with PreferenceMemory() as memory:
+        ChatSession(Slow(), memory, "[ada]", console, interactive=True).run(io.StringIO())
+    assert asked == ["\001\x1b[1;36m\002[ada]>\001\x1b[0m\002 "]
+
+
 # ---- which model
 
 
@@ -172,7 +189,9 @@ class Terminal:
         return self.run.returncode
 
     def type(self, text: str) -> None:
+        """Type as a person does, a moment after the prompt: a Ctrl-C between prompt and reading is seen at the next key."""
         self.shown = ""
+        time.sleep(0.3)
         self._terminal.write(text.encode())
 
     def __enter__(self) -> Terminal:
