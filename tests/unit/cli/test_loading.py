@@ -189,7 +189,7 @@ class Terminal:
         return self.run.returncode
 
     def type(self, text: str) -> None:
-        """Type as a person does, a moment after the prompt: a Ctrl-C between prompt and reading is seen at the next key."""
+        """Type a moment after the prompt, as a person does: a Ctrl-C between the two is seen at the next key only."""
         self.shown = ""
         time.sleep(0.3)
         self._terminal.write(text.encode())
