@@ -103,7 +103,7 @@ def _engine(engine: LlamaCppEngine, rows: int, count: int, *, guided: bool) -> t
     vector = np.random.default_rng(0).standard_normal(384).astype(np.float32)
     wish = WeightedPreference("x", 1.0, vector / np.linalg.norm(vector))
     settings: dict[str, Any] = {"preferences": [wish], "beta": 1.0, "top_k": 50, "alpha": 0.001} if guided else {}
-    request = Request([{"role": "user", "content": QUESTION}], max_tokens=count, **settings)
+    request = Request([{"role": "user", "content": QUESTION}], max_tokens=count, logprobs=False, **settings)
     engine.end_tokens = frozenset()
     with paused(engine):
         streams = [engine.submit(request) for _ in range(rows)]

@@ -18,6 +18,7 @@ from .arrays import Array, doubles, fill, floats, log_softmax, pick, take, top, 
 
 __all__ = [
     "Candidates",
+    "Cuts",
     "Scores",
     "Shares",
     "candidate_rewards",
@@ -57,6 +58,27 @@ class Candidates(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Cuts:
+    """How many candidates rows take, and how far below the likeliest, as numbers of Python.
+
+    Args:
+        ks: candidates wanted per row.
+        logs: log α per row, in float32. -inf cuts nothing.
+        everywhere: whether every row has a cut.
+    """
+
+    ks: tuple[int, ...]
+    logs: tuple[np.float32, ...]
+    everywhere: bool
+
+    @classmethod
+    def of(cls, k_B: np.ndarray, alpha_B: np.ndarray) -> Cuts:
+        """Read them from arrays of B rows."""
+        with np.errstate(divide="ignore"):
+            return cls(tuple(k_B.tolist()), tuple(np.log(alpha_B)), bool(alpha_B.all()))
+
+
+@dataclass(frozen=True)
 class Shares:
     """How guide rows add up to rewards of rows.
 
@@ -85,6 +107,7 @@ def plausible_candidates(
     alpha_B: Array,
     most: int | None = None,
     exact: Callable[[Array], Array] | None = None,
+    cuts: Cuts | None = None,
 ) -> Candidates:
     """The first half of a guided step: C_K of Eq. 13, then the plausibility cut.
 
@@ -93,12 +116,13 @@ def plausible_candidates(
         alpha_B: see `plausible`.
         exact: token ids [B, K] → their base logits in float32, for `logits_BV` in lower precision. A reward is a
             difference, so both of its sides must be equally exact. None means `logits_BV` are taken.
+        cuts: what `Cuts.of(k_B, alpha_B)` returned before, for arrays: a step has no time for it.
 
     Returns:
         the candidates. Arrays have no columns in which no candidate of any row counts.
     """
     arrays = isinstance(logits_BV, np.ndarray)
-    if arrays and exact is None and (few := _few_candidates(logits_BV, k_B, alpha_B)) is not None:
+    if arrays and exact is None and (few := _few_candidates(logits_BV, cuts or Cuts.of(k_B, alpha_B))) is not None:
         return few
     tokens_BK, base_BK, keep_BK = take_candidates(logits_BV, k_B, most)
     if exact is not None:
@@ -107,16 +131,16 @@ def plausible_candidates(
     return found.narrow() if arrays else found
 
 
-def _few_candidates(logits_BV: np.ndarray, k_B: np.ndarray, alpha_B: np.ndarray) -> Candidates | None:
+def _few_candidates(logits_BV: np.ndarray, cuts: Cuts) -> Candidates | None:
     """`plausible_candidates` where every row has a cut. It comes first, and only the tokens that pass it are sorted.
 
     Returns:
         None where a row has no cut, or no logit that is a number.
     """
-    if not alpha_B.all():
+    if not cuts.everywhere:
         return None
     rows = []
-    for row_V, k, cut in zip(floats(logits_BV), k_B.tolist(), np.log(alpha_B), strict=True):
+    for row_V, k, cut in zip(floats(logits_BV), cuts.ks, cuts.logs, strict=True):
         least = row_V[row_V.argmax()] + cut
         if not least > NEVER:
             return None
@@ -238,7 +262,8 @@ def candidate_rewards(guide_GK: Array, reference_GK: Array, keep_GK: Array) -> A
     """
     drop_GK = ~keep_GK
     if isinstance(drop_GK, np.ndarray) and not drop_GK.any():
-        return log_softmax(floats(guide_GK)) - log_softmax(floats(reference_GK))
+        guide_GK, reference_GK = log_softmax(np.stack([floats(guide_GK), floats(reference_GK)]))
+        return guide_GK - reference_GK
     guide_GK, reference_GK = (log_softmax(fill(floats(side), drop_GK, NEVER)) for side in (guide_GK, reference_GK))
     return fill(guide_GK - reference_GK, drop_GK, 0.0)
 

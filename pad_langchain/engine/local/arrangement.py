@@ -80,7 +80,7 @@ class Arrangement:
         """Eq. 13 on the candidates of the N guided rows, and which rows lazy guidance decided without it [N]."""
         guided = self.guided
         penalising = None if exact is None else partial(self._penalised, exact)
-        found = plausible_candidates(logits_NV, guided.k_N, guided.alpha_N, guided.most, penalising)
+        found = plausible_candidates(logits_NV, guided.k_N, guided.alpha_N, guided.most, penalising, guided.cuts)
         skip_N, all_decided = self._decided(found)
         guide_GK, reference_GK = (None, None) if all_decided else self._ask(found, ask, exact, before)
         scores = score_candidates(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from pad_langchain.arithmetic.arrays import Array, array
-from pad_langchain.arithmetic.scoring import Shares, draw
+from pad_langchain.arithmetic.scoring import Cuts, Shares, draw
 from pad_langchain.engine.local.row import Row
 
 __all__ = ["Layout", "Sampling"]
@@ -24,6 +24,7 @@ class Sampling:
         places: where they are in the batch, which may have other rows.
         at_N: the places as a tensor. None means the rows are the whole batch, in order.
         most: the largest of `k_N`.
+        cuts: `k_N` and `alpha_N` as numbers of Python. None means they are tensors.
         greedy: whether all rows take their best token.
         logprobs: whether any row reports log-probabilities, of its tokens or of its candidates.
         lazy: whether any row may go without the guide.
@@ -42,6 +43,7 @@ class Sampling:
     temperature_N: Array
     top_p_N: Array
     most: int
+    cuts: Cuts | None
     greedy: bool
     logprobs: bool
     lazy: bool
@@ -57,18 +59,21 @@ class Sampling:
         def floats(values: Sequence[float]) -> Array:
             return array(values, "float32", device)
 
+        k_N = array([request.top_k for request in requests], "int64", device)
+        alpha_N = floats([request.alpha for request in requests])
         return cls(
             rows=rows,
             places=tuple(places),
             at_N=None if len(places) == len(batch) else array(places, "int64", device),
-            k_N=array([request.top_k for request in requests], "int64", device),
+            k_N=k_N,
             beta_N=floats([request.beta for request in requests]),
-            alpha_N=floats([request.alpha for request in requests]),
+            alpha_N=alpha_N,
             clip_N=floats([request.clip or math.inf for request in requests]),
             lazy_N=array([request.lazy for request in requests], "bool", device),
             temperature_N=floats([request.temperature for request in requests]),
             top_p_N=floats([request.top_p for request in requests]),
             most=max((request.top_k for request in requests), default=0),
+            cuts=Cuts.of(k_N, alpha_N) if device is None else None,
             greedy=all(request.temperature == 0 for request in requests),
             logprobs=any(request.logprobs or request.candidates for request in requests),
             lazy=any(request.lazy for request in requests),

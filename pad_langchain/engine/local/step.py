@@ -78,9 +78,10 @@ def choose_guided(
         per row its token, or the error that ends it.
     """
     place_N1 = sampling.draw(scores.scores_BK)[:, None]
+    logprobs_NK = log_softmax(scores.scores_BK) if sampling.logprobs else scores.scores_BK
     columns = (
         take(found.tokens_BK, place_N1)[:, 0],
-        take(log_softmax(scores.scores_BK), place_N1)[:, 0],
+        take(logprobs_NK, place_N1)[:, 0],
         take(scores.rewards_BK, place_N1)[:, 0],
         scores.sound_B,
         skipped_N,
