@@ -189,7 +189,7 @@ class Ours:
         from pad_langchain.engine.types import Request
 
         talk = [{"role": "user", "content": "Go on."}]
-        return Request(messages=talk, prompt_ids=ids, preferences=self.wishes, max_tokens=tokens)
+        return Request(messages=talk, prompt_ids=ids, preferences=self.wishes, max_tokens=tokens, logprobs=False)
 
     def _ids(self, number: int, length: int) -> list[int]:
         return self.engine.prompts.encode(text_of(number, length))[:length]

@@ -55,8 +55,9 @@ def fit(
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
     trainer = HeadTrainer(settings.head, seed=seed, progress=progress)
-    head = trainer.begin(features.hidden_size, features.vocab_size, wordings)
-    trainer.fit(head, Distillation(features, wordings, settings), folder / CHECKPOINT)
+    checkpoint = folder / CHECKPOINT
+    head = trainer.begin(features.hidden_size, features.vocab_size, wordings, checkpoint)
+    trainer.fit(head, Distillation(features, wordings, settings), checkpoint)
     return head
 
 

@@ -17,6 +17,7 @@ from pad_langchain.adapt.poles import Dimension
 from pad_langchain.adapt.prompts import Prompt
 from pad_langchain.chat.chat import Chat
 from pad_langchain.chat.engines import shared_pair
+from pad_langchain.chat.messages import with_preferences_at_end
 from pad_langchain.chat.options import CallOptions, ChatSettings
 from pad_langchain.engine.types import Request
 from pad_langchain.errors import InvalidRequestError
@@ -30,7 +31,6 @@ __all__ = ["Asked", "Model", "Said", "Tick", "seed_of"]
 
 Tick = Callable[[int, int], None]  # (done, of)
 
-IN_FLIGHT = 64  # requests that are submitted before the first of them is waited for
 LEAST_DIFFERENCE = 1e-3  # nats; below it, being told opposite things changes nothing
 
 _log = logging.getLogger(__name__)
@@ -113,11 +113,9 @@ class Model:
         return int(self.reader.vocab_size)
 
     def told(self, prompt: Prompt, instruction: str = "") -> list[dict[str, Any]]:
-        """Return the conversation with an instruction at the end of the user's turn."""
-        messages = [dict(message) for message in prompt.messages]
-        if instruction:
-            messages[-1]["content"] = f"{messages[-1]['content']}\n\n{instruction}"
-        return messages
+        """Return the conversation with an instruction as users' wishes stand in it: in brackets, at its end."""
+        messages: list[Any] = [dict(message) for message in prompt.messages]
+        return with_preferences_at_end(messages, [(instruction, 1.0)]) if instruction else messages
 
     def prompt_ids(self, prompt: Prompt, instruction: str = "") -> list[int]:
         """Return the token ids of what `told` returns, up to where the answer begins."""
@@ -144,10 +142,12 @@ class Model:
     def answer(self, chat: Chat, asked: Iterable[Asked]) -> Iterator[tuple[Asked, Said]]:
         """Answer many requests at once, in their order. Whoever leaves early cancels those that are under way."""
         under_way: deque[_Answering] = deque()
+        settings = chat.engine.settings
+        many = min(2 * settings.max_batch, settings.max_batch + settings.max_queue)
         try:
             for each in asked:
                 under_way.append(self._submit(chat, each))
-                if len(under_way) >= IN_FLIGHT:
+                if len(under_way) >= many:
                     yield under_way[0].asked, under_way[0].wait()
                     under_way.popleft()
             while under_way:

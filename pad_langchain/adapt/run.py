@@ -18,6 +18,7 @@ from pad_langchain.adapt.fit import fit
 from pad_langchain.adapt.job import Job, open_job
 from pad_langchain.adapt.lessons.corpus import Corpus, gather, gather_guided, pilot_size
 from pad_langchain.adapt.lessons.wordings import PoleWordings
+from pad_langchain.adapt.poles import Dimension
 from pad_langchain.adapt.trials.choose import choose, count_tried
 from pad_langchain.adapt.trials.panel import Panel
 from pad_langchain.adapt.trials.report import write_report
@@ -58,7 +59,8 @@ def adapt(config: AdaptConfig, progress: Progress | None = None, *, embedder: Em
         corpus = corpus.join(gather_guided(job, _draft(job, number - 1), number))
         head = _fit(job, corpus, number)
     found = {"base": config.base, "corpus": _said(corpus, config), **_judged(job)}
-    head.save_pretrained(job.folder / "head", **_recommended(found["chosen"], config.choice))
+    strengths = _strengths(job, corpus, found["chosen"])
+    head.save_pretrained(job.folder / "head", strengths=strengths, **_recommended(found["chosen"], config.choice))
     write_report(found, job.folder)
     return job.folder / "head"
 
@@ -73,6 +75,14 @@ def _recommended(chosen: dict[str, Any] | None, settings: ChoiceSettings) -> dic
         "wish_place": chosen["place"],
         "repetition_penalty": settings.repetition_penalty,
     }
+
+
+def _strengths(job: Job, corpus: Corpus, chosen: dict[str, Any] | None) -> list[float] | None:
+    """The strength of each of the head's prototypes: those of the poles, and 1 for no pole."""
+    if chosen is None:
+        return None
+    found = dict(chosen["strengths"])
+    return [*(found.get(each.key(side), 1.0) for each in _learned(job, corpus) for side in (0, 1)), 1.0]
 
 
 def _judged(job: Job) -> dict[str, Any]:
@@ -126,9 +136,14 @@ def _draft(job: Job, number: int) -> Path:
     return job.folder / f"draft-{number}"
 
 
+def _learned(job: Job, corpus: Corpus) -> list[Dimension]:
+    """The dimensions that have an example."""
+    return [each for each in job.dimensions if corpus.kept[each.key(0)] + corpus.kept[each.key(1)]]
+
+
 def _fit(job: Job, corpus: Corpus, number: int) -> VectorHead:
     """Train the head of a round, and keep it as a draft. A dimension without examples steers nothing."""
-    learned = [each for each in job.dimensions if corpus.kept[each.key(0)] + corpus.kept[each.key(1)]]
+    learned = _learned(job, corpus)
     names = {dimension.name for dimension in learned}
     features = corpus.features.only(
         [n for n, example in enumerate(corpus.features.examples) if example.text.dimension in names]

@@ -6,7 +6,8 @@
 The features do not depend on the preference, and the gate does not depend on the text. Preferences add up as vectors.
 A wording is read as a mixture of Q prototype gates G, so a mild wording steers as much as a strong one. The mixture's
 weights have length 1, not sum 1, so that a doubtful reading is not halved at every doubt. The gate is odd in e: what is
-not wanted has the opposite vector and steers the opposite way.
+not wanted has the opposite vector and steers the opposite way. A head may know how strongly each prototype should
+steer: then a gate is multiplied with Σ_q softmax(f)_q · strength_q.
 
 `read` and `gates` run once per preference, on torch tensors. `gate` runs per request, `features` and `steer` per token.
 These three take numpy arrays as well as tensors.
@@ -49,16 +50,20 @@ def read(
     return nn.functional.linear(hidden_PM if drop is None else drop(hidden_PM), *outer)
 
 
-def gates(wished_PQ: torch.Tensor, turned_PQ: torch.Tensor, G_QR: torch.Tensor) -> torch.Tensor:
+def gates(
+    wished_PQ: torch.Tensor, turned_PQ: torch.Tensor, G_QR: torch.Tensor, strength_Q: torch.Tensor | None = None
+) -> torch.Tensor:
     """Mix the prototype gates G for each preference: [P, Q] twice → [P, R].
 
     Args:
         wished_PQ, turned_PQ: what `read` returns for the embeddings e and −e. Swapped, they give the opposite gates.
         G_QR: the prototype gates.
+        strength_Q: how strongly a preference that is read as each prototype steers. None means all by 1.
     """
     # The root of the softmax; taken like this, its gradient is finite where a share is 0.
     wished_PQ, turned_PQ = ((logits_PQ.log_softmax(-1) / 2).exp() for logits_PQ in (wished_PQ, turned_PQ))
-    return (wished_PQ - turned_PQ) @ G_QR
+    mixed_PR = (wished_PQ - turned_PQ) @ G_QR
+    return mixed_PR if strength_Q is None else (wished_PQ**2 @ strength_Q)[:, None] * mixed_PR
 
 
 def gate(gates_PR: Array, weights_P: Array | Sequence[float] | None = None) -> Array:

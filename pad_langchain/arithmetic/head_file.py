@@ -14,6 +14,7 @@ All are float32. `arithmetic.head` says what is computed from them.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
@@ -59,6 +60,8 @@ class HeadConfig:
             same size is refused. None means it is not known.
         calibration: what the head's margins mean to a preference memory (`pad_memory.Calibration.to_dict`). None means
             the memory's defaults.
+        strengths: how strongly a preference that is read as each of the Q prototypes steers, 0 or more. It multiplies
+            beta. None means 1.
         top_k, condition_base, wish_place, repetition_penalty, no_repeat_ngram, candidates: what it recommends beside
             beta and alpha (see `engine.types.Recommended`). None means nothing.
     """
@@ -74,6 +77,7 @@ class HeadConfig:
     alpha: float = 0.0
     tokenizer: str | None = None
     calibration: dict[str, dict[str, float]] | None = None
+    strengths: list[float] | None = None
     top_k: int | None = None
     condition_base: bool | None = None
     wish_place: str | None = None
@@ -87,6 +91,7 @@ class HeadConfig:
 _LATER = frozenset(
     {
         "tokenizer",
+        "strengths",
         "top_k",
         "condition_base",
         "wish_place",
@@ -131,9 +136,20 @@ def read_weights(folder: str | Path) -> dict[str, torch.Tensor]:
 
 
 def write_head(folder: str | Path, config: HeadConfig, weights: Mapping[str, torch.Tensor]) -> None:
-    """Write config and weights, in float32, into a folder. The folder is made if needed."""
+    """Write config and weights, in float32, into a folder. The folder is made if needed.
+
+    Both are written beside what is there, and take its place when both are whole.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({name: tensor.detach().float().contiguous() for name, tensor in weights.items()}, folder / WEIGHTS_NAME)
+    partial = {name: folder / f".{name}.{os.getpid()}" for name in (WEIGHTS_NAME, CONFIG_NAME)}
     said = {name: value for name, value in asdict(config).items() if name not in _LATER or value is not None}
-    (folder / CONFIG_NAME).write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
+    floats = {name: tensor.detach().float().contiguous() for name, tensor in weights.items()}
+    try:
+        save_file(floats, partial[WEIGHTS_NAME])
+        partial[CONFIG_NAME].write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
+        for name, path in partial.items():
+            path.replace(folder / name)
+    finally:
+        for path in partial.values():
+            path.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from pad_langchain.arithmetic.head_file import (
     write_head,
 )
 from pad_langchain.engine.types import Recommended
-from pad_langchain.errors import IncompatibleModelError, ModelLoadError
+from pad_langchain.errors import IncompatibleModelError, InvalidRequestError, ModelLoadError
 from pad_langchain.paths import absolute
 
 __all__ = ["HeadConfig", "VectorHead", "recommended_by"]
@@ -34,12 +35,13 @@ class VectorHead(nn.Module):
     A new head is the identity (V = 0): its reward is zero for every token and preference.
 
     Raises:
-        InvalidRequestError: the config recommends what cannot be.
+        InvalidRequestError: the config recommends what cannot be, or its strengths are not Q numbers, 0 or more.
     """
 
     def __init__(self, config: HeadConfig) -> None:
         super().__init__()
         recommended_by(config)
+        _check_strengths(config)
         self.config = config
         self.f = nn.Sequential(
             nn.Linear(config.embedding_size, config.mlp_size),
@@ -67,8 +69,13 @@ class VectorHead(nn.Module):
         self.spread_E.copy_(embeddings_NE.std(0).clamp_min(1e-4))
 
     def gates(self, embeddings_PE: torch.Tensor) -> torch.Tensor:
-        """The gate of each preference alone: [P, E] → [P, R]; that of -e is the opposite of that of e."""
-        return arithmetic.gates(self.read(embeddings_PE), self.read(-embeddings_PE), self.G_QR)
+        """The gate of each preference alone: [P, E] → [P, R].
+
+        That of -e is the opposite of that of e, where the config has no strengths.
+        """
+        said = self.config.strengths
+        strength_Q = None if said is None else torch.tensor(said, dtype=self.G_QR.dtype, device=self.G_QR.device)
+        return arithmetic.gates(self.read(embeddings_PE), self.read(-embeddings_PE), self.G_QR, strength_Q)
 
     def read(self, embeddings_PE: torch.Tensor) -> torch.Tensor:
         """The logits of each preference's prototypes: [P, E] → [P, Q]."""
@@ -96,10 +103,11 @@ class VectorHead(nn.Module):
         """Write config and weights into `folder`; `config_changes` sets e.g. the recommended beta and alpha.
 
         Raises:
-            InvalidRequestError: a change recommends what cannot be.
+            InvalidRequestError: a change recommends what cannot be, or strengths are not Q numbers, 0 or more.
         """
         config = replace(self.config, **config_changes)
         recommended_by(config)
+        _check_strengths(config)
         self.config = config
         write_head(absolute(folder), self.config, self.state_dict())
 
@@ -135,6 +143,19 @@ class VectorHead(nn.Module):
                 f"This PersRM head was trained for a base with (hidden size, vocabulary) {want}, but the base has "
                 f"{(hidden_size, vocab_size)}. Use its own base, or train a head for this one."
             )
+
+
+def _check_strengths(config: HeadConfig) -> None:
+    """Raise InvalidRequestError unless there is a strength for each prototype, or none at all."""
+    said: Any = config.strengths
+    if said is None:
+        return
+    fine = isinstance(said, list) and len(said) == config.prototypes
+    if not (fine and all(type(one) in (int, float) and 0 <= one < math.inf for one in said)):
+        raise InvalidRequestError(
+            f"strengths of a head with {config.prototypes} prototypes have to be as many numbers, 0 or more, but are "
+            f"{said!r:.200}."
+        )
 
 
 def recommended_by(config: HeadConfig) -> Recommended:

@@ -78,12 +78,16 @@ class HeadTrainer:
         """
         torch.manual_seed(self.seed)
         features = self.features(backbone, pairs, folder / "features" / "train")
-        head = self.begin(backbone.hidden_size, backbone.vocab_size, wordings)
+        checkpoint = folder / CHECKPOINT
+        head = self.begin(backbone.hidden_size, backbone.vocab_size, wordings, checkpoint)
         objective = self.pairwise(lm_head_of(backbone), features, wordings)
-        return head, self.fit(head, objective, folder / CHECKPOINT)
+        return head, self.fit(head, objective, checkpoint)
 
-    def begin(self, hidden_size: int, vocab_size: int, wordings: Wordings) -> VectorHead:
-        """Make the head that a training begins with, for a base of these sizes; its reader is taught already."""
+    def begin(self, hidden_size: int, vocab_size: int, wordings: Wordings, checkpoint: Path) -> VectorHead:
+        """Make the head that a training begins with, for a base of these sizes.
+
+        Its reader is taught already, unless there is a checkpoint, whose reader is.
+        """
         settings = self.settings
         lessons = wordings.lessons() if settings.readers else None
         head = VectorHead(
@@ -98,7 +102,9 @@ class HeadTrainer:
             )
         )
         head.standardize(wordings.known_NE)
-        if lessons is not None:
+        if lessons is not None and checkpoint.exists():
+            head.f.requires_grad_(False)
+        elif lessons is not None:
             teach_reader(head, lessons, settings, self.progress)
         return head
 
@@ -141,7 +147,7 @@ class HeadTrainer:
                 _log.info("head step %d of %d: loss %.4f accuracy %.3f", step, steps, *logged.values())
             if self.progress is not None:
                 self.progress("head", step, steps, logged)
-            if step % self.save_steps == 0:
+            if step % self.save_steps == 0 or step == steps:
                 state.save(checkpoint)
         head.eval()
         return state.curve

@@ -1,9 +1,9 @@
 """How a head should steer its base, found on development prompts: where the wish is told, β, k and α.
 
 First the place in the prompt that works best without a head. Then, for the head alone and for the head beside a prompt
-told there, the best β, then k, then α. The figure is the share of answers that show the wish and are good. Of ways that
-are no worse than the best by more than its standard error, the one with the most good answers is taken: strength that
-shows a wish in more answers, and spoils as many, is none.
+told there, the best β, then k, then α, and then each pole's own strength. The figure is the share of answers that show
+the wish and are good. Of ways that are no worse than the best by more than its standard error, the one with the most
+good answers is taken: strength that shows a wish in more answers, and spoils as many, is none.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pad_langchain.adapt.config import ChoiceSettings
 from pad_langchain.adapt.trials.panel import Judged, Panel, Way
 from pad_langchain.chat.options import WishPlace
-from pad_langchain.evaluation.wishes import ends_as_often, shares
+from pad_langchain.evaluation.wishes import by_pole, ends_as_often, shares
 
 __all__ = ["PLACES", "Choice", "choose", "count_tried"]
 
@@ -58,7 +58,11 @@ def choose(panel: Panel, settings: ChoiceSettings) -> Choice:
         return _gentlest(fair).way
 
     told = best([Way(place=place) for place in PLACES])
-    alone, both = (_strength(place, settings, best) for place in (None, told.place))
+    ways = [
+        _own_strengths(tried, _strength(place, settings, best), silent)
+        for place, silent in ((None, base.way), (told.place, told))
+    ]
+    alone, both = (_judged(panel, tried, way).way for way in ways)
     choice = Choice(tuple(tried), told, alone, both)
     _log.info("chosen on development prompts: %s", choice.best.key)
     return choice
@@ -75,6 +79,30 @@ def _strength(place: WishPlace | None, settings: ChoiceSettings, best: Callable[
     way = best([Way("head", place, beta, first_k, first_alpha) for beta in sorted(settings.betas)])
     way = best([way, *(replace(way, top_k=k) for k in ks)])
     return best([way, *(replace(way, alpha=alpha) for alpha in alphas)])
+
+
+def _own_strengths(tried: Sequence[Judged], way: Way, silent: Way) -> Way:
+    """Give each pole a β of its own, of equals the one nearest to the way's.
+
+    A pole has few answers, so what counts is the mean of its own share and of all poles' share at a β.
+
+    Args:
+        tried: has the way at all βs. Those at which answers end less often are left out, unless it is the way's own.
+        silent: the way without the head, which is β 0. The first that was tried is the base.
+    """
+    assert way.beta is not None
+    found = {0.0: next(each for each in tried if each.way == silent)}
+    for each in tried:
+        fair = each.way == way or ends_as_often(each.verdicts, tried[0].verdicts)
+        if fair and each.way.beta is not None and replace(each.way, beta=way.beta) == way:
+            found[each.way.beta] = each
+    poles = {beta: by_pole(each.verdicts) for beta, each in found.items()}
+    all_poles = {beta: _score(each) for beta, each in found.items()}
+
+    def best(pole: str) -> float:
+        return max(poles, key=lambda beta: (poles[beta][pole].both.mean + all_poles[beta], -abs(beta - way.beta)))
+
+    return replace(way, strengths=tuple((pole, best(pole) / way.beta) for pole in poles[way.beta]))
 
 
 def _judged(panel: Panel, tried: list[Judged], way: Way) -> Judged:

@@ -32,6 +32,7 @@ class Way:
         guide: what guides: the "head" of this run, "self", or "" for nothing.
         place: where in the prompt the base is told the wish. None means it is not told.
         beta, top_k, alpha: of the guide. None means as it recommends.
+        strengths: (pole, factor of β), for poles that are steered more or less than others.
     """
 
     guide: str = ""
@@ -39,6 +40,7 @@ class Way:
     beta: float | None = None
     top_k: int | None = None
     alpha: float | None = None
+    strengths: tuple[tuple[str, float], ...] = ()
 
     @property
     def name(self) -> str:
@@ -54,7 +56,14 @@ class Way:
     def key(self) -> str:
         """The way with its strength, as answers are kept under it."""
         strength = [f"{value:g}" for value in (self.beta, self.top_k, self.alpha) if value is not None]
-        return " ".join((self.name, *strength))
+        return " ".join((self.name, *strength, *(["each pole by its own"] if self.strengths else [])))
+
+    def of(self, pole: str) -> Way:
+        """Return how a pole is answered: β times its strength. Of strength 0, nothing guides it."""
+        factor = dict(self.strengths).get(pole, 1.0)
+        if not factor:
+            return Way(place=self.place)
+        return replace(self, beta=None if self.beta is None else self.beta * factor, strengths=())
 
     @property
     def hears(self) -> bool:
@@ -108,14 +117,16 @@ class Panel:
     def judge(self, way: Way) -> Judged:
         """Answer every prompt under every pole in one way, and judge the answers."""
         asked = {
-            (key, prompt.id): self._asked(way, key, pole, prompt)
+            (key, prompt.id): (way.of(key).guide, self._asked(way.of(key), key, pole, prompt))
             for key, pole in self.poles.items()
             for prompt in self.prompts
         }
+        said: dict[str, Said] = {}
         with self.job.stage(f"{self.part}: {way.key}") as tick:
-            unique = {each.id: each for each in asked.values()}
-            said = answered(self.job.model, self._chat(way.guide), list(unique.values()), self.kept, tick)
-        found = [(key, prompt, said[asked[key, prompt.id].id]) for key in self.poles for prompt in self.prompts]
+            for guide in dict.fromkeys(guide for guide, _ in asked.values()):
+                unique = {each.id: each for by, each in asked.values() if by == guide}
+                said |= answered(self.job.model, self._chat(guide), list(unique.values()), self.kept, tick)
+        found = [(key, prompt, said[asked[key, prompt.id][1].id]) for key in self.poles for prompt in self.prompts]
         verdicts = judge_all([self._answer(way, *each) for each in found], planted=PLANTED, embedder=self.job.embedder)
         named = [self._named(key, each.text, verdict) for (key, _, each), verdict in zip(found, verdicts, strict=True)]
         return Judged(way, tuple(each.text for *_, each in found), tuple(named))

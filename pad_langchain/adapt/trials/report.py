@@ -93,13 +93,17 @@ def _test(found: Mapping[str, Any], head: str) -> list[str]:
 
 
 def _poles(test: Mapping[str, Any], names: Sequence[str]) -> list[str]:
-    rows = [[pole, *(_three(test[name]["by_pole"][pole]) for name in names)] for pole in test[names[0]]["by_pole"]]
+    strengths = dict(test[names[-1]]["way"]["strengths"])
+    rows = [
+        [pole, f"{strengths.get(pole, 1.0):g}", *(_three(test[name]["by_pole"][pole]) for name in names)]
+        for pole in test[names[0]]["by_pole"]
+    ]
     return [
         "## By pole",
         "",
-        "shown / good / **both**",
+        "shown / good / **both**, and by how much the head's β is multiplied",
         "",
-        *_table(["pole", *names], rows),
+        *_table(["pole", "strength", *names], rows),
         "![Both by pole](poles.png)",
         "",
     ]
@@ -108,7 +112,7 @@ def _poles(test: Mapping[str, Any], names: Sequence[str]) -> list[str]:
 def _strength(found: Mapping[str, Any]) -> list[str]:
     rows = [
         [
-            row["name"],
+            row["name"] + (", each pole by its own" if row["strengths"] else ""),
             *("" if row[name] is None else f"{row[name]:g}" for name in ("beta", "top_k", "alpha")),
             *(_interval(row[what]) for what in ("shown", "good", "both")),
         ]

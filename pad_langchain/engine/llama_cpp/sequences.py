@@ -158,7 +158,8 @@ class Sequences:
             shared = common(prompt, np.asarray(other.tokens, dtype=np.int32))
             if shared >= length + SHORTEST and shared > other.run:
                 return False
-            if min(shared, other.run) >= max(SHORTEST, length + 1):
+            # Of equal lengths an open one: its cells are shared, a kept one's are stored and read once more.
+            if min(shared, other.run) >= max(SHORTEST, length):
                 length, source = min(shared, other.run), other
         if source is not None:
             self.context.copy(source.number, sequence.number, length)

@@ -70,6 +70,13 @@ def test_a_run_that_is_killed_at_every_stage_comes_to_the_same(config_of: Make, 
     assert contents(tmp_path / "killed") == contents(done)
 
 
+def test_a_finished_run_learns_nothing_anew(config_of: Make, done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = contents(done)
+    monkeypatch.setattr("pad_langchain.training.head.teach_reader", None)  # what calls it fails
+    adapt(config_of(done, rounds=1), embedder=HashEmbedder())
+    assert contents(done) == before
+
+
 def test_the_head_steers_its_base(base: str, done: Path) -> None:
     head = VectorHead.from_pretrained(done / "head")
     report = json.loads((done / "report.json").read_text())
@@ -187,6 +194,10 @@ def test_the_estimate_names_what_will_be_few(job: Job) -> None:
     assert "too few" in found.lines()[-1]
 
 
+def strengths_of(way: Way, **poles: float) -> Way:
+    return dataclasses.replace(way, strengths=tuple((f"tone:{name}", factor) for name, factor in poles.items()))
+
+
 class Panel:
     """Judges ways by a table instead of answers."""
 
@@ -212,8 +223,9 @@ def test_strength_and_place_are_chosen_step_by_step() -> None:
     }  # fmt: skip
     found = choose(Panel(both, {"told in the user turn + head 4 50 0.001": 0.2}), settings)
     assert found.told.name == "told in the user turn"
-    assert found.alone == Way("head", None, 2.0, 400, 0.001)  # of equals the gentlest
-    assert found.both == found.best == Way("head", "user", 2.0, 50, 0.1)  # the strongest one does not come to an end
+    gentle, told = Way("head", None, 2.0, 400, 0.001), Way("head", "user", 2.0, 50, 0.1)
+    assert found.alone == strengths_of(gentle, formal=1.0)  # of equals the gentlest
+    assert found.both == found.best == strengths_of(told, formal=1.0)  # the strongest one does not come to an end
     assert len({each.way for each in found.tried}) == len(found.tried)
 
 
@@ -222,7 +234,37 @@ def test_of_ways_about_as_good_as_the_best_the_one_with_more_good_answers_is_tak
     both = {"told in the user turn": 0.5, f"{told} 1 50 0": 0.3, f"{told} 2 50 0": 0.6, f"{told} 4 50 0": 0.65}
     settings = ChoiceSettings(betas=(1.0, 2.0, 4.0), alphas=(0.0,))
     found = choose(Panel(both, {}, {f"{told} 2 50 0": 0.95, f"{told} 4 50 0": 0.7}), settings)
-    assert found.both == Way("head", "user", 2.0, 50, 0.0)  # the gentlest is worse, the strongest spoils more
+    way = dataclasses.replace(found.both, strengths=())
+    assert way == Way("head", "user", 2.0, 50, 0.0)  # the gentlest is worse, the strongest spoils more
+
+
+class PanelOfTwo:
+    """Judges two poles, each by a table: β → answers of 20 that show it and are good. 0 is without the head."""
+
+    def __init__(self, formal: dict[float, int], casual: dict[float, int]) -> None:
+        self.poles = {"tone:formal": formal, "tone:casual": casual}
+
+    def judge(self, way: Way) -> Judged:
+        verdicts = [
+            Verdict(f"q{n}", pole, n < both.get(way.of(pole).beta or 0.0, 0), 1.0, False, False, False, True)
+            for pole, both in self.poles.items()
+            for n in range(20)
+        ]
+        return Judged(way, ("",) * 40, tuple(verdicts))
+
+
+def test_each_pole_gets_a_strength_of_its_own() -> None:
+    settings = ChoiceSettings(betas=(1.0, 2.0, 4.0), alphas=(0.0,))
+    found = choose(PanelOfTwo({0: 20, 1: 12, 2: 9, 4: 2}, {0: 2, 1: 10, 2: 14, 4: 18}), settings)
+    assert found.both == strengths_of(Way("head", "system", 2.0, 50, 0.0), formal=0.0, casual=2.0)
+    formal, casual = (found.both.of(f"tone:{name}") for name in ("formal", "casual"))
+    assert (formal, casual) == (Way(place="system"), Way("head", "system", 4.0, 50, 0.0))
+
+
+def test_a_pole_alone_does_not_go_where_the_others_suffer() -> None:
+    settings = ChoiceSettings(betas=(1.0, 4.0), alphas=(0.0,))
+    found = choose(PanelOfTwo({0: 2, 1: 14, 4: 2}, {0: 2, 1: 14, 4: 16}), settings)
+    assert found.both == strengths_of(Way("head", "system", 1.0, 50, 0.0), formal=1.0, casual=1.0)
 
 
 def test_the_command(base: str, done: Path, tmp_path: Path) -> None:

@@ -56,6 +56,14 @@ def test_a_gate_mixes_prototypes_by_roots_of_their_shares():
     assert torch.equal(head.gates(turned_PQ, wished_PQ, G_QR), -head.gates(wished_PQ, turned_PQ, G_QR))
 
 
+def test_a_gate_is_as_strong_as_the_prototypes_it_is_read_as():
+    wished_PQ, turned_PQ, gates_QR = torch.tensor([[0.0, 0.0], [9.0, -9.0]]), torch.zeros(2, 2), torch.eye(2)
+    plain_PR = head.gates(wished_PQ, turned_PQ, gates_QR)
+    strong_PR = head.gates(wished_PQ, turned_PQ, gates_QR, torch.tensor([3.0, 1.0]))
+    # The first is read as half of each, the second as the first prototype.
+    assert torch.allclose(strong_PR, torch.tensor([[2.0], [3.0]]) * plain_PR, atol=1e-5)
+
+
 def test_a_gate_learns_where_a_share_is_nothing():
     wished_PQ = torch.tensor([[200.0, 0.0]], requires_grad=True)
     head.gates(wished_PQ, torch.zeros(1, 2), torch.eye(2)).sum().backward()
@@ -110,6 +118,20 @@ def test_a_folder_holds_what_it_always_held(tmp_path: Path):
         "f.3.bias": [6],
     }
     assert head_file.read_config(tmp_path) == HeadConfig(**CONFIG)
+
+
+def test_what_cannot_be_written_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def fail(tensors: object, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(head_file, "save_file", fail)
+    with pytest.raises(OSError, match="No space"):
+        VectorHead(HeadConfig(**CONFIG)).save_pretrained(tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_the_shipped_head_is_the_sum_of_its_parts():

@@ -81,3 +81,18 @@ def test_what_cannot_be_recommended_is_refused_when_it_is_read_and_written(
     path.write_text(json.dumps({**json.loads(path.read_text()), name: value}))
     with pytest.raises(ModelLoadError, match=f"persrm_head.json .*: {name} has to be {allowed}"):
         VectorHead.from_pretrained(tmp_path)
+
+
+def test_strengths_are_kept_and_multiply_gates(tmp_path: Path) -> None:
+    head = VectorHead.from_pretrained(FOLDER)
+    some_PE = torch.randn(3, head.config.embedding_size, generator=torch.Generator().manual_seed(0))
+    plain_PR = head.gates(some_PE)
+    head.save_pretrained(tmp_path, strengths=[2.0] * head.config.prototypes)
+    assert torch.allclose(VectorHead.from_pretrained(tmp_path).gates(some_PE), 2 * plain_PR, atol=1e-6)
+
+
+@pytest.mark.parametrize("strengths", [[1.0], [-1.0] * 2, "strong"])
+def test_strengths_that_cannot_be_are_refused(tmp_path: Path, strengths: object) -> None:
+    head = VectorHead.from_pretrained(FOLDER)
+    with pytest.raises(InvalidRequestError, match=f"{head.config.prototypes} prototypes have to be as many numbers"):
+        head.save_pretrained(tmp_path, strengths=strengths)

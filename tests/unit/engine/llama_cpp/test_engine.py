@@ -286,6 +286,20 @@ def test_rows_that_come_together_run_their_common_beginning_once() -> None:
         assert engine.stats.reused_tokens == before.reused_tokens
 
 
+def test_rows_that_come_together_hold_a_kept_beginning_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    long = "please explain why the sky is so very blue today and how do you make tea"
+    with llama_engine(PAIR) as engine:
+        alone = tokens(engine, ask(long))
+        tokens(engine, Request(prompt_ids=[9], max_tokens=1))  # until then its row may still hold what it has run
+        context, loaded = engine._sequences.context, []
+        load = context.load
+        monkeypatch.setattr(context, "load", lambda state, number: loaded.append(number) or load(state, number))
+        with paused(engine):
+            streams = [engine.submit(ask(long)) for _ in range(4)]
+        assert [stream.result(60).token_ids for stream in streams] == [alone] * 4
+        assert len(loaded) == 1
+
+
 def test_the_next_turn_runs_only_what_is_new() -> None:
     with llama_engine(PAIR) as engine:
         first = engine.submit(ask("tell me about tea")).result(60)
