@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from .arrays import Array, doubles, fill, floats, log_softmax, pick, take, top, zeros
+from .arrays import Array, doubles, fill, floats, log_softmax, log_sum_exp, pick, take, top, zeros
 
 __all__ = [
     "Candidates",
@@ -357,23 +357,48 @@ def draw(scores_BN: Array, temperature_B: Array, top_p_B: Array, uniform_B: Arra
     if not bool(sampled_B.any()):
         return best_B
     scaled_BN = doubles(scores_BN) / doubles(pick(sampled_B, temperature_B, 1.0))[:, None]
-    ordered_BN, order_BN = _ordered(scaled_BN)
-    before_BN = ordered_BN.cumsum(-1) - ordered_BN
-    ordered_BN = fill(ordered_BN, before_BN >= doubles(top_p_B)[:, None], 0.0)
-    cumulative_BN = ordered_BN.cumsum(-1)
+    top_p_B, uniform_B = doubles(top_p_B), doubles(uniform_B)
+    drawn_B = None
+    if scaled_BN.shape[1] > 2 * _MANY:
+        drawn_B, sure_B = _drawn(*_best(scaled_BN, _MANY), top_p_B, uniform_B)
+        sure_B = sure_B | ~sampled_B
+    if drawn_B is None or not bool(sure_B.all()):
+        from_all_B, _ = _drawn(*_best(scaled_BN, scaled_BN.shape[1]), top_p_B, uniform_B)
+        drawn_B = from_all_B if drawn_B is None else pick(sure_B, drawn_B, from_all_B)
+    return pick(sampled_B, drawn_B, best_B)
+
+
+def _drawn(ordered_BK: Array, order_BK: Array, top_p_B: Array, uniform_B: Array) -> tuple[Array, Array]:
+    """Draw from the nucleus, given probabilities, best first, and their places.
+
+    Returns:
+        places [B], and whether they are what all columns would give, however many are left out: the last of these is
+        neither drawn nor as likely as what is drawn.
+    """
+    before_BK = ordered_BK.cumsum(-1) - ordered_BK
+    nucleus_BK = fill(ordered_BK, before_BK >= top_p_B[:, None], 0.0)
+    cumulative_BK = nucleus_BK.cumsum(-1)
+    # All of the vocabulary adds up to 1, of which the columns may be a part.
+    total_B = pick(top_p_B < 1, cumulative_BK[:, -1], 1.0)
     # The first place beyond the target; one that rounds up to the total must not land on probability zero.
-    target_B1 = doubles(uniform_B)[:, None] * cumulative_BN[:, -1:]
-    place_B = (cumulative_BN <= target_B1).sum(-1)
-    last_B = (ordered_BN > 0).sum(-1) - 1
+    place_B = (cumulative_BK <= (uniform_B * total_B)[:, None]).sum(-1)
+    last_B = (nucleus_BK > 0).sum(-1) - 1
+    sure_B = (top_p_B >= 1) & (place_B <= last_B) | (nucleus_BK[:, -1] == 0)
     place_B = pick(place_B < last_B, place_B, last_B)
-    place_B = pick(place_B > 0, place_B, last_B * 0)
-    return pick(sampled_B, take(order_BN, place_B[:, None])[:, 0], best_B)
+    place_B = pick(place_B > 0, place_B, last_B * 0)[:, None]
+    sure_B = sure_B & (take(ordered_BK, place_B)[:, 0] > ordered_BK[:, -1])
+    return take(order_BK, place_B)[:, 0], sure_B
 
 
-def _ordered(scaled_BN: Array) -> tuple[Array, Array]:
-    """Probabilities per row, best first, and their places. Of equals the first comes first."""
-    if isinstance(scaled_BN, torch.Tensor):
-        return scaled_BN.softmax(-1).sort(dim=-1, descending=True, stable=True)
-    probability_BN = np.exp(log_softmax(scaled_BN))
-    order_BN = np.argsort(-probability_BN, axis=-1, kind="stable")
-    return np.take_along_axis(probability_BN, order_BN, 1), order_BN
+def _best(scaled_BN: Array, count: int) -> tuple[Array, Array]:
+    """The largest probabilities per row, best first, and their places: [B, count] twice. Of equals the first is first."""
+    total_B1 = log_sum_exp(scaled_BN)[:, None]
+    if not isinstance(scaled_BN, torch.Tensor):
+        best_BK, places_BK = top(scaled_BN, count)
+        return np.exp(best_BK - total_B1), places_BK
+    if count < scaled_BN.shape[1]:
+        places_BK = scaled_BN.topk(count, dim=-1).indices.sort(dim=-1).values  # in order, so that sorting keeps it
+        best_BK, order_BK = scaled_BN.gather(1, places_BK).sort(dim=-1, descending=True, stable=True)
+        return (best_BK - total_B1).exp(), places_BK.gather(1, order_BK)
+    best_BK, places_BK = scaled_BN.sort(dim=-1, descending=True, stable=True)
+    return (best_BK - total_B1).exp(), places_BK
