@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -173,6 +174,33 @@ def test_a_row_draws_alone_as_in_company(rows: list[list[float]], seed: int, tem
     for index in range(len(rows)):
         at = slice(index, index + 1)
         assert draw(scores[at], temperatures[at], top_ps[at], uniform[at]).item() == together[index].item()
+
+
+def drawn_by_sorting(scores_N: torch.Tensor, temperature: float, top_p: float, uniform: float) -> int:
+    """The draw as it is defined, on the whole vocabulary."""
+    probability_N, order_N = (scores_N.double() / temperature).softmax(-1).sort(descending=True, stable=True)
+    nucleus_N = probability_N.masked_fill(probability_N.cumsum(-1) - probability_N >= top_p, 0.0)
+    total = float(nucleus_N.sum()) if top_p < 1 else 1.0
+    place = int((nucleus_N.cumsum(-1) <= uniform * total).sum())
+    return int(order_N[min(place, int((nucleus_N > 0).sum()) - 1)])
+
+
+@pytest.mark.parametrize("kind", [torch.Tensor, np.ndarray])
+@pytest.mark.parametrize(("spread", "rounded"), [(0.1, False), (1.0, True), (3.0, False), (6.0, True)])
+def test_most_of_a_wide_vocabulary_need_not_be_sorted(kind: type, spread: float, rounded: bool) -> None:
+    generator = torch.Generator().manual_seed(3)
+    scores = torch.randn(8, 3001, generator=generator) * spread
+    scores = scores.round() if rounded else scores  # equals
+    scores[::2, ::3] = -math.inf
+    temperatures, top_ps = torch.tensor([0.5, 1.0] * 4), torch.tensor([0.3, 0.9, 0.999, 1.0] * 2)
+    uniform = torch.tensor([0.0, 0.2, 0.5, 0.9, 0.99, 0.999, 0.9999, 0.999999], dtype=torch.float64)
+    given = [values if kind is torch.Tensor else values.numpy() for values in (scores, temperatures, top_ps, uniform)]
+    expected = [
+        drawn_by_sorting(*values)
+        for values in zip(scores, temperatures.tolist(), top_ps.tolist(), uniform.tolist(), strict=True)
+    ]
+    assert draw(*given).tolist() == expected
+    assert [draw(*(values[n : n + 1] for values in given)).item() for n in range(8)] == expected
 
 
 @given(logits, st.floats(0, 1, exclude_max=True), st.floats(0.05, 1))
