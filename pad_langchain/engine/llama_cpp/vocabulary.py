@@ -13,7 +13,7 @@ from pad_langchain.arithmetic.arrays import Array
 __all__ = ["Vocabulary", "holds"]
 
 BUDGET = 64 * 2**20  # bytes of dequantised rows that are kept
-AT_ONCE = 4096  # rows
+AT_ONCE = 512  # rows; what reading them takes besides is given back late
 
 
 class Vocabulary:
