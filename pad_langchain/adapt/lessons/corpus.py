@@ -51,9 +51,13 @@ class Corpus:
 
 
 def pilot_size(job: Job) -> int:
-    """How many prompts go first: each dimension has its turn, and shards of features are whole."""
-    turns = math.ceil(len(job.dimensions) / job.config.sample.dimensions)
-    return math.ceil(turns / PROMPTS_AT_ONCE) * PROMPTS_AT_ONCE
+    """How many prompts go first: each dimension has its turn, the engine's batch is full, shards of features are whole.
+
+    Answers that fill a batch take their time at the speed of all that follow.
+    """
+    asked = min(job.config.sample.dimensions, len(job.dimensions))
+    turns, full = len(job.dimensions) / asked, job.model.engine.settings.max_batch / (2 * asked + 1)
+    return math.ceil(max(turns, full) / PROMPTS_AT_ONCE) * PROMPTS_AT_ONCE
 
 
 def gather(job: Job, prompts: Sequence[Prompt]) -> Corpus:
