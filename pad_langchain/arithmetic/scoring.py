@@ -391,7 +391,7 @@ def _drawn(ordered_BK: Array, order_BK: Array, top_p_B: Array, uniform_B: Array)
 
 
 def _best(scaled_BN: Array, count: int) -> tuple[Array, Array]:
-    """The largest probabilities per row, best first, and their places: [B, count] twice. Of equals the first is first."""
+    """The largest probabilities per row, best first, and their places, [B, count] twice; of equals the first."""
     total_B1 = log_sum_exp(scaled_BN)[:, None]
     if not isinstance(scaled_BN, torch.Tensor):
         best_BK, places_BK = top(scaled_BN, count)

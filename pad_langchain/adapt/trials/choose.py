@@ -90,7 +90,8 @@ def _own_strengths(tried: Sequence[Judged], way: Way, silent: Way) -> Way:
         tried: has the way at all βs. Those at which answers end less often are left out, unless it is the way's own.
         silent: the way without the head, which is β 0. The first that was tried is the base.
     """
-    assert way.beta is not None
+    common = way.beta
+    assert common is not None
     found = {0.0: next(each for each in tried if each.way == silent)}
     for each in tried:
         fair = each.way == way or ends_as_often(each.verdicts, tried[0].verdicts)
@@ -100,9 +101,9 @@ def _own_strengths(tried: Sequence[Judged], way: Way, silent: Way) -> Way:
     all_poles = {beta: _score(each) for beta, each in found.items()}
 
     def best(pole: str) -> float:
-        return max(poles, key=lambda beta: (poles[beta][pole].both.mean + all_poles[beta], -abs(beta - way.beta)))
+        return max(poles, key=lambda beta: (poles[beta][pole].both.mean + all_poles[beta], -abs(beta - common)))
 
-    return replace(way, strengths=tuple((pole, best(pole) / way.beta) for pole in poles[way.beta]))
+    return replace(way, strengths=tuple((pole, best(pole) / common) for pole in poles[common]))
 
 
 def _judged(panel: Panel, tried: list[Judged], way: Way) -> Judged:
