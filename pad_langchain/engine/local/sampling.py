@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 
 from pad_langchain.arithmetic.arrays import Array, array
-from pad_langchain.arithmetic.scoring import Cuts, Shares, draw
+from pad_langchain.arithmetic.drawing import draw
+from pad_langchain.arithmetic.scoring import Cuts, Shares
 from pad_langchain.engine.local.row import Row
 
 __all__ = ["Layout", "Sampling"]
@@ -82,7 +83,7 @@ class Sampling:
         )
 
     def draw(self, scores_NK: Array) -> Array:
-        """Choose one column of each row by its own random number: [N, K] → [N]. See `arithmetic.scoring.draw`."""
+        """Choose one column of each row by its own random number: [N, K] → [N]. See `arithmetic.drawing`."""
         if self.greedy:
             return scores_NK.argmax(-1)
         device = scores_NK.device if isinstance(scores_NK, torch.Tensor) else None

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pad_langchain.arithmetic.arrays import log_softmax, log_sum_exp, take, top
+from pad_langchain.arithmetic.drawing import draw
 from pad_langchain.arithmetic.scoring import (
     Candidates,
     Shares,
     decided,
-    draw,
     plausible_candidates,
     score_candidates,
     take_candidates,

@@ -10,11 +10,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pad_langchain.arithmetic.drawing import draw
 from pad_langchain.arithmetic.scoring import (
     Shares,
     candidate_rewards,
     combine_rewards,
-    draw,
     guided_scores,
     plausible,
     plausible_candidates,
