@@ -138,7 +138,8 @@ def read_weights(folder: str | Path) -> dict[str, torch.Tensor]:
 def write_head(folder: str | Path, config: HeadConfig, weights: Mapping[str, torch.Tensor]) -> None:
     """Write config and weights, in float32, into a folder. The folder is made if needed.
 
-    Both are written beside what is there, and take its place when both are whole.
+    Both are written beside what is there, and take its place when both are whole. (The package has a function for
+    this, but this folder imports nothing of it.)
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
