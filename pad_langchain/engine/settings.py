@@ -71,6 +71,9 @@ class LlamaSettings:
         flash_attention: whether attention is computed block by block. None means llama.cpp decides. The quantised
             `kv_type`s ("q8_0" to "q4_0") do not allow False.
         kv_type: the number format in which keys and values are kept.
+        unified_kv: whether all sequences share one room for keys and values, in which any may be long, and beginnings
+            are stored once. False gives each of `max_batch` sequences room for a whole context of its own, and takes
+            the memory for it at once: set `context_length`. Many sequences that share nothing decode faster then.
 
     Raises:
         InvalidRequestError: a setting is out of its range.
@@ -81,6 +84,7 @@ class LlamaSettings:
     context_length: int | None = None
     flash_attention: bool | None = None
     kv_type: KvType = "f16"
+    unified_kv: bool = True
 
     def __post_init__(self) -> None:
         count = checks.integer(1, 2**31 - 1, "an integer of at least 1, or None")
@@ -92,6 +96,7 @@ class LlamaSettings:
         if self.flash_attention is not None:
             self._set("flash_attention", checks.flag("flash_attention", self.flash_attention))
         self._set("kv_type", checks.choice(*get_args(KvType))("kv_type", self.kv_type))
+        self._set("unified_kv", checks.flag("unified_kv", self.unified_kv))
         if self.kv_type.startswith("q") and self.flash_attention is False:
             checks.refuse("flash_attention", False, f"True or None with kv_type={self.kv_type!r}")
 

@@ -218,13 +218,14 @@ class Context:
     def __init__(self, weights: Weights, settings: LlamaSettings, threads: int, cells: int, sequences: int) -> None:
         library = load_binding()
         self._weights, self._library, self.cells, self.sequences = weights, library, cells, sequences
+        self._unified = settings.unified_kv
         params = library.llama_context_default_params()
         params.n_ctx = cells
         params.n_batch = params.n_ubatch = max(_PART, sequences)
         params.n_seq_max = params.n_outputs_max = sequences
         params.n_threads = params.n_threads_batch = threads
         params.embeddings, params.pooling_type = True, 0
-        params.kv_unified = params.swa_full = params.no_perf = True
+        params.kv_unified, params.swa_full, params.no_perf = settings.unified_kv, True, True
         params.type_k = params.type_v = _KV_TYPES[settings.kv_type]
         params.flash_attn_type = _FLASH[settings.flash_attention]
         with _heard() as errors:
@@ -296,8 +297,15 @@ class Context:
             raise RuntimeError(f"llama.cpp could not run {len(tokens)} tokens: llama_decode returned {code}.")
 
     def copy(self, source: int, target: int, length: int) -> None:
-        """Let the sequence `target` begin with the first `length` tokens of `source`. They are stored once."""
-        self._library.llama_memory_seq_cp(self._memory, source, target, 0, length)
+        """Let the empty sequence `target` begin with the first `length` tokens of `source`.
+
+        They are stored once where all sequences share one room.
+        """
+        if self._unified:
+            self._library.llama_memory_seq_cp(self._memory, source, target, 0, length)
+        else:
+            self.load(self.save(source), target)
+            self.cut(target, length)
 
     def cut(self, sequence: int, length: int = 0) -> None:
         """Drop all but the first `length` tokens of a sequence."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from threadpoolctl import ThreadpoolController
@@ -20,7 +21,7 @@ from pad_langchain.engine.local.row import Row
 from pad_langchain.engine.protocol import Capabilities, Engine, Guide
 from pad_langchain.engine.settings import EngineSettings
 from pad_langchain.engine.types import EngineStats
-from pad_langchain.errors import IncompatibleModelError
+from pad_langchain.errors import IncompatibleModelError, InvalidRequestError
 from pad_langchain.models.ends import end_tokens
 from pad_langchain.models.prompts import Prompts
 
@@ -44,7 +45,8 @@ class LlamaCppEngine(LocalEngine):
         tokenizer: its fast tokenizer from transformers, with a chat template unless requests bring `prompt_ids`.
         guide: a guide of kind "head" or "self". None means the base decodes alone.
         settings: `max_batch`, `max_queue`, `max_batch_tokens` and `prefix_tokens` of `EngineSettings`. The defaults of
-            the last two are 8,192 tokens or one whole context, whichever is more, and 4,096 tokens.
+            the last two are 8,192 tokens or one whole context, whichever is more, and 4,096 tokens. Where sequences
+            hold their keys and values apart (`unified_kv=False`), it is a whole context for each, or their share.
 
     Raises:
         IncompatibleModelError: the parts do not fit each other, or the guide needs torch.
@@ -55,7 +57,6 @@ class LlamaCppEngine(LocalEngine):
     capabilities = Capabilities(guides=frozenset({"head", "self"}), token_rewards=True, prefixes=True)
 
     def __init__(self, base: LlamaBase, tokenizer: Any, guide: Guide | None = None, **settings: Any) -> None:
-        limits = EngineSettings(**{"max_batch_tokens": max(CELLS, base.context), "prefix_tokens": KEPT, **settings})
         self.base, self.models = base, [base]
         prompts = Prompts(tokenizer)
         if guide is not None:
@@ -66,9 +67,10 @@ class LlamaCppEngine(LocalEngine):
                 )
             guide.bind(base, prompts)
         self.threads = base.settings.threads or free_cores()
-        admission = _Admission(prompts, guide, limits, base.vocab_size, base.context)
-        admission.sequences = min(load_binding().llama_max_parallel_sequences(), 4 * limits.max_batch)
-        context = Context(base.model, base.settings, self.threads, limits.max_batch_tokens, admission.sequences)
+        limits, sequences, longest = _room(base, guide, settings)
+        admission = _Admission(prompts, guide, limits, base.vocab_size, longest)
+        admission.sequences = sequences
+        context = Context(base.model, base.settings, self.threads, limits.max_batch_tokens, sequences)
         base.check_logits(context)
         self._kept = KeptSequences(limits.prefix_tokens)
         self._sequences = Sequences(context, self._kept)
@@ -94,6 +96,27 @@ class LlamaCppEngine(LocalEngine):
 
     def __enter__(self) -> LlamaCppEngine:
         return self
+
+
+def _room(base: LlamaBase, guide: Guide | None, settings: Mapping[str, Any]) -> tuple[EngineSettings, int, int]:
+    """The engine's limits, how many sequences its context has, and how many tokens each of them may hold.
+
+    Raises:
+        InvalidRequestError: a setting is out of its range, or there are more sequences than llama.cpp can hold apart.
+    """
+    limits = EngineSettings(**{"max_batch_tokens": max(CELLS, base.context), "prefix_tokens": KEPT, **settings})
+    most = load_binding().llama_max_parallel_sequences()
+    if base.settings.unified_kv:
+        return limits, min(most, 4 * limits.max_batch), base.context
+    sequences = limits.max_batch * (2 if guide is not None and guide.kind == "self" else 1)
+    cells = settings.get("max_batch_tokens", sequences * base.context)
+    if sequences > most or cells < sequences:
+        raise InvalidRequestError(
+            f"With unified_kv=False {sequences} sequences have keys and values of their own, of {cells} tokens in all; "
+            f"llama.cpp can hold {most} apart, and each needs a token at least. Lower max_batch, raise "
+            "max_batch_tokens, or leave unified_kv out."
+        )
+    return replace(limits, max_batch_tokens=cells), sequences, min(base.context, cells // sequences)
 
 
 class _Admission(Admission):

@@ -20,7 +20,7 @@ from pad_langchain.engine.llama_cpp.binding import Context
 from pad_langchain.engine.llama_cpp.kept import common as shared
 from pad_langchain.engine.llama_cpp.sequences import Sequences
 from pad_langchain.engine.types import Request, WeightedPreference
-from pad_langchain.errors import EngineClosedError, IncompatibleModelError, InvalidRequestError
+from pad_langchain.errors import ContextLengthError, EngineClosedError, IncompatibleModelError, InvalidRequestError
 from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.prompts import SELF_TEMPLATE, Prompts, with_preference
 from pad_langchain.persrm.guides import HeadGuide, ModelGuide, SelfGuide
@@ -298,6 +298,36 @@ def test_rows_that_come_together_hold_a_kept_beginning_once(monkeypatch: pytest.
             streams = [engine.submit(ask(long)) for _ in range(4)]
         assert [stream.result(60).token_ids for stream in streams] == [alone] * 4
         assert len(loaded) == 1
+
+
+def test_sequences_with_rooms_of_their_own_write_the_same_and_still_share_beginnings(llama: LlamaCppEngine) -> None:
+    long = "please explain why the sky is so very blue today and how do you make tea"
+    requests = [ask(long, preferences=WISH), ask(long), ask("tell me about tea", preferences=WISH), ask("tea")]
+    alone = [tokens(llama, request) for request in requests]
+    base = tiny_base(PAIR, unified_kv=False)
+    with LlamaCppEngine(base, PAIR.tokenizer, PAIR.guide(), max_batch=4, max_batch_tokens=400) as engine:
+        size = engine.count_tokens(ask(long))
+        with paused(engine):
+            streams = [engine.submit(request) for request in requests]
+        assert [stream.result(60).token_ids for stream in streams] == alone
+        assert engine.stats.reused_tokens >= size - 1
+        assert engine.submit(ask(long, max_tokens=1000)).result(60).completion_tokens <= 100 - size
+        with pytest.raises(ContextLengthError, match="context is 100"):
+            engine.submit(Request(prompt_ids=[9] * 100))
+
+
+def test_a_base_that_guides_itself_has_two_rooms_a_row(itself: LlamaCppEngine) -> None:
+    base = tiny_base(PAIR, unified_kv=False)
+    with LlamaCppEngine(base, PAIR.tokenizer, SelfGuide(base, Prompts(PAIR.tokenizer)), max_batch=2) as engine:
+        request = ask(preferences=WISH)
+        with paused(engine):
+            streams = [engine.submit(request) for _ in range(2)]
+        assert [stream.result(60).token_ids for stream in streams] == [tokens(itself, request)] * 2
+
+
+def test_more_rooms_than_llama_cpp_holds_apart_are_refused() -> None:
+    with pytest.raises(InvalidRequestError, match=r"unified_kv=False 8 sequences .* of 7 tokens in all"):
+        LlamaCppEngine(tiny_base(PAIR, unified_kv=False), PAIR.tokenizer, max_batch=8, max_batch_tokens=7)
 
 
 def test_the_next_turn_runs_only_what_is_new() -> None:
