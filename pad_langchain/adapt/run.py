@@ -17,6 +17,7 @@ from pad_langchain.adapt.estimate import estimate
 from pad_langchain.adapt.fit import fit
 from pad_langchain.adapt.job import Job, open_job
 from pad_langchain.adapt.lessons.corpus import Corpus, gather, gather_guided, pilot_size
+from pad_langchain.adapt.lessons.remarks import REMARKS
 from pad_langchain.adapt.lessons.wordings import PoleWordings
 from pad_langchain.adapt.poles import Dimension
 from pad_langchain.adapt.trials.choose import choose, count_tried
@@ -153,7 +154,7 @@ def _fit(job: Job, corpus: Corpus, number: int) -> VectorHead:
         job.embedder,
         learned,
         [(example.text.dimension, example.text.side) for example in features.examples],
-        beside=[*(prompt.text for prompt in job.prompts.train), *lost],
+        beside=[*(prompt.text for prompt in job.prompts.train), *REMARKS, *lost],
     )
     folder = job.folder / f"fit-{number}"
     head = fit(features, wordings, job.config.fit, folder, seed=job.config.seed, progress=job.progress)

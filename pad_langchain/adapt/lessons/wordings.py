@@ -27,7 +27,7 @@ class PoleWordings:
         embedder: embeds wishes.
         dimensions: those the head learns. Its prototypes are their poles, in their order, and one for no pole.
         shown: for each example of the training its dimension and the side it shows.
-        beside: texts that are about no style, such as the prompts.
+        beside: texts that are about no style, such as the prompts and what users say of themselves.
     """
 
     def __init__(
