@@ -1,4 +1,4 @@
-"""The command line: `pad-langchain chat | feedback | memory | cache | train | adapt | evaluate`. Models load late."""
+"""The command line: `pad-langchain chat`, `feedback`, `memory`, `mcp`, `train`, … Models load late."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rich.console import Console
 
 from pad_langchain.cli.adapt import adapt
 from pad_langchain.cli.cache import cache_app
+from pad_langchain.cli.mcp import mcp
 from pad_langchain.cli.memory import memory_app
 from pad_langchain.cli.options import (
     AnyTerminal,
@@ -59,6 +60,7 @@ app = typer.Typer(
 )
 app.add_typer(memory_app, name="memory")
 app.add_typer(cache_app, name="cache")
+app.command()(mcp)
 app.command()(train)
 app.command()(adapt)
 app.command()(evaluate)
