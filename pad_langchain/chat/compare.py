@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pad_langchain.chat.condition import steering
 from pad_langchain.chat.options import CallOptions
 from pad_langchain.errors import InvalidRequestError
 
@@ -37,8 +38,12 @@ def two_answers(chat: Chat, question: Question, prompt: str, options: CallOption
             f"Two answers are compared for a user of a memory, but the memory is {chat.memory!r} and user_id "
             f"{said.user_id!r}. Make the chat with a memory, and name the user."
         )
-    known = chat.memory.condition(said.user_id, query=prompt, thread=said.thread_id)
-    others = [(item.text, item.weight) for item in known if item.key.partition(":")[0] not in question.dimensions]
+    known = steering(replace(said, preference=None), chat.settings, prompt, vectors=False)
+    others = [
+        (one.preference.text, one.preference.weight)
+        for one in known
+        if one.key is not None and one.key.partition(":")[0] not in question.dimensions
+    ]
     turns = [
         chat.submit(
             [{"role": "user", "content": prompt}],

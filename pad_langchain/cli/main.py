@@ -1,4 +1,4 @@
-"""The command line: `pad-langchain chat | feedback | memory | cache | train | adapt | evaluate`. Models load late."""
+"""The command line: `pad-langchain chat`, `feedback`, `memory`, `mcp`, `train`, … Models load late."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rich.console import Console
 
 from pad_langchain.cli.adapt import adapt
 from pad_langchain.cli.cache import cache_app
+from pad_langchain.cli.mcp import mcp
 from pad_langchain.cli.memory import memory_app
 from pad_langchain.cli.options import (
     AnyTerminal,
@@ -59,6 +60,7 @@ app = typer.Typer(
 )
 app.add_typer(memory_app, name="memory")
 app.add_typer(cache_app, name="cache")
+app.command()(mcp)
 app.command()(train)
 app.command()(adapt)
 app.command()(evaluate)
@@ -70,6 +72,10 @@ def chat(
     reward_model: RewardModelName = "auto",
     memory: MemoryPath = None,
     user: Annotated[str, typer.Option(help="Who is talking.")] = "me",
+    default: Annotated[
+        list[str] | None,
+        typer.Option(help="A wish that steers for everybody who does not wish otherwise; may be repeated."),
+    ] = None,
     beta: Annotated[
         float | None, typer.Option(help="Guidance strength; 0 is the base model. [default: the PersRM's]")
     ] = None,
@@ -108,6 +114,7 @@ def chat(
             backend=backend,  # type: ignore[arg-type]  # pydantic refuses another word
             engine_settings={name: value for name, value in llama.items() if value is not None},
             reward_model=None if reward_model.lower() == "none" else reward_model,
+            defaults=default or (),  # type: ignore[arg-type]
             beta=beta,
             top_k=top_k,
             wish_place=wish_place,  # type: ignore[arg-type]
@@ -147,8 +154,10 @@ def _talk(model: str, settings: ChatSettings, memory: str | None, user: str, thr
 
 def _load(model: str, settings: ChatSettings) -> Chat:
     from pad_langchain.chat import Chat
+    from pad_langchain.chat.condition import check_defaults
 
     quiet_libraries()
+    check_defaults(settings.defaults, settings.memory)
     loaded = Chat.of(model, settings)
     if settings.repetition_penalty is None:  # a small model repeats itself without a wish as well
         settings.repetition_penalty = loaded.engine.recommended.repetition_penalty

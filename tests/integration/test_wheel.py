@@ -56,6 +56,7 @@ FEATURES: dict[str, dict[str, str]] = {
         "llm": "from pad_langchain import PADLLM",
         "embedding": "from pad_langchain.llama_index import PADEmbedding",
     },
+    "mcp": {"server": "from pad_langchain.server.mcp import memory_server"},
     "offline": {
         "embedder": "from pad_memory import SentenceEmbedder; SentenceEmbedder().embed(['be brief'])",
         "memory": """
