@@ -53,3 +53,8 @@ def told_of_wishes() -> PreferenceMemory:
     for user, wish in WISHES.items():
         memory.record(user, Statement(wish))
     return memory
+
+
+def likes(memory: PreferenceMemory, user: str) -> list[str]:
+    """What a user likes: keys of the catalogue, and their own words."""
+    return [item.key if item.key[:5] != "text:" else item.text for item in memory.profile(user).preferences]

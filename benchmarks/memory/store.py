@@ -25,9 +25,10 @@ import numpy as np
 from pad_memory import CATALOGUE, PreferenceMemory, Statement, Values
 from pad_memory.evidence import Evidence, Recorded
 from pad_memory.language import Reading
-from pad_memory.store import Ledger, Store
+from pad_memory.store import Store
 from pad_memory.store.rows import StoredRow, owner_of
 from pad_memory.store.shards import shard_of
+from pad_memory.users import Ledger
 from pad_memory.values import Guard
 
 ROWS_A_USER = 10

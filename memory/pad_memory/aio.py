@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from pad_memory.condition import Condition
 from pad_memory.events import Feedback
 from pad_memory.profile import Preference, Profile, Question
 from pad_memory.store import RepairReport
+from pad_memory.users import IdleUser
 
 if TYPE_CHECKING:
     from pad_memory.memory import PreferenceMemory
@@ -38,7 +40,7 @@ class AsyncMemory:
         return await asyncio.to_thread(self._memory.retract, user, event_id)
 
     async def undo(self, user: str) -> str:
-        """Take back the event that was recorded last and still counts; return its id."""
+        """Take back the latest event that still counts; return its id."""
         return await asyncio.to_thread(self._memory.undo, user)
 
     async def events(self, user: str) -> tuple[Feedback, ...]:
@@ -80,6 +82,14 @@ class AsyncMemory:
     async def import_(self, data: Mapping[str, Any]) -> int:
         """Add the events and items of an export to its user."""
         return await asyncio.to_thread(self._memory.import_, data)
+
+    async def merge(self, source: str, into: str) -> int:
+        """Make all that is kept of one user another's; return how much was new to that one."""
+        return await asyncio.to_thread(self._memory.merge, source, into)
+
+    async def forget_idle(self, older_than: timedelta, **options: Any) -> tuple[IdleUser, ...]:
+        """Erase the users nothing was heard of for long; options as `PreferenceMemory.forget_idle` has them."""
+        return await asyncio.to_thread(self._memory.forget_idle, older_than, **options)
 
     async def repair(self) -> RepairReport:
         """Look through the database and all vectors, and make those anew that cannot be read."""

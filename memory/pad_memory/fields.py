@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PlainValidator, TypeAdapter, ValidationError
@@ -12,7 +13,7 @@ from pydantic_core import PydanticCustomError
 from pad_memory.checked import said
 from pad_memory.errors import InvalidEventError
 
-__all__ = ["Flag", "Metadata", "Seconds", "Stars", "Text", "check_text"]
+__all__ = ["Flag", "Metadata", "Seconds", "Stars", "Text", "check_span", "check_text"]
 
 
 def _says(value: object) -> object:
@@ -61,3 +62,14 @@ def check_text(name: str, value: object) -> str:
         return _TEXT.validate_python(value)
     except ValidationError as error:
         raise InvalidEventError(said(error.errors()[0], name)) from None
+
+
+def check_span(name: str, value: object) -> float:
+    """Return the seconds of a timedelta above 0.
+
+    Raises:
+        InvalidEventError: something else.
+    """
+    if not isinstance(value, timedelta) or value <= timedelta(0):
+        raise InvalidEventError(f"{name} has to be a timedelta above 0, such as timedelta(days=1), but is {value!r}.")
+    return value.total_seconds()

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 from pad_memory.aio import AsyncMemory
 from pad_memory.callbacks import Callbacks
 from pad_memory.catalogue import CATALOGUE, Dimension
 from pad_memory.condition import Chooser, Condition, Request
-from pad_memory.copies import OpenOnce
 from pad_memory.embedding import Embedder, default_embedder
-from pad_memory.errors import InvalidEventError, StoreError
-from pad_memory.events import Feedback, Retraction, check_length
+from pad_memory.errors import InvalidEventError
+from pad_memory.events import Feedback, check_length
 from pad_memory.evidence import Evidence, Interpreter, Recorded, Scorer
 from pad_memory.fields import check_text
 from pad_memory.language import Reader, ReadsWishes, place
@@ -32,11 +31,12 @@ from pad_memory.profile import (
     own_wishes,
     questions,
     retracted,
-    standing,
 )
 from pad_memory.settings import Settings
 from pad_memory.sources import ResponseLog, former_ids
-from pad_memory.store import Items, Ledger, RepairReport, Store, export_user, import_user, pairs_of
+from pad_memory.store import RepairReport, Store
+from pad_memory.user_data import UserData
+from pad_memory.users import Items, Ledger, retraction
 from pad_memory.values import Guard, Values
 
 __all__ = ["PreferenceMemory"]
@@ -45,7 +45,7 @@ DAY = 86_400.0  # seconds
 logger = logging.getLogger(__name__)
 
 
-class PreferenceMemory(OpenOnce):
+class PreferenceMemory(UserData):
     """What each user likes, learned from their feedback and kept in Chroma. Safe to share between threads.
 
     Copies are the same memory; how it is pickled to other processes is in `pad_memory.copies`.
@@ -64,9 +64,12 @@ class PreferenceMemory(OpenOnce):
             that such a user gets the plain base model.
         values: the operator's floor of universal values: what no wish may ask for, and what always steers.
         half_life: days after which a judgement counts half, above 0; None means judgements never fade. Words never do.
+        last_known: how old a condition may be where a server cannot be reached: what was known then steers, and
+            `Condition.age` says so. What another process forgot since may steer that long, too. None means that
+            `condition` raises StoreError.
 
     Raises:
-        InvalidEventError: path and url together, a tenant that is not text, or a half-life that is not above 0.
+        InvalidEventError: path and url together, a tenant that is not text, or a time span that is not above 0.
         StoreLockedError, StoreVersionError, StoreError: the store cannot be opened; see `pad_memory.errors`.
     """
 
@@ -84,12 +87,23 @@ class PreferenceMemory(OpenOnce):
         population: Population | None = None,
         values: Values | None = None,
         half_life: float | None = HALF_LIFE / DAY,
+        last_known: timedelta | None = None,
     ) -> None:
         if path is not None and url is not None:
             raise InvalidEventError(f"Pass path or url, not both; got {str(path)!r} and {url!r}.")
         log = ResponseLog() if responses is None else responses
         self._given = Settings(
-            url, tenant, scorer, embedder, tuple(catalogue), log, reader, population, values or Values(), half_life
+            url,
+            tenant,
+            scorer,
+            embedder,
+            tuple(catalogue),
+            log,
+            reader,
+            population,
+            values or Values(),
+            half_life,
+            last_known,
         )
         self._set_up(path)
 
@@ -202,28 +216,17 @@ class PreferenceMemory(OpenOnce):
         """
 
         def decide(records: Mapping[str, Recorded]) -> tuple[Feedback, Evidence] | str:
-            return retracted(records.values()).get(event_id) or (Retraction(event_id), Evidence())
+            return retracted(records.values()).get(event_id) or (retraction(event_id, records), Evidence())
 
         return self._ledger.append(self._ledger.owner(user), user, decide)
 
     def undo(self, user: str) -> str:
-        """Take back the event that was recorded last and still counts; return its id.
+        """Take back the latest event that still counts; return its id. Two calls at once never take back the same one.
 
         Raises:
             InvalidEventError: there is none.
         """
-        taken_back = ""
-
-        def decide(records: Mapping[str, Recorded]) -> tuple[Feedback, Evidence]:
-            nonlocal taken_back
-            counting = standing(records.values())
-            if not counting:
-                raise InvalidEventError(f"There is nothing to undo: no event of {user!r} counts.")
-            taken_back = max(counting, key=lambda record: record.sequence).id
-            return Retraction(taken_back), Evidence()
-
-        self._ledger.append(self._ledger.owner(user), user, decide)
-        return taken_back
+        return self._ledger.undo(self._ledger.owner(user), user)
 
     def events(self, user: str) -> tuple[Feedback, ...]:
         """Return a user's events, the oldest first; empty for a user nothing is known about."""
@@ -286,11 +289,14 @@ class PreferenceMemory(OpenOnce):
 
         Raises:
             InvalidEventError: a limit is no whole number of at least 0, or the query is not valid text.
+            StoreError: the store cannot be read, and nothing is known that is young enough (`last_known`).
         """
         request = Request(budget, max_tokens, thread)
         if query and query.strip():
             check_text("query", query)
-        known = self._known(user, vectors=True, catalogue=self.population is not None)
+        known = self._known(
+            user, vectors=True, catalogue=self.population is not None, last_known=self._given.last_known
+        )
         return self._chooser.condition(user, known, request, query, self.population)
 
     def next_question(self, user: str) -> Question | None:
@@ -301,33 +307,7 @@ class PreferenceMemory(OpenOnce):
         """Return the comparisons worth asking about (a gain above 0.02 nats), the most telling first."""
         return questions(self.profile(user).posterior, self.catalogue)
 
-    # --- leaving ---
-
-    def forget(self, user: str, event_id: str | None = None) -> int:
-        """Erase a user, or one of their events, from every file; return the number of rows that were erased.
-
-        When this returns, no id, text or vector of it is in a file of the folder, nor will any be: what Chroma leaves
-        of old memory in new files is blanked by the call that makes them. Copies, backups and the disk's own are
-        yours. On a server (`url=`) the rows are deleted, but only its operator can erase the bytes: `chroma vacuum`.
-        Engines that decoded with this memory drop all the prompts that they keep.
-
-        Args:
-            user: the user id.
-            event_id: only this event, what took it back, and wordings that no other event has. None means everything.
-
-        Raises:
-            InvalidEventError: the user has no event with this id.
-            StoreError: it failed; call it again. Where it failed half-way, the next opening finishes it too.
-        """
-        owner = self._ledger.owner(user)
-        try:
-            erased = self._ledger.erase(owner, event_id)
-        except StoreError:
-            self.responses.forget(user)
-            raise
-        self.responses.forget(user)
-        self._on_forget.call()
-        return erased
+    # --- the store ---
 
     def repair(self) -> RepairReport:
         """Look through the database and all vectors, and make those anew that cannot be read.
@@ -344,32 +324,6 @@ class PreferenceMemory(OpenOnce):
         """The same calls as coroutines."""
         return AsyncMemory(self)
 
-    def export(self, user: str) -> dict[str, Any]:
-        """Return all that is kept about a user as a JSON-able dict, for the user or for `import_`."""
-        return export_user(self.tenant, user, self._known(user), self.items)
-
-    def export_pairs(self, user: str | None = None) -> Iterator[dict[str, str]]:
-        """Yield {prompt, preference, chosen, rejected} from choices and edits, to train a reward model on.
-
-        They hold what users wrote and were answered, word for word: have their consent, and forget them there too.
-
-        Args:
-            user: the user id; None means all users of this tenant.
-        """
-        for name in self.users() if user is None else [user]:
-            yield from pairs_of(self._known(name))
-
-    def import_(self, data: Mapping[str, Any]) -> int:
-        """Add the events and items of an export to its user and return how many were new.
-
-        All events are checked before one is written, and so are all items.
-
-        Raises:
-            InvalidEventError: not an export.
-            StoreVersionError: an export of a newer version.
-        """
-        return import_user(self._ledger, self.items, data, self._interpreter.screened)
-
     def close(self) -> None:
         """Release the store. More calls to `close` do nothing; any other call raises StoreClosedError."""
         self.responses.clear()
@@ -383,11 +337,15 @@ class PreferenceMemory(OpenOnce):
 
     # --- inside ---
 
-    def _known(self, user: str, *, vectors: bool = False, catalogue: bool = False) -> Snapshot:
+    def _known(
+        self, user: str, *, vectors: bool = False, catalogue: bool = False, last_known: timedelta | None = None
+    ) -> Snapshot:
         """Read what is known of a user, after judging what waited for a scorer, once for each scorer."""
         owner, scorer = self._ledger.owner(user), self._scorer
-        known = self._ledger.read(owner, vectors=vectors, catalogue=catalogue)
-        if scorer is None or not known.pending or not (waiting := self._ledger.claim(owner, scorer)):
+        known = self._ledger.read(owner, vectors=vectors, catalogue=catalogue, last_known=last_known)
+        if scorer is None or known.age is not None or not known.pending:
+            return known
+        if not (waiting := self._ledger.unjudged(owner, scorer)):
             return known
         self._ledger.replace(owner, user, self._interpreter.judged(waiting, scorer))
         return self._ledger.read(owner, vectors=vectors, catalogue=catalogue)

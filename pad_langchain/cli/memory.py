@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 import sys
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +18,7 @@ from rich.text import Text
 
 from pad_langchain.cli.options import MemoryPath, one_line_errors, open_memory
 from pad_langchain.cli.plot import draw, over_time, save
+from pad_langchain.cli.progress import progress
 from pad_langchain.cli.show import named, profile_table
 from pad_langchain.errors import InvalidRequestError
 from pad_langchain.evaluation.plots import new_figure
@@ -101,6 +103,41 @@ def forget(
             typer.confirm(f"Erase {count} events of {user!r} for good?", abort=True)
         store.forget(user)
         typer.echo(f"forgot {count} events of {user!r}")
+
+
+@memory_app.command()
+def merge(
+    source: Annotated[str, typer.Argument(help="The user id that goes away.")],
+    into: Annotated[str, typer.Argument(help="The user id that has it all afterwards.")],
+    memory: MemoryPath = None,
+) -> None:
+    """Make all that is kept of one user another's. A call that was killed is finished by the next."""
+    with one_line_errors(), open_memory(memory) as store:
+        typer.echo(f"merged {store.merge(source, into)} of {source!r} into {into!r}")
+
+
+@memory_app.command()
+def retention(
+    idle: Annotated[str, typer.Option(help="How long nothing was heard of them: 365d, 8w or 36h.")],
+    erase: Annotated[bool, typer.Option("--erase/--dry-run", help="Erase them, or only say who it would be.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    memory: MemoryPath = None,
+) -> None:
+    """List the users nothing was heard of for long, or erase them for good."""
+    with one_line_errors():
+        span = _span(idle)
+        with open_memory(memory) as store, progress() as tick:
+            found = store.forget_idle(span, progress=lambda done, of: tick("looking", done, of, {}))
+        for user in found:
+            typer.echo(f"{user.user}  {_when(user.last)}  {user.events} events, {user.items} items")
+        if not erase:
+            typer.echo(f"{len(found)} users are idle; --erase erases them")
+            return
+        if found and not yes:
+            typer.confirm(f"Erase {len(found)} users for good?", abort=True)
+        with open_memory(memory) as store, progress() as tick:
+            gone = store.forget_idle(span, dry_run=False, progress=lambda done, of: tick("erasing", done, of, {}))
+        typer.echo(f"forgot {len(gone)} users")
 
 
 @memory_app.command()
@@ -194,6 +231,13 @@ def plot(
         draw(figure, user, times, series)
         save(figure, absolute(output))
         typer.echo(f"wrote {output}")
+
+
+def _span(text: str) -> timedelta:
+    found = re.fullmatch(r"(\d{1,6}) ?([hdw])", text.strip())
+    if found is None or not int(found[1]):
+        raise InvalidRequestError(f"--idle has to look like 365d, 8w or 36h, above 0, but is {text!r}.")
+    return timedelta(**{{"h": "hours", "d": "days", "w": "weeks"}[found[2]]: int(found[1])})
 
 
 def _write(path: Path, data: bytes) -> None:

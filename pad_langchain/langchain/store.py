@@ -34,7 +34,7 @@ except ImportError as error:
 
 from pad_memory import PreferenceMemory
 from pad_memory.embedding import embed
-from pad_memory.store import Item as MemoryItem
+from pad_memory.users import Item as MemoryItem
 
 __all__ = ["PreferenceStore"]
 

@@ -1,22 +1,17 @@
-"""What a `PreferenceMemory` keeps on every kind of store. A new kind only joins `STORES`.
-
-Each factory is given the test's request and returns a `Place`, whose memories all have the same store below them.
-"""
+"""What a `PreferenceMemory` keeps on every kind of store. The kinds are in `memory_places`."""
 
 from __future__ import annotations
 
 import copy
 import json
 import threading
-import uuid
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
-from fakes import PoleScorer, WordEmbedder
+from fakes import PoleScorer, WordEmbedder, likes
+from memory_places import Place
 from pad_memory import Choice, PreferenceMemory, Statement, Thumb
 from pad_memory.errors import (
     InvalidEventError,
@@ -24,68 +19,6 @@ from pad_memory.errors import (
     StoreClosedError,
     StoreVersionError,
 )
-from servers import Server
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where the memories of one test are.
-
-    Args:
-        where: the keywords that say so; none: a folder of the memory's own, gone with it.
-        lasting: whether what one memory recorded is there for the next.
-        tenant: keeps the tests apart that share a server.
-    """
-
-    where: dict[str, Any] = field(default_factory=dict)
-    lasting: bool = True
-    tenant: str = "default"
-
-    def open(self, *, tenant: str = "", **options: Any) -> PreferenceMemory:
-        return PreferenceMemory(**self.where, embedder=WordEmbedder(), tenant=self.tenant + tenant, **options)
-
-
-def folder(request: pytest.FixtureRequest) -> Place:
-    return Place({"path": request.getfixturevalue("tmp_path") / "memory"})
-
-
-def temporary(request: pytest.FixtureRequest) -> Place:
-    return Place(lasting=False)
-
-
-def chroma_server(request: pytest.FixtureRequest) -> Place:
-    return Place({"url": request.getfixturevalue("running_server").url}, tenant=uuid.uuid4().hex)
-
-
-STORES: dict[str, Callable[[pytest.FixtureRequest], Place]] = {
-    "a folder": folder,
-    "a temporary folder": temporary,
-    "a Chroma server": chroma_server,
-}
-SLOW = {"a Chroma server"}  # they start a process
-
-
-@pytest.fixture(scope="module")
-def running_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("server"))
-    yield server
-    server.stop()
-
-
-@pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in STORES])
-def place(request: pytest.FixtureRequest) -> Place:
-    return STORES[request.param](request)
-
-
-@pytest.fixture
-def written(place: Place) -> Iterator[PreferenceMemory]:
-    with place.open(scorer=PoleScorer()) as memory:
-        yield memory
-
-
-def likes(memory: PreferenceMemory, user: str) -> list[str]:
-    return [item.key if item.key[:5] != "text:" else item.text for item in memory.profile(user).preferences]
-
 
 # From one memory to the next
 

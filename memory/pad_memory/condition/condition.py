@@ -56,7 +56,7 @@ class Chooser:
             request = self._with_query(request, query, preferences, known.vectors)
         chosen, left_out = select(preferences, request)
         items = self._floor.put_under([replace(item, embedding=known.vectors[item.text]) for item in chosen])
-        return Condition(user, items, (*left_out, *barred))
+        return Condition(user, items, (*left_out, *barred), known.age)
 
     def nearest(self, profile: Profile, query: str, limit: int) -> tuple[tuple[Preference, float], ...]:
         """Return at most `limit` things that a user wants or once wanted, the nearest to a query first, by cosine."""

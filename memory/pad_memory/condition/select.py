@@ -25,11 +25,14 @@ class Condition:
         items: the preferences that steer, with `embedding` float32 [E] as the store holds it; empty: the plain base
             model.
         left_out: preferences of the profile that do not steer, each with the reason.
+        age: seconds since the memory was read last, where it cannot be read now and allows this (`last_known`). None
+            means it was read for this.
     """
 
     user: str
     items: tuple[Preference, ...] = ()
     left_out: tuple[tuple[Preference, str], ...] = ()
+    age: float | None = None
 
     def __iter__(self) -> Iterator[Preference]:
         return iter(self.items)
@@ -41,7 +44,10 @@ class Condition:
         """Say in lines of plain text what steers, what was left out, and why."""
         lines = [f"{item.weight:+.2f} {item.text} ({_grounds(item)})" for item in self.items]
         lines += [f"left out: {item.text} ({reason})" for item, reason in self.left_out]
-        return "\n".join(lines) or "Nothing is known about this user yet: the plain base model answers."
+        lines = lines or ["Nothing is known about this user yet: the plain base model answers."]
+        if self.age is not None:
+            lines.append(f"The memory cannot be read now: this is what was known {self.age:.0f} seconds ago.")
+        return "\n".join(lines)
 
 
 @dataclass(frozen=True)
@@ -163,7 +169,8 @@ def _grounds(item: Preference) -> str:
         return f"what {item.confidence:.0%} of the others want; nothing is known of this user"
     events = f"{len(item.evidence)} {'event' if len(item.evidence) == 1 else 'events'}"
     scope = "" if item.scope is None else f", for {_spoken(item.scope)}"
-    return f"{item.source}, confidence {item.confidence:.2f}, {events}{scope}"
+    origins = f", said as {' and '.join(map(repr, item.origins))}" if item.origins else ""
+    return f"{item.source}, confidence {item.confidence:.2f}, {events}{origins}{scope}"
 
 
 def count_tokens(text: str) -> int:

@@ -60,11 +60,19 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Recorded:
-    """An event as it stands in the store. `sequence` counts a user's events, so the order is total."""
+    """An event as it stands in the store.
+
+    Args:
+        event: with its id and time.
+        sequence: above that of every event its writer knew of. Two processes that write at once may give one twice.
+        evidence: what it says.
+        origin: the id of the user it was recorded for, where that one was merged into this one. None means this one.
+    """
 
     event: Feedback
     sequence: int
     evidence: Evidence
+    origin: str | None = None
 
     @property
     def id(self) -> str:
@@ -72,4 +80,10 @@ class Recorded:
 
     @property
     def order(self) -> tuple[float, int, str]:
+        """Its place among the user's events by the time it was said. No two have the same."""
         return (self.event.time or 0.0, self.sequence, self.id)
+
+    @property
+    def recorded(self) -> tuple[int, float, str]:
+        """Its place by when it was recorded, after all that its writer knew of. No two have the same."""
+        return (self.sequence, self.event.time or 0.0, self.id)

@@ -33,6 +33,7 @@ class Preference:
         valid_from: Unix seconds of the first event behind it.
         valid_to: Unix seconds when the user changed their mind; None means it stands.
         ended_by: id of the event that ended it.
+        origins: ids of the users, merged into this one, that events behind it were recorded for.
         embedding: sentence embedding of `text`, float32 [E], as the store holds it; None outside a condition.
     """
 
@@ -46,6 +47,7 @@ class Preference:
     valid_from: float | None = None
     valid_to: float | None = None
     ended_by: str | None = None
+    origins: tuple[str, ...] = ()
     embedding: np.ndarray | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -63,7 +65,8 @@ class Preference:
     def to_dict(self) -> dict[str, Any]:
         """Return the preference as a JSON-able dict, without its embedding."""
         values = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "embedding"}
-        return {"schema_version": SCHEMA_VERSION, **values, "evidence": list(self.evidence)}
+        values["evidence"], origins = list(self.evidence), values.pop("origins")
+        return {"schema_version": SCHEMA_VERSION, **values, **({"origins": list(origins)} if origins else {})}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Preference:
@@ -78,4 +81,5 @@ class Preference:
             raise StoreVersionError(
                 f"This preference has schema_version {version!r}; upgrade pad-langchain to read it."
             )
-        return cls(**{**values, "evidence": tuple(values.get("evidence", ()))})
+        lists = {name: tuple(values.get(name, ())) for name in ("evidence", "origins")}
+        return cls(**{**values, **lists})

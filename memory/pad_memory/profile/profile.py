@@ -131,6 +131,7 @@ def _inferred(
             "inferred",
             tuple(agree),
             valid_from=next((record.event.time for record in records if record.id in agree), None),
+            origins=tuple(dict.fromkeys(record.origin for record in records if record.origin and record.id in agree)),
         )
         reason = (
             f"{len(agree)} of {len(agree) + len(against)} of your judgements that bear on {dimension.name} "

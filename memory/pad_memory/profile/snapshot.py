@@ -23,12 +23,14 @@ class Snapshot:
         profile: the conclusion.
         cleared: wishes that were held against today's rules of values when they were recorded.
         vectors: text of a preference → its stored embedding, float32 [E]; empty where they were not asked for.
+        age: seconds since this was known to be all there is, where the store cannot be read now. None means it was.
     """
 
     records: tuple[Recorded, ...]
     profile: Profile
     cleared: frozenset[str] = frozenset()
     vectors: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
+    age: float | None = None
 
     @cached_property
     def pending(self) -> bool:

@@ -32,6 +32,7 @@ class Wish:
     strength: float = 0.0
     quotes: list[str] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
+    origins: dict[str, None] = field(default_factory=dict)  # in their order
     until: float | None = None
     ended_by: str | None = None
 
@@ -48,6 +49,7 @@ class Wish:
             valid_from=self.since,
             valid_to=self.until,
             ended_by=self.ended_by,
+            origins=tuple(self.origins),
         )
 
     def why(self) -> str:
@@ -82,6 +84,8 @@ class Wishes:
         wish.strength += 1.0 if isinstance(record.event, Statement) else 0.5
         wish.quotes.append(reading.text)
         wish.ids.append(record.id)
+        if record.origin is not None:
+            wish.origins[record.origin] = None
 
     def end(self, name: str, scope: str | None, key: str, record: Recorded) -> None:
         """End the wish `key`; without a scope in every scope, and for judgements as well."""
@@ -100,7 +104,7 @@ def text_key(text: str) -> str:
 def retracted(records: Iterable[Recorded]) -> dict[str, str]:
     """Return what was taken back: event id → id of the retraction that stands."""
     gone: dict[str, str] = {}
-    for record in sorted(records, key=lambda record: (record.sequence, record.id), reverse=True):
+    for record in sorted(records, key=lambda record: record.recorded, reverse=True):
         if isinstance(record.event, Retraction) and record.id not in gone:
             gone[record.event.target] = record.id
     return gone

@@ -114,6 +114,22 @@ class ResponseLog:
             )
         return answer.prompt, answer.response
 
+    def move(self, user: str, into: str) -> None:
+        """Make a user's answers another's. Where that one has an answer of the same response id, it stays theirs."""
+        if user == into:
+            return
+        with self._lock:
+            for response_id in tuple(self._users.get(user, ())):
+                if (into, response_id) in self._answers:
+                    self._drop(user, response_id)
+            if not self._users.pop(user, None):
+                return
+            answers = ((into if owner == user else owner, id, answer) for (owner, id), answer in self._answers.items())
+            self._answers = OrderedDict(((owner, id), answer) for owner, id, answer in answers)
+            self._users[into] = OrderedDict((id, None) for owner, id in self._answers if owner == into)
+            while len(self._users[into]) > self.per_user:
+                self._drop(into, next(iter(self._users[into])))
+
     def forget(self, user: str) -> None:
         """Drop all answers of a user."""
         with self._lock:

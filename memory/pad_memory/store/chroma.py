@@ -92,6 +92,12 @@ class Collections:
         with files.writing(self._path):
             self._call("written", collection.upsert, ids=ids, metadatas=metadatas, embeddings=vectors_NE)
 
+    def add(self, name: str, row: StoredRow, embedding_size: int) -> None:
+        """Add a row, unless its id is there."""
+        vector_E = np.zeros(embedding_size, np.float32) if row.vector_E is None else row.vector_E
+        with files.writing(self._path):
+            self._call("written", self.open(name).add, ids=row.id, metadatas=row.metadata, embeddings=[vector_E])
+
     def delete(self, name: str, ids: Sequence[str]) -> None:
         """Remove rows. Their bytes stay in free pages until `erase`."""
         collection = self.open(name)

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -43,6 +43,7 @@ class Connection:
 
     def __init__(self, path: str | Path | None, url: str | None) -> None:
         self._url = url
+        self._pauses: Sequence[float] = PAUSES if url else ()
         self._removal: weakref.finalize[..., Connection] | None = None
         if path is None and url is None:
             path = tempfile.mkdtemp(prefix="pad-memory-")
@@ -154,7 +155,7 @@ class Connection:
         Raises:
             StoreError: whatever Chroma raised, except its NotFoundError.
         """
-        for pause in PAUSES if self._url else ():
+        for pause in self._pauses:
             try:
                 return function(*args, **options)
             except Exception as error:
@@ -164,6 +165,15 @@ class Connection:
                 time.sleep(pause)
         with self.reporting(verb):
             return function(*args, **options)
+
+    @contextmanager
+    def hurried(self) -> Iterator[None]:
+        """Try calls again once only, where there is something to fall back on."""
+        pauses, self._pauses = self._pauses, self._pauses[:1]
+        try:
+            yield
+        finally:
+            self._pauses = pauses
 
     def get(self, collection: Any, **options: Any) -> Any:
         """Read rows with their embeddings, all of them: a server may tell of a row before its vector is there."""

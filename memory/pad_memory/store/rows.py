@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import uuid
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ from pad_memory.errors import InvalidEventError, InvalidUserError
 from pad_memory.events import Feedback
 from pad_memory.evidence import Evidence, Recorded
 
-__all__ = ["StoredRow", "owner_of", "read_record", "record_to_dict", "row_id", "text_of"]
+__all__ = ["StoredRow", "owner_of", "read_record", "record_to_dict", "row_id", "text_of", "version_id", "version_row"]
 
 MAX_USER_BYTES = 1024
 
@@ -51,6 +52,21 @@ def row_id(owner: str, kind: str, name: str) -> str:
     return hashlib.sha256(json.dumps([owner, kind, name]).encode()).hexdigest()
 
 
+def version_id(owner: str) -> str:
+    """Return the id of the row that has a user's version."""
+    return row_id(owner, "version", "")
+
+
+def version_row(owner: str, about: Mapping[str, Any]) -> StoredRow:
+    """Return a row with a version that was never there before.
+
+    Args:
+        owner: whose.
+        about: the metadata that all rows of the user have.
+    """
+    return StoredRow(version_id(owner), {**about, "kind": "version", "version": uuid.uuid4().hex})
+
+
 def text_of(metadata: Mapping[str, Any]) -> str | None:
     """The text a row's vector is the embedding of; None means it has none, and its vector is zero."""
     text: str | None = json.loads(metadata["item"])["text"] if "item" in metadata else metadata.get("text")
@@ -59,7 +75,12 @@ def text_of(metadata: Mapping[str, Any]) -> str | None:
 
 def record_to_dict(record: Recorded) -> dict[str, Any]:
     """Return a record as a JSON-able dict."""
-    return {"event": record.event.to_dict(), "sequence": record.sequence, "evidence": record.evidence.to_dict()}
+    return {
+        "event": record.event.to_dict(),
+        "sequence": record.sequence,
+        "evidence": record.evidence.to_dict(),
+        **({} if record.origin is None else {"origin": record.origin}),
+    }
 
 
 def read_record(data: Mapping[str, Any]) -> Recorded:
@@ -72,4 +93,4 @@ def read_record(data: Mapping[str, Any]) -> Recorded:
     event = Feedback.from_dict(data["event"])
     if event.id is None or event.time is None:
         raise InvalidEventError("A recorded event needs its id and time. Pass new events to record() instead.")
-    return Recorded(event, int(data["sequence"]), Evidence.from_dict(data["evidence"]))
+    return Recorded(event, int(data["sequence"]), Evidence.from_dict(data["evidence"]), data.get("origin"))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from pad_memory.store.catalogue import CatalogueVectors
 from pad_memory.store.chroma import BATCH, Collections
 from pad_memory.store.connection import Connection
 from pad_memory.store.journal import Journal
-from pad_memory.store.rows import StoredRow
+from pad_memory.store.rows import StoredRow, version_id
 
 __all__ = ["RepairReport", "Store", "shard_of"]
 
@@ -104,34 +105,46 @@ class Store:
         """Whether there may be other writers."""
         return self._connection.path is None
 
+    def hurried(self) -> AbstractContextManager[None]:
+        """Try what a server does not answer again once only, where there is something to fall back on."""
+        return self._connection.hurried()
+
     # --- rows ---
 
     def read(self, owner: str, kind: str) -> list[dict[str, Any]]:
         """Return the metadata of an owner's rows of one kind, in no order."""
+        return [metadata for metadata in self.rows_of(owner).values() if metadata["kind"] == kind]
+
+    def rows_of(self, owner: str) -> dict[str, dict[str, Any]]:
+        """Return the metadata of all of an owner's rows, by id."""
         shard, rows = self._shard(owner), {}
         if shard is not None:
             # Chroma would look up a second condition among all users' rows, so the kind is left to us.
             found = self._connection.call("read", shard.get, where={"owner": owner}, include=["metadatas"])
             rows = dict(zip(found["ids"], found["metadatas"], strict=True))
-        rows |= {id: row.metadata for id, row in self._waiting(owner).items()}
-        return [metadata for metadata in rows.values() if metadata["kind"] == kind]
+        return rows | {id: row.metadata for id, row in self._waiting(owner).items()}
 
-    def read_with_vectors(self, owner: str) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
-        """Return the metadata of an owner's events, and the embeddings of their wordings by text, in one reading.
+    def load(self, owner: str, *, vectors: bool = False) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
+        """Return the metadata of all of an owner's rows, and the embeddings of their wordings by text.
 
-        Where the embeddings cannot be read there are none: `vectors` makes them anew.
+        Args:
+            owner: whose.
+            vectors: read the embeddings in the same go, from a folder. Where that fails, or on a server, there are
+                none: `vectors` reads them, or makes them anew.
         """
         shard, rows = self._shard(owner), dict[str, tuple[dict[str, Any], np.ndarray | None]]()
+        if self.shared or not vectors:
+            return list(self.rows_of(owner).values()), {}
         if shard is not None:
             try:
                 found = self._connection.get(shard, where={"owner": owner}, include=["metadatas", "embeddings"])
             except StoreError:
-                return self.read(owner, "event"), {}
+                return list(self.rows_of(owner).values()), {}
             vectors_NE = np.asarray(found["embeddings"], dtype=np.float32)
             rows = dict(zip(found["ids"], zip(found["metadatas"], vectors_NE, strict=True), strict=True))
         rows |= {id: (row.metadata, row.vector_E) for id, row in self._waiting(owner).items()}
-        vectors = {m["text"]: v for m, v in rows.values() if m["kind"] == "wording" and v is not None}
-        return [metadata for metadata, _ in rows.values() if metadata["kind"] == "event"], vectors
+        own = {m["text"]: v for m, v in rows.values() if m["kind"] == "wording" and v is not None}
+        return [metadata for metadata, _ in rows.values()], own
 
     def write(self, owner: str, rows: Sequence[StoredRow]) -> None:
         """Add an owner's rows, or replace those whose id is there; all or none, on a server each batch of 2,000."""
@@ -143,6 +156,14 @@ class Store:
         if len(self._rows(name)) >= WAITING:
             self._try_to_drain(name)
         return None
+
+    def claim(self, owner: str, row: StoredRow) -> dict[str, Any]:
+        """Add a row unless its id is there, and return the metadata of the one that is. Of many writers one wins."""
+        if self.shared:
+            self._chroma.add(shard_of(owner), row, self.catalogue.embedding_size)
+        elif not self.get(owner, [row.id]):
+            self.write(owner, [row])
+        return self.get(owner, [row.id])[row.id]
 
     def get(self, owner: str, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Return the metadata of an owner's rows, by id; ids that are not there are missing."""
@@ -169,15 +190,20 @@ class Store:
 
     def users(self, tenant: str) -> list[str]:
         """Return the user ids of a tenant, sorted."""
-        rows: list[dict[str, Any]] = []
-        for name in self._shards():
-            shard = self._chroma.open(name)
-            rows += self._connection.call("read", shard.get, where={"tenant": tenant}, include=["metadatas"])[
-                "metadatas"
-            ]
-        for name in self._names():
-            rows += [row.metadata for row in self._rows(name).values() if row.metadata["tenant"] == tenant]
+        rows = (row for name in self.shards() for row in self.rows_in(name, tenant).values())
         return sorted({row["user"] for row in rows if row["kind"] in ("event", "item")})
+
+    def shards(self) -> list[str]:
+        """Return the names of the shards that have rows, sorted."""
+        return sorted({*self._collections(), *self._names()})
+
+    def rows_in(self, name: str, tenant: str) -> dict[str, dict[str, Any]]:
+        """Return the metadata of a tenant's rows in one shard, by id."""
+        shard, rows = self._collection(name), {}
+        if shard is not None:
+            found = self._connection.call("read", shard.get, where={"tenant": tenant}, include=["metadatas"])
+            rows = dict(zip(found["ids"], found["metadatas"], strict=True))
+        return rows | {id: row.metadata for id, row in self._rows(name).items() if row.metadata["tenant"] == tenant}
 
     # --- forgetting and repairing ---
 
@@ -197,12 +223,22 @@ class Store:
         if shard is None:
             return 0
         found = self._connection.call("read", shard.get, where={"owner": owner}, include=[])["ids"]
-        gone = sorted(set(found) if ids is None else set(found) & set(ids))
+        version = version_id(owner)
+        gone = sorted((set(found) if ids is None else set(found) & set(ids)) - {version})
+        rows = [version, *gone] if version in found else gone  # the version first: without it, nobody trusts the rest
         if self.shared:
-            self._chroma.delete(name, gone)
+            self._chroma.delete(name, rows)
         else:
-            self._chroma.erase(name, gone, SHARED)
+            self._chroma.erase(name, rows, SHARED)
         return len(gone)
+
+    def erase_in(self, name: str, ids: Sequence[str]) -> None:
+        """Remove rows of one shard, all their owner's ones, as `erase` does: many users at the cost of one."""
+        self._drain(name)
+        if self.shared:
+            self._chroma.delete(name, ids)
+        else:
+            self._chroma.erase(name, ids, SHARED)
 
     def repair(self) -> RepairReport:
         """Look through the database and all vectors, and make those anew that cannot be read.
@@ -215,7 +251,7 @@ class Store:
                 f"The store in {self._connection.where!r} is on a server: only its operator can repair it."
             )
         self._chroma.check()
-        names = [SHARED, *self._shards()]
+        names = [SHARED, *self._collections()]
         damaged = [name for name in names if self._chroma.unreadable(name)]
         embedded = self._chroma.renew(damaged) if damaged else 0
         for name in self._names():
@@ -276,15 +312,18 @@ class Store:
             MIGRATIONS[step](self)
             self._connection.call("migrated", shared.modify, metadata={**about, "schema_version": step + 1})
 
-    def _shards(self) -> list[str]:
+    def _collections(self) -> list[str]:
         return [name for name in self._chroma.names() if name.startswith(f"{SHARED}-")]
 
     def _shard(self, owner: str) -> Any:
         """The collection with an owner's rows; None where there is none yet."""
+        return self._collection(shard_of(owner))
+
+    def _collection(self, name: str) -> Any:
         from chromadb.errors import NotFoundError
 
         try:
-            return self._chroma.open(shard_of(owner), create=False)
+            return self._chroma.open(name, create=False)
         except NotFoundError:
             return None
 

@@ -69,6 +69,33 @@ def test_undo_takes_back_the_last_or_a_given_event(command: Callable[..., Any]) 
     assert "no event 'nothing' to take back" in refused.stderr
 
 
+def test_merge_moves_a_user_into_another(command: Callable[..., Any]) -> None:
+    assert command("merge", "bob", "ada").output == "merged 1 of 'bob' into 'ada'\n"
+    assert command("merge", "bob", "ada").output == "merged 0 of 'bob' into 'ada'\n"
+    assert command("list").output == "ada\n"
+    assert "1 event, said as 'bob'" in command("show", "ada", "--query", "what is a lion?").output
+    refused = command("merge", "eve", "ada")
+    assert refused.exit_code == 2
+    assert "Nothing is known of 'eve'" in refused.stderr
+
+
+def test_retention_lists_and_erases_idle_users(command: Callable[..., Any]) -> None:
+    listed = "ada  2025-01-03 02:53  3 events, 0 items\n"
+    assert command("retention", "--idle", "100d").output == f"{listed}1 users are idle; --erase erases them\n"
+    assert command("retention", "--idle", "5000w").output == "0 users are idle; --erase erases them\n"
+    assert command("retention", "--idle", "100d", "--erase", input="n\n").exit_code == 1
+    assert command("list").output == "ada\nbob\n"
+    assert command("retention", "--idle", "36h", "--erase", "--yes").output == f"{listed}forgot 1 users\n"
+    assert command("list").output == "bob\n"
+
+
+@pytest.mark.parametrize("idle", ["0d", "365", "-3d", "1y", ""])
+def test_retention_refuses_what_is_no_span(command: Callable[..., Any], idle: str) -> None:
+    refused = command("retention", f"--idle={idle}", "--erase", "--yes")
+    assert refused.exit_code == 2
+    assert f"has to look like 365d, 8w or 36h, above 0, but is '{idle}'" in refused.stderr
+
+
 def test_export_and_import(command: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "ada.json"
     assert command("export", "ada", "-o", str(file)).output.startswith("wrote")

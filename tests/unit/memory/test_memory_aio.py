@@ -6,6 +6,7 @@ import asyncio
 import importlib.util
 import threading
 import time
+from datetime import timedelta
 
 import numpy as np
 import pytest
@@ -45,6 +46,10 @@ async def test_all_calls_work_and_agree(memory: PreferenceMemory) -> None:
     assert await memory.aio.import_(data) == 1
     assert await memory.aio.users() == ["ada"]
     assert await memory.aio.forget("ada", id) == 1
+    await memory.aio.record("guest", Statement("short answers", time=1.0))
+    assert await memory.aio.merge("guest", "ada") == 1
+    assert [user.user for user in await memory.aio.forget_idle(timedelta(days=1), dry_run=False)] == ["ada"]
+    assert await memory.aio.users() == []
     with pytest.raises(InvalidUserError, match="not empty"):
         await memory.aio.record("", Statement("short answers"))
 

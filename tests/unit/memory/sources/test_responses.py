@@ -195,6 +195,7 @@ _STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("add"), _USERS, st.integers(0, 6), st.text("ab", min_size=1, max_size=6)),
         st.tuples(st.just("forget"), _USERS),
+        st.tuples(st.just("move"), _USERS, _USERS),
         st.tuples(st.just("wait"), st.floats(0, 6)),
     ),
     max_size=40,
@@ -212,6 +213,14 @@ def test_it_behaves_as_a_list_of_the_newest(steps):
         elif step[0] == "forget":
             log.forget(step[1])
             kept = deque(row for row in kept if row[0] != step[1])
+        elif step[0] == "move":
+            source, into = step[1:]
+            log.move(source, into)
+            have = {row[1] for row in kept if row[0] == into and source != into}
+            rows = (row for row in kept if row[0] != source or row[1] not in have)
+            kept = deque((into, *row[1:]) if row[0] == source else row for row in rows)
+            for row in [row for row in kept if row[0] == into][:-3]:
+                kept.remove(row)
         else:
             _, user, number, text = step
             log.add(user, f"r{number}", "q", text)

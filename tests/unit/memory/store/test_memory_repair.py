@@ -19,9 +19,9 @@ from pad_memory import Choice, Edit, PreferenceMemory, Statement
 from pad_memory.embedding import embed
 from pad_memory.errors import InvalidEventError, StoreError, StoreVersionError
 from pad_memory.store import index_files as files
-from pad_memory.store import ledger
 from pad_memory.store import shards as store
 from pad_memory.store.chroma import Collections
+from pad_memory.users import states
 from places import TESTS
 
 
@@ -241,7 +241,7 @@ def test_a_chroma_that_cannot_write_loses_nothing_recorded(
 
 def test_what_waits_for_chroma_is_read_with_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "WAITING", 6)
-    monkeypatch.setattr(ledger, "CACHED_USERS", 1)
+    monkeypatch.setattr(states, "CACHED_USERS", 1)
     with opened(tmp_path) as memory:
         for number in range(8):  # two rows each: the first six are in Chroma, two wait
             memory.record("ada", Statement(f"mention animal {number}", id=f"event {number}"))

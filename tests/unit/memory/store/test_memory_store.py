@@ -15,7 +15,7 @@ from chromadb.config import Settings
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fakes import PoleScorer, WordEmbedder
+from fakes import PoleScorer, WordEmbedder, likes
 from pad_memory import Choice, Critique, Preference, PreferenceMemory, Statement, Values
 from pad_memory.embedding import embed
 from pad_memory.errors import (
@@ -36,10 +36,6 @@ def opened(path: Path | None, **options) -> PreferenceMemory:  # type: ignore[no
 def stored(tmp_path: Path) -> Iterator[PreferenceMemory]:
     with opened(tmp_path / "memory", scorer=PoleScorer()) as memory:
         yield memory
-
-
-def likes(memory: PreferenceMemory, user: str) -> list[str]:
-    return [item.key if item.key[:5] != "text:" else item.text for item in memory.profile(user).preferences]
 
 
 def test_the_vector_that_steers_is_the_vector_in_chroma(tmp_path: Path) -> None:

@@ -9,12 +9,13 @@ from pad_memory.events import Retraction
 from pad_memory.evidence import Recorded
 from pad_memory.profile import text_key
 from pad_memory.store.rows import row_id
+from pad_memory.users.retractions import retraction
 
 __all__ = ["rows_of_event", "wordings"]
 
 
 def rows_of_event(owner: str, records: Collection[Recorded], event_id: str) -> list[str]:
-    """Return the ids of the rows that exist because of one event: it, what took it back, and wordings only it has.
+    """Return the ids of the rows that exist because of one event: it, what takes it back, and its own wordings.
 
     Raises:
         InvalidEventError: the user has no event with this id.
@@ -22,12 +23,15 @@ def rows_of_event(owner: str, records: Collection[Recorded], event_id: str) -> l
     if all(record.id != event_id for record in records):
         raise InvalidEventError(f"This user has no event {event_id!r} to forget. Pass an id from events().")
     gone = {event_id}
-    for record in sorted(records, key=lambda record: record.sequence):
+    for record in sorted(records, key=lambda record: record.recorded):
         if isinstance(record.event, Retraction) and record.event.target in gone:
             gone.add(record.id)
     kept = {key for record in records if record.id not in gone for key in wordings(record)}
     only = {key for record in records if record.id in gone for key in wordings(record)} - kept
-    return [row_id(owner, "event", id) for id in gone] + [row_id(owner, "wording", key) for key in only]
+    have = {record.id for record in records}
+    claims = gone | {str(retraction(id, have).id) for id in gone}  # of retractions that were made, or were to be
+    names = [*(("event", id) for id in gone), *(("wording", key) for key in only), *(("claim", id) for id in claims)]
+    return [row_id(owner, kind, name) for kind, name in names]
 
 
 def wordings(record: Recorded) -> set[str]:

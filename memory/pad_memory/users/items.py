@@ -6,6 +6,7 @@ They are what an agent notes for itself. They are not feedback: nothing is concl
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -16,8 +17,8 @@ import numpy as np
 from pad_memory.embedding import Embedder, embed
 from pad_memory.errors import InvalidEventError
 from pad_memory.fields import check_text
-from pad_memory.store.ledger import Ledger
 from pad_memory.store.rows import StoredRow, row_id
+from pad_memory.users.ledger import Ledger
 
 __all__ = ["Item", "Items"]
 
@@ -147,6 +148,24 @@ class Items:
             rows = [row for row in rows if row.id not in have]
             store.write(owner, rows)
         return len(rows)
+
+    def copy(self, user: str, into: str) -> tuple[int, dict[str, str]]:
+        """Give another user copies of a user's items, in the place of older ones of the same namespace and key.
+
+        Returns:
+            How many were new to the other user, and what was read: id of an item's row → its body.
+        """
+        owner, other = self._ledger.owner(user), self._ledger.owner(into)
+        with self._ledger.store() as store:
+            read = {id: row["item"] for id, row in store.rows_of(owner).items() if row["kind"] == "item"}
+        items = [_parsed(json.loads(body)) for body in read.values()]
+        rows = self._rows(other, into, items)
+        with self._ledger.store(to_write=True) as store:
+            have = {id: _read(row).updated for id, row in store.get(other, [row.id for row in rows]).items()}
+            new = [row for row, item in zip(rows, items, strict=True) if have.get(row.id, -math.inf) < item.updated]
+            if new:
+                store.write(other, new)
+        return len(new), read
 
     def _rows(self, owner: str, user: str, items: Sequence[Item]) -> list[StoredRow]:
         """The rows of items, with vectors for those found by meaning. It takes the embedder's time."""

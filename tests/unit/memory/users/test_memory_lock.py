@@ -11,7 +11,8 @@ import pytest
 from fakes import PoleScorer, WordEmbedder
 from pad_memory import CATALOGUE, Choice, Population, PreferenceMemory, Statement
 from pad_memory.evidence import Evidence
-from pad_memory.store import Ledger, Store, ledger
+from pad_memory.store import Store
+from pad_memory.users import Ledger, opened
 
 
 class CountingLock:
@@ -32,7 +33,7 @@ class CountingLock:
 
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[PreferenceMemory]:
-    monkeypatch.setattr(ledger, "Lock", CountingLock)
+    monkeypatch.setattr(opened, "Lock", CountingLock)
     with PreferenceMemory(embedder=WordEmbedder(), scorer=PoleScorer()) as memory:
         memory.record("ada", Statement("short answers"))
         memory.record("ada", Statement("call me Sam"))
