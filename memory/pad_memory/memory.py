@@ -97,7 +97,7 @@ class PreferenceMemory(OpenOnce):
         given = self._given
         self.tenant, self.catalogue, self.responses = given.tenant, given.catalogue, given.responses
         self.embedder = given.embedder or default_embedder()
-        self.population = given.population
+        self.population, self.values = given.population, given.values
         self._half_life = None if given.half_life is None else given.half_life * DAY
         self._scorer, self._refused_a_scorer = given.scorer, False
         guard = Guard(given.values)

@@ -72,12 +72,21 @@ class Chat:
         )
         return cls(pair.engine, pair.persrm, settings)
 
-    def submit(self, messages: Sequence[ChatDict], options: CallOptions | None = None) -> Turn:
+    def submit(
+        self,
+        messages: Sequence[ChatDict],
+        options: CallOptions | None = None,
+        *,
+        response_id: str | None = None,
+        salt: str | None = None,
+    ) -> Turn:
         """Begin to answer a conversation. Blocks while the memory is read and the prompt is tokenized; thread-safe.
 
         Args:
             messages: the conversation, as `chat_dicts` makes it.
             options: what this call says; the settings say the rest.
+            response_id: the answer's id for feedback, never used before. None means a new one.
+            salt: whose prompt this is, see `engine.types.Request`. None means the memory's tenant.
 
         Raises:
             InvalidRequestError: the call asks for what cannot be; ContextLengthError: its prompt is too long.
@@ -97,7 +106,9 @@ class Chat:
             prompt_ids, contrast_ids = self._told(said, bound, messages, read, preferences)
         # 5  the request
         request = self._request(said, bound, read, prompt_ids, preferences, contrast_ids)
-        pad = _pad(said, request, preferences)
+        if salt is not None:
+            request = replace(request, salt=salt)
+        pad = _pad(said, request, preferences, response_id or f"pad-{uuid.uuid4().hex}")
         return Turn(
             self.engine.submit(request),
             pad,
@@ -219,14 +230,16 @@ def _tell(
     return bound.fit(with_preferences(read, wishes))[1]
 
 
-def _pad(said: CallOptions, request: Request, preferences: Sequence[WeightedPreference]) -> dict[str, Any]:
+def _pad(
+    said: CallOptions, request: Request, preferences: Sequence[WeightedPreference], response_id: str
+) -> dict[str, Any]:
     return {
         "user": said.user_id,
         "thread": said.thread_id,
         "condition": [{"text": preference.text, "weight": preference.weight} for preference in preferences],
         "beta": request.beta,
         "top_k": request.top_k,
-        "response_id": f"pad-{uuid.uuid4().hex}",
+        "response_id": response_id,
     }
 
 

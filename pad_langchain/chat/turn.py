@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import aclosing, closing
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -170,9 +172,14 @@ class Turn:
         )
 
 
-async def begin(submit: Callable[[], Turn]) -> Turn:
-    """Call `submit`, which blocks, in a thread; if the task that waits is cancelled, the turn is stopped."""
-    submitting = asyncio.ensure_future(asyncio.to_thread(submit))
+async def begin(submit: Callable[[], Turn], executor: Executor | None = None) -> Turn:
+    """Call `submit`, which blocks, in a thread; if the task that waits is cancelled, the turn is stopped.
+
+    Args:
+        submit: begins the turn.
+        executor: whose thread; None means the event loop's own.
+    """
+    submitting = asyncio.get_running_loop().run_in_executor(executor, copy_context().run, submit)
     try:
         return await asyncio.shield(submitting)
     except asyncio.CancelledError:

@@ -308,6 +308,14 @@ def test_closing_ends_what_is_in_flight(factory: Factory) -> None:
     engine.close()
 
 
+def test_it_says_whether_it_can_answer(factory: Factory) -> None:
+    with factory(PAIR) as opened:
+        assert opened.alive
+        tokens(opened, ask(max_tokens=1))
+        assert opened.alive
+    assert not opened.alive
+
+
 def test_many_threads_may_submit(engine: Engine) -> None:
     expected = tokens(engine, ask(preferences=WISH))
     found: list[tuple[int, ...]] = []
