@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -80,9 +81,8 @@ def test_all_errors_are_told_at_once_with_the_nearest_names() -> None:
     ],
 )
 def test_what_is_refused(wrong: dict[str, object], told: str) -> None:
-    with pytest.raises(InvalidRequestError, match="^(?s:.*)$") as refused:
+    with pytest.raises(InvalidRequestError, match=re.escape(told)):
         ServerSettings("pad-demo", **wrong)
-    assert told in str(refused.value)
 
 
 @pytest.mark.parametrize("secret", ["hush-hush", 12_345_678])
