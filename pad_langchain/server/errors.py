@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 import math
+from http import HTTPStatus
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
@@ -65,6 +66,7 @@ _HTTP_CODES = {
     500: "internal_error",
     503: "not_ready",
 }
+_FRAMEWORKS_WORDS = {404: "There is nothing under this URL.", 405: "This URL does not take this method."}
 
 
 class ApiError(PadError):
@@ -162,5 +164,7 @@ def _invalid(error: ValidationError | RequestValidationError) -> ApiError:
 def _of_framework(error: HTTPException) -> ApiError:
     status = error.status_code
     default = "internal_error" if status >= 500 else "invalid_value"
-    message = INTERNAL if status == 500 else str(error.detail)
+    said = str(error.detail)
+    plain = status in _FRAMEWORKS_WORDS and said == HTTPStatus(status).phrase
+    message = INTERNAL if status == 500 else _FRAMEWORKS_WORDS[status] if plain else said
     return ApiError(status, _HTTP_CODES.get(status, default), message)

@@ -8,8 +8,8 @@ A key means a role, a tenant and, for the role "user", a user:
 | app | chat and teach as any user of its tenant, whom the request names |
 | admin | administrate its tenant; it has no user and no chat |
 
-An app names its user by a header, by a signed token (a JWT, in another header) or by `user` in the body. Several have to
-agree. A request that names nobody is answered by the base model, and nothing of it is kept.
+An app names its user by a header, by a signed token (a JWT, in another header) or by `user` in the body; several have
+to agree. A request that names nobody is answered by the base model, and nothing of it is kept.
 """
 
 from __future__ import annotations
