@@ -110,6 +110,16 @@ class Engine(Protocol):
         ...
 
     @property
+    def running(self) -> int:
+        """Rows that decode now."""
+        ...
+
+    @property
+    def waiting(self) -> int:
+        """Requests in the queue now."""
+        ...
+
+    @property
     def alive(self) -> bool:
         """Whether it can answer: it is not closed, and what runs its models has not died."""
         ...

@@ -1,4 +1,7 @@
-"""An OpenAI-compatible server over `pad_langchain.chat`. It needs the extra `serve`."""
+"""An OpenAI-compatible server over `pad_langchain.chat`. It needs the extra `serve`.
+
+app = build_app(ServerSettings("pad-demo"))     # any ASGI server runs it; `pad-langchain serve` is uvicorn
+"""
 
 from __future__ import annotations
 
@@ -13,3 +16,8 @@ except ImportError as error:
     raise MissingDependencyError(
         f'The server is not installed ({error}). Install it: pip install "pad-langchain[serve]"'
     ) from error
+
+from pad_langchain.server.app import build_app
+from pad_langchain.server.settings import ServerSettings
+
+__all__ = ["ServerSettings", "build_app"]
