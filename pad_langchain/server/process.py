@@ -5,6 +5,9 @@
 3  it listens
 4  a signal (SIGTERM, SIGINT) makes /ready say 503; `drain_s` seconds later no connection is taken any more
 5  answers that run get `shutdown_grace_s` seconds to end; then the app stops. A second signal skips 4
+
+A client that connects and sends nothing, or half its headers, is never closed: where strangers connect, a proxy belongs
+in front.
 """
 
 from __future__ import annotations
