@@ -153,6 +153,8 @@ def _of_server(error: BaseException) -> ApiError:
 def _invalid(error: ValidationError | RequestValidationError) -> ApiError:
     """Return the first thing that pydantic found, at its place in the request's body."""
     detail = error.errors()[0]
+    if detail["type"] == "json_invalid":
+        return ApiError(400, "invalid_value", "The body has to be JSON, and is not.")
     place = [str(part) for part in detail["loc"]]
     if isinstance(error, RequestValidationError):  # FastAPI says first where in the request: body, query, path
         place = place[1:]

@@ -22,22 +22,24 @@ class Metrics:
     content_type = CONTENT_TYPE_LATEST
 
     def __init__(self) -> None:
-        self._registry = CollectorRegistry()
-        own = {"registry": self._registry}
-        self._running = Gauge("pad_requests_running", "Requests that are decoded now.", **own)
-        self._waiting = Gauge("pad_requests_waiting", "Requests that wait for a place in the batch.", **own)
-        self._read = Counter("pad_prompt_tokens", "Tokens of prompts.", **own)
-        self._written = Counter("pad_completion_tokens", "Tokens of answers.", **own)
+        self._registry = own = CollectorRegistry()
+        self._running = Gauge("pad_requests_running", "Requests that are decoded now.", registry=own)
+        self._waiting = Gauge("pad_requests_waiting", "Requests that wait for a place in the batch.", registry=own)
+        self._read = Counter("pad_prompt_tokens", "Tokens of prompts.", registry=own)
+        self._written = Counter("pad_completion_tokens", "Tokens of answers.", registry=own)
         self._first = Histogram(
-            "pad_time_to_first_token_seconds", "From the request to its first token.", buckets=_FIRST, **own
+            "pad_time_to_first_token_seconds", "From the request to its first token.", buckets=_FIRST, registry=own
         )
         self._between = Histogram(
-            "pad_time_between_tokens_seconds", "From one token of an answer to the next.", buckets=_BETWEEN, **own
+            "pad_time_between_tokens_seconds",
+            "From one token of an answer to the next.",
+            buckets=_BETWEEN,
+            registry=own,
         )
-        self._refused = Counter("pad_refused", "Requests answered by an error.", ["code"], **own)
-        self._feedback = Counter("pad_feedback", "Feedback that was recorded.", ["kind"], **own)
+        self._refused = Counter("pad_refused", "Requests answered by an error.", ["code"], registry=own)
+        self._feedback = Counter("pad_feedback", "Feedback that was recorded.", ["kind"], registry=own)
         self._memory = Histogram(
-            "pad_memory_seconds", "Time in the preference memory.", ["operation"], buckets=_MEMORY, **own
+            "pad_memory_seconds", "Time in the preference memory.", ["operation"], buckets=_MEMORY, registry=own
         )
 
     def watch(self, *, running: Callable[[], int], waiting: Callable[[], int]) -> None:

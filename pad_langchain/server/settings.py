@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, field
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -21,7 +21,7 @@ from pydantic.dataclasses import dataclass
 from pad_langchain.paths import absolute, data_folder
 from pad_langchain.training.settings import STRICT, ModelName, checked, load_yaml
 
-__all__ = ["PREFIX", "ServerSettings", "is_loopback"]
+__all__ = ["PREFIX", "ServerSettings", "default_keys_file", "is_loopback"]
 
 PREFIX = "PAD_SERVER_"
 LEAST_SECRET = 32  # bytes; HS256 is no stronger than its key (RFC 7518, 3.2)
@@ -38,6 +38,11 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return host.lower() == "localhost"
+
+
+def default_keys_file() -> Path:
+    """Return the file of the keys of a server that was named none."""
+    return data_folder() / "server-keys.json"
 
 
 def _unset(value: Any) -> Any:
@@ -190,7 +195,7 @@ class ServerSettings:
     @property
     def keys_file(self) -> Path:
         """The file of the keys: `keys`, else the one in the user's data folder."""
-        return data_folder() / "server-keys.json" if self.keys is None else Path(self.keys)
+        return default_keys_file() if self.keys is None else Path(self.keys)
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -206,7 +211,7 @@ class ServerSettings:
         environment: Mapping[str, str],
         *,
         config: str | Path | None = None,
-        defaults: Mapping[str, Any] | None = None,
+        defaults: Mapping[str, Callable[[], Any]] | None = None,
     ) -> ServerSettings:
         """Make settings of all that names them.
 
@@ -214,7 +219,7 @@ class ServerSettings:
             flags: of a command; those that are None were not given.
             environment: such as `os.environ`; variables that begin with `PAD_SERVER_` and are not empty count.
             config: YAML file. None is the one that `PAD_SERVER_CONFIG` names, or none.
-            defaults: instead of the class's own.
+            defaults: instead of the class's own; each is called only where nothing else says the setting.
 
         Raises:
             InvalidRequestError: settings are missing, unknown or not allowed; the message has all of them.
@@ -225,4 +230,6 @@ class ServerSettings:
         said = {name: value for name, value in flags.items() if value is not None}
         from_environment = {name.lower(): value for name, value in given.items() if value}
         from_file = load_yaml(config) if config else {}
-        return cls(**{**(defaults or {}), **from_file, **from_environment, **said})
+        together = {**from_file, **from_environment, **said}
+        unsaid = {name: default() for name, default in (defaults or {}).items() if name not in together}
+        return cls(**{**unsaid, **together})

@@ -72,6 +72,10 @@ FEATURES: dict[str, dict[str, str]] = {
             from pad_langchain.evaluation import EvaluateConfig, evaluate
             evaluate(EvaluateConfig(base="pad-demo", prompts="prompts.jsonl", output="report"))""",
     },
+    "serve": {
+        "app": "import pad_langchain.server",
+        "keys": "from pad_langchain.server.keys import Keys; Keys.open('keys.json').create('admin')",
+    },
     "train": {
         "text": """
             from pad_langchain.training import TrainConfig, train

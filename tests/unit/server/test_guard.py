@@ -367,7 +367,12 @@ async def test_an_errors_own_headers_stay(server: Server) -> None:
 
 async def test_broken_json_is_a_bad_value(server: Server) -> None:
     answer = await server("POST", "/echo/ada", content=b"{", headers={"content-type": "application/json"})
-    assert error_of(answer, 400)["code"] == "invalid_value"
+    error = error_of(answer, 400)
+    assert (error["code"], error["param"], error["message"]) == (
+        "invalid_value",
+        None,
+        "The body has to be JSON, and is not.",
+    )
 
 
 async def test_a_stream_that_fails_is_cut_and_not_ended(server: Server, caplog: pytest.LogCaptureFixture) -> None:

@@ -13,6 +13,10 @@ from pad_langchain.server.settings import ServerSettings, is_loopback
 SECRET = "x" * 32
 
 
+def unasked() -> None:
+    raise AssertionError("something else says it")
+
+
 def test_the_flag_counts_before_the_environment_before_the_file_before_the_default(tmp_path: Path) -> None:
     file = tmp_path / "server.yaml"
     file.write_text("model: of-file\nport: 1\nburst: 1\nrate: 60\n")
@@ -20,7 +24,7 @@ def test_the_flag_counts_before_the_environment_before_the_file_before_the_defau
         {"port": 3, "rate": None},
         {"PAD_SERVER_PORT": "2", "PAD_SERVER_BURST": "2", "PAD_SERVER_HOST": "", "OTHER": "x"},
         config=file,
-        defaults={"model": "of-default", "port": 0, "max_tools": 7},
+        defaults={"model": unasked, "port": unasked, "max_tools": lambda: 7},
     )
     assert (settings.port, settings.burst, settings.model) == (3, 2, "of-file")
     assert (settings.rate, settings.max_tools, settings.host) == (60.0, 7, "127.0.0.1")
