@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse, Response
 
 from pad_langchain._version import __version__
 from pad_langchain.chat import Chat
-from pad_langchain.server import completions, feedback, preferences
+from pad_langchain.server.api import completions, feedback, preferences
 from pad_langchain.server.errors import ApiError, translate
 from pad_langchain.server.guard import protect
 from pad_langchain.server.identity import administrator

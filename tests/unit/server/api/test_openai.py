@@ -9,8 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from pad_langchain.chat import CallOptions
+from pad_langchain.server.api.openai import ChatRequest, Message, conversation, options_of
 from pad_langchain.server.errors import ApiError, translate
-from pad_langchain.server.openai import ChatRequest, Message, conversation, options_of
 from pad_langchain.server.settings import ServerSettings
 
 SETTINGS = ServerSettings("pad-demo", chat_template_switches=("enable_thinking",), max_schema_bytes=2_000)

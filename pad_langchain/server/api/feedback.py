@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from pad_langchain.chat import CallOptions
 from pad_langchain.chat.compare import both_sides
 from pad_langchain.chat.messages import ChatDict
-from pad_langchain.server.answers import new_id
+from pad_langchain.server.api.answers import new_id
+from pad_langchain.server.api.openai import Message, conversation
 from pad_langchain.server.errors import ApiError
-from pad_langchain.server.openai import Message, conversation
 from pad_langchain.server.service import Service, service_of, user_of, while_connected
 from pad_memory import Feedback, PreferenceMemory
 from pad_memory.events import SCHEMA_VERSION

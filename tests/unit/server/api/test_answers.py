@@ -8,7 +8,7 @@ import pytest
 
 from pad_langchain.chat import Delta, Usage
 from pad_langchain.chat.tools.answer_parser import CallDelta
-from pad_langchain.server.answers import DONE, Answer, event, new_id
+from pad_langchain.server.api.answers import DONE, Answer, event, new_id
 
 END = "<|im_end|>"
 

@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from pad_langchain.chat.messages import ChatDict, chat_dicts
 from pad_langchain.chat.names import hint
+from pad_langchain.server.api.schema_limits import check_schema
 from pad_langchain.server.errors import ApiError
-from pad_langchain.server.schema_limits import check_schema
 from pad_langchain.server.settings import ServerSettings
 
 __all__ = ["ChatRequest", "Message", "conversation", "options_of"]

@@ -12,11 +12,11 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from pad_langchain.chat import CallOptions, Delta, Turn
-from pad_langchain.server.answers import DONE, Answer, event, new_id
+from pad_langchain.server.api.answers import DONE, Answer, event, new_id
+from pad_langchain.server.api.openai import ChatRequest, conversation, options_of
 from pad_langchain.server.errors import translate
 from pad_langchain.server.identity import Caller, memory_user, who
 from pad_langchain.server.metrics import AnswerClock
-from pad_langchain.server.openai import ChatRequest, conversation, options_of
 from pad_langchain.server.service import Service, service_of, while_connected
 
 __all__ = ["router"]
