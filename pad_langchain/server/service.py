@@ -100,12 +100,11 @@ class Service:
         if memory is None:
             return
         from pad_memory import CATALOGUE
-        from pad_memory.values import Guard
 
         wish = "Could you keep it a little shorter for me?"
         memory.embedder.embed([wish])
         memory.reader.read(wish)
-        Guard(memory.values).check(wish)
+        memory.guard.check(wish)
         if memory.scorer is not None:
             memory.scorer("Hello", "Hello!", [pole.text for pole in CATALOGUE[0].poles])
 

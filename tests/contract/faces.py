@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -37,6 +37,7 @@ from pad_memory import PreferenceMemory, Statement
 
 QUESTION = "what is an element?"
 WISH = "In this conversation, be concise and brief"
+DEFAULTS = [("be detailed and thorough", 1.0), ("use a formal and polite tone", 0.5)]
 
 
 @dataclass
@@ -47,6 +48,7 @@ class Shop:
     reward_model: str
     memory: PreferenceMemory
     engine: dict[str, Any]
+    defaults: list[tuple[str, float]] = field(default_factory=list)
 
     @classmethod
     def open(cls, folder: Any, backend: str) -> Shop:
@@ -61,7 +63,8 @@ class Shop:
 
     @property
     def settings(self) -> dict[str, Any]:
-        return {"reward_model": self.reward_model, "memory": self.memory, "max_tokens": 10, "beta": 2.0, **self.engine}
+        told = {"reward_model": self.reward_model, "memory": self.memory, "defaults": self.defaults}
+        return {**told, "max_tokens": 10, "beta": 2.0, **self.engine}
 
     @cached_property
     def chat(self) -> Chat:
@@ -189,6 +192,12 @@ class TestSteered:
 
     def test_it_does_not_steer_somebody_else_there(self, shop: Shop, ask: Ask) -> None:
         assert shown(ask(shop, "bob", "monday")) == shown(shop.told([]))
+
+    def test_the_operators_defaults_steer_whoever_does_not_wish_otherwise(self, shop: Shop, ask: Ask) -> None:
+        styled = replace(shop, defaults=DEFAULTS)
+        assert shown(ask(styled, "bob", None)) == shown(shop.told(DEFAULTS)) != shown(shop.told([]))
+        own = [(item.text, item.weight) for item in shop.memory.condition("ada", query=QUESTION, thread="monday")]
+        assert shown(ask(styled, "ada", "monday")) == shown(shop.told([*own, DEFAULTS[1]]))
 
 
 def shown(text: str) -> str:
