@@ -9,10 +9,11 @@ BEGUN := .venv/.begun
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help chat llama-cpp test test-fast lint bench demo-model demo-report smollm2-head clean
+.PHONY: help chat serve llama-cpp test test-fast lint bench demo-model demo-report smollm2-head clean
 
 help:
 	@echo "make chat         talk to SmolLM2-135M (make chat ARGS='--user ada'; --model pad-demo is the demo pair)"
+	@echo "make serve        an OpenAI-compatible server on this machine (make serve ARGS='--model pad-demo')"
 	@echo "make llama-cpp    compile the binding of llama.cpp into .venv, once: GGUF models run faster with it"
 	@echo "make test         all tests, on all cores"
 	@echo "make test-fast    those that start no process and need no long generation: a few minutes"
@@ -53,6 +54,9 @@ llama-cpp: .venv/.llama-cpp-$(LLAMA)
 
 chat: $(STAMP)
 	@$(BIN)/pad-langchain chat $(ARGS)
+
+serve: $(STAMP)
+	@$(BIN)/pad-langchain serve $(ARGS)
 
 # A file's tests run in one process, which share engines; the longest files are in tests/integration and come first.
 WORKERS ?= auto

@@ -71,12 +71,21 @@ class Chat:
         )
         return cls(pair.engine, pair.persrm, settings)
 
-    def submit(self, messages: Sequence[ChatDict], options: CallOptions | None = None) -> Turn:
+    def submit(
+        self,
+        messages: Sequence[ChatDict],
+        options: CallOptions | None = None,
+        *,
+        response_id: str | None = None,
+        salt: str | None = None,
+    ) -> Turn:
         """Begin to answer a conversation. Blocks while the memory is read and the prompt is tokenized; thread-safe.
 
         Args:
             messages: the conversation, as `chat_dicts` makes it.
             options: what this call says; the settings say the rest.
+            response_id: the answer's id for feedback, never used before. None means a new one.
+            salt: whose prompt this is, see `engine.types.Request`. None means the memory's tenant.
 
         Raises:
             InvalidRequestError: the call asks for what cannot be; ContextLengthError: its prompt is too long.
@@ -97,7 +106,9 @@ class Chat:
             prompt_ids, contrast_ids = self._told(said, bound, messages, read, preferences)
         # 5  the request
         request = self._request(said, bound, read, prompt_ids, preferences, contrast_ids)
-        pad = _pad(said, request, wishes)
+        if salt is not None:
+            request = replace(request, salt=salt)
+        pad = _pad(said, request, wishes, response_id or f"pad-{uuid.uuid4().hex}")
         return Turn(
             self.engine.submit(request),
             pad,
@@ -215,7 +226,7 @@ def _tell(
     return bound.fit(with_preferences(read, wishes))[1]
 
 
-def _pad(said: CallOptions, request: Request, wishes: Sequence[Wish]) -> dict[str, Any]:
+def _pad(said: CallOptions, request: Request, wishes: Sequence[Wish], response_id: str) -> dict[str, Any]:
     shown = [(wish.preference, wish.source) for wish in wishes]
     return {
         "user": said.user_id,
@@ -223,5 +234,5 @@ def _pad(said: CallOptions, request: Request, wishes: Sequence[Wish]) -> dict[st
         "condition": [{"text": one.text, "weight": one.weight, "source": source} for one, source in shown],
         "beta": request.beta,
         "top_k": request.top_k,
-        "response_id": f"pad-{uuid.uuid4().hex}",
+        "response_id": response_id,
     }

@@ -1,4 +1,4 @@
-"""The command line: `pad-langchain chat`, `feedback`, `memory`, `mcp`, `train`, … Models load late."""
+"""The command line: `pad-langchain chat`, `serve`, `feedback`, `memory`, `mcp`, `train`, … Models load late."""
 
 from __future__ import annotations
 
@@ -13,43 +13,32 @@ from rich.console import Console
 
 from pad_langchain.cli.adapt import adapt
 from pad_langchain.cli.cache import cache_app
+from pad_langchain.cli.keys import keys_app
 from pad_langchain.cli.mcp import mcp
 from pad_langchain.cli.memory import memory_app
 from pad_langchain.cli.options import (
     AnyTerminal,
     MemoryPath,
+    ModelName,
     NoRepeat,
     Penalty,
     Place,
+    RewardModelName,
     TopK,
+    default_model,
     one_line_errors,
     open_memory,
     quiet_libraries,
 )
+from pad_langchain.cli.serve import serve
 from pad_langchain.cli.train import evaluate, train
-from pad_langchain.defaults import DEMO_MODEL, NAMES, SMOLLM2, SMOLLM2_MODEL, model_folder
+from pad_langchain.defaults import model_folder
 
 if TYPE_CHECKING:
     from pad_langchain.chat import Chat, ChatSettings
     from pad_memory import Feedback
 
 __all__ = ["app"]
-
-ModelName = Annotated[
-    str | None,
-    typer.Option(
-        help=f"GGUF file, folder or hub id of the base model, or a name: {', '.join(NAMES)}. "
-        f"[default: {SMOLLM2_MODEL} where its package is installed, else {DEMO_MODEL}]",
-        show_default=False,
-    ),
-]
-RewardModelName = Annotated[
-    str,
-    typer.Option(
-        help="Folder or hub id of the PersRM; 'self' is the base itself, 'none' is without one, 'auto' the shipped one "
-        "that fits, or else 'self'."
-    ),
-]
 
 app = typer.Typer(
     name="pad-langchain",
@@ -58,6 +47,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.command()(serve)
+app.add_typer(keys_app, name="keys")
 app.add_typer(memory_app, name="memory")
 app.add_typer(cache_app, name="cache")
 app.command()(mcp)
@@ -124,15 +115,7 @@ def chat(
             max_tokens=max_tokens,
             seed=seed,
         )
-        _talk(_default_model() if model is None else model, settings, memory, user, thread, echo)
-
-
-def _default_model() -> str:
-    """The real small model where it is installed; else the demo, and a line that says how to get the other."""
-    if SMOLLM2.place() is not None:
-        return SMOLLM2_MODEL
-    typer.echo(f"note: {DEMO_MODEL} answers, a toy. For a real small model run {SMOLLM2.install}", err=True)
-    return DEMO_MODEL
+        _talk(default_model() if model is None else model, settings, memory, user, thread, echo)
 
 
 def _talk(model: str, settings: ChatSettings, memory: str | None, user: str, thread: str | None, echo: bool) -> None:

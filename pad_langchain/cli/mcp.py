@@ -21,7 +21,7 @@ def mcp(
 ) -> None:
     """Let an assistant read and teach the preference memory of one user, over MCP; see docs/mcp.md."""
     with one_line_errors():
-        from pad_langchain.server.mcp import HOST, listen, memory_server, serve_http, serve_stdio
+        from pad_langchain.mcp import HOST, listen, memory_server, serve_http, serve_stdio
 
         with open_memory(memory) as store:
             server = memory_server(store, user)

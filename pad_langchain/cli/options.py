@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from pad_langchain.defaults import DEMO_MODEL, NAMES, SMOLLM2, SMOLLM2_MODEL
 from pad_langchain.errors import InvalidRequestError, PadError
 from pad_langchain.paths import absolute, data_folder
 
@@ -23,11 +24,14 @@ if TYPE_CHECKING:
 __all__ = [
     "AnyTerminal",
     "MemoryPath",
+    "ModelName",
     "NoRepeat",
     "Penalty",
     "Place",
+    "RewardModelName",
     "TopK",
     "default_memory_path",
+    "default_model",
     "one_line_errors",
     "open_memory",
     "quiet_libraries",
@@ -41,6 +45,22 @@ MemoryPath = Annotated[
         help="Folder of the preference memory, or http:// address of a Chroma server. "
         "[default: pad-langchain/memory in the user's data folder, on Linux in ~/.local/share]",
         show_default=False,
+    ),
+]
+
+ModelName = Annotated[
+    str | None,
+    typer.Option(
+        help=f"GGUF file, folder or hub id of the base model, or a name: {', '.join(NAMES)}. "
+        f"[default: {SMOLLM2_MODEL} where its package is installed, else {DEMO_MODEL}]",
+        show_default=False,
+    ),
+]
+RewardModelName = Annotated[
+    str,
+    typer.Option(
+        help="Folder or hub id of the PersRM; 'self' is the base itself, 'none' is without one, 'auto' the shipped one "
+        "that fits, or else 'self'."
     ),
 ]
 
@@ -77,6 +97,14 @@ def default_memory_path() -> Path:
     """
     earlier = absolute(os.environ.get("XDG_DATA_HOME") or "~/.local/share") / "pad-langchain" / "memory"
     return earlier if earlier.is_dir() else data_folder() / "memory"
+
+
+def default_model() -> str:
+    """The real small model where it is installed; else the demo, and a line that says how to get the other."""
+    if SMOLLM2.place() is not None:
+        return SMOLLM2_MODEL
+    typer.echo(f"note: {DEMO_MODEL} answers, a toy. For a real small model run {SMOLLM2.install}", err=True)
+    return DEMO_MODEL
 
 
 @contextmanager

@@ -109,6 +109,21 @@ class Engine(Protocol):
         """Whether the engine refuses every further request."""
         ...
 
+    @property
+    def running(self) -> int:
+        """Rows that decode now."""
+        ...
+
+    @property
+    def waiting(self) -> int:
+        """Requests in the queue now."""
+        ...
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can answer: it is not closed, and what runs its models has not died."""
+        ...
+
     def submit(self, request: Request) -> Stream:
         """Queue a request and return its stream at once. Thread-safe.
 

@@ -11,8 +11,10 @@ import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import httpx
 import pytest
 from langchain.agents import create_agent
 from langchain_core.messages import HumanMessage
@@ -27,6 +29,9 @@ from pad_langchain.chat import CallOptions, Chat, ChatSettings
 from pad_langchain.chat.compare import two_answers
 from pad_langchain.cli.chat import ChatSession
 from pad_langchain.cli.show import printable
+from pad_langchain.server import ServerSettings, build_app
+from pad_langchain.server.keys import Keys
+from pad_langchain.server.service import Service
 from pad_langchain.testing import HashEmbedder, tiny_pair
 from pad_memory import PreferenceMemory, Statement
 
@@ -115,6 +120,21 @@ def _agent(shop: Shop, user: str, thread: str | None) -> str:
     return str(state["messages"][-1].text)
 
 
+async def _completion(shop: Shop, user: str, thread: str | None) -> str:
+    with TemporaryDirectory() as folder:
+        settings = ServerSettings("tiny", keys=f"{folder}/keys.json")
+        _, key = Keys(settings.keys_file).create("app")
+        app = build_app(settings)
+        app.state.service = Service(settings, shop.chat, app.state.metrics)
+        headers = {"Authorization": f"Bearer {key}", "X-PAD-User": user}
+        pad = {} if thread is None else {"thread_id": thread}
+        said = {"model": "tiny", "messages": [{"role": "user", "content": QUESTION}], "pad": pad}
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers) as client:
+            answer = await client.post("/v1/chat/completions", json=said)
+        return str(answer.json()["choices"][0]["message"]["content"])
+
+
 FACES: dict[str, Ask] = {
     "the chat": lambda shop, user, thread: (
         shop.chat.submit([{"role": "user", "content": QUESTION}], CallOptions(**_ids(user, thread))).result().text
@@ -139,6 +159,7 @@ FACES: dict[str, Ask] = {
         asyncio.run(_padllm(shop).for_user(user, thread).achat([ChatMessage(QUESTION)])).message.content
     ),
     "PADLLM.astream_chat": lambda shop, user, thread: asyncio.run(_padllm_astream(shop, user, thread)),
+    "the server": lambda shop, user, thread: asyncio.run(_completion(shop, user, thread)),
     "the command": _command,
     "an agent": _agent,
 }

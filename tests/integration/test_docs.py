@@ -1,21 +1,24 @@
-"""The pages in docs/ cannot drift: every python snippet of ours runs offline on the demo pair, in an empty folder."""
+"""The pages in docs/ cannot drift: every python snippet of ours runs offline on the demo pair, in an empty folder.
+
+Those of server.md talk to a server: `test_server.py` runs them beside one.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 import os
-import re
 
 import pytest
 
 from fresh import run_program
 from places import DOCS
+from snippets import blocks
 
-BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SNIPPETS = [
     pytest.param(snippet, id=f"{page.name}-{number}")
     for page in sorted(DOCS.glob("*.md"))
-    for number, snippet in enumerate(BLOCK.findall(page.read_text()))
+    for number, snippet in enumerate(blocks(page, "python"))
+    if page.name != "server.md"
 ]
 
 

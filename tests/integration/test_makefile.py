@@ -90,7 +90,13 @@ def make(checkout: Path, target: str = "chat") -> tuple[int, str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("target", "then"), [("chat", "pad-langchain chat"), ("test", "pytest"), ("lint", "ruff format --check .")]
+    ("target", "then"),
+    [
+        ("chat", "pad-langchain chat"),
+        ("serve", "pad-langchain serve"),
+        ("test", "pytest"),
+        ("lint", "ruff format --check ."),
+    ],
 )
 def test_a_fresh_clone_says_one_line_and_goes_on(checkout, target, then):
     code, seen = make(checkout, target)

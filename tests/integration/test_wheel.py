@@ -56,7 +56,7 @@ FEATURES: dict[str, dict[str, str]] = {
         "llm": "from pad_langchain import PADLLM",
         "embedding": "from pad_langchain.llama_index import PADEmbedding",
     },
-    "mcp": {"server": "from pad_langchain.server.mcp import memory_server"},
+    "mcp": {"server": "from pad_langchain.mcp import memory_server"},
     "offline": {
         "embedder": "from pad_memory import SentenceEmbedder; SentenceEmbedder().embed(['be brief'])",
         "memory": """
@@ -72,6 +72,10 @@ FEATURES: dict[str, dict[str, str]] = {
         "evaluation": """
             from pad_langchain.evaluation import EvaluateConfig, evaluate
             evaluate(EvaluateConfig(base="pad-demo", prompts="prompts.jsonl", output="report"))""",
+    },
+    "serve": {
+        "app": "import pad_langchain.server",
+        "keys": "from pad_langchain.server.keys import Keys; Keys.open('keys.json').create('admin')",
     },
     "train": {
         "text": """

@@ -85,7 +85,9 @@ class Reader:
             self._texts = None  # its memory goes first
             cells = min(max(_LEAST, 1 << (len(ids) - 1).bit_length()), self.context)
             threads = self.settings.threads or free_cores()
-            self._texts = Context(self.model, replace(self.settings, unified_kv=True), threads, max(cells, len(ids)), _PART)
+            self._texts = Context(
+                self.model, replace(self.settings, unified_kv=True), threads, max(cells, len(ids)), _PART
+            )
         parts = []
         for start in range(0, len(ids), _PART):
             part = ids[start : start + _PART]

@@ -105,6 +105,11 @@ class LocalEngine:
         return self._queue.closed
 
     @property
+    def alive(self) -> bool:
+        """Whether it can answer: it is not closed, and its thread has not died."""
+        return not self.closed and self._worker.alive
+
+    @property
     def steps(self) -> int:
         """Forwards of the base over the whole batch so far, prefills not counted."""
         return self._worker.steps

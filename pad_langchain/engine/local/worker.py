@@ -96,6 +96,11 @@ class Worker:
         batch = self._batch
         return [] if batch is None else batch.rows
 
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs, or has not been needed yet."""
+        return self._thread is None or self._thread.is_alive()
+
     def hold(self) -> bool:
         """Let no step begin, and wait for the running one. Return False if it did not end."""
         return self._steps.hold()

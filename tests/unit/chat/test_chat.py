@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from langchain_core.caches import InMemoryCache
@@ -14,6 +17,7 @@ from pad_langchain import PADLLM, ChatPAD, InvalidRequestError
 from pad_langchain.chat import CallOptions, Chat, ChatSettings, Delta, Usage
 from pad_langchain.chat.messages import with_preferences_at_end
 from pad_langchain.chat.tools.answer_parser import CallDelta
+from pad_langchain.chat.turn import begin
 from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.engine.types import Recommended
 from pad_langchain.langchain.user_id import thread_of
@@ -406,3 +410,49 @@ def test_a_comparison_needs_a_user_and_a_memory(guided, here):
         two_answers(Chat(guided), question, "hi", CallOptions(user_id="ada"))
     with pytest.raises(InvalidRequestError, match="user_id None"):
         two_answers(Chat(guided, settings=ChatSettings(memory=here)), question, "hi", CallOptions())
+
+
+def test_whose_prompt_it_is_and_its_id_may_be_said(guided, here):
+    chat = Chat(guided, settings=ChatSettings(memory=here, max_tokens=4))
+    said = chat.submit(QUESTION, CallOptions(user_id="ada"), response_id="chatcmpl-1", salt="acme").result()
+    assert guided.requests[-1].salt == "acme"
+    assert said.pad["response_id"] == "chatcmpl-1"
+    assert here.responses.find("ada", "chatcmpl-1") == (QUESTION[0]["content"], said.text)
+    unsaid = chat.submit(QUESTION, CallOptions(user_id="ada")).result()
+    assert guided.requests[-1].salt == here.tenant
+    assert unsaid.pad["response_id"].startswith("pad-")
+
+
+async def test_an_executor_of_the_caller_submits(guided):
+    with ThreadPoolExecutor(1, thread_name_prefix="mine") as executor:
+        seen = []
+
+        def submit():
+            seen.append(threading.current_thread().name)
+            return Chat(guided, settings=ChatSettings(max_tokens=2)).submit(QUESTION)
+
+        assert (await (await begin(submit, executor)).aresult()).usage.completion_tokens == 2
+    assert seen[0].startswith("mine")
+
+
+async def test_what_nobody_waits_for_is_not_begun():
+    begun, free = [], threading.Event()
+    with ThreadPoolExecutor(1) as executor:
+        executor.submit(free.wait)
+        waiting = asyncio.ensure_future(begin(lambda: begun.append(1), executor))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        free.set()
+    assert begun == []
+
+
+def test_the_sides_of_a_question_differ_in_its_preferences_only(guided, here):
+    from pad_langchain.chat.compare import both_sides
+
+    question = here.next_question("bob")
+    chat = Chat(guided, settings=ChatSettings(memory=here, max_tokens=4))
+    first, second = both_sides(chat, question, QUESTION, CallOptions(user_id="bob", beta=0.5))
+    assert first == CallOptions(user_id="bob", beta=0.5, preference=[(text, 1.0) for text in question.first])
+    assert second == CallOptions(user_id="bob", beta=0.5, preference=[(text, 1.0) for text in question.second])

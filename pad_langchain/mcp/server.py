@@ -9,20 +9,14 @@ from functools import wraps
 from inspect import getdoc
 from typing import Any
 
+import uvicorn
+from mcp.server import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.types import ToolAnnotations
+
 from pad_langchain import __version__
-from pad_langchain.errors import InvalidRequestError, MissingDependencyError, PadError
-
-try:
-    import uvicorn
-    from mcp.server import MCPServer
-    from mcp.server.mcpserver.exceptions import ToolError
-    from mcp.types import ToolAnnotations
-except ImportError as error:
-    raise MissingDependencyError(
-        f'The MCP SDK is not installed ({error}). Install it: pip install "pad-langchain[mcp]"'
-    ) from error
-
-from pad_langchain.server.memory_tools import MemoryTools
+from pad_langchain.errors import InvalidRequestError, PadError
+from pad_langchain.mcp.tools import MemoryTools
 from pad_memory import PreferenceMemory
 from pad_memory.errors import PadMemoryError
 

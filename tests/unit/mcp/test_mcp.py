@@ -11,7 +11,7 @@ import pytest
 from mcp import Client
 
 from pad_langchain import InvalidRequestError
-from pad_langchain.server.mcp import HOST, listen, memory_server
+from pad_langchain.mcp import HOST, listen, memory_server
 from pad_langchain.testing import HashEmbedder
 from pad_memory import CATALOGUE, Choice, Critique, Edit, PreferenceMemory, Rating, Statement, Thumb, Values
 from pad_memory.errors import InvalidUserError

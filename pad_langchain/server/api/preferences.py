@@ -1,0 +1,100 @@
+"""What is known about a user: preferences, their history, all of it as an export, and its end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from pad_langchain.server.identity import Caller, administrator, memory_user
+from pad_langchain.server.service import service_of, user_of
+from pad_memory import Preference, PreferenceMemory
+
+__all__ = ["router"]
+
+router = APIRouter()
+
+
+@router.get("/v1/preferences")
+async def list_preferences(request: Request, query: str | None = None, thread: str | None = None) -> dict[str, Any]:
+    """List what the user likes, or with `query` what would steer its answer now."""
+    service = service_of(request)
+    user = user_of(request)
+    if query is None:
+        return await service.remember("profile", _known, service.memory, user)
+    return await service.remember("condition", _steering, service.memory, user, query, thread)
+
+
+@router.get("/v1/preferences/history")
+async def list_history(request: Request) -> dict[str, Any]:
+    """List every wish in words that the user had, the oldest first."""
+    service = service_of(request)
+    user = user_of(request)
+    return await service.remember("history", _history, service.memory, user)
+
+
+@router.get("/v1/me")
+async def export_me(request: Request) -> dict[str, Any]:
+    """Return all that is kept about the user."""
+    service = service_of(request)
+    user = user_of(request)
+    return await service.remember("export", service.memory.export, user)
+
+
+@router.delete("/v1/me")
+async def erase_me(request: Request) -> dict[str, Any]:
+    """Erase all that is kept about the user."""
+    service = service_of(request)
+    user = user_of(request)
+    return _erased(await service.remember("forget", service.memory.forget, user))
+
+
+@router.get("/admin/users/{user:path}")
+async def export_user(user: str, request: Request) -> dict[str, Any]:
+    """Return all that is kept about a user of the key's tenant."""
+    service = service_of(request)
+    return await service.remember("export", service.memory.export, _named(request, user))
+
+
+@router.delete("/admin/users/{user:path}")
+async def erase_user(user: str, request: Request) -> dict[str, Any]:
+    """Erase all that is kept about a user of the key's tenant."""
+    service = service_of(request)
+    return _erased(await service.remember("forget", service.memory.forget, _named(request, user)))
+
+
+def _named(request: Request, user: str) -> str:
+    """The memory's id of a user whom an administrator of their tenant names."""
+    caller: Caller = request.state.caller
+    administrator(caller)
+    return memory_user(caller.tenant, user)
+
+
+def _known(memory: PreferenceMemory, user: str) -> dict[str, Any]:
+    profile = memory.profile(user)
+    return _listed(profile.preferences, profile.reasons)
+
+
+def _steering(memory: PreferenceMemory, user: str, query: str, thread: str | None) -> dict[str, Any]:
+    return _listed(memory.condition(user, query=query, thread=thread), memory.profile(user).reasons)
+
+
+def _history(memory: PreferenceMemory, user: str) -> dict[str, Any]:
+    return _listed(memory.history(user), memory.profile(user).reasons)
+
+
+def _listed(preferences: Iterable[Preference], reasons: Mapping[str, str]) -> dict[str, Any]:
+    names = ("key", "text", "weight", "confidence", "source", "scope", "valid_from", "valid_to")
+    data = [
+        {
+            **{name: getattr(item, name) for name in names},
+            "why": reasons.get(item.key) if item.valid_to is None else None,
+        }
+        for item in preferences
+    ]
+    return {"object": "list", "data": data}
+
+
+def _erased(rows: int) -> dict[str, Any]:
+    return {"object": "user.deleted", "deleted": True, "rows": rows}
