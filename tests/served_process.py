@@ -16,6 +16,8 @@ import openai
 from pad_langchain.server.keys import Keys
 from waiting import until
 
+STARTS = 240.0  # seconds in which a server of a busy machine has loaded
+
 
 @dataclass
 class Running:
@@ -62,7 +64,7 @@ def serve(folder: Path, *options: str) -> Iterator[Running]:
     with out.open("wb") as said, log.open("wb") as logged:
         process = subprocess.Popen(command, stdout=said, stderr=logged, cwd=folder)
     try:
-        until(lambda: "/v1 answers" in out.read_text() or process.poll() is not None)
+        until(lambda: "/v1 answers" in out.read_text() or process.poll() is not None, STARTS)
         assert process.poll() is None, log.read_text()
         url = next(line for line in out.read_text().splitlines() if "/v1 answers" in line).partition("/v1")[0]
         running = Running(process, url, made, log)

@@ -11,9 +11,9 @@ PATIENCE = 60.0  # seconds
 _PAUSE = 0.002  # seconds between two looks
 
 
-def until(condition: Callable[[], Any]) -> None:
-    """Return as soon as `condition()` is true; fail after `PATIENCE`."""
-    end = time.monotonic() + PATIENCE
+def until(condition: Callable[[], Any], patience: float = PATIENCE) -> None:
+    """Return as soon as `condition()` is true; fail after so many seconds."""
+    end = time.monotonic() + patience
     while not condition():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(_PAUSE)

@@ -97,10 +97,10 @@ class PreferenceMemory(OpenOnce):
         given = self._given
         self.tenant, self.catalogue, self.responses = given.tenant, given.catalogue, given.responses
         self.embedder = given.embedder or default_embedder()
-        self.population, self.values = given.population, given.values
+        self.population = given.population
         self._half_life = None if given.half_life is None else given.half_life * DAY
         self._scorer, self._refused_a_scorer = given.scorer, False
-        guard = Guard(given.values)
+        self.guard = guard = Guard(given.values)
         folder = None if path is None else absolute(path)
         self._interpreter = Interpreter(self.catalogue, self.embedder, given.reader, folder, guard)
         self._chooser = Chooser(self.embedder, self.catalogue, guard)

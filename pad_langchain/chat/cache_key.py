@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from pad_langchain.chat.chat import Chat, embedder_of
-from pad_langchain.chat.condition import remembered
+from pad_langchain.chat.chat import Chat
+from pad_langchain.chat.condition import embedder_of, steering
 from pad_langchain.chat.engines import said, weights
 from pad_langchain.chat.messages import ChatDict, last_user_text
 from pad_langchain.chat.options import CallOptions, ChatSettings
@@ -41,8 +41,8 @@ def read_key(model: str, settings: ChatSettings, messages: Sequence[ChatDict], o
     if memory is not None and told.user_id is not None and told.preference is None:
         if memory.scorer is None and memory.profile(told.user_id).pending:
             Chat.of(model, settings)  # the answer will have a scorer that judges what waits
-        wishes = remembered(memory, told.user_id, last_user_text(messages), told.thread_id)
-        steers = [(wish.text, wish.weight) for wish in wishes]
+        wishes = steering(told, settings, last_user_text(messages), vectors=False)
+        steers = [(wish.preference.text, wish.preference.weight) for wish in wishes]
     parts = (
         files,
         # What the call may set is as it will be, whoever set it.

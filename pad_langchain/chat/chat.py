@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pad_langchain.chat.condition import explicit, remembered
+from pad_langchain.chat.condition import Wish, embedder_of, steering
 from pad_langchain.chat.contrast import contrast, reader_of
 from pad_langchain.chat.engines import shared_pair
 from pad_langchain.chat.messages import (
@@ -25,9 +25,8 @@ from pad_langchain.engine.types import Request, WeightedPreference
 if TYPE_CHECKING:
     from pad_langchain.engine.protocol import Engine
     from pad_langchain.persrm.persrm import PersRM
-    from pad_memory.embedding import Embedder
 
-__all__ = ["Chat", "embedder_of"]
+__all__ = ["Chat"]
 
 
 class Chat:
@@ -100,7 +99,8 @@ class Chat:
         question = last_user_text(messages)  # before a template's needs put other words into user turns
         read, prompt_ids = bound.render(messages)
         # 4  what steers, and whether the base is told as well
-        preferences = self._condition(said, question)
+        wishes = self._steering(said, question)
+        preferences = tuple(wish.preference for wish in wishes)
         contrast_ids = None
         if preferences and self._tells(said):
             prompt_ids, contrast_ids = self._told(said, bound, messages, read, preferences)
@@ -108,7 +108,7 @@ class Chat:
         request = self._request(said, bound, read, prompt_ids, preferences, contrast_ids)
         if salt is not None:
             request = replace(request, salt=salt)
-        pad = _pad(said, request, preferences, response_id or f"pad-{uuid.uuid4().hex}")
+        pad = _pad(said, request, wishes, response_id or f"pad-{uuid.uuid4().hex}")
         return Turn(
             self.engine.submit(request),
             pad,
@@ -138,13 +138,9 @@ class Chat:
             template_kwargs=said.chat_template_kwargs,
         )
 
-    def _condition(self, said: CallOptions, question: str) -> tuple[WeightedPreference, ...]:
-        if said.preference is not None:
-            reads_vectors = self.persrm is not None and self.persrm.head is not None
-            return explicit(said.preference, embedder_of(self.settings) if reads_vectors else None)
-        if self.memory is None or said.user_id is None:
-            return ()
-        return remembered(self.memory, said.user_id, question, said.thread_id)
+    def _steering(self, said: CallOptions, question: str) -> tuple[Wish, ...]:
+        reads_vectors = self.persrm is not None and self.persrm.head is not None
+        return steering(said, self.settings, question, vectors=reads_vectors)
 
     def _tells(self, said: CallOptions) -> bool:
         if said.condition_base != "auto":
@@ -230,21 +226,13 @@ def _tell(
     return bound.fit(with_preferences(read, wishes))[1]
 
 
-def _pad(
-    said: CallOptions, request: Request, preferences: Sequence[WeightedPreference], response_id: str
-) -> dict[str, Any]:
+def _pad(said: CallOptions, request: Request, wishes: Sequence[Wish], response_id: str) -> dict[str, Any]:
+    shown = [(wish.preference, wish.source) for wish in wishes]
     return {
         "user": said.user_id,
         "thread": said.thread_id,
-        "condition": [{"text": preference.text, "weight": preference.weight} for preference in preferences],
+        "condition": [{"text": one.text, "weight": one.weight, "source": source} for one, source in shown],
         "beta": request.beta,
         "top_k": request.top_k,
         "response_id": response_id,
     }
-
-
-def embedder_of(settings: ChatSettings) -> Embedder | None:
-    """What embeds preferences: the settings' own, else the memory's, so that what is told and what is known meet."""
-    if settings.embedder is not None or settings.memory is None:
-        return settings.embedder
-    return settings.memory.embedder

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pad_langchain.chat.condition import steering
 from pad_langchain.chat.messages import ChatDict, last_user_text
 from pad_langchain.chat.options import CallOptions
 from pad_langchain.errors import InvalidRequestError
@@ -50,8 +51,13 @@ def both_sides(
             f"Two answers are compared for a user of a memory, but the memory is {chat.memory!r} and user_id "
             f"{said.user_id!r}. Make the chat with a memory, and name the user."
         )
-    known = chat.memory.condition(said.user_id, query=last_user_text(messages), thread=said.thread_id)
-    others = [(item.text, item.weight) for item in known if item.key.partition(":")[0] not in question.dimensions]
+    asked = last_user_text(messages)
+    known = steering(replace(said, preference=None), chat.settings, asked, vectors=False)
+    others = [
+        (one.preference.text, one.preference.weight)
+        for one in known
+        if one.key is not None and one.key.partition(":")[0] not in question.dimensions
+    ]
     first, second = (
         replace(options, preference=[*others, *((text, 1.0) for text in side)])
         for side in (question.first, question.second)

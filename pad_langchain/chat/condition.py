@@ -1,23 +1,179 @@
-"""What steers one turn: preferences that the call names, or those the memory has for its user, question and thread."""
+"""What steers one turn: preferences that the call names, or those the memory has for its user, question and thread.
+
+Beneath either lie the operator's defaults. One steers unless something else that steers is about the same matter: a
+dimension of the catalogue, or the same words.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from pad_langchain.chat.contrast import reader_of
 from pad_langchain.engine.types import WeightedPreference
 from pad_langchain.errors import InvalidRequestError
 
 if TYPE_CHECKING:
-    from pad_memory import PreferenceMemory
+    from pad_langchain.chat.options import CallOptions, ChatSettings
+    from pad_memory import Condition, PreferenceMemory
     from pad_memory.embedding import Embedder
+    from pad_memory.language import Reader, Reading
+    from pad_memory.values import Guard
 
 NUMBERS = (int, float, np.integer, np.floating)
 
-__all__ = ["explicit", "parse_preference", "remembered"]
+__all__ = ["Wish", "check_defaults", "embedder_of", "explicit", "parse_preference", "steering"]
+
+Part = tuple[str, frozenset[str]]  # a wish in words, and the matters it is about
+_parts: WeakKeyDictionary[Reader, dict[str, tuple[Part, ...]]] = WeakKeyDictionary()  # of defaults
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A preference that steers, and whose it is.
+
+    Args:
+        preference: its text, weight and, where the guide reads vectors, embedding.
+        source: "call" where the call names it; else as `pad_memory.Preference` has it: "stated", "inferred",
+            "population", or "operator" for the floor and for defaults.
+        key: the memory's key, "length:concise"; None where it is not of the memory.
+    """
+
+    preference: WeightedPreference
+    source: str
+    key: str | None = None
+
+
+def steering(said: CallOptions, settings: ChatSettings, question: str, *, vectors: bool) -> tuple[Wish, ...]:
+    """Choose what steers one call: the call's preferences or else the memory's, and the defaults they leave room for.
+
+    Args:
+        said: the call's options, with those it leaves out taken from the settings.
+        settings: the face's; they have the memory, the defaults and the embedder.
+        question: what the user asks, which the memory chooses for.
+        vectors: whether preferences that are not of the memory get embeddings.
+
+    Raises:
+        InvalidRequestError: the call's preference cannot be read, or the memory's policy refuses a default.
+        pad_memory.PadMemoryError: the memory cannot be read.
+    """
+    memory, embedder = settings.memory, embedder_of(settings) if vectors else None
+    wishes: list[Wish] = []
+    unsaid: list[str] = []
+    if said.preference is not None:
+        wishes = [Wish(one, "call") for one in explicit(said.preference, embedder)]
+        if not wishes:
+            return ()  # a call that asks for nothing is not told the defaults either
+    elif memory is not None and said.user_id is not None:
+        condition = memory.condition(said.user_id, query=question, thread=said.thread_id)
+        wishes = [
+            Wish(WeightedPreference(item.text, item.weight, item.embedding), item.source, item.key)
+            for item in condition
+        ]
+        unsaid = _crowded_out(condition, memory, said.thread_id) if settings.defaults else []
+    check_defaults(settings.defaults, memory)
+    if not wishes or not settings.defaults:
+        return (*wishes, *(Wish(one, "operator") for one in explicit(settings.defaults, embedder)))
+    return _with_defaults(wishes, unsaid, settings, embedder)
+
+
+def check_defaults(defaults: Iterable[tuple[str, float]], memory: PreferenceMemory | None) -> None:
+    """Hold defaults to the memory's policy; without a memory, to the rules that every memory has.
+
+    Raises:
+        InvalidRequestError: a text is refused or quarantined, whatever its weight.
+    """
+    for text, _ in defaults:
+        verdict = (_rules() if memory is None else memory.guard).check(text)
+        if not verdict.allowed:
+            raise InvalidRequestError(
+                f"The default {text!r} may not steer: {verdict.reason}. Word it otherwise, or list it in the memory's "
+                "policy: PreferenceMemory(values=Values(allow=[…]))."
+            )
+
+
+@cache
+def _rules() -> Guard:
+    from pad_memory.values import Guard, Values
+
+    return Guard(Values(classifier=False))
+
+
+def _crowded_out(condition: Condition, memory: PreferenceMemory, thread: str | None) -> list[str]:
+    """Keys of what the user said in words that holds here, but found no room in the condition's budget."""
+    from pad_memory.language import thread_scope
+
+    here = {None, thread_scope(thread)} if thread is not None else {None}
+    return [
+        item.key
+        for item, _ in condition.left_out
+        if item.source == "stated" and item.scope in here and memory.guard.check(item.text, rules_only=True).allowed
+    ]
+
+
+def _with_defaults(
+    wishes: Sequence[Wish], unsaid: Sequence[str], settings: ChatSettings, embedder: Embedder | None
+) -> tuple[Wish, ...]:
+    """The wishes, and each default, or the part of it, that is about another matter than all of them.
+
+    A default goes before what the population wants, which is only a guess.
+    """
+    reader = reader_of(settings.memory, settings.embedder)
+    known = _parts.setdefault(reader, {})
+    taken = {_matter_of_key(key) for key in unsaid}
+    taken |= {matter for wish in wishes if wish.source != "population" for matter in _matters(wish, reader)}
+    kept: list[tuple[str, float]] = []
+    matters: set[str] = set()
+    for text, weight in settings.defaults:
+        if text not in known:
+            known[text] = _split(reader, text)
+        parts = [part for part in known[text] if not part[1] & taken]
+        whole = len(parts) == len(known[text])
+        kept += [(text, weight)] if whole else [(part, weight) for part, _ in parts]
+        matters = matters.union(*(about for _, about in parts))
+    others = [wish for wish in wishes if wish.source != "population" or not _matters(wish, reader) & matters]
+    return (*others, *(Wish(one, "operator") for one in explicit(kept, embedder)))
+
+
+def _matters(wish: Wish, reader: Reader) -> frozenset[str]:
+    if wish.key is not None and not wish.key.startswith("floor:"):
+        return frozenset({_matter_of_key(wish.key)})
+    return frozenset[str]().union(*(about for _, about in _split(reader, wish.preference.text)))
+
+
+def _split(reader: Reader, text: str) -> tuple[Part, ...]:
+    """The wishes in a text, each with its matter; one that holds only somewhere stays whole."""
+    from pad_memory.errors import EmbedderError
+    from pad_memory.profile import text_key
+
+    def about(reading: Reading) -> str:
+        return text_key(reading.text) if reading.key is None else _matter_of_key(reading.key)
+
+    try:
+        readings = reader.read(text)
+    except EmbedderError:  # only wordings of the catalogue are recognised without it
+        return ((text, frozenset({text_key(text)})),)
+    if len(readings) < 2 or any(reading.scope or reading.ends for reading in readings):
+        return ((text, frozenset(map(about, readings))),)
+    return tuple((reading.text, frozenset({about(reading)})) for reading in readings)
+
+
+def _matter_of_key(key: str) -> str:
+    key = key.partition("@")[0]
+    return key if key.startswith("text:") else key.partition(":")[0]
+
+
+def embedder_of(settings: ChatSettings) -> Embedder | None:
+    """What embeds preferences: the settings' own, else the memory's, so that what is told and what is known meet."""
+    if settings.embedder is not None or settings.memory is None:
+        return settings.embedder
+    memory: PreferenceMemory = settings.memory
+    return memory.embedder
 
 
 def explicit(preference: Any, embedder: Embedder | None) -> tuple[WeightedPreference, ...]:
@@ -35,14 +191,11 @@ def explicit(preference: Any, embedder: Embedder | None) -> tuple[WeightedPrefer
     return tuple(replace(one, embedding=vector_E) for one, vector_E in zip(preferences, vectors_PE, strict=True))
 
 
-def remembered(memory: PreferenceMemory, user: str, query: str, thread: str | None) -> tuple[WeightedPreference, ...]:
-    """The preferences the memory chooses for a user's question in a conversation."""
-    condition = memory.condition(user, query=query, thread=thread)
-    return tuple(WeightedPreference(item.text, item.weight, item.embedding) for item in condition)
-
-
-def parse_preference(preference: Any) -> tuple[WeightedPreference, ...]:
+def parse_preference(preference: Any, name: str = "preference") -> tuple[WeightedPreference, ...]:
     """Read a call's `preference`: a text, or a list of texts and (text, weight) pairs. An empty list is no preference.
+
+    Args:
+        name: what it is called, for the error.
 
     Raises:
         InvalidRequestError: it has another form, a text is blank or a weight is not finite.
@@ -53,25 +206,25 @@ def parse_preference(preference: Any) -> tuple[WeightedPreference, ...]:
     if isinstance(preference, str):
         return (WeightedPreference(preference),)
     if not isinstance(preference, Sequence):
-        raise _unreadable(preference)
-    return tuple(_one_preference(item) for item in preference)
+        raise _unreadable(name, preference)
+    return tuple(_one_preference(name, item) for item in preference)
 
 
-def _one_preference(item: Any) -> WeightedPreference:
+def _one_preference(name: str, item: Any) -> WeightedPreference:
     if isinstance(item, WeightedPreference):
         return item
     if isinstance(item, str):
         return WeightedPreference(item)
     if not isinstance(item, (tuple, list)) or len(item) != 2:
-        raise _unreadable(item)
+        raise _unreadable(name, item)
     text, weight = item
     if not isinstance(text, str) or isinstance(weight, bool) or not isinstance(weight, NUMBERS):
-        raise _unreadable(item)
+        raise _unreadable(name, item)
     return WeightedPreference(*item)
 
 
-def _unreadable(got: Any) -> InvalidRequestError:
+def _unreadable(name: str, got: Any) -> InvalidRequestError:
     return InvalidRequestError(
-        f"preference has to be a text, or a list of texts and (text, weight) pairs, but is {got!r}. "
+        f"{name} has to be a text, or a list of texts and (text, weight) pairs, but is {got!r}. "
         'For example [("be concise", 1.0), ("be formal", -0.5)].'
     )

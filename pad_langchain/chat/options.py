@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from pad_langchain.chat.condition import check_defaults, parse_preference
 from pad_langchain.chat.names import KnownNames, hint
 from pad_langchain.defaults import NAMES
 from pad_langchain.engine import checks
@@ -34,6 +35,9 @@ class ChatSettings(KnownNames):
             rows. "auto" is the shipped head that fits the model, "self" where none does. None means a preference is
             only told to the model in the prompt.
         memory: a `pad_memory.PreferenceMemory`; it supplies the user's preferences and gets the PersRM as its scorer.
+        defaults: the operator's wishes for all users and for none, in the forms of a call's `preference`. Each steers
+            unless the call's preference or the user's own is about the same dimension, or says the same words; one of
+            several wishes gives way in that part. They are held to the memory's `values`.
         beta: guidance strength, finite; None means what the PersRM recommends, else 1.0. 0 is exactly the base model,
             told as `condition_base` says.
         top_k: candidates per token, 1 to the vocabulary's size; None means what the PersRM recommends, else 10, or 400
@@ -79,6 +83,7 @@ class ChatSettings(KnownNames):
 
     reward_model: str | None = "auto"
     memory: Any = Field(default=None, exclude=True, repr=False)
+    defaults: tuple[tuple[str, float], ...] = ()
     beta: float | None = None
     top_k: int | None = None
     alpha: float | None = None
@@ -112,6 +117,11 @@ class ChatSettings(KnownNames):
             raise InvalidRequestError(f"a number is asked for, but it is {value!r}.")
         return value
 
+    @field_validator("defaults", mode="before")
+    @classmethod
+    def _read_defaults(cls, value: Any) -> tuple[tuple[str, float], ...]:
+        return tuple((one.text, one.weight) for one in parse_preference(value, "defaults"))
+
     @field_validator("stop", mode="before")
     @classmethod
     def _list_stop(cls, value: Any) -> Any:
@@ -144,6 +154,7 @@ class ChatSettings(KnownNames):
             template_kwargs=self.chat_template_kwargs or {},
         )
         split_settings(self.engine_settings)
+        check_defaults(self.defaults, self.memory)
         return self
 
 
@@ -196,7 +207,8 @@ class CallOptions:
     Args:
         user_id: whose preferences; None means nobody's.
         thread_id: in which conversation; None means in none.
-        preference: explicit preferences instead of the memory's: a text, or texts and (text, weight) pairs; [] is none.
+        preference: explicit preferences instead of the memory's: a text, or texts and (text, weight) pairs. Defaults
+            about other matters stay; [] is none at all, without defaults.
         tools, tool_choice, parallel_tool_calls, response_format: what the answer may be, see `tools.constraint`.
         stop, beta, alpha, top_k, candidates, temperature, top_p, max_tokens, seed, condition_base, wish_place,
             repetition_penalty, no_repeat_ngram, chat_template_kwargs: see `ChatSettings`.

@@ -6,6 +6,7 @@ TokenEvent → Turn → Delta(text, reasoning, calls, logprobs, finish, usage, p
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing, closing
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pad_langchain.chat.tools.answer_parser import AnswerParser, CallDelta, Piece
 from pad_langchain.engine.types import FinishReason, TokenEvent
+from pad_langchain.errors import EngineClosedError
 
 if TYPE_CHECKING:
     from pad_langchain.engine.stream import Stream
@@ -176,13 +178,21 @@ async def begin(submit: Callable[[], Turn], executor: Executor | None = None) ->
     """Call `submit`, which blocks, in a thread; if the task that waits is cancelled, the turn is stopped.
 
     Args:
-        submit: begins the turn.
+        submit: begins the turn. It is not called any more where the task is cancelled before a thread is free.
         executor: whose thread; None means the event loop's own.
     """
-    submitting = asyncio.get_running_loop().run_in_executor(executor, copy_context().run, submit)
+    abandoned = threading.Event()
+
+    def unless_abandoned() -> Turn:
+        if abandoned.is_set():
+            raise EngineClosedError("Nobody waits for this turn any more.")
+        return submit()
+
+    submitting = asyncio.get_running_loop().run_in_executor(executor, copy_context().run, unless_abandoned)
     try:
         return await asyncio.shield(submitting)
     except asyncio.CancelledError:
+        abandoned.set()
         submitting.add_done_callback(_cancel)
         raise
 

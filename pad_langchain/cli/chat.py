@@ -176,8 +176,7 @@ class ChatSession:
         if refused := self.memory.profile(self.user).refused.get(event_id):
             self.say(f"Not taken: {refused.reason}.")
             return
-        condition = self.memory.condition(self.user, thread=self.conversation.thread)
-        steers = ", ".join(f"{item.text} ({item.weight:+.1f})" for item in condition)
+        steers = ", ".join(f"{item.text} ({item.weight:+.1f})" for item in self.conversation.steering())
         self.say(f"Noted. Next answers: {steers or 'as before'}")
 
     def judge(self, up: bool, text: str) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from pad_langchain.chat import CallOptions, Chat
     from pad_langchain.chat.messages import ChatDict
+    from pad_langchain.engine.types import WeightedPreference
     from pad_memory.profile.elicitation import Question
 
 __all__ = ["Conversation", "Exchange"]
@@ -57,6 +58,14 @@ class Conversation:
         from pad_langchain.chat import CallOptions
 
         return CallOptions(user_id=self.user, thread_id=self.thread, beta=self.beta, **more)
+
+    def steering(self) -> list[WeightedPreference]:
+        """Return what steers the next answer, whatever it is asked."""
+        from pad_langchain.chat.condition import steering
+
+        settings = self.chat.settings
+        said = self.options().over(settings)
+        return [wish.preference for wish in steering(said, settings, "", vectors=False)]
 
     def ask(self, question: str) -> Iterator[str]:
         """Stream the answer to `question` as texts. When it is complete, remember both."""

@@ -64,6 +64,10 @@ def chat(
     reward_model: RewardModelName = "auto",
     memory: MemoryPath = None,
     user: Annotated[str, typer.Option(help="Who is talking.")] = "me",
+    default: Annotated[
+        list[str] | None,
+        typer.Option(help="A wish that steers for everybody who does not wish otherwise; may be repeated."),
+    ] = None,
     beta: Annotated[
         float | None, typer.Option(help="Guidance strength; 0 is the base model. [default: the PersRM's]")
     ] = None,
@@ -102,6 +106,7 @@ def chat(
             backend=backend,  # type: ignore[arg-type]  # pydantic refuses another word
             engine_settings={name: value for name, value in llama.items() if value is not None},
             reward_model=None if reward_model.lower() == "none" else reward_model,
+            defaults=default or (),  # type: ignore[arg-type]
             beta=beta,
             top_k=top_k,
             wish_place=wish_place,  # type: ignore[arg-type]
@@ -133,8 +138,10 @@ def _talk(model: str, settings: ChatSettings, memory: str | None, user: str, thr
 
 def _load(model: str, settings: ChatSettings) -> Chat:
     from pad_langchain.chat import Chat
+    from pad_langchain.chat.condition import check_defaults
 
     quiet_libraries()
+    check_defaults(settings.defaults, settings.memory)
     loaded = Chat.of(model, settings)
     if settings.repetition_penalty is None:  # a small model repeats itself without a wish as well
         settings.repetition_penalty = loaded.engine.recommended.repetition_penalty

@@ -118,7 +118,9 @@ def _check_keys(settings: ServerSettings) -> None:
         typer.echo(f"The first key, of the user {FIRST_USER!r}. It is shown this once:\n\n    {secret}\n")
         typer.echo("For apps with several users: pad-langchain keys create --role app")
     elif all(key.revoked for key in known):
-        command = "pad-langchain keys create" + ("" if settings.keys is None else f" --keys {place}")
+        file = "" if settings.keys is None else f" --keys {place}"
         raise InvalidRequestError(
-            f"No key in {place!r} is valid, so nobody could call. Make one: {command} --user NAME"
+            f"No key in {place!r} is valid, so nobody could call. Make one: pad-langchain keys create{file} --user NAME"
         )
+    else:
+        typer.echo(f"The keys are in {place}; pad-langchain keys create makes another.")

@@ -43,6 +43,7 @@ __all__ = ["PROBES", "Guard", "protect"]
 
 PROBES = frozenset({"/health", "/ready"})  # open, under any name: a balancer calls by the address
 LONGEST_ID = 128
+LONGEST_LENGTH = 18  # digits of a Content-Length; Python refuses to read thousands of them
 LEFT = 499  # no status of HTTP: the client left before it had its answer
 logger = logging.getLogger("pad_langchain.server")
 
@@ -153,7 +154,7 @@ class Guard:
             413, "body_too_large", f"The body has to be at most {longest:,} bytes. Send less, or in several requests."
         )
         declared = headers.get("content-length", "0")
-        if declared.isdigit() and int(declared) > longest:
+        if declared.isdecimal() and (len(declared) > LONGEST_LENGTH or int(declared) > longest):
             raise too_large
         body = bytearray()
         try:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
@@ -100,12 +100,11 @@ class Service:
         if memory is None:
             return
         from pad_memory import CATALOGUE
-        from pad_memory.values import Guard
 
         wish = "Could you keep it a little shorter for me?"
         memory.embedder.embed([wish])
         memory.reader.read(wish)
-        Guard(memory.values).check(wish)
+        memory.guard.check(wish)
         if memory.scorer is not None:
             memory.scorer("Hello", "Hello!", [pole.text for pole in CATALOGUE[0].poles])
 
@@ -205,16 +204,17 @@ async def while_connected(request: Request, work: Awaitable[T]) -> T:
         ClientDisconnect: the client left first.
     """
     working: asyncio.Future[T] = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(_left(request))
+    leaving: asyncio.Future[None] = asyncio.ensure_future(_left(request))
+    both: set[asyncio.Future[Any]] = {working, leaving}
     try:
-        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         if working.done():
             return working.result()
         raise ClientDisconnect
     finally:
-        for waiting in (working, leaving):
+        for waiting in both:
             waiting.cancel()
-        await asyncio.gather(working, leaving, return_exceptions=True)
+        await asyncio.gather(*both, return_exceptions=True)
 
 
 async def _left(request: Request) -> None:

@@ -293,6 +293,23 @@ def test_a_full_queue_refuses(factory: Factory) -> None:
         assert [stream.result(10).finish_reason for stream in streams] == ["cancelled"] * 2
 
 
+def test_who_left_a_full_queue_makes_room_in_it(factory: Factory) -> None:
+    with factory(PAIR, max_batch=1, max_queue=3) as engine:
+        with Gate(engine) as gate:
+            running = engine.submit(ask(max_tokens=450, grammar=gate))
+            next(waiting := iter(running))  # it has left the queue
+            first, left, last = (engine.submit(ask(max_tokens=2)) for _ in range(3))
+            left.cancel()
+            late = engine.submit(ask(max_tokens=2))
+            assert left.result(10).finish_reason == "cancelled"
+            assert engine.waiting == 3
+            with pytest.raises(EngineBusyError):
+                engine.submit(ask())
+            running.cancel()
+        assert list(waiting)[-1].finish_reason == "cancelled"
+        assert {stream.result(10).finish_reason for stream in (first, last, late)} <= {"stop", "length"}
+
+
 def test_closing_ends_what_is_in_flight(factory: Factory) -> None:
     engine = factory(PAIR, max_batch=2)
     with Gate(engine) as gate:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import httpx
 import pytest
 from langchain.agents import create_agent
 from langchain_core.messages import HumanMessage
@@ -27,11 +29,15 @@ from pad_langchain.chat import CallOptions, Chat, ChatSettings
 from pad_langchain.chat.compare import two_answers
 from pad_langchain.cli.chat import ChatSession
 from pad_langchain.cli.show import printable
+from pad_langchain.server import ServerSettings, build_app
+from pad_langchain.server.keys import Keys
+from pad_langchain.server.service import Service
 from pad_langchain.testing import HashEmbedder, tiny_pair
 from pad_memory import PreferenceMemory, Statement
 
 QUESTION = "what is an element?"
 WISH = "In this conversation, be concise and brief"
+DEFAULTS = [("be detailed and thorough", 1.0), ("use a formal and polite tone", 0.5)]
 
 
 @dataclass
@@ -42,6 +48,7 @@ class Shop:
     reward_model: str
     memory: PreferenceMemory
     engine: dict[str, Any]
+    defaults: list[tuple[str, float]] = field(default_factory=list)
 
     @classmethod
     def open(cls, folder: Any, backend: str) -> Shop:
@@ -56,7 +63,8 @@ class Shop:
 
     @property
     def settings(self) -> dict[str, Any]:
-        return {"reward_model": self.reward_model, "memory": self.memory, "max_tokens": 10, "beta": 2.0, **self.engine}
+        told = {"reward_model": self.reward_model, "memory": self.memory, "defaults": self.defaults}
+        return {**told, "max_tokens": 10, "beta": 2.0, **self.engine}
 
     @cached_property
     def chat(self) -> Chat:
@@ -112,6 +120,21 @@ def _agent(shop: Shop, user: str, thread: str | None) -> str:
     return str(state["messages"][-1].text)
 
 
+async def _completion(shop: Shop, user: str, thread: str | None) -> str:
+    with TemporaryDirectory() as folder:
+        settings = ServerSettings("tiny", keys=f"{folder}/keys.json")
+        _, key = Keys(settings.keys_file).create("app")
+        app = build_app(settings)
+        app.state.service = Service(settings, shop.chat, app.state.metrics)
+        headers = {"Authorization": f"Bearer {key}", "X-PAD-User": user}
+        pad = {} if thread is None else {"thread_id": thread}
+        said = {"model": "tiny", "messages": [{"role": "user", "content": QUESTION}], "pad": pad}
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers) as client:
+            answer = await client.post("/v1/chat/completions", json=said)
+        return str(answer.json()["choices"][0]["message"]["content"])
+
+
 FACES: dict[str, Ask] = {
     "the chat": lambda shop, user, thread: (
         shop.chat.submit([{"role": "user", "content": QUESTION}], CallOptions(**_ids(user, thread))).result().text
@@ -136,6 +159,7 @@ FACES: dict[str, Ask] = {
         asyncio.run(_padllm(shop).for_user(user, thread).achat([ChatMessage(QUESTION)])).message.content
     ),
     "PADLLM.astream_chat": lambda shop, user, thread: asyncio.run(_padllm_astream(shop, user, thread)),
+    "the server": lambda shop, user, thread: asyncio.run(_completion(shop, user, thread)),
     "the command": _command,
     "an agent": _agent,
 }
@@ -168,6 +192,12 @@ class TestSteered:
 
     def test_it_does_not_steer_somebody_else_there(self, shop: Shop, ask: Ask) -> None:
         assert shown(ask(shop, "bob", "monday")) == shown(shop.told([]))
+
+    def test_the_operators_defaults_steer_whoever_does_not_wish_otherwise(self, shop: Shop, ask: Ask) -> None:
+        styled = replace(shop, defaults=DEFAULTS)
+        assert shown(ask(styled, "bob", None)) == shown(shop.told(DEFAULTS)) != shown(shop.told([]))
+        own = [(item.text, item.weight) for item in shop.memory.condition("ada", query=QUESTION, thread="monday")]
+        assert shown(ask(styled, "ada", "monday")) == shown(shop.told([*own, DEFAULTS[1]]))
 
 
 def shown(text: str) -> str:

@@ -324,7 +324,8 @@ def test_tokens_are_aligned_with_the_text(visit: Open) -> None:
             const { align } = await import("/page/heat.js");
             const parts = (text, ...tokens) => align(text, tokens.map((token, number) => ({ token, reward: number })))
                 .map(({ text, reward }) => `${text}|${reward}`);
-            return [parts("a b", " a", " b"), parts("a?c", "a", "\\ufffd", "c"), parts("ab", "x", "ab", "</s>"), parts("ab")];
+            return [parts("a b", " a", " b"), parts("a?c", "a", "\\ufffd", "c"),
+                parts("ab", "x", "ab", "</s>"), parts("ab")];
         }"""
     )
     assert found == [["a|0", " b|1"], ["a|0", "?|null", "c|2"], ["ab|1"], ["ab|null"]]

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +30,7 @@ pytestmark = pytest.mark.slow
 QUESTION = "What is a lion?"
 ASKED: Any = [{"role": "user", "content": QUESTION}]
 WISH = "be concise and brief"
-SHOUT = "please-never-log-this"
+NAME = "Rumpelstiltskin"
 LONG = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "array", "minItems": 300}}}
 CITY = {"type": "object", "properties": {"city": {"enum": ["Rome", "Oslo"]}}, "required": ["city"]}
 TOOL: Any = {"type": "function", "function": {"name": "weather", "description": "The weather.", "parameters": CITY}}
@@ -164,7 +165,7 @@ def test_langchains_client(server: Running) -> None:
 def test_feedback_by_the_completions_id_changes_the_next_answers(server: Running) -> None:
     bob, http = server.sdk("bob"), server.http("bob")
     said = bob.chat.completions.create(model="pad-demo", messages=ASKED)
-    critique = {"kind": "critique", "response_id": said.id, "text": f"Too long. Be concise and brief. {SHOUT}"}
+    critique = {"kind": "critique", "response_id": said.id, "text": "Too long. Be concise and brief."}
     told = http.post("/v1/feedback", json=critique)
     assert told.status_code == 201, told.text
     assert [one["key"] for one in told.json()["learned"]] == ["length:concise"]
@@ -188,6 +189,7 @@ def test_two_answers_are_compared(server: Running) -> None:
     http = server.http("cleo")
     found = http.post("/v1/comparisons", json={"messages": ASKED}).json()
     assert found["first"]["text"] != found["second"]["text"]
+    assert http.post("/v1/feedback", json={"kind": "statement", "text": f"call me {NAME}"}).status_code == 201
     choice = {"kind": "choice", "chosen_id": found["first"]["id"], "rejected_id": found["second"]["id"]}
     assert http.post("/v1/feedback", json=choice).status_code == 201
 
@@ -211,8 +213,6 @@ def _asking(server: Running, said: Any) -> Iterator[None]:
     host, _, port = server.url.removeprefix("http://").partition(":")
     head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {server.keys['ada']}\r\n"
     head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    import socket
-
     with socket.create_connection((host, int(port))) as asking:
         asking.sendall(head.encode() + body)
         yield
@@ -289,5 +289,5 @@ def test_the_log_has_no_key_no_prompt_and_no_preference(server: Running) -> None
     log = server.log.read_text()
     assert "POST /v1/chat/completions 200" in log
     assert "Traceback" not in log
-    for word in (*server.keys.values(), QUESTION, "lion", WISH, SHOUT):
+    for word in (*server.keys.values(), QUESTION, "lion", WISH, NAME):
         assert word not in log

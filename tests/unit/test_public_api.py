@@ -38,7 +38,7 @@ def test_pinned_names():
         assert getattr(pad_langchain, name) is not None
 
 
-@pytest.mark.parametrize("room", ["arithmetic", "defaults", "models", "persrm", "persrm.guides"])
+@pytest.mark.parametrize("room", ["arithmetic", "defaults", "models", "persrm", "persrm.guides", "server"])
 def test_a_room_exports_its_nouns(room):
     package = importlib.import_module(f"pad_langchain.{room}")
     names: dict[str, object] = {}

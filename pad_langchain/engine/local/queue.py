@@ -33,7 +33,7 @@ class Queue:
         return len(self._groups)
 
     def put(self, rows: list[Row]) -> None:
-        """Add a request's rows.
+        """Add a request's rows. Where the queue is full, requests that nobody waits for any more make room.
 
         Raises:
             EngineBusyError: the queue is full.
@@ -44,6 +44,8 @@ class Queue:
                 raise EngineClosedError(self.refusal)
             if self.closed:
                 raise EngineClosedError("The engine is closed and takes no more requests. Make a new one.")
+            if len(self._groups) >= self.limit:
+                self._drop_cancelled()
             if len(self._groups) >= self.limit:
                 raise EngineBusyError(
                     f"{len(self._groups)} requests are waiting, which is max_queue. Try again later, ask fewer at a "
@@ -78,6 +80,17 @@ class Queue:
                     groups.append(group)
                     held += wanted
         return groups
+
+    def _drop_cancelled(self) -> None:
+        """End what was cancelled while it waited, wherever in the queue. The caller holds the lock."""
+        kept: deque[list[Row]] = deque()
+        for group in self._groups:
+            if not group[0].stream.cancelled:
+                kept.append(group)
+                continue
+            for row in group:
+                row.cancel()
+        self._groups = kept
 
     def begin_anew(self) -> list[Row]:
         """Take out all rows in a forked child, whatever locks the parent's threads held."""

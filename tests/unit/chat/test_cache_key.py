@@ -69,6 +69,7 @@ OTHERS = {
     "repetition_penalty": 1.2,
     "no_repeat_ngram": 3,
     "dtype": "float32",
+    "defaults": ["use a formal tone"],
 }
 
 

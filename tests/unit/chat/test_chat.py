@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import subprocess
@@ -382,7 +383,7 @@ def test_deltas_add_up_to_the_result(guided):
     assert total.pad.keys() == whole.pad.keys()
     assert (total.pad["mean_reward"], total.pad["condition"]) == (
         whole.pad["mean_reward"],
-        [{"text": WISH, "weight": 1.0}],
+        [{"text": WISH, "weight": 1.0, "source": "call"}],
     )
 
 
@@ -432,6 +433,19 @@ async def test_an_executor_of_the_caller_submits(guided):
 
         assert (await (await begin(submit, executor)).aresult()).usage.completion_tokens == 2
     assert seen[0].startswith("mine")
+
+
+async def test_what_nobody_waits_for_is_not_begun():
+    begun, free = [], threading.Event()
+    with ThreadPoolExecutor(1) as executor:
+        executor.submit(free.wait)
+        waiting = asyncio.ensure_future(begin(lambda: begun.append(1), executor))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        free.set()
+    assert begun == []
 
 
 def test_the_sides_of_a_question_differ_in_its_preferences_only(guided, here):

@@ -50,7 +50,9 @@ def test_the_first_start_makes_a_key_and_shows_it_once(
     assert caller is not None
     assert (caller.role, caller.user) == ("user", "me")
     assert "http://127.0.0.1:8700/v1 answers" in first.stdout
-    assert "    pad-" not in command("--model", "pad-demo").stdout
+    second = command("--model", "pad-demo").stdout
+    assert "    pad-" not in second
+    assert f"The keys are in {tmp_path}" in second
     assert served[0] == served[1]
     assert served[0].memory == str(tmp_path / "pad-langchain" / "memory")
 

@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 
 from pad_langchain import ModelLoadError
 from pad_langchain.chat import Chat, ChatSettings
-from pad_langchain.cli import main
+from pad_langchain.cli import main, options
 from pad_langchain.cli.chat import ChatSession
 from pad_langchain.cli.loading import Loading
 from pad_langchain.defaults import DEMO_MODEL, SMOLLM2, SMOLLM2_MODEL
@@ -130,13 +130,13 @@ def asked(monkeypatch) -> list[str]:
 
 
 def test_smollm2_answers_where_it_is_installed(asked, monkeypatch):
-    monkeypatch.setattr(main, "SMOLLM2", replace(SMOLLM2, package="json"))
+    monkeypatch.setattr(options, "SMOLLM2", replace(SMOLLM2, package="json"))
     done = CliRunner().invoke(main.app, ["chat"])
     assert (asked, done.output) == ([SMOLLM2_MODEL], "")
 
 
 def test_the_demo_answers_elsewhere_and_says_what_to_install(asked, monkeypatch):
-    monkeypatch.setattr(main, "SMOLLM2", replace(SMOLLM2, package="not_there_at_all"))
+    monkeypatch.setattr(options, "SMOLLM2", replace(SMOLLM2, package="not_there_at_all"))
     done = CliRunner().invoke(main.app, ["chat"])
     assert asked == [DEMO_MODEL]
     assert done.stdout == ""
