@@ -93,7 +93,11 @@ def _serve(settings: ServerSettings) -> None:
     _check_keys(settings)
     quiet_libraries()
     typer.echo(f"Loading {settings.model} …")
-    run(build_app(settings), settings, lambda address: typer.echo(f"{address}/v1 answers. Ctrl-C ends it."))
+    run(build_app(settings), settings, lambda address: typer.echo(_listening(address)))
+
+
+def _listening(address: str) -> str:
+    return f"{address}/v1 answers, and {address}/ is a page to chat. Ctrl-C ends it."
 
 
 def _log() -> None:

@@ -19,6 +19,7 @@ from pad_langchain.server.guard import protect
 from pad_langchain.server.identity import administrator
 from pad_langchain.server.keys import Keys
 from pad_langchain.server.metrics import Metrics
+from pad_langchain.server.page import files, login
 from pad_langchain.server.service import Service, load_chat, service_of
 from pad_langchain.server.settings import ServerSettings
 
@@ -46,10 +47,11 @@ def build_app(settings: ServerSettings, load: Callable[[ServerSettings], Chat] =
     )
     app.state.settings, app.state.load, app.state.metrics = settings, load, Metrics()
     app.state.service, app.state.draining = None, False
-    for part in (router, completions.router, feedback.router, preferences.router):
+    app.state.keys = Keys.open(settings.keys_file)
+    for part in (router, completions.router, feedback.router, preferences.router, files.router, login.router):
         app.include_router(part)
     app.add_exception_handler(RequestValidationError, _refuse)
-    protect(app, settings, Keys.open(settings.keys_file), app.state.metrics)
+    protect(app, settings, app.state.keys, app.state.metrics, files.PAGE_PATHS | login.LOGIN_PATHS)
     return app
 
 

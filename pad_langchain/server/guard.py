@@ -4,7 +4,7 @@ A request passes in this order; whatever refuses it does so before the body is r
 
 1  it gets an id, which its answer and the log have: the caller's `X-Request-Id`, or a new one
 2  its host is one of ours, against web pages that have a name point to this machine (DNS rebinding)
-3  its key is known, unless its path is open; `request.state.caller` is who has the key
+3  its key (`credentials.py`) is known, unless its path is open; `request.state.caller` is who has the key
 4  its key has not sent too many
 5  its body is small enough and arrives in time; the app gets it whole
 6  the app answers. Errors get OpenAI's shape, whoever made them; answers that stream pass as they come
@@ -30,6 +30,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pad_langchain.server.credentials import check_from_page, credential_of
 from pad_langchain.server.errors import ApiError, translate
 from pad_langchain.server.exchange import Exchange
 from pad_langchain.server.identity import Caller, Naming
@@ -121,8 +122,10 @@ class Guard:
             self._check_host(headers.get("host", ""))
         if path in self.open_paths:
             return None
-        kind, _, secret = headers.get("authorization", "").partition(" ")
-        caller = self.keys.find(secret.strip()) if kind.lower() == "bearer" else None
+        credential = credential_of(headers)
+        if credential is not None and credential.from_cookie:
+            check_from_page(scope["method"], headers)
+        caller = None if credential is None else self.keys.find(credential.secret)
         if caller is None:
             message = "The key is missing, unknown or revoked. Send Authorization: Bearer and a key of this server."
             raise ApiError(401, "invalid_api_key", message)

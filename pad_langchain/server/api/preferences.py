@@ -85,7 +85,7 @@ def _history(memory: PreferenceMemory, user: str) -> dict[str, Any]:
 
 
 def _listed(preferences: Iterable[Preference], reasons: Mapping[str, str]) -> dict[str, Any]:
-    names = ("key", "text", "weight", "confidence", "source", "scope", "valid_from", "valid_to")
+    names = ("key", "text", "weight", "confidence", "source", "scope", "evidence", "valid_from", "valid_to")
     data = [
         {
             **{name: getattr(item, name) for name in names},

@@ -12,7 +12,7 @@ from served_app import Served
 
 WISH, OTHER = "be concise and brief", "use a formal tone"
 ADA, BOB, EVE = "tenant:acme:ada", "tenant:acme:bob", "tenant:other:eve"
-NAMES = {"key", "text", "weight", "confidence", "source", "why", "scope", "valid_from", "valid_to"}
+NAMES = {"key", "text", "weight", "confidence", "source", "why", "scope", "evidence", "valid_from", "valid_to"}
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,103 @@
+// The panel of what is known about the user, and all they can do about it.
+
+import { html, useEffect, useRef, useState } from "/page/vendor/htm-preact.js";
+
+const SOURCES = { stated: "said by you", inferred: "concluded", population: "what most want", operator: "of this server" };
+const day = (seconds) => new Date(seconds * 1000).toLocaleDateString(undefined, { dateStyle: "medium" });
+
+/** What came of the last thing that was told. */
+export function Told({ told }) {
+  if (!told) return html`<p role="status" class="told"></p>`;
+  const { learned = [], held_back: held, text } = told;
+  const said = text
+    ? text
+    : held
+      ? `Held back (${held.status}, rule “${held.rule}”): ${held.reason}`
+      : learned.length
+        ? `Learned: ${learned.map((item) => `${item.text} (weight ${item.weight.toFixed(2)})`).join("; ")}.`
+        : "Recorded. By itself it says too little to change anything yet.";
+  return html`<p role="status" class=${held ? "told held" : "told"}>${said}</p>`;
+}
+
+function Known({ item, takeBack }) {
+  const facts = [`weight ${item.weight.toFixed(2)}`, `${Math.round(item.confidence * 100)} % sure`, SOURCES[item.source]];
+  if (item.scope) facts.push(item.scope.startsWith("thread:") ? "in one conversation" : `in ${item.scope}`);
+  if (item.valid_from != null) facts.push(`since ${day(item.valid_from)}`);
+  return html`
+    <li>
+      <p class="wish">${item.text}</p>
+      <meter min="0" max="1" value=${item.confidence} aria-label=${`How sure: ${item.text}`} />
+      <p class="quiet">${facts.join(" · ")}</p>
+      ${item.why && html`<p class="quiet">${item.why}</p>`}
+      ${item.evidence.length > 0 && html`<button class="small" aria-label=${`Take back: ${item.text}`} onClick=${() => takeBack(item)}>Take back</button>`}
+    </li>`;
+}
+
+/**
+ * memory: of `useMemory`. fail(error): shows it. erased(): all was erased.
+ */
+export function Panel({ api, memory, fail, erased, title = "What is known" }) {
+  const [items, setItems] = useState(null);
+  const [wish, setWish] = useState("");
+  const dialog = useRef(null);
+  const heading = useRef(null);
+  useEffect(() => {
+    let current = true;
+    api.json("GET", "/v1/preferences").then(
+      ({ data }) => current && setItems(data),
+      (error) => current && fail(error),
+    );
+    return () => (current = false);
+  }, [api, memory.version]);
+
+  const guarded = (work) => async (event) => {
+    event?.preventDefault?.();
+    try {
+      await work(event);
+    } catch (error) {
+      fail(error);
+    }
+  };
+  const tell = guarded(async () => {
+    if (!wish.trim()) return;
+    await memory.teach({ kind: "statement", text: wish });
+    setWish("");
+  });
+  const takeBack = (item) =>
+    guarded(async () => {
+      await memory.takeBack(item.evidence, `Taken back: ${item.text}.`);
+      heading.current.focus();
+    })();
+  const exportAll = guarded(async () => {
+    const all = JSON.stringify(await api.json("GET", "/v1/me"), null, 1);
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([all], { type: "application/json" }));
+    link.download = "pad-langchain-export.json";
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+  });
+  const erase = guarded(async () => {
+    await memory.erase();
+    erased();
+    dialog.current.close();
+    heading.current.focus();
+  });
+
+  return html`
+    <h2 ref=${heading} tabindex="-1">${title}</h2>
+    <${Told} told=${memory.told} />
+    <form class="field" onSubmit=${tell}>
+      <label>A wish, in your own words<input value=${wish} autocomplete="off" onInput=${(event) => setWish(event.target.value)} /></label>
+      <div class="row"><button type="submit">Tell</button><button type="button" disabled=${!memory.undo} onClick=${guarded(() => memory.undo())}>Undo</button></div>
+    </form>
+    ${items && items.length === 0 && html`<p class="quiet">Nothing yet. Judge answers, or tell a wish.</p>`}
+    <ul class="known">${(items || []).map((item) => html`<${Known} key=${item.key} item=${item} takeBack=${takeBack} />`)}</ul>
+    <div class="row">
+      <button onClick=${exportAll}>Export</button>
+      <button class="danger" onClick=${() => dialog.current.showModal()}>Erase all …</button>
+    </div>
+    <dialog ref=${dialog} aria-label="Erase all?">
+      <p>Erase all that is kept about ${api.user || "you"}: feedback, wishes, and the conversations in this browser? This cannot be undone.</p>
+      <div class="row"><button class="danger" onClick=${erase}>Erase all</button><button onClick=${() => dialog.current.close()}>Cancel</button></div>
+    </dialog>`;
+}
