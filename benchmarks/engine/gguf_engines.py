@@ -38,6 +38,8 @@ ENGINE = "llama.cpp engine"
 OTHERS = (
     ENGINE,
     GUIDED,
+    "llama.cpp engine, a KV each",
+    "llama.cpp engine, head, a KV each",
     "torch engine",
     "torch engine, head",
     "torch engine int8",
@@ -46,7 +48,7 @@ OTHERS = (
 )
 STARTS = (*ALONE[:1], ENGINE, "torch engine")
 WORKER = Path(__file__).with_name("gguf_worker.py")
-MARKS = "os^DvX*Ph"  # lines that lie on each other can be told apart
+MARKS = "os^DvX*Ph<>"  # lines that lie on each other can be told apart
 STAGES = ("speed", "memory", "latency", "heads")
 PROMPT = 512  # tokens of the prompts whose first token is timed
 

@@ -343,6 +343,8 @@ CONTENDERS: dict[str, Callable[[Place], Any]] = {
     "llama.cpp, a KV each": lambda place: LlamaAlone(place, unified=False),
     "llama.cpp engine": lambda place: Ours(place, backend="llama.cpp"),
     "llama.cpp engine, head": lambda place: Ours(place, backend="llama.cpp", guided=True),
+    "llama.cpp engine, a KV each": lambda place: Ours(place, backend="llama.cpp", unified_kv=False),
+    "llama.cpp engine, head, a KV each": lambda place: Ours(place, backend="llama.cpp", guided=True, unified_kv=False),
     "torch engine": lambda place: Ours(place, backend="torch", dtype="float32"),
     "torch engine, head": lambda place: Ours(place, backend="torch", dtype="float32", guided=True),
     "torch engine int8": lambda place: Ours(place, backend="torch", weights="int8"),

@@ -55,7 +55,7 @@ PENALTY = {
 
 @dataclass(frozen=True)
 class Said:
-    """An answer, why it ended, and the log-probability of each of its tokens under the prompt it was given."""
+    """An answer, why it ended, the base's log-probability of each token, and how many are not the base's likeliest."""
 
     text: str
     finish: str
@@ -79,11 +79,13 @@ class Bench:
     def _answer(self, prompt: Prompt, keywords: dict[str, Any]) -> Said:
         message = self.llm.invoke([dict(turn) for turn in prompt.messages], **keywords)
         told = (message.response_metadata.get("logprobs") or {}).get("content") or []
+        # Candidates have the base's log-probabilities, and come by score: the first is the token that was chosen.
+        weighed = [[other["logprob"] for other in token["top_logprobs"]] for token in told]
         return Said(
             str(message.content),
             message.response_metadata["finish_reason"],
-            tuple(token["logprob"] for token in told),
-            sum(any(other["logprob"] > token["logprob"] for other in token["top_logprobs"]) for token in told),
+            tuple(ranked[0] for ranked in weighed),
+            sum(ranked[0] < max(ranked) for ranked in weighed),
         )
 
     def alone(self, keywords: dict[str, Any]) -> dict[str, Said]:
@@ -189,7 +191,7 @@ def remarks(bench: Bench) -> list[tuple[str, ...]]:
 def perplexity(bench: Bench) -> list[tuple[str, ...]]:
     """Perplexity of answers under the base with the prompt that was given, ÷ that of its own greedy answer as long."""
     asked = bench.each(list(POLES))
-    common = {"repetition_penalty": 1.0, "logprobs": True}
+    common = {"repetition_penalty": 1.0, "top_logprobs": 1}
     base, rows = bench.alone(common), []
     for name, told in (("head alone", False), ("told + head", True)):
         calls = [(p, {"preference": POLES[key].text, "condition_base": told, **common}) for key, p in asked]
