@@ -175,10 +175,13 @@ async def leaving(server: Server) -> dict[str, float]:
     seconds = {}
 
     async def streamed() -> None:
-        async with server.client.stream("POST", "/v1/chat/completions", json={**body, "stream": True}) as answer:
-            async with aclosing(answer.aiter_lines()) as lines:
-                async for _ in lines:
-                    await asyncio.Event().wait()
+        said = {**body, "stream": True}
+        async with (
+            server.client.stream("POST", "/v1/chat/completions", json=said) as answer,
+            aclosing(answer.aiter_lines()) as lines,
+        ):
+            async for _ in lines:
+                await asyncio.Event().wait()
 
     async def leave(call: asyncio.Future[Any], gauge: str) -> float:
         await server.until(gauge, 1)
