@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
@@ -209,15 +209,16 @@ async def while_connected(request: Request, work: Awaitable[T]) -> T:
     """
     working: asyncio.Future[T] = asyncio.ensure_future(work)
     leaving = asyncio.ensure_future(_left(request))
+    both: tuple[asyncio.Future[Any], ...] = (working, leaving)
     try:
-        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         if working.done():
             return working.result()
         raise ClientDisconnect
     finally:
-        for waiting in (working, leaving):
+        for waiting in both:
             waiting.cancel()
-        await asyncio.gather(working, leaving, return_exceptions=True)
+        await asyncio.gather(*both, return_exceptions=True)
 
 
 async def _left(request: Request) -> None:

@@ -208,6 +208,14 @@ def test_compose_starts_the_image_with_settings_that_it_knows() -> None:
     assert "healthcheck" in services["chroma"]
 
 
+def test_keys_are_made_in_the_file_that_the_server_reads() -> None:
+    services = compose()["services"]
+    assert services["keys"]["volumes"] == services["server"]["volumes"]
+    assert services["keys"]["image"] == services["server"]["image"]
+    assert services["keys"]["entrypoint"] == ["pad-langchain", "keys"]
+    assert services["keys"]["profiles"]
+
+
 def test_compose_names_the_volumes_it_mounts_and_the_chroma_that_is_tested() -> None:
     services = compose()["services"]
     mounted = {volume.partition(":")[0] for service in services.values() for volume in service["volumes"]}
