@@ -406,4 +406,5 @@ async def test_more_requests_than_there_is_room_for_are_told_to_come_again(tmp_p
                 for each in clients:
                     each.gone.set()
                     await asyncio.wait_for(each.call, 60)
+            await auntil(lambda: served.chat.engine.waiting == served.chat.engine.running == 0)
             assert (await ask(client, max_tokens=1))["usage"]["completion_tokens"] == 1
