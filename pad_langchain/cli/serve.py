@@ -101,8 +101,13 @@ def _listening(address: str) -> str:
 
 
 def _log() -> None:
-    """Log to stderr: a line for each request, and what went wrong."""
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    """Log to stderr: a line for each request, and what went wrong, with the id of the request that had it happen."""
+    from pad_langchain.server.tracing import RequestIds
+
+    handler = logging.StreamHandler()
+    handler.addFilter(RequestIds())
+    form = "%(asctime)s %(levelname)s %(message)s%(request)s"
+    logging.basicConfig(level=logging.WARNING, format=form, handlers=[handler])
     logging.getLogger("pad_langchain.server").setLevel(logging.INFO)
 
 

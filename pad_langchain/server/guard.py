@@ -10,7 +10,7 @@ A request passes in this order; whatever refuses it does so before the body is r
 6  the app answers. Errors get OpenAI's shape, whoever made them; answers that stream pass as they come
 
 The log has a line for each request: method, route, status, milliseconds, request id, key id. It has no key, body, query
-or message of an exception, as these may quote a user.
+or message of an exception, as these may quote a user. `tracing.py` makes a span of the same.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from pad_langchain.server.keys import Keys
 from pad_langchain.server.limits import RateLimit
 from pad_langchain.server.metrics import Metrics
 from pad_langchain.server.settings import ServerSettings
+from pad_langchain.server.tracing import RequestSpan
 
 __all__ = ["PROBES", "Guard", "protect"]
 
@@ -100,12 +101,14 @@ class Guard:
         begun = time.perf_counter()
         headers = Headers(scope=scope)
         exchange = Exchange(_request_id(headers), receive, send)
+        span = RequestSpan(scope["method"], headers, exchange.request_id)
         state = scope.setdefault("state", {})
         state.update(request_id=exchange.request_id, caller=None)
         try:
-            state["caller"] = self._admit(scope, headers)
-            body = await self._body(headers, exchange.receive)
-            await self.app(scope, _again(body, exchange.receive), exchange.send)
+            with span.current():
+                state["caller"] = self._admit(scope, headers)
+                body = await self._body(headers, exchange.receive)
+                await self.app(scope, _again(body, exchange.receive), exchange.send)
         except ClientDisconnect:
             pass
         except Exception as error:
@@ -113,7 +116,7 @@ class Guard:
         finally:
             if exchange.code is not None and not exchange.left:
                 self.metrics.refused(exchange.code)
-            _log(scope, exchange, (time.perf_counter() - begun) * 1000)
+            _close(scope, exchange, span, (time.perf_counter() - begun) * 1000)
 
     def _admit(self, scope: Scope, headers: Headers) -> Caller | None:
         """Return who calls; None on an open path."""
@@ -195,16 +198,19 @@ def _again(body: bytes, receive: Receive) -> Receive:
     return again
 
 
-def _log(scope: Scope, exchange: Exchange, milliseconds: float) -> None:
-    """Write the request's line. The route stands for the path where there is one: a path may have a user in it."""
-    route = getattr(scope.get("route"), "path", None) or quote(scope["path"])[:200]
+def _close(scope: Scope, exchange: Exchange, span: RequestSpan, milliseconds: float) -> None:
+    """Write the request's line and end its span. In the line a path that has no route stands for itself."""
+    route = getattr(scope.get("route"), "path", None)  # not the path: that may have a user in it
+    status = LEFT if exchange.left and not exchange.whole else exchange.status
     caller = scope["state"]["caller"]
+    key_id = None if caller is None else caller.key_id
     logger.info(
         "%s %s %s %.0f ms request=%s key=%s",
         scope["method"],
-        route,
-        LEFT if exchange.left and not exchange.whole else exchange.status or "-",
+        route or quote(scope["path"])[:200],
+        status or "-",
         milliseconds,
         exchange.request_id,
-        "-" if caller is None else caller.key_id,
+        key_id or "-",
     )
+    span.end(route=route, status=status, code=exchange.code, key_id=key_id)

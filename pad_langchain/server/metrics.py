@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -92,9 +93,13 @@ class AnswerClock:
     ) -> None:
         self._observe, self._between, self._clock = first, between, clock
         self._last = clock()
+        self.first = math.nan  # seconds to the first token, once it has come
 
     def token(self) -> None:
         """Say that a token has come."""
         now = self._clock()
-        self._observe(now - self._last)
+        passed = now - self._last
+        self._observe(passed)
+        if math.isnan(self.first):
+            self.first = passed
         self._observe, self._last = self._between, now

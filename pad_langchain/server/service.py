@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -19,6 +20,7 @@ from pad_langchain.server.errors import ApiError
 from pad_langchain.server.identity import Caller, memory_user, who
 from pad_langchain.server.metrics import Metrics
 from pad_langchain.server.settings import ServerSettings
+from pad_langchain.server.tracing import note_tokens
 
 if TYPE_CHECKING:
     from pad_memory import PreferenceMemory
@@ -143,6 +145,7 @@ class Service:
         """Count the tokens of an answer that ends with this delta."""
         if delta.usage is not None:
             self.metrics.tokens(delta.usage.prompt_tokens, delta.usage.completion_tokens)
+            note_tokens(delta.usage.prompt_tokens, delta.usage.completion_tokens)
 
     async def begin(self, submit: Callable[[], Turn]) -> Turn:
         """Call `submit` in a thread for tokenizing; if the task that waits is cancelled, the turn is stopped."""
@@ -159,7 +162,7 @@ class Service:
             with self.metrics.memory(operation):
                 return call(*args, **kwargs)
 
-        return await asyncio.get_running_loop().run_in_executor(self._remembering, timed)
+        return await asyncio.get_running_loop().run_in_executor(self._remembering, copy_context().run, timed)
 
     def close(self) -> None:
         """End what runs, and close engine and memory."""

@@ -49,6 +49,15 @@ def test_gguf_answers_are_compared_with_the_formula_and_known_ones_are_not_writt
     assert "is of another run" in run(*command, "--tokens", "4").stderr
 
 
+@pytest.mark.slow
+def test_a_server_is_compared_with_its_engine():
+    sizes = "--streams 2 --others 1 --rounds 1 --samples 1 --tokens 8 --bytes 20000"
+    done = run("serving/cpu_per_token.py", *sizes.split())
+    assert done.returncode == 0, done.stderr
+    for what in ("2 streams: server ÷ engine", "first token while 1 stream", "beside 8 large bodies", "left, queued"):
+        assert what in done.stdout
+
+
 @pytest.mark.parametrize("path", sorted(BENCHMARKS.glob("**/*.py")), ids=lambda path: path.name)
 def test_benchmarks_say_how_to_start_them(path):
     assert f"python benchmarks/{path.relative_to(BENCHMARKS)}" in path.read_text()

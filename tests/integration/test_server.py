@@ -33,6 +33,7 @@ WISH = "be concise and brief"
 NAME = "Rumpelstiltskin"
 LONG = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "array", "minItems": 300}}}
 CITY = {"type": "object", "properties": {"city": {"enum": ["Rome", "Oslo"]}}, "required": ["city"]}
+CURLS = [block for page in ("server.md", "deploy.md") for block in blocks(DOCS / page, "bash") if "curl" in block]
 TOOL: Any = {"type": "function", "function": {"name": "weather", "description": "The weather.", "parameters": CITY}}
 
 
@@ -266,8 +267,8 @@ def test_snippets_of_the_page_run(server: Running, snippet: str, tmp_path: Path)
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
-@pytest.mark.parametrize("snippet", [block for block in blocks(DOCS / "server.md", "bash") if "curl" in block])
-def test_commands_of_the_page_run(server: Running, snippet: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("snippet", CURLS)
+def test_commands_of_the_pages_run(server: Running, snippet: str, tmp_path: Path) -> None:
     here = snippet.replace("http://127.0.0.1:8700", server.url).replace("curl ", "curl -sS --fail-with-body ")
     environment = {**os.environ, "PAD_KEY": server.keys["ada"], "PAD_ADMIN_KEY": server.keys["admin"]}
     done = subprocess.run(

@@ -18,6 +18,7 @@ from pad_langchain.server.errors import translate
 from pad_langchain.server.identity import Caller, memory_user, who
 from pad_langchain.server.metrics import AnswerClock
 from pad_langchain.server.service import Service, service_of, while_connected
+from pad_langchain.server.tracing import note_first_token
 
 __all__ = ["router"]
 
@@ -40,6 +41,7 @@ async def create_completion(body: ChatRequest, request: Request) -> Response:
             return JSONResponse(answer.whole(whole))
         deltas = _timed(service, clock, turn)
         first = await while_connected(request, anext(deltas))  # what fails until then has a status of its own
+        note_first_token(clock.first)
         return _Events(_events(answer, first, deltas), deltas, admitted.pop_all())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,10 +13,12 @@ import pytest
 from typer.testing import CliRunner
 
 from pad_langchain.cli.main import app
+from pad_langchain.cli.serve import _log
 from pad_langchain.errors import ModelLoadError
 from pad_langchain.server import process
 from pad_langchain.server.keys import Keys
 from pad_langchain.server.settings import ServerSettings
+from pad_langchain.server.tracing import RequestSpan
 
 
 @pytest.fixture
@@ -139,3 +142,18 @@ def test_without_the_extra_the_command_says_its_line(arguments: list[str], monke
     refused = CliRunner().invoke(app, arguments)
     assert refused.exit_code == 2
     assert refused.stderr.endswith('Install it: pip install "pad-langchain[serve]"\n')
+
+
+def test_the_log_names_the_request_that_a_line_is_of(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])
+    monkeypatch.setattr(root, "level", root.level)
+    _log()
+    with RequestSpan("GET", {}, "r-1").current():
+        logging.getLogger("elsewhere").warning("slow")
+    logging.getLogger("elsewhere").warning("on its own")
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.endswith(" WARNING slow request=r-1")
+    assert second.endswith(" WARNING on its own")
