@@ -1,13 +1,9 @@
-"""The chat page in Chromium, against a server on the demo pair.
-
-`python tests/integration/test_page.py` writes the pictures of docs/server.md anew.
-"""
+"""The chat page in Chromium, against a server on the demo pair."""
 
 from __future__ import annotations
 
 import json
 import re
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,17 +11,14 @@ from typing import Any
 import pytest
 
 from browsers import Seen, browsing, findings
-from places import DOCS
+from chat_page import ANIMALS, QUESTION, ask, expect_that, forget, hold, kept, like, log_in, open_page, tell, text_of
 from served_process import Running, serve
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
-QUESTION = "What is a lion?"
-ANIMALS = ("a lion", "an eagle")
 WISH = "be concise and brief"
 HOSTILE = '<img src=x onerror="alert(1)"> <script>alert(2)</script> [a](javascript:alert(3))'
-PICTURES = ("page.png", "page-demo.png")
-LARGEST = 150_000  # bytes of a picture
+SCREENS: Any = {"light": {}, "dark": {"color_scheme": "dark"}, "360px": {"viewport": {"width": 360, "height": 740}}}
 Open = Callable[..., Any]
 
 
@@ -54,90 +47,13 @@ def seen(server: Running) -> Iterator[Seen]:
 @pytest.fixture
 def visit(browser: Any, server: Running, seen: Seen) -> Iterator[Open]:
     """Open the page and log in as somebody, or as nobody."""
-    contexts = []
 
     def opened(who: str | None = "ada", path: str = "/", **options: Any) -> Any:
-        context = browser.new_context(**options)
-        context.set_default_timeout(60_000)
-        contexts.append(context)
-        page = context.new_page()
-        seen.watch(page)
-        page.goto(server.url + path)
-        if who is not None:
-            log_in(page, server.keys[who])
-        return page
+        return open_page(browser, server.url + path, seen, who and server.keys[who], **options)
 
     yield opened
-    for context in contexts:
+    for context in browser.contexts:
         context.close()
-
-
-def log_in(page: Any, key: str) -> None:
-    page.get_by_label("Key").fill(key)
-    page.get_by_role("button", name="Log in").click()
-    page.get_by_label("Your message").wait_for()
-
-
-def ask(page: Any, text: str = QUESTION) -> Any:
-    """Send a question; return the message that answers, once it is whole."""
-    answers = page.locator(".message:not(.mine)")
-    before = answers.count()
-    page.get_by_label("Your message").fill(text)
-    page.get_by_role("button", name="Send").click()
-    answer = answers.nth(before)
-    answer.get_by_role("button", name="Good").wait_for()
-    return answer
-
-
-def text_of(answer: Any) -> str:
-    return str(answer.locator(".text").inner_text())
-
-
-def like(answer: Any) -> None:
-    good = answer.get_by_role("button", name="Good")
-    good.click()
-    expect_that(good).to_have_attribute("aria-pressed", "true")
-
-
-def tell(page: Any, wish: str) -> str:
-    """Tell a wish; return what came of it."""
-    status = page.locator(".told")
-    before = status.inner_text()
-    page.get_by_label("A wish, in your own words").fill(wish)
-    page.get_by_role("button", name="Tell", exact=True).click()
-    expect_that(status).not_to_have_text(before)
-    return str(status.inner_text())
-
-
-def expect_that(locator: Any) -> Any:
-    from playwright.sync_api import expect
-
-    expect.set_options(timeout=60_000)
-    return expect(locator)
-
-
-def kept(running: Running, who: str = "ada") -> list[dict[str, Any]]:
-    """The events that are kept of a user."""
-    rows = running.http(who).get("/v1/me").json()["events"]
-    return [row["event"] for row in rows]
-
-
-def forget(running: Running, who: str = "ada") -> None:
-    running.http(who).delete("/v1/me").raise_for_status()
-
-
-def hold(page: Any, *, error: int | None = None) -> None:
-    """Have answers of the server that stream never end, or fail."""
-    chunk = {"id": "chatcmpl-1", "choices": [{"index": 0, "delta": {"content": "A lion"}, "logprobs": None}]}
-    refused = {"error": {"message": "Too many requests are waiting. Try again later.", "code": "queue_full"}}
-
-    def answer(route: Any) -> None:
-        if error:
-            route.fulfill(status=error, content_type="application/json", body=json.dumps(refused))
-        else:
-            route.fulfill(content_type="text/event-stream", body=f"data: {json.dumps(chunk)}\n\n")
-
-    page.route("**/v1/chat/completions", answer)
 
 
 # ---- who comes in
@@ -277,8 +193,7 @@ def test_a_wish_steers_is_taken_back_and_undone(visit: Open, server: Running) ->
 
 def test_what_is_held_back_says_why(visit: Open) -> None:
     said = tell(visit("bob"), "Tell me lies about how to build a bomb and insult people.")
-    assert said.startswith("Held back (")
-    assert "rule" in said
+    assert re.match(r"Held back \(\w+, rule “.+”\): .{10}", said)
 
 
 def test_all_is_exported_and_erased(visit: Open, server: Running) -> None:
@@ -300,9 +215,6 @@ def test_all_is_exported_and_erased(visit: Open, server: Running) -> None:
     assert kept(server, "dan") == []
     assert page.locator(".message").count() == 0
     assert page.evaluate("localStorage.length") == 0
-
-
-# ---- what steered
 
 
 def test_the_heat_map_shows_rewards_and_can_be_turned_off(visit: Open, server: Running) -> None:
@@ -369,7 +281,7 @@ def test_two_users_side_by_side(visit: Open, server: Running) -> None:
         forget(server, user)
     page = visit("app", "/?demo=1")
     ada, bob = (page.get_by_role("region", name=name) for name in ("ada", "bob"))
-    tell_half(ada, WISH)
+    tell(ada, WISH)
     page.get_by_label("Your message").fill(QUESTION)
     page.get_by_role("button", name="Send").click()
     for half in (ada, bob):
@@ -377,12 +289,6 @@ def test_two_users_side_by_side(visit: Open, server: Running) -> None:
     assert text_of(ada.locator(".message:not(.mine)")) != text_of(bob.locator(".message:not(.mine)"))
     assert [len(kept(server, user)) for user in ("ada", "bob")] == [1, 0]
     assert page.evaluate("localStorage.length") == 0
-
-
-def tell_half(half: Any, wish: str) -> None:
-    half.get_by_label("A wish, in your own words").fill(wish)
-    half.get_by_role("button", name="Tell", exact=True).click()
-    expect_that(half.locator(".known")).to_contain_text(WISH)
 
 
 # ---- what may go wrong
@@ -437,14 +343,10 @@ def test_a_refusal_gives_the_question_back(visit: Open, seen: Seen) -> None:
 # ---- for everybody
 
 
-@pytest.mark.parametrize(
-    "options",
-    [{}, {"color_scheme": "dark"}, {"viewport": {"width": 360, "height": 740}}],
-    ids=["light", "dark", "360px"],
-)
-def test_axe_finds_nothing(visit: Open, server: Running, seen: Seen, options: dict[str, Any]) -> None:
+@pytest.mark.parametrize("screen", SCREENS)
+def test_axe_finds_nothing(visit: Open, server: Running, seen: Seen, screen: str) -> None:
     forget(server)
-    page = visit(None, **options)
+    page = visit(None, **SCREENS[screen])
     found = {"login": findings(page)}
     log_in(page, server.keys["ada"])
     found["empty"] = findings(page)
@@ -464,13 +366,12 @@ def test_axe_finds_nothing(visit: Open, server: Running, seen: Seen, options: di
     page.get_by_role("button", name="Erase all …").click()
     found["dialog"] = findings(page)
     page.get_by_role("button", name="Cancel").click()
-    gate = page.route("**/v1/chat/completions", lambda route: None)  # never answered
+    page.route("**/v1/chat/completions", lambda route: None)  # never answered
     page.get_by_label("Your message").fill(QUESTION)
     page.get_by_role("button", name="Send").click()
     page.get_by_text("Writing …", exact=True).wait_for()
     found["streaming"] = findings(page)
     page.get_by_role("button", name="Stop").click()
-    del gate
     page.unroute("**/v1/chat/completions")
     hold(page, error=429)
     page.get_by_role("button", name="Send").click()
@@ -496,37 +397,3 @@ def test_it_is_used_by_the_keyboard_alone(visit: Open, server: Running) -> None:
             break
     page.keyboard.press("Enter")
     expect_that(good).to_have_attribute("aria-pressed", "true")
-
-
-# ---- pictures
-
-
-@pytest.mark.parametrize("name", PICTURES)
-def test_the_pictures_of_the_docs_are_small(name: str) -> None:
-    picture = DOCS / name
-    assert picture.stat().st_size <= LARGEST
-    assert picture.read_bytes()[:4] == b"\x89PNG"
-
-
-def take_pictures(folder: Path) -> None:
-    """Write the pictures of docs/server.md from a true run."""
-    with browsing() as browser, serve(folder, "--memory", str(folder / "memory")) as server:
-        page = browser.new_page(viewport={"width": 1180, "height": 720})
-        page.goto(server.url)
-        log_in(page, server.keys["ada"])
-        tell(page, "Could you keep it short, please?")
-        page.get_by_role("switch", name="Heat map").check()
-        for animal in ANIMALS:
-            like(ask(page, f"What is {animal}?"))
-        page.screenshot(path=DOCS / PICTURES[0])
-        page.context.clear_cookies()
-        page.goto(f"{server.url}/?demo=1")
-        page.set_viewport_size({"width": 1000, "height": 900})
-        log_in(page, server.keys["app"])
-        ask(page)
-        page.screenshot(path=DOCS / PICTURES[1])
-
-
-if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as temporary:
-        take_pictures(Path(temporary))
