@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import operator
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
@@ -268,6 +269,17 @@ class Context:
         Raises:
             EngineMemoryError: there is no room for so many tokens.
         """
+        if self._unified or all(map(operator.lt, sequences, sequences[1:])):
+            return self._decode(tokens, positions, sequences)
+        # Sequences that hold their keys and values apart are computed together only where their ids follow each other.
+        order = sorted(range(len(sequences)), key=sequences.__getitem__)
+        logits, hidden = self._decode(*([each[n] for n in order] for each in (tokens, positions, sequences)))
+        back = np.argsort(order)
+        return logits[back], hidden[back]
+
+    def _decode(
+        self, tokens: Sequence[int], positions: Sequence[int], sequences: Sequence[int]
+    ) -> tuple[np.ndarray, np.ndarray]:
         self._run(True, tokens, positions, sequences)
         logits = self._library.llama_get_logits(self._pointer)
         hidden = self._library.llama_get_embeddings(self._pointer)

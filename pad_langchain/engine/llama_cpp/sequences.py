@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence as Tokens
 from dataclasses import dataclass
+from heapq import heappop, heappush
 
 import numpy as np
 
@@ -62,12 +63,12 @@ class Sequences:
 
     def __init__(self, context: Context, kept: KeptSequences) -> None:
         self.context, self.kept, self.tally = context, kept, Tally()
-        self._free = list(range(context.sequences))[::-1]
+        self._free = list(range(context.sequences))  # a heap: ids in use stay close together
         self._open: list[Sequence] = []
 
     def open(self, tokens: Tokens[int], salt: str) -> Sequence:
         """Open a sequence of these tokens. None of them is run yet."""
-        sequence = Sequence(self._free.pop(), salt, list(tokens))
+        sequence = Sequence(heappop(self._free), salt, list(tokens))
         self._open.append(sequence)
         return sequence
 
@@ -80,7 +81,7 @@ class Sequences:
         except Exception:  # the answer is out; the next turn runs its prompt again
             logger.exception("What a finished sequence has run is not kept")
         self.context.cut(sequence.number)
-        self._free.append(sequence.number)
+        heappush(self._free, sequence.number)
 
     def _keep(self, sequence: Sequence) -> None:
         length = min(sequence.run, self.kept.budget)

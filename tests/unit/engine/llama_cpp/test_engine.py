@@ -311,6 +311,9 @@ def test_sequences_with_rooms_of_their_own_write_the_same_and_still_share_beginn
             streams = [engine.submit(request) for request in requests]
         assert [stream.result(60).token_ids for stream in streams] == alone
         assert engine.stats.reused_tokens >= size - 1
+        with paused(engine):  # what left gives its room to who comes, in another order
+            streams = [engine.submit(request) for request in reversed(requests)]
+        assert [stream.result(60).token_ids for stream in streams] == alone[::-1]
         assert engine.submit(ask(long, max_tokens=1000)).result(60).completion_tokens <= 100 - size
         with pytest.raises(ContextLengthError, match="context is 100"):
             engine.submit(Request(prompt_ids=[9] * 100))
