@@ -31,7 +31,6 @@ from pad_langchain.errors import (
     EngineMemoryError,
     InvalidRequestError,
     ModelLoadError,
-    PadError,
 )
 from pad_memory.errors import (
     EmbedderError,
@@ -69,8 +68,8 @@ _HTTP_CODES = {
 _FRAMEWORKS_WORDS = {404: "There is nothing under this URL.", 405: "This URL does not take this method."}
 
 
-class ApiError(PadError):
-    """A request that is not answered as it wanted.
+class ApiError(Exception):
+    """A request that is not answered as it wanted. It never leaves the server, so it is none of the package's errors.
 
     Args:
         status: of HTTP, 400 to 599.

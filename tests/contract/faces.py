@@ -37,6 +37,8 @@ from pad_memory import PreferenceMemory, Statement
 
 QUESTION = "what is an element?"
 WISH = "In this conversation, be concise and brief"
+# Rows that come together or apart are rounded alike, as nearly as llama.cpp can.
+EXACT = {"threads": 1, "max_batch_tokens": 1024, "kv_type": "f32", "flash_attention": False}
 DEFAULTS = [("be detailed and thorough", 1.0), ("use a formal and polite tone", 0.5)]
 
 
@@ -56,7 +58,7 @@ class Shop:
         engine: dict[str, Any] = {}
         if backend == "llama.cpp":
             base = to_gguf(base, base / "tiny.gguf")
-            engine = {"backend": backend, "engine_settings": {"threads": 1, "max_batch_tokens": 1024}}
+            engine = {"backend": backend, "engine_settings": EXACT}
         memory = PreferenceMemory(embedder=HashEmbedder())
         memory.record("ada", Statement(WISH, thread="monday"))
         return cls(str(base), str(persrm), memory, engine)

@@ -27,6 +27,7 @@ LARGEST = 25e6  # bytes
 # The only files beside the code, by folder.
 DATA = {
     "pad_langchain/adapt": {".yaml"},
+    "pad_langchain/server/page/static": {".css", ".html", ".js", ".svg", ".txt"},
     "pad_langchain/defaults": {".json", ".jinja", ".md", ".safetensors"},
     "pad_memory/evidence": {".npz"},
     "pad_memory/values": {".safetensors", ".txt"},
