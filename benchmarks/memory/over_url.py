@@ -25,22 +25,12 @@ from statistics import median
 
 import numpy as np
 
+from pad_langchain.testing import HashEmbedder
 from pad_memory import Choice, Feedback, PreferenceMemory, Statement, Values
 
 EVENTS = 200
 WISHES = ("short answers", "no jokes", "mention cats", "call me Sam", "use bullet points")
 WRITER = "--write-as"
-
-
-class HashEmbedder:
-    """One fixed random unit vector a text, float32 [N, 384]."""
-
-    name = "hash"
-
-    def embed(self, texts: Sequence[str]) -> np.ndarray:
-        seeds = [int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") for text in texts]
-        rows_NE = np.array([np.random.default_rng(seed).normal(size=384) for seed in seeds]).reshape(-1, 384)
-        return (rows_NE / np.linalg.norm(rows_NE, axis=1, keepdims=True)).astype(np.float32)
 
 
 def scorer(prompt: str, response: str, preferences: Sequence[str]) -> np.ndarray:
@@ -50,7 +40,7 @@ def scorer(prompt: str, response: str, preferences: Sequence[str]) -> np.ndarray
 
 
 def opened(url: str) -> PreferenceMemory:
-    return PreferenceMemory(url=url, embedder=HashEmbedder(), scorer=scorer, values=Values(classifier=False))
+    return PreferenceMemory(url=url, embedder=HashEmbedder(384), scorer=scorer, values=Values(classifier=False))
 
 
 @contextmanager

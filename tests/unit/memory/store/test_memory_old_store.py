@@ -77,35 +77,11 @@ from pad_memory.store import index_files
 from pad_memory.store.connection import Connection
 from pad_memory.store.journal import Journal
 sys.path.insert(0, sys.argv[1])
+from killed import die_at, forked
 from unit.memory.store.test_memory_old_store import PoleScorer, expected, opened, seen, unpacked
 
-def forked(work):
-    child = os.fork()
-    if child:
-        return os.waitpid(child, 0)[1]
-    try:
-        work()
-        os._exit(0)
-    except BaseException:
-        import traceback
-        traceback.print_exc()
-        os._exit(1)
-
 def bring_up_to_date(folder, fatal):
-    count = 0
-    def deadly(function):
-        def call(*arguments, **options):
-            nonlocal count
-            for step in range(2):  # before and after
-                if step:
-                    found = function(*arguments, **options)
-                count += 1
-                if count == fatal:
-                    os.kill(os.getpid(), signal.SIGKILL)
-            return found
-        return call
-    for owner, name in ((Connection, "call"), (Journal, "append"), (Journal, "clear"), (index_files, "blank_unused")):
-        setattr(owner, name, deadly(getattr(owner, name)))
+    die_at(fatal, (Connection, "call"), (Journal, "append"), (Journal, "clear"), (index_files, "blank_unused"))
     with opened(folder, PoleScorer()) as memory:
         for user in ("ada", "bob", "cleo"):
             memory.condition(user)

@@ -214,24 +214,13 @@ from pathlib import Path
 from typing import Any
 sys.path.insert(0, sys.argv[1])
 from fakes import WordEmbedder
+from killed import die_at, forked
 from pad_memory import PreferenceMemory, Statement, Thumb, Values
 from pad_memory.store.connection import Connection
 from pad_memory.store.journal import Journal
 
 def opened(folder):
     return PreferenceMemory(folder, embedder=WordEmbedder(), values=Values(classifier=False))
-
-def forked(work):
-    child = os.fork()
-    if child:
-        return os.waitpid(child, 0)[1]
-    try:
-        work()
-        os._exit(0)
-    except BaseException:
-        import traceback
-        traceback.print_exc()
-        os._exit(1)
 
 def tell(folder):
     with opened(folder) as memory:
@@ -242,21 +231,8 @@ def tell(folder):
         memory.items.put("guest", ("notes",), "dog", {"name": "Rex"}, "a dog")
 
 def merge(folder, fatal):
-    count = 0
-    def deadly(function):
-        def call(*arguments, **options):
-            nonlocal count
-            for step in range(2):  # before and after
-                if step:
-                    found = function(*arguments, **options)
-                count += 1
-                if count == fatal:
-                    os.kill(os.getpid(), signal.SIGKILL)
-            return found
-        return call
     memory = opened(folder)
-    for owner, name in ((Connection, "call"), (Journal, "append"), (Journal, "clear")):
-        setattr(owner, name, deadly(getattr(owner, name)))
+    die_at(fatal, (Connection, "call"), (Journal, "append"), (Journal, "clear"))
     memory.merge("guest", "ada")
     memory.close()
 
