@@ -261,6 +261,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--kinds", nargs="+", choices=list(SIZE), default=list(SIZE))
     parser.add_argument("--other", type=Path, help="folder of another checkout")
+    parser.add_argument("--compile", action="store_true", help="also float32 and bfloat16 in compiled steps")
     parser.add_argument("--no-hf", action="store_true", help="without transformers' generate")
     parser.add_argument("--cpu-time", action="store_true", help="CPU seconds, not wall time: for a busy machine")
     parser.add_argument("--quality", action="store_true", help="answers, perplexity and rewards instead of time")
@@ -276,6 +277,9 @@ def main() -> None:
     if args.other:
         folder = args.other.resolve()
         lines += [Line(f"{kind}, other", folder, WORKER, kind=kind, hf=False, **asked) for kind in plain]
+    if args.compile:
+        compiled = {**asked, "more": {**more, "compile": True}}
+        lines += [Line(f"{kind}, compiled", HERE, WORKER, kind=kind, hf=False, **compiled) for kind in plain]
     if not args.no_hf:
         lines += [Line(f"{kind}, HF generate", HERE, WORKER, kind=kind, hf=True, **asked) for kind in plain]
     weights, *_ = [line.answer() for line in lines]

@@ -8,6 +8,7 @@ Every stage keeps what it has made. Started again after a kill, the same call go
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from pad_langchain.adapt.job import Job, open_job
 from pad_langchain.adapt.lessons.corpus import Corpus, gather, gather_guided, pilot_size
 from pad_langchain.adapt.lessons.remarks import REMARKS
 from pad_langchain.adapt.lessons.wordings import PoleWordings
-from pad_langchain.adapt.poles import Dimension
+from pad_langchain.adapt.poles import Dimension, Pole
 from pad_langchain.adapt.trials.choose import choose, count_tried
 from pad_langchain.adapt.trials.panel import Panel
 from pad_langchain.adapt.trials.report import write_report
@@ -32,7 +33,7 @@ from pad_langchain.training.config import Progress
 if TYPE_CHECKING:
     from pad_memory.embedding import Embedder
 
-__all__ = ["adapt"]
+__all__ = ["adapt", "by_prototype"]
 
 _log = logging.getLogger(__name__)
 
@@ -60,8 +61,8 @@ def adapt(config: AdaptConfig, progress: Progress | None = None, *, embedder: Em
         corpus = corpus.join(gather_guided(job, _draft(job, number - 1), number))
         head = _fit(job, corpus, number)
     found = {"base": config.base, "corpus": _said(corpus, config), **_judged(job)}
-    strengths = _strengths(job, corpus, found["chosen"])
-    head.save_pretrained(job.folder / "head", strengths=strengths, **_recommended(found["chosen"], config.choice))
+    how = by_prototype(_learned(job, corpus), found["chosen"])
+    head.save_pretrained(job.folder / "head", **how, **_recommended(found["chosen"], config.choice))
     write_report(found, job.folder)
     return job.folder / "head"
 
@@ -78,12 +79,27 @@ def _recommended(chosen: dict[str, Any] | None, settings: ChoiceSettings) -> dic
     }
 
 
-def _strengths(job: Job, corpus: Corpus, chosen: dict[str, Any] | None) -> list[float] | None:
-    """The strength of each of the head's prototypes: those of the poles, and 1 for no pole."""
+def by_prototype(learned: Sequence[Dimension], chosen: dict[str, Any] | None) -> dict[str, Any]:
+    """What a head's config says of each of its prototypes: those of the poles, then of no pole.
+
+    Args:
+        chosen: a way as a dict (see `panel.Way`). None means none was chosen.
+    """
     if chosen is None:
-        return None
-    found = dict(chosen["strengths"])
-    return [*(found.get(each.key(side), 1.0) for each in _learned(job, corpus) for side in (0, 1)), 1.0]
+        return {}
+    ways = dict(chosen["each"])
+    poles = [(each.poles[side], ways.get(each.key(side), chosen)) for each in learned for side in (0, 1)]
+    return {
+        "strengths": [*((way["beta"] or 0.0) / chosen["beta"] for _, way in poles), 1.0],
+        "tellings": None if chosen["place"] is None else [*(_telling(*each) for each in poles), None],
+    }
+
+
+def _telling(pole: Pole, way: dict[str, Any]) -> str | None:
+    """In which words the base is told a wish of a pole; "" where it is not told, None in the user's own."""
+    if way["place"] is None:
+        return ""
+    return pole.instruction if way["words"] == "instruction" else None
 
 
 def _judged(job: Job) -> dict[str, Any]:

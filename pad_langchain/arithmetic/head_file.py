@@ -62,6 +62,8 @@ class HeadConfig:
             the memory's defaults.
         strengths: how strongly a preference that is read as each of the Q prototypes steers, 0 or more. It multiplies
             beta. None means 1.
+        tellings: in which words a base is told a preference that is read as each of the Q prototypes; "" where it is
+            not told, None where it is told in its own words. None for all means that.
         top_k, condition_base, wish_place, repetition_penalty, no_repeat_ngram, candidates: what it recommends beside
             beta and alpha (see `engine.types.Recommended`). None means nothing.
     """
@@ -78,6 +80,7 @@ class HeadConfig:
     tokenizer: str | None = None
     calibration: dict[str, dict[str, float]] | None = None
     strengths: list[float] | None = None
+    tellings: list[str | None] | None = None
     top_k: int | None = None
     condition_base: bool | None = None
     wish_place: str | None = None
@@ -92,6 +95,7 @@ _LATER = frozenset(
     {
         "tokenizer",
         "strengths",
+        "tellings",
         "top_k",
         "condition_base",
         "wish_place",

@@ -163,7 +163,8 @@ class Chat:
         place = said.wish_place or self.engine.recommended.wish_place or "system"
         tell = partial(_tell, bound, messages, read, place)
         if not self.engine.contrasts:
-            return tell([(preference.text, preference.weight) for preference in preferences]), None
+            words = [(each.text, each.weight) for each in preferences]
+            return tell(words if self.persrm is None else self.persrm.tell(preferences)), None
         told, opposed = contrast(preferences, reader_of(self.memory, self.settings.embedder))
         return tell(told), tell(opposed)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, cast
@@ -35,13 +35,14 @@ class VectorHead(nn.Module):
     A new head is the identity (V = 0): its reward is zero for every token and preference.
 
     Raises:
-        InvalidRequestError: the config recommends what cannot be, or its strengths are not Q numbers, 0 or more.
+        InvalidRequestError: the config recommends what cannot be, its strengths are not Q numbers, 0 or more, or its
+            tellings are not Q texts.
     """
 
     def __init__(self, config: HeadConfig) -> None:
         super().__init__()
         recommended_by(config)
-        _check_strengths(config)
+        _check_by_prototype(config)
         self.config = config
         self.f = nn.Sequential(
             nn.Linear(config.embedding_size, config.mlp_size),
@@ -89,6 +90,20 @@ class VectorHead(nn.Module):
             drop,
         )
 
+    def tellings(self, embeddings_PE: torch.Tensor) -> list[str | None]:
+        """In which words the base is told each of P preferences, [P, E]: see `HeadConfig.tellings`.
+
+        A preference is told in its own words where it is more likely not of the prototype it is nearest to.
+        """
+        said = self.config.tellings
+        if said is None:
+            return [None] * len(embeddings_PE)
+        shares_P, places_P = self.read(embeddings_PE).softmax(-1).max(-1)
+        return [
+            said[place] if share > 0.5 else None
+            for share, place in zip(shares_P.tolist(), places_P.tolist(), strict=True)
+        ]
+
     def gate(
         self, embeddings_PE: torch.Tensor, weights_P: torch.Tensor | Sequence[float] | None = None
     ) -> torch.Tensor:
@@ -103,11 +118,12 @@ class VectorHead(nn.Module):
         """Write config and weights into `folder`; `config_changes` sets e.g. the recommended beta and alpha.
 
         Raises:
-            InvalidRequestError: a change recommends what cannot be, or strengths are not Q numbers, 0 or more.
+            InvalidRequestError: a change recommends what cannot be, strengths are not Q numbers, 0 or more, or tellings
+                are not Q texts.
         """
         config = replace(self.config, **config_changes)
         recommended_by(config)
-        _check_strengths(config)
+        _check_by_prototype(config)
         self.config = config
         write_head(absolute(folder), self.config, self.state_dict())
 
@@ -145,16 +161,19 @@ class VectorHead(nn.Module):
             )
 
 
-def _check_strengths(config: HeadConfig) -> None:
-    """Raise InvalidRequestError unless there is a strength for each prototype, or none at all."""
-    said: Any = config.strengths
-    if said is None:
-        return
-    fine = isinstance(said, list) and len(said) == config.prototypes
-    if not (fine and all(type(one) in (int, float) and 0 <= one < math.inf for one in said)):
+def _check_by_prototype(config: HeadConfig) -> None:
+    """Raise InvalidRequestError unless there is a strength and a telling for each prototype, or none at all."""
+    _check_each(
+        config, "strengths", "numbers, 0 or more", lambda one: type(one) in (int, float) and 0 <= one < math.inf
+    )
+    _check_each(config, "tellings", "texts or nulls", lambda one: one is None or isinstance(one, str))
+
+
+def _check_each(config: HeadConfig, name: str, allowed: str, fits: Callable[[Any], bool]) -> None:
+    said: Any = getattr(config, name)
+    if said is not None and not (isinstance(said, list) and len(said) == config.prototypes and all(map(fits, said))):
         raise InvalidRequestError(
-            f"strengths of a head with {config.prototypes} prototypes have to be as many numbers, 0 or more, but are "
-            f"{said!r:.200}."
+            f"{name} of a head with {config.prototypes} prototypes have to be as many {allowed}, but are {said!r:.200}."
         )
 
 

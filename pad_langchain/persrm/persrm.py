@@ -22,6 +22,7 @@ import torch
 from pad_langchain.arithmetic.head_file import CONFIG_NAME
 from pad_langchain.defaults import model_folder
 from pad_langchain.engine.protocol import Guide
+from pad_langchain.engine.types import WeightedPreference
 from pad_langchain.errors import IncompatibleModelError, InvalidRequestError, ModelLoadError
 from pad_langchain.models.adapter import Adapter
 from pad_langchain.models.backbone import Backbone
@@ -310,6 +311,15 @@ class PersRM:
     def guide_on(self, base: Backbone, prompts: Prompts) -> Guide:
         """`as_guide` for a base whose tokenizer may be another: a text PersRM then compares candidates as bytes."""
         return self._guide if self._text_guide is None else fitting_guide(self._text_guide, base, prompts)
+
+    def tell(self, preferences: Sequence[WeightedPreference]) -> list[tuple[str, float]]:
+        """In which words the base should be told preferences: (text, weight) of those it should be told at all.
+
+        A head may know words that its base heeds better than the user's own (see `HeadConfig.tellings`).
+        """
+        if isinstance(self._guide, HeadGuide):
+            return self._guide.tell(preferences)
+        return [(preference.text, preference.weight) for preference in preferences]
 
     def score(self, prompt: Prompt, response: str, preferences: Sequence[str] | np.ndarray) -> np.ndarray:
         """Reward of a response under each preference: Σ_t [log softmax_V(q) − log softmax_V(ref)], the end of the turn

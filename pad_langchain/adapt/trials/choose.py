@@ -1,9 +1,11 @@
-"""How a head should steer its base, found on development prompts: where the wish is told, β, k and α.
+"""How a head should steer its base, found on development prompts: where and how the wish is told, β, k and α.
 
 First the place in the prompt that works best without a head. Then, for the head alone and for the head beside a prompt
-told there, the best β, then k, then α, and then each pole's own strength. The figure is the share of answers that show
-the wish and are good. Of ways that are no worse than the best by more than its standard error, the one with the most
-good answers is taken: strength that shows a wish in more answers, and spoils as many, is none.
+told there, the best β, then k, then α. A wish is told in the user's own words or by the pole's instruction. In the end
+each pole gets the best for it of all that was tried: told or not, how, and how strongly it is steered. The figure is
+the share of answers that show the wish and are good. Of ways that are no worse than the best by more than its standard
+error, the one with the most good answers is taken: strength that shows a wish in more answers, and spoils as many, is
+none.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from pad_langchain.adapt.config import ChoiceSettings
 from pad_langchain.adapt.trials.panel import Judged, Panel, Way
@@ -21,13 +24,16 @@ from pad_langchain.evaluation.wishes import by_pole, ends_as_often, shares
 __all__ = ["PLACES", "Choice", "choose", "count_tried"]
 
 PLACES: tuple[WishPlace, ...] = ("system", "user", "both")
+WORDS: tuple[Literal["own", "instruction"], ...] = ("own", "instruction")
+
+SHARED = 8  # as many answers of a pole as all poles' share is worth
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """What was found.
+    """What was found; in the three ways each pole has one of its own.
 
     Args:
         tried: everything that was judged on the way, the base first.
@@ -57,12 +63,11 @@ def choose(panel: Panel, settings: ChoiceSettings) -> Choice:
         fair = [each for each in found if ends_as_often(each.verdicts, base.verdicts)] or found
         return _gentlest(fair).way
 
-    told = best([Way(place=place) for place in PLACES])
-    ways = [
-        _own_strengths(tried, _strength(place, settings, best), silent)
-        for place, silent in ((None, base.way), (told.place, told))
-    ]
-    alone, both = (_judged(panel, tried, way).way for way in ways)
+    place = best([Way(place=place) for place in PLACES]).place
+    told = best([Way(place=place, words=words) for words in WORDS])
+    alone = _strength([Way()], settings, best)
+    both = _strength([Way(place=place, words=words) for words in WORDS], settings, best)
+    told, alone, both = (_judged(panel, tried, _by_pole(tried, way)).way for way in (told, alone, both))
     choice = Choice(tuple(tried), told, alone, both)
     _log.info("chosen on development prompts: %s", choice.best.key)
     return choice
@@ -70,40 +75,64 @@ def choose(panel: Panel, settings: ChoiceSettings) -> Choice:
 
 def count_tried(settings: ChoiceSettings) -> int:
     """How many ways `choose` tries that hear a wish."""
-    return len(PLACES) + 2 * (len(settings.betas) + len(settings.ks) - 1 + len(settings.alphas) - 1)
+    finer = len(settings.ks) - 1 + len(settings.alphas) - 1
+    return len(PLACES) + len(WORDS) - 1 + (1 + len(WORDS)) * len(settings.betas) + 2 * finer
 
 
-def _strength(place: WishPlace | None, settings: ChoiceSettings, best: Callable[[Sequence[Way]], Way]) -> Way:
-    """The best β at the first k and α, then the best k, then the best α."""
+def _strength(told: Sequence[Way], settings: ChoiceSettings, best: Callable[[Sequence[Way]], Way]) -> Way:
+    """The best β at the first k and α, then k, then α, for a head beside prompts that are told in one of these ways."""
     (first_k, *ks), (first_alpha, *alphas) = settings.ks, settings.alphas
-    way = best([Way("head", place, beta, first_k, first_alpha) for beta in sorted(settings.betas)])
+    way = best(
+        [
+            replace(each, guide="head", beta=beta, top_k=first_k, alpha=first_alpha)
+            for beta in sorted(settings.betas)
+            for each in told
+        ]
+    )
     way = best([way, *(replace(way, top_k=k) for k in ks)])
     return best([way, *(replace(way, alpha=alpha) for alpha in alphas)])
 
 
-def _own_strengths(tried: Sequence[Judged], way: Way, silent: Way) -> Way:
-    """Give each pole a β of its own, of equals the one nearest to the way's.
+def _by_pole(tried: Sequence[Judged], common: Way) -> Way:
+    """Give each pole the way that is best for it, of equals the one that is most like the common way.
 
-    A pole has few answers, so what counts is the mean of its own share and of all poles' share at a β.
+    A pole has few answers, so its share is drawn to all poles' share in a way.
 
     Args:
-        tried: has the way at all βs. Those at which answers end less often are left out, unless it is the way's own.
-        silent: the way without the head, which is β 0. The first that was tried is the base.
+        tried: those count that need no more than the common way does: no prompt told elsewhere, no other k and α.
+            Ways whose answers end less often than the base's, which was tried first, are left out.
     """
-    common = way.beta
-    assert common is not None
-    found = {0.0: next(each for each in tried if each.way == silent)}
-    for each in tried:
-        fair = each.way == way or ends_as_often(each.verdicts, tried[0].verdicts)
-        if fair and each.way.beta is not None and replace(each.way, beta=way.beta) == way:
-            found[each.way.beta] = each
-    poles = {beta: by_pole(each.verdicts) for beta, each in found.items()}
-    all_poles = {beta: _score(each) for beta, each in found.items()}
+    base = tried[0].verdicts
+    found = {
+        each.way: each
+        for each in tried
+        if each.way == common or (_within(each.way, common) and ends_as_often(each.verdicts, base))
+    }
+    poles = {way: by_pole(each.verdicts) for way, each in found.items()}
+    all_poles = {way: _score(each) for way, each in found.items()}
 
-    def best(pole: str) -> float:
-        return max(poles, key=lambda beta: (poles[beta][pole].both.mean + all_poles[beta], -abs(beta - common)))
+    def score(way: Way, pole: str) -> float:
+        own = poles[way][pole]
+        return (own.count * own.both.mean + SHARED * all_poles[way]) / (own.count + SHARED)
 
-    return replace(way, strengths=tuple((pole, best(pole) / common) for pole in poles[common]))
+    def best(pole: str) -> Way:
+        return max(found, key=lambda way: (score(way, pole), *_likeness(way, common)))
+
+    return replace(common, each=tuple((pole, best(pole)) for pole in poles[common]))
+
+
+def _within(way: Way, common: Way) -> bool:
+    """Whether a head that recommends the common way can answer a pole in another one."""
+    return (
+        not way.each
+        and way.place in (None, common.place)
+        and way.guide in ("", common.guide)
+        and (not way.guide or (way.top_k, way.alpha) == (common.top_k, common.alpha))
+    )
+
+
+def _likeness(way: Way, common: Way) -> tuple[float, ...]:
+    return way.place == common.place, way.words == common.words, -abs((way.beta or 0.0) - (common.beta or 0.0))
 
 
 def _judged(panel: Panel, tried: list[Judged], way: Way) -> Judged:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Literal
 
 from pad_langchain.adapt.job import Job
 from pad_langchain.adapt.lessons.plant import OPENINGS
@@ -14,6 +15,7 @@ from pad_langchain.adapt.model import Asked, Said
 from pad_langchain.adapt.poles import Pole
 from pad_langchain.adapt.prompts import Prompt
 from pad_langchain.chat.chat import Chat
+from pad_langchain.chat.messages import with_preferences, with_preferences_at_end
 from pad_langchain.chat.options import CallOptions, WishPlace
 from pad_langchain.evaluation.wishes import Answer, Verdict, judge_all
 from pad_memory.catalogue import find
@@ -32,7 +34,8 @@ class Way:
         guide: what guides: the "head" of this run, "self", or "" for nothing.
         place: where in the prompt the base is told the wish. None means it is not told.
         beta, top_k, alpha: of the guide. None means as it recommends.
-        strengths: (pole, factor of β), for poles that are steered more or less than others.
+        words: in which words the base is told: the user's "own", or the pole's "instruction".
+        each: (pole, way), for poles that are answered in ways of their own.
     """
 
     guide: str = ""
@@ -40,30 +43,32 @@ class Way:
     beta: float | None = None
     top_k: int | None = None
     alpha: float | None = None
-    strengths: tuple[tuple[str, float], ...] = ()
+    words: Literal["own", "instruction"] = "own"
+    each: tuple[tuple[str, Way], ...] = ()
 
     @property
     def name(self) -> str:
         """What reports call it, without its strength."""
-        told = (
-            ""
-            if self.place is None
-            else f"told in {'both turns' if self.place == 'both' else f'the {self.place} turn'}"
-        )
-        return " + ".join(filter(None, (told, self.guide))) or "base"
+        told = ""
+        if self.place is not None:
+            told = f"told in {'both turns' if self.place == 'both' else f'the {self.place} turn'}"
+            told += " by an instruction" if self.words == "instruction" else ""
+        return (" + ".join(filter(None, (told, self.guide))) or "base") + (", by pole" if self.each else "")
 
     @property
     def key(self) -> str:
         """The way with its strength, as answers are kept under it."""
         strength = [f"{value:g}" for value in (self.beta, self.top_k, self.alpha) if value is not None]
-        return " ".join((self.name, *strength, *(["each pole by its own"] if self.strengths else [])))
+        return " ".join((self.name, *strength))
 
     def of(self, pole: str) -> Way:
-        """Return how a pole is answered: β times its strength. Of strength 0, nothing guides it."""
-        factor = dict(self.strengths).get(pole, 1.0)
-        if not factor:
-            return Way(place=self.place)
-        return replace(self, beta=None if self.beta is None else self.beta * factor, strengths=())
+        """Return how a pole is answered."""
+        return dict(self.each).get(pole, replace(self, each=()))
+
+    @property
+    def silent(self) -> Way:
+        """The way without what guides."""
+        return Way(place=self.place, words=self.words)
 
     @property
     def hears(self) -> bool:
@@ -140,8 +145,8 @@ class Panel:
     def _asked(self, way: Way, key: str, pole: Pole, prompt: Prompt) -> Asked:
         name = f"{way.key}|{key if way.hears else ''}|{prompt.id}"
         options = CallOptions(
-            preference=pole.text if way.hears else [],
-            condition_base=way.place is not None,
+            preference=pole.text if way.guide else [],
+            condition_base=way.guide == "self",
             wish_place=way.place,
             beta=way.beta,
             top_k=way.top_k,
@@ -150,7 +155,10 @@ class Panel:
             temperature=0.0,
             max_tokens=self.job.config.choice.max_tokens,
         )
-        return Asked(name, self.job.model.told(prompt), options)
+        told: list[Any] = self.job.model.told(prompt)
+        if way.guide != "self":  # which tells the base itself
+            told = _told(told, way.place, [(_words(way, pole), 1.0)])
+        return Asked(name, told, options)
 
     def _answer(self, way: Way, key: str, prompt: Prompt, said: Said) -> Answer:
         question = "\n".join(message["content"] for message in prompt.messages if message["role"] == "user")
@@ -160,12 +168,23 @@ class Panel:
             key if pole.rule is None else ANY_POLE,
             said.text,
             "stop" if said.ended else "length",
-            pole.text if way.place else "",
+            _words(way.of(key), pole) if way.of(key).place else "",
         )
 
     def _named(self, key: str, text: str, verdict: Verdict) -> Verdict:
         rule = self.poles[key].rule
         return verdict if rule is None else replace(verdict, pole=key, shown=rule.holds(text))
+
+
+def _words(way: Way, pole: Pole) -> str:
+    return pole.instruction if way.words == "instruction" else pole.text
+
+
+def _told(messages: list[Any], place: WishPlace | None, wishes: list[tuple[str, float]]) -> list[Any]:
+    """A conversation whose base is told wishes, as `Chat` tells them."""
+    if place in ("user", "both"):
+        messages = with_preferences_at_end(messages, wishes)
+    return with_preferences(messages, wishes) if place in ("system", "both") else messages
 
 
 def _in_the_catalogue(key: str) -> bool:

@@ -41,7 +41,7 @@ def draw_poles(test: Mapping[str, Any], names: Sequence[str], path: Path) -> Non
 
 def draw_strength(tried: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Shown, good and both against β at the first k and α, for the head alone and beside a prompt."""
-    rows = [row for row in tried if row["guide"] == "head" and not row["strengths"]]
+    rows = [row for row in tried if row["guide"] == "head" and not row["each"]]
     first = [row for row in rows if (row["top_k"], row["alpha"]) == (rows[0]["top_k"], rows[0]["alpha"])]
     names = list(dict.fromkeys(row["name"] for row in first))
     figure = new_figure(figsize=(4.8 * len(names), 3.8))

@@ -93,26 +93,32 @@ def _test(found: Mapping[str, Any], head: str) -> list[str]:
 
 
 def _poles(test: Mapping[str, Any], names: Sequence[str]) -> list[str]:
-    strengths = dict(test[names[-1]]["way"]["strengths"])
+    way = test[names[-1]]["way"]
+    each = dict(way["each"])
     rows = [
-        [pole, f"{strengths.get(pole, 1.0):g}", *(_three(test[name]["by_pole"][pole]) for name in names)]
+        [pole, _said(each.get(pole, way)), *(_three(test[name]["by_pole"][pole]) for name in names)]
         for pole in test[names[0]]["by_pole"]
     ]
     return [
         "## By pole",
         "",
-        "shown / good / **both**, and by how much the head's β is multiplied",
+        "shown / good / **both**, and how the head answers a wish of the pole",
         "",
-        *_table(["pole", "strength", *names], rows),
+        *_table(["pole", "told, β", *names], rows),
         "![Both by pole](poles.png)",
         "",
     ]
 
 
+def _said(way: Mapping[str, Any]) -> str:
+    told = "not told" if way["place"] is None else {"own": "own words", "instruction": "instruction"}[way["words"]]
+    return f"{told}, {way['beta'] or 0:g}"
+
+
 def _strength(found: Mapping[str, Any]) -> list[str]:
     rows = [
         [
-            row["name"] + (", each pole by its own" if row["strengths"] else ""),
+            row["name"],
             *("" if row[name] is None else f"{row[name]:g}" for name in ("beta", "top_k", "alpha")),
             *(_interval(row[what]) for what in ("shown", "good", "both")),
         ]

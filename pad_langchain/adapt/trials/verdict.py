@@ -12,7 +12,7 @@ from pad_langchain.evaluation.wishes import Shares, by_pole, lead, shares
 
 __all__ = ["JUDGED_WAYS", "judge_ways", "measured", "plain", "side_by_side"]
 
-JUDGED_WAYS = 6  # that hear a wish
+JUDGED_WAYS = 7  # that hear a wish
 SHOWN_TEXTS = 2  # answers of each pole that a report shows side by side
 
 
@@ -20,7 +20,7 @@ def judge_ways(panel: Panel, choice: Choice) -> dict[str, Judged]:
     """Answer and judge the test prompts in every way."""
     told = [Way(place=place) for place in PLACES]
     contrast = Way("self", choice.told.place)  # a base that guides itself is told the wish
-    return {way.name: panel.judge(way) for way in (Way(), *told, choice.alone, choice.both, contrast)}
+    return {way.name: panel.judge(way) for way in (Way(), *told, choice.told, choice.alone, choice.both, contrast)}
 
 
 def measured(judged: Mapping[str, Judged], told: str) -> dict[str, Any]:

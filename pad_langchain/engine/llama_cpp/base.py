@@ -98,11 +98,14 @@ class LlamaBase(Reader):
         if self._after.cap is not None:
             return None
         file, scaled_DR = self.file, V_DR.detach().float() * self._after.scale
+        small = holds(self.vocab_size, self.hidden_size)  # reading it takes a moment only
 
         def read(ids: np.ndarray) -> np.ndarray:
-            return (torch.from_numpy(file.output_rows(ids)) @ scaled_DR).numpy()
+            rows_NR = (torch.from_numpy(file.output_rows(ids)) @ scaled_DR).numpy()
+            if small:
+                file.close()  # all of its pages together are as much memory as what is kept
+            return rows_NR
 
-        small = holds(self.vocab_size, self.hidden_size)  # reading it takes a moment only
         rows = Vocabulary(read, self.vocab_size, V_DR.shape[1], at_once=small)
         file.close()
         return rows

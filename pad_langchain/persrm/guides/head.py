@@ -13,7 +13,7 @@ import torch
 from pad_langchain.arithmetic.arrays import Array
 from pad_langchain.arithmetic.head import features, steer
 from pad_langchain.engine.protocol import Base, FeatureRows, Plan
-from pad_langchain.engine.types import Request
+from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import IncompatibleModelError, InvalidRequestError
 from pad_langchain.models.fingerprint import of_vocabulary
 from pad_langchain.models.prompts import Prompts
@@ -115,7 +115,7 @@ class HeadGuide:
         Raises:
             InvalidRequestError: an embedding has another shape or is not finite, or there is none and no embedder.
         """
-        vectors_PE = self._vectors(request)
+        vectors_PE = self._vectors(request.preferences)
         weights = [preference.weight for preference in request.preferences]
         with torch.inference_mode():
             if request.combine == "sum":
@@ -129,12 +129,30 @@ class HeadGuide:
         gates_GR = torch.stack([gate for plan in plans for gate in plan.rows])
         return _HeadRows(self.head, base, gates_GR, self._features[base])
 
-    def _vectors(self, request: Request) -> torch.Tensor:
-        missing = [preference.text for preference in request.preferences if preference.embedding is None]
+    def tell(self, preferences: Sequence[WeightedPreference]) -> list[tuple[str, float]]:
+        """In which words the base should hear P preferences: (text, weight) of those it should hear at all.
+
+        Raises:
+            InvalidRequestError: as `plan`.
+        """
+        if self.head.config.tellings is None or not preferences:
+            return [(preference.text, preference.weight) for preference in preferences]
+        vectors_PE = self._vectors(preferences)
+        signs_P = torch.tensor([-1.0 if preference.weight < 0 else 1.0 for preference in preferences])
+        with torch.inference_mode():
+            said = self.head.tellings(vectors_PE * signs_P.to(vectors_PE)[:, None])
+        return [
+            (each.text, each.weight) if words is None else (words, abs(each.weight))
+            for each, words in zip(preferences, said, strict=True)
+            if words != ""
+        ]
+
+    def _vectors(self, preferences: Sequence[WeightedPreference]) -> torch.Tensor:
+        missing = [preference.text for preference in preferences if preference.embedding is None]
         made = iter(self.embed(missing)) if missing else iter(())
         size = self.head.config.embedding_size
         vectors = []
-        for preference in request.preferences:
+        for preference in preferences:
             vector = np.asarray(next(made) if preference.embedding is None else preference.embedding, dtype=np.float32)
             if vector.shape != (size,) or not np.isfinite(vector).all():
                 raise InvalidRequestError(

@@ -22,6 +22,7 @@ from pad_langchain.adapt.lessons.corpus import Corpus
 from pad_langchain.adapt.lessons.sample import rotation, sample
 from pad_langchain.adapt.model import Model, Said
 from pad_langchain.adapt.poles import of_catalogue
+from pad_langchain.adapt.run import by_prototype
 from pad_langchain.adapt.trials.choose import choose
 from pad_langchain.adapt.trials.panel import Judged, Way
 from pad_langchain.cli.main import app
@@ -98,8 +99,9 @@ def test_the_head_steers_its_base(base: str, done: Path) -> None:
     assert report["corpus"]["few"] == [
         key for key, _ in report["corpus"]["tried"].items() if report["corpus"]["kept"].get(key, 0) < 2
     ]
-    names = ("base", "told in the system turn", "told in the user turn", "told in both turns", "head")
-    assert {*names, f"{report['told']} + self"} < set(report["test"])
+    names = ("base", "told in the system turn", "told in the user turn", "told in both turns", "head, by pole")
+    assert {*names, report["told"]} < set(report["test"])
+    assert any(name.endswith(" + self") for name in report["test"])
     text = (done / "report.md").read_text()
     assert "## By pole" in text
     assert all((done / f"{name}.png").exists() for name in ("ways", "poles", "strength"))
@@ -197,8 +199,8 @@ def test_the_estimate_names_what_will_be_few(job: Job) -> None:
     assert "too few" in found.lines()[-1]
 
 
-def strengths_of(way: Way, **poles: float) -> Way:
-    return dataclasses.replace(way, strengths=tuple((f"tone:{name}", factor) for name, factor in poles.items()))
+def by_pole(common: Way, **poles: Way) -> Way:
+    return dataclasses.replace(common, each=tuple((f"tone:{name}", way) for name, way in poles.items()))
 
 
 class Panel:
@@ -226,10 +228,11 @@ def test_strength_and_place_are_chosen_step_by_step() -> None:
         "told in the user turn + head 2 50 0.1": 0.7,
     }  # fmt: skip
     found = choose(Panel(both, {"told in the user turn + head 4 50 0.001": 0.2}), settings)
-    assert found.told.name == "told in the user turn"
+    prompted = Way(place="user")
+    assert found.told == by_pole(prompted, formal=prompted)
     gentle, told = Way("head", None, 2.0, 400, 0.001), Way("head", "user", 2.0, 50, 0.1)
-    assert found.alone == strengths_of(gentle, formal=1.0)  # of equals the gentlest
-    assert found.both == found.best == strengths_of(told, formal=1.0)  # the strongest one does not come to an end
+    assert found.alone == by_pole(gentle, formal=gentle)  # of equals the gentlest
+    assert found.both == found.best == by_pole(told, formal=told)  # the strongest one does not come to an end
     assert len({each.way for each in found.tried}) == len(found.tried)
 
 
@@ -238,7 +241,7 @@ def test_of_ways_about_as_good_as_the_best_the_one_with_more_good_answers_is_tak
     both = {"told in the user turn": 0.5, f"{told} 1 50 0": 0.3, f"{told} 2 50 0": 0.6, f"{told} 4 50 0": 0.65}
     settings = ChoiceSettings(betas=(1.0, 2.0, 4.0), alphas=(0.0,))
     found = choose(Panel(both, {}, {f"{told} 2 50 0": 0.95, f"{told} 4 50 0": 0.7}), settings)
-    way = dataclasses.replace(found.both, strengths=())
+    way = dataclasses.replace(found.both, each=())
     assert way == Way("head", "user", 2.0, 50, 0.0)  # the gentlest is worse, the strongest spoils more
 
 
@@ -260,15 +263,56 @@ class PanelOfTwo:
 def test_each_pole_gets_a_strength_of_its_own() -> None:
     settings = ChoiceSettings(betas=(1.0, 2.0, 4.0), alphas=(0.0,))
     found = choose(PanelOfTwo({0: 20, 1: 12, 2: 9, 4: 2}, {0: 2, 1: 10, 2: 14, 4: 18}), settings)
-    assert found.both == strengths_of(Way("head", "system", 2.0, 50, 0.0), formal=0.0, casual=2.0)
-    formal, casual = (found.both.of(f"tone:{name}") for name in ("formal", "casual"))
-    assert (formal, casual) == (Way(place="system"), Way("head", "system", 4.0, 50, 0.0))
+    told, common = Way(place="system"), Way("head", "system", 2.0, 50, 0.0)
+    strong = dataclasses.replace(common, beta=4.0)
+    assert found.both == by_pole(common, formal=told, casual=strong)
+    assert [found.both.of(f"tone:{name}") for name in ("formal", "casual")] == [told, strong]
 
 
 def test_a_pole_alone_does_not_go_where_the_others_suffer() -> None:
     settings = ChoiceSettings(betas=(1.0, 4.0), alphas=(0.0,))
     found = choose(PanelOfTwo({0: 2, 1: 14, 4: 2}, {0: 2, 1: 14, 4: 16}), settings)
-    assert found.both == strengths_of(Way("head", "system", 1.0, 50, 0.0), formal=1.0, casual=1.0)
+    gentle = Way("head", "system", 1.0, 50, 0.0)
+    assert found.both == by_pole(gentle, formal=gentle, casual=gentle)
+
+
+class PanelOfWords:
+    """Judges two poles: one is shown where the base is told an instruction, one where it is told nothing."""
+
+    poles = ("tone:formal", "tone:casual")
+
+    def judge(self, way: Way) -> Judged:
+        def shown(pole: str) -> int:
+            how = way.of(pole)
+            if pole == "tone:casual":
+                return 18 if how.place is None else 6
+            return 4 if how.place is None else 16 if how.words == "instruction" else 10
+
+        verdicts = [
+            Verdict(f"q{n}", pole, n < shown(pole), 1.0, False, False, False, True)
+            for pole in self.poles
+            for n in range(20)
+        ]
+        return Judged(way, ("",) * 40, tuple(verdicts))
+
+
+def test_each_pole_is_told_as_works_best_for_it() -> None:
+    found = choose(PanelOfWords(), ChoiceSettings(betas=(1.0,), alphas=(0.0,)))
+    told, base = Way(place="system", words="instruction"), Way()
+    assert (found.told.of("tone:formal"), found.told.of("tone:casual")) == (told, base)
+    guided = [dataclasses.replace(way, guide="head", beta=1.0, top_k=50, alpha=0.0) for way in (told, base)]
+    assert [found.both.of(pole) for pole in PanelOfWords.poles] == guided
+
+
+def test_the_head_keeps_how_each_pole_is_told_and_steered() -> None:
+    length, *_ = of_catalogue()
+    guided = Way("head", "user", 2.0, 50, 0.0, "instruction")
+    ways = [(length.key(0), dataclasses.replace(guided, beta=3.0)), (length.key(1), Way())]
+    kept = by_prototype([length], dataclasses.asdict(dataclasses.replace(guided, each=tuple(ways))))
+    assert kept == {"strengths": [1.5, 0.0, 1.0], "tellings": [length.poles[0].instruction, "", None]}
+    alone = dataclasses.asdict(Way("head", None, 2.0, 50, 0.0))
+    assert by_prototype([length], alone) == {"strengths": [1.0] * 3, "tellings": None}
+    assert by_prototype([length], None) == {}
 
 
 def test_the_command(base: str, done: Path, tmp_path: Path) -> None:

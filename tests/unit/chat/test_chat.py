@@ -216,6 +216,22 @@ def test_a_persrm_may_recommend_not_to_tell_a_base_that_nothing_steers(unguided)
     assert turns(engine, asked(engine))[:-1] == [("user", QUESTION[0]["content"])]
 
 
+def test_the_base_is_told_a_wish_in_the_persrms_words(guided):
+    class Telling:
+        head = None
+
+        def tell(self, preferences):
+            return [("Answer in one sentence.", each.weight) for each in preferences if each.text == WISH]
+
+    def users(wish):
+        chat = Chat(guided, Telling(), ChatSettings(condition_base=True, wish_place="user", max_tokens=1))
+        chat.submit(QUESTION, CallOptions(preference=wish)).result()
+        return [text for role, text in turns(guided, guided.requests[-1]) if role == "user"]
+
+    assert users(WISH) == ["what is an element? (Answer in one sentence.)"]
+    assert users("be formal") == ["what is an element?"]
+
+
 DECODING = ("beta", "alpha", "top_k", "repetition_penalty", "no_repeat_ngram")
 
 

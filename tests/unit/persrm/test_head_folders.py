@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from pad_langchain.engine.types import Recommended
+from pad_langchain.engine.types import Recommended, WeightedPreference
 from pad_langchain.errors import InvalidRequestError, ModelLoadError
 from pad_langchain.persrm.guides.head import HeadGuide
-from pad_langchain.persrm.head import VectorHead
+from pad_langchain.persrm.head import HeadConfig, VectorHead
 from places import DATA
 
 FOLDER = DATA / "head_0_1"
@@ -91,8 +92,49 @@ def test_strengths_are_kept_and_multiply_gates(tmp_path: Path) -> None:
     assert torch.allclose(VectorHead.from_pretrained(tmp_path).gates(some_PE), 2 * plain_PR, atol=1e-6)
 
 
-@pytest.mark.parametrize("strengths", [[1.0], [-1.0] * 2, "strong"])
-def test_strengths_that_cannot_be_are_refused(tmp_path: Path, strengths: object) -> None:
+@pytest.mark.parametrize(
+    ("name", "said", "allowed"),
+    [
+        ("strengths", [1.0], "numbers, 0 or more"),
+        ("strengths", [-1.0] * 2, "numbers, 0 or more"),
+        ("strengths", "strong", "numbers, 0 or more"),
+        ("tellings", ["Be brief."], "texts or nulls"),
+        ("tellings", [1] * 2, "texts or nulls"),
+    ],
+)
+def test_what_does_not_go_with_the_prototypes_is_refused(tmp_path: Path, name: str, said: object, allowed: str) -> None:
     head = VectorHead.from_pretrained(FOLDER)
-    with pytest.raises(InvalidRequestError, match=f"{head.config.prototypes} prototypes have to be as many numbers"):
-        head.save_pretrained(tmp_path, strengths=strengths)
+    with pytest.raises(InvalidRequestError, match=f"{name} of a head with .* prototypes have to be as many {allowed}"):
+        head.save_pretrained(tmp_path, **{name: said})
+
+
+BRIEF, LONG, ROME = (np.array(vector, dtype=np.float32) for vector in ([1, 0], [-1, 0], [0, 0.1]))
+
+
+def telling(*tellings: str | None) -> HeadGuide:
+    """The guide of a head of two prototypes, which are the signs of an embedding's first number."""
+    head = VectorHead(HeadConfig(4, 8, rank=2, embedding_size=2, mlp_size=2, prototypes=2, tellings=list(tellings)))
+    head.spread_E.fill_(1.0)
+    with torch.no_grad():
+        for layer, weights in ((head.f[0], [[1.0, 0], [-1, 0]]), (head.f[3], [[9.0, 0], [0, 9]])):
+            layer.weight.copy_(torch.tensor(weights))
+            layer.bias.zero_()
+    return HeadGuide(head)
+
+
+def test_a_base_is_told_a_wish_in_the_words_that_the_head_knows_for_it() -> None:
+    wishes = [
+        WeightedPreference("keep it short", 0.5, BRIEF),
+        WeightedPreference("go on and on", -2.0, LONG),
+        WeightedPreference("I live in Rome", 1.0, ROME),
+    ]
+    own = [(wish.text, wish.weight) for wish in wishes]
+    assert telling("Answer in a sentence.", "").tell(wishes) == [
+        ("Answer in a sentence.", 0.5),
+        ("Answer in a sentence.", 2.0),
+        own[2],
+    ]
+    assert telling("", None).tell(wishes) == own[2:]
+    assert telling(None, None).tell(wishes) == own
+    assert HeadGuide(VectorHead.from_pretrained(FOLDER)).tell(wishes) == own
+    assert telling("", "").tell([]) == []
