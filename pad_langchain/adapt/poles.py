@@ -13,30 +13,79 @@ from typing import Any
 from pad_langchain.errors import InvalidRequestError
 from pad_langchain.evaluation.judges import Rule
 from pad_langchain.training.settings import load_yaml
+from pad_memory import catalogue
 from pad_memory.catalogue import CATALOGUE
 
 __all__ = ["Dimension", "Pole", "choose_dimensions", "of_catalogue", "read_poles"]
 
-# How a base is told to show a pole of the catalogue, at the end of the user's turn.
+# How a base is told to show a pole of the catalogue, at the end of the user's turn, and the same said otherwise.
 INSTRUCTIONS = {
-    "length:concise": "Answer in one or two short sentences.",
-    "length:detailed": "Answer at length and go into every detail.",
-    "tone:formal": "Answer in a formal, polite and professional tone.",
-    "tone:casual": "Answer in a relaxed, casual tone, as if we were old friends.",
-    "humor:humorous": "Answer in a funny way and put a joke into your answer.",
-    "humor:serious": "Answer in an earnest, matter-of-fact way and do not joke.",
-    "format:list": "Answer with a list of bullet points.",
-    "format:prose": "Answer in flowing paragraphs and do not make a list.",
-    "level:simple": "Use easy, everyday words, as if you spoke to a child.",
-    "level:technical": "Use precise technical and scientific words, as if you wrote for experts.",
-    "examples:examples": "Illustrate your answer with concrete examples.",
-    "examples:no-examples": "Answer in general statements only, and give no examples.",
-    "warnings:warnings": "Say in your answer what is dangerous and what to look out for.",
-    "warnings:no-warnings": "Answer without any warnings or safety advice.",
-    "emoji:emoji": "Use many emojis in your answer.",
-    "emoji:no-emoji": "Answer in plain text and use no emojis.",
+    "length:concise": (
+        "Answer in one or two short sentences.",
+        "In one sentence, please.",
+    ),
+    "length:detailed": (
+        "Answer at length and go into every detail.",
+        "Please go into detail.",
+    ),
+    "tone:formal": (
+        "Answer in a formal, polite and professional tone.",
+        "Use the polite, formal language of an official report.",
+    ),
+    "tone:casual": (
+        "Answer in a relaxed, casual tone, as if we were old friends.",
+        "Talk to me like a friend.",
+    ),
+    "humor:humorous": (
+        "Answer in a funny way and put a joke into your answer.",
+        "Be funny and tell me a joke, please! 😂",
+    ),
+    "humor:serious": (
+        "Answer in an earnest, matter-of-fact way and do not joke.",
+        "This is a serious question.",
+    ),
+    "format:list": (
+        "Answer with a list of bullet points.",
+        "Use bullet points.",
+    ),
+    "format:prose": (
+        "Answer in flowing paragraphs and do not make a list.",
+        "Write one paragraph.",
+    ),
+    "level:simple": (
+        "Use easy, everyday words, as if you spoke to a child.",
+        "Explain it to a small child in short, easy sentences.",
+    ),
+    "level:technical": (
+        "Use precise technical and scientific words, as if you wrote for experts.",
+        "Explain it as a scientific paper would.",
+    ),
+    "examples:examples": (
+        "Illustrate your answer with concrete examples.",
+        "Explain it with two or three examples.",
+    ),
+    "examples:no-examples": (
+        "Answer in general statements only, and give no examples.",
+        "Keep it general.",
+    ),
+    "warnings:warnings": (
+        "Say in your answer what is dangerous and what to look out for.",
+        "Tell me what can go wrong.",
+    ),
+    "warnings:no-warnings": (
+        "Answer without any warnings or safety advice.",
+        "Stay positive.",
+    ),
+    "emoji:emoji": (
+        "Use many emojis in your answer.",
+        "Please use some emojis in your answer! 🎉",
+    ),
+    "emoji:no-emoji": (
+        "Answer in plain text and use no emojis.",
+        "Words only, please.",
+    ),
 }
-COLUMNS = ("instruction", "name", "rule", "text", "wordings")
+COLUMNS = ("instruction", "name", "other", "rule", "text", "wordings")
 
 
 @dataclass(frozen=True)
@@ -47,7 +96,8 @@ class Pole:
         name: short, as reports show it.
         text: the wish in words, as a user would say it.
         wordings: other ways to say it. The head learns to read them all.
-        instruction: tells the base to answer like that, a sentence of its own.
+        instruction: tells the base to answer like that, a sentence of its own. Answers are sampled under it.
+        other: another sentence that tells it. Bases differ in what they heed. "" means there is none.
         rule: by which answers are judged. None means the package's own judge knows the pole.
     """
 
@@ -56,6 +106,7 @@ class Pole:
     wordings: tuple[str, ...]
     instruction: str
     rule: Rule | None = None
+    other: str = ""
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -80,14 +131,16 @@ def of_catalogue() -> tuple[Dimension, ...]:
     return tuple(
         Dimension(
             known.name,
-            (
-                Pole(first.name, first.text, first.paraphrases, INSTRUCTIONS[f"{known.name}:{first.name}"]),
-                Pole(second.name, second.text, second.paraphrases, INSTRUCTIONS[f"{known.name}:{second.name}"]),
-            ),
+            (_known(f"{known.name}:{first.name}", first), _known(f"{known.name}:{second.name}", second)),
         )
         for known in CATALOGUE
         for first, second in [known.poles]
     )
+
+
+def _known(key: str, pole: catalogue.Pole) -> Pole:
+    instruction, other = INSTRUCTIONS[key]
+    return Pole(pole.name, pole.text, pole.paraphrases, instruction, other=other)
 
 
 def read_poles(path: str | Path) -> tuple[Dimension, ...]:
@@ -95,7 +148,8 @@ def read_poles(path: str | Path) -> tuple[Dimension, ...]:
 
     Args:
         path: a mapping, dimension → its two poles, each a mapping of name, text, wordings (a list), instruction, and
-            perhaps rule: what an answer that shows the pole must be like (see `evaluation.judges.Rule`).
+            perhaps other (the instruction said otherwise) and rule: what an answer that shows the pole must be like
+            (see `evaluation.judges.Rule`).
 
     Raises:
         InvalidRequestError: the file does not read, a field is missing, unknown or empty, or the two poles of a
@@ -138,14 +192,18 @@ def _dimension(name: str, poles: Any, where: str) -> Dimension:
 def _pole(said: Any, where: str) -> Pole:
     if not isinstance(said, Mapping) or not {"name", "text", "wordings", "instruction"} <= said.keys() <= {*COLUMNS}:
         raise InvalidRequestError(
-            f"A pole in {where!r} has to be a mapping of name, text, wordings, instruction and perhaps rule, but is "
-            f"{said!r:.300}."
+            f"A pole in {where!r} has to be a mapping of name, text, wordings, instruction and perhaps other and rule, "
+            f"but is {said!r:.300}."
         )
-    texts = [said["name"], said["text"], said["instruction"], *_listed(said["wordings"], where)]
+    texts = [
+        *(said[name] for name in ("name", "text", "instruction", "other") if name in said),
+        *_listed(said["wordings"], where),
+    ]
     if not all(isinstance(text, str) and text.strip() for text in texts):
         raise InvalidRequestError(f"A pole in {where!r} has to say something in every field, but is {said!r:.300}.")
-    name, text, instruction, *wordings = (each.strip() for each in texts)
-    return Pole(name, text, tuple(wordings), instruction, _rule(said.get("rule"), where))
+    name, text, instruction = (said[name].strip() for name in ("name", "text", "instruction"))
+    wordings = tuple(each.strip() for each in said["wordings"])
+    return Pole(name, text, wordings, instruction, _rule(said.get("rule"), where), said.get("other", "").strip())
 
 
 def _listed(wordings: Any, where: str) -> list[Any]:

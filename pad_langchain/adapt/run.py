@@ -22,7 +22,7 @@ from pad_langchain.adapt.lessons.remarks import REMARKS
 from pad_langchain.adapt.lessons.wordings import PoleWordings
 from pad_langchain.adapt.poles import Dimension, Pole
 from pad_langchain.adapt.trials.choose import choose, count_tried
-from pad_langchain.adapt.trials.panel import Panel
+from pad_langchain.adapt.trials.panel import Panel, Way, words_of
 from pad_langchain.adapt.trials.report import write_report
 from pad_langchain.adapt.trials.verdict import JUDGED_WAYS, judge_ways, measured, plain, side_by_side
 from pad_langchain.evaluation.wishes import shares
@@ -60,61 +60,60 @@ def adapt(config: AdaptConfig, progress: Progress | None = None, *, embedder: Em
     for number in range(1, config.rounds + 1):
         corpus = corpus.join(gather_guided(job, _draft(job, number - 1), number))
         head = _fit(job, corpus, number)
-    found = {"base": config.base, "corpus": _said(corpus, config), **_judged(job)}
-    how = by_prototype(_learned(job, corpus), found["chosen"])
-    head.save_pretrained(job.folder / "head", **how, **_recommended(found["chosen"], config.choice))
-    write_report(found, job.folder)
+    found, best = _judged(job)
+    how = by_prototype(_learned(job, corpus), best)
+    head.save_pretrained(job.folder / "head", **how, **_recommended(best, config.choice))
+    write_report({"base": config.base, "corpus": _said(corpus, config), **found}, job.folder)
     return job.folder / "head"
 
 
-def _recommended(chosen: dict[str, Any] | None, settings: ChoiceSettings) -> dict[str, Any]:
+def _recommended(best: Way | None, settings: ChoiceSettings) -> dict[str, Any]:
     """What the head's config says of how to decode with it."""
-    if chosen is None:
+    if best is None:
         return {"beta": settings.betas[0], "alpha": settings.alphas[0], "top_k": settings.ks[0]}
     return {
-        **{name: chosen[name] for name in ("beta", "alpha", "top_k")},
-        "condition_base": chosen["place"] is not None,
-        "wish_place": chosen["place"],
+        **{name: getattr(best, name) for name in ("beta", "alpha", "top_k")},
+        "condition_base": best.place is not None,
+        "wish_place": best.place,
         "repetition_penalty": settings.repetition_penalty,
     }
 
 
-def by_prototype(learned: Sequence[Dimension], chosen: dict[str, Any] | None) -> dict[str, Any]:
+def by_prototype(learned: Sequence[Dimension], best: Way | None) -> dict[str, Any]:
     """What a head's config says of each of its prototypes: those of the poles, then of no pole.
 
     Args:
-        chosen: a way as a dict (see `panel.Way`). None means none was chosen.
+        best: how the head should steer. None means it was not chosen.
     """
-    if chosen is None:
+    if best is None or best.beta is None:
         return {}
-    ways = dict(chosen["each"])
-    poles = [(each.poles[side], ways.get(each.key(side), chosen)) for each in learned for side in (0, 1)]
+    poles = [(each.poles[side], best.of(each.key(side))) for each in learned for side in (0, 1)]
     return {
-        "strengths": [*((way["beta"] or 0.0) / chosen["beta"] for _, way in poles), 1.0],
-        "tellings": None if chosen["place"] is None else [*(_telling(*each) for each in poles), None],
+        "strengths": [*((way.beta or 0.0) / best.beta for _, way in poles), 1.0],
+        "tellings": None if best.place is None else [*(_telling(*each) for each in poles), None],
     }
 
 
-def _telling(pole: Pole, way: dict[str, Any]) -> str | None:
+def _telling(pole: Pole, way: Way) -> str | None:
     """In which words the base is told a wish of a pole; "" where it is not told, None in the user's own."""
-    if way["place"] is None:
+    if way.place is None:
         return ""
-    return pole.instruction if way["words"] == "instruction" else None
+    return None if way.words == "own" else words_of(way, pole)
 
 
-def _judged(job: Job) -> dict[str, Any]:
-    """How the head should steer, and what it is worth; nothing of it where no judge knows the poles."""
+def _judged(job: Job) -> tuple[dict[str, Any], Way | None]:
+    """What the head is worth, and how it should steer; nothing of it where no judge knows the poles."""
     draft = _draft(job, job.config.rounds)
     with Panel(job, "dev", job.prompts.dev, draft) as panel:
         unknown = [key for key in job.keys.values() if key not in panel.poles]
         if not panel.poles:
             _log.warning("no judge knows %s: β is not chosen. Give the poles a rule.", ", ".join(unknown))
-            return {"dev": [], "chosen": None, "told": None, "test": {}, "texts": [], "not judged": unknown}
+            return {"dev": [], "chosen": None, "told": None, "test": {}, "texts": [], "not judged": unknown}, None
         choice = choose(panel, job.config.choice)
     with Panel(job, "test", job.prompts.test, draft) as panel:
         judged = judge_ways(panel, choice)
     names = list(dict.fromkeys(("base", choice.told.name, choice.best.name)))
-    return {
+    found = {
         "dev": [{"name": each.way.name, **asdict(each.way), **plain(shares(each.verdicts))} for each in choice.tried],
         "chosen": {"name": choice.best.name, **asdict(choice.best)},
         "told": choice.told.name,
@@ -122,6 +121,7 @@ def _judged(job: Job) -> dict[str, Any]:
         "texts": side_by_side(judged, names),
         "not judged": unknown,
     }
+    return found, choice.best
 
 
 def _said(corpus: Corpus, config: AdaptConfig) -> dict[str, Any]:

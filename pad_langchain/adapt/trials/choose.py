@@ -1,11 +1,11 @@
 """How a head should steer its base, found on development prompts: where and how the wish is told, β, k and α.
 
 First the place in the prompt that works best without a head. Then, for the head alone and for the head beside a prompt
-told there, the best β, then k, then α. A wish is told in the user's own words or by the pole's instruction. In the end
-each pole gets the best for it of all that was tried: told or not, how, and how strongly it is steered. The figure is
-the share of answers that show the wish and are good. Of ways that are no worse than the best by more than its standard
-error, the one with the most good answers is taken: strength that shows a wish in more answers, and spoils as many, is
-none.
+told there, the best β, then k, then α. A wish is told in the user's own words or by one of the pole's instructions. In
+the end each pole gets the best for it of all that was tried: told or not, how, and how strongly it is steered. The
+figure is the share of answers that show the wish and are good. Of ways that are no worse than the best by more than its
+standard error, the one with the most good answers is taken: strength that shows a wish in more answers, and spoils as
+many, is none.
 """
 
 from __future__ import annotations
@@ -14,17 +14,16 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from pad_langchain.adapt.config import ChoiceSettings
-from pad_langchain.adapt.trials.panel import Judged, Panel, Way
+from pad_langchain.adapt.trials.panel import Judged, Panel, Way, Words
 from pad_langchain.chat.options import WishPlace
 from pad_langchain.evaluation.wishes import by_pole, ends_as_often, shares
 
 __all__ = ["PLACES", "Choice", "choose", "count_tried"]
 
 PLACES: tuple[WishPlace, ...] = ("system", "user", "both")
-WORDS: tuple[Literal["own", "instruction"], ...] = ("own", "instruction")
+WORDS: tuple[Words, ...] = ("own", "instruction", "other")
 
 SHARED = 8  # as many answers of a pole as all poles' share is worth
 

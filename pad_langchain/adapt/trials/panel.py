@@ -20,10 +20,13 @@ from pad_langchain.chat.options import CallOptions, WishPlace
 from pad_langchain.evaluation.wishes import Answer, Verdict, judge_all
 from pad_memory.catalogue import find
 
-__all__ = ["Judged", "Panel", "Way"]
+__all__ = ["Judged", "Panel", "Way", "Words", "words_of"]
 
 ANY_POLE = "length:detailed"  # stands in where a verdict's own rule is a user's
 PLANTED = tuple(opening for openings in OPENINGS.values() for opening in openings)
+
+
+Words = Literal["own", "instruction", "other"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Way:
         guide: what guides: the "head" of this run, "self", or "" for nothing.
         place: where in the prompt the base is told the wish. None means it is not told.
         beta, top_k, alpha: of the guide. None means as it recommends.
-        words: in which words the base is told: the user's "own", or the pole's "instruction".
+        words: in which words the base is told: the user's "own", the pole's "instruction" or its "other" one.
         each: (pole, way), for poles that are answered in ways of their own.
     """
 
@@ -43,7 +46,7 @@ class Way:
     beta: float | None = None
     top_k: int | None = None
     alpha: float | None = None
-    words: Literal["own", "instruction"] = "own"
+    words: Words = "own"
     each: tuple[tuple[str, Way], ...] = ()
 
     @property
@@ -52,7 +55,7 @@ class Way:
         told = ""
         if self.place is not None:
             told = f"told in {'both turns' if self.place == 'both' else f'the {self.place} turn'}"
-            told += " by an instruction" if self.words == "instruction" else ""
+            told += {"own": "", "instruction": " by an instruction", "other": " by another instruction"}[self.words]
         return (" + ".join(filter(None, (told, self.guide))) or "base") + (", by pole" if self.each else "")
 
     @property
@@ -121,8 +124,9 @@ class Panel:
 
     def judge(self, way: Way) -> Judged:
         """Answer every prompt under every pole in one way, and judge the answers."""
+        ways = {key: _possible(way.of(key), pole) for key, pole in self.poles.items()}
         asked = {
-            (key, prompt.id): (way.of(key).guide, self._asked(way.of(key), key, pole, prompt))
+            (key, prompt.id): (ways[key].guide, self._asked(ways[key], key, pole, prompt))
             for key, pole in self.poles.items()
             for prompt in self.prompts
         }
@@ -132,7 +136,9 @@ class Panel:
                 unique = {each.id: each for by, each in asked.values() if by == guide}
                 said |= answered(self.job.model, self._chat(guide), list(unique.values()), self.kept, tick)
         found = [(key, prompt, said[asked[key, prompt.id][1].id]) for key in self.poles for prompt in self.prompts]
-        verdicts = judge_all([self._answer(way, *each) for each in found], planted=PLANTED, embedder=self.job.embedder)
+        verdicts = judge_all(
+            [self._answer(ways[each[0]], *each) for each in found], planted=PLANTED, embedder=self.job.embedder
+        )
         named = [self._named(key, each.text, verdict) for (key, _, each), verdict in zip(found, verdicts, strict=True)]
         return Judged(way, tuple(each.text for *_, each in found), tuple(named))
 
@@ -157,7 +163,7 @@ class Panel:
         )
         told: list[Any] = self.job.model.told(prompt)
         if way.guide != "self":  # which tells the base itself
-            told = _told(told, way.place, [(_words(way, pole), 1.0)])
+            told = _told(told, way.place, [(words_of(way, pole), 1.0)])
         return Asked(name, told, options)
 
     def _answer(self, way: Way, key: str, prompt: Prompt, said: Said) -> Answer:
@@ -168,7 +174,7 @@ class Panel:
             key if pole.rule is None else ANY_POLE,
             said.text,
             "stop" if said.ended else "length",
-            _words(way.of(key), pole) if way.of(key).place else "",
+            words_of(way, pole) if way.place else "",
         )
 
     def _named(self, key: str, text: str, verdict: Verdict) -> Verdict:
@@ -176,8 +182,14 @@ class Panel:
         return verdict if rule is None else replace(verdict, pole=key, shown=rule.holds(text))
 
 
-def _words(way: Way, pole: Pole) -> str:
-    return pole.instruction if way.words == "instruction" else pole.text
+def words_of(way: Way, pole: Pole) -> str:
+    """In which words a base is told to show a pole."""
+    return {"own": pole.text, "instruction": pole.instruction, "other": pole.other or pole.instruction}[way.words]
+
+
+def _possible(way: Way, pole: Pole) -> Way:
+    """The way, told by the one instruction where a pole has no other."""
+    return replace(way, words="instruction") if way.words == "other" and not pole.other else way
 
 
 def _told(messages: list[Any], place: WishPlace | None, wishes: list[tuple[str, float]]) -> list[Any]:

@@ -111,7 +111,8 @@ def _poles(test: Mapping[str, Any], names: Sequence[str]) -> list[str]:
 
 
 def _said(way: Mapping[str, Any]) -> str:
-    told = "not told" if way["place"] is None else {"own": "own words", "instruction": "instruction"}[way["words"]]
+    said = {"own": "own words", "instruction": "instruction", "other": "other instruction"}
+    told = "not told" if way["place"] is None else said[way["words"]]
     return f"{told}, {way['beta'] or 0:g}"
 
 

@@ -286,7 +286,7 @@ class PanelOfWords:
             how = way.of(pole)
             if pole == "tone:casual":
                 return 18 if how.place is None else 6
-            return 4 if how.place is None else 16 if how.words == "instruction" else 10
+            return 4 if how.place is None else 16 if how.words == "other" else 10
 
         verdicts = [
             Verdict(f"q{n}", pole, n < shown(pole), 1.0, False, False, False, True)
@@ -298,7 +298,7 @@ class PanelOfWords:
 
 def test_each_pole_is_told_as_works_best_for_it() -> None:
     found = choose(PanelOfWords(), ChoiceSettings(betas=(1.0,), alphas=(0.0,)))
-    told, base = Way(place="system", words="instruction"), Way()
+    told, base = Way(place="system", words="other"), Way()
     assert (found.told.of("tone:formal"), found.told.of("tone:casual")) == (told, base)
     guided = [dataclasses.replace(way, guide="head", beta=1.0, top_k=50, alpha=0.0) for way in (told, base)]
     assert [found.both.of(pole) for pole in PanelOfWords.poles] == guided
@@ -306,12 +306,11 @@ def test_each_pole_is_told_as_works_best_for_it() -> None:
 
 def test_the_head_keeps_how_each_pole_is_told_and_steered() -> None:
     length, *_ = of_catalogue()
-    guided = Way("head", "user", 2.0, 50, 0.0, "instruction")
+    guided = Way("head", "user", 2.0, 50, 0.0, "other")
     ways = [(length.key(0), dataclasses.replace(guided, beta=3.0)), (length.key(1), Way())]
-    kept = by_prototype([length], dataclasses.asdict(dataclasses.replace(guided, each=tuple(ways))))
-    assert kept == {"strengths": [1.5, 0.0, 1.0], "tellings": [length.poles[0].instruction, "", None]}
-    alone = dataclasses.asdict(Way("head", None, 2.0, 50, 0.0))
-    assert by_prototype([length], alone) == {"strengths": [1.0] * 3, "tellings": None}
+    kept = by_prototype([length], dataclasses.replace(guided, each=tuple(ways)))
+    assert kept == {"strengths": [1.5, 0.0, 1.0], "tellings": [length.poles[0].other, "", None]}
+    assert by_prototype([length], Way("head", None, 2.0, 50, 0.0)) == {"strengths": [1.0] * 3, "tellings": None}
     assert by_prototype([length], None) == {}
 
 
