@@ -69,12 +69,16 @@ class VectorHead(nn.Module):
         self.center_E.copy_(embeddings_NE.mean(0))
         self.spread_E.copy_(embeddings_NE.std(0).clamp_min(1e-4))
 
-    def gates(self, embeddings_PE: torch.Tensor) -> torch.Tensor:
+    def gates(self, embeddings_PE: torch.Tensor, *, by_strength: bool = True) -> torch.Tensor:
         """The gate of each preference alone: [P, E] → [P, R].
 
         That of -e is the opposite of that of e, where the config has no strengths.
+
+        Args:
+            by_strength: whether the config's strengths count. How strongly a wish should steer says nothing of how well
+                an answer fits it.
         """
-        said = self.config.strengths
+        said = self.config.strengths if by_strength else None
         strength_Q = None if said is None else torch.tensor(said, dtype=self.G_QR.dtype, device=self.G_QR.device)
         return arithmetic.gates(self.read(embeddings_PE), self.read(-embeddings_PE), self.G_QR, strength_Q)
 

@@ -72,7 +72,7 @@ class HeadGuide:
         return embed_wishes(self.embedder, texts)
 
     def gates(self, preferences: Sequence[str] | np.ndarray) -> torch.Tensor:
-        """Return the gate of each of P preferences alone, [P, R].
+        """Return the gate of each of P preferences alone, [P, R], as answers are scored with it: without strengths.
 
         Args:
             preferences: P texts, or their embeddings [P, E].
@@ -88,7 +88,7 @@ class HeadGuide:
             raise InvalidRequestError(
                 f"Preference embeddings have to be [P, {size}], but are {list(vectors_PE.shape)}."
             )
-        return self.head.gates(torch.from_numpy(vectors_PE).to(self.head.U_RD.device))
+        return self.head.gates(torch.from_numpy(vectors_PE).to(self.head.U_RD.device), by_strength=False)
 
     def bind(self, base: Base, prompts: Prompts) -> None:
         """Check that the head fits the base, and move it to the base's device.

@@ -89,7 +89,9 @@ def test_strengths_are_kept_and_multiply_gates(tmp_path: Path) -> None:
     some_PE = torch.randn(3, head.config.embedding_size, generator=torch.Generator().manual_seed(0))
     plain_PR = head.gates(some_PE)
     head.save_pretrained(tmp_path, strengths=[2.0] * head.config.prototypes)
-    assert torch.allclose(VectorHead.from_pretrained(tmp_path).gates(some_PE), 2 * plain_PR, atol=1e-6)
+    strong = VectorHead.from_pretrained(tmp_path)
+    assert torch.allclose(strong.gates(some_PE), 2 * plain_PR, atol=1e-6)
+    assert torch.equal(HeadGuide(strong).gates(some_PE.numpy()), plain_PR)  # answers are scored regardless of them
 
 
 @pytest.mark.parametrize(
