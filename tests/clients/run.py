@@ -74,7 +74,7 @@ class Environment:
         log = self.place / f"{self.name}.log"
         self.place.mkdir(exist_ok=True)
         shutil.rmtree(self.place / self.name, ignore_errors=True)
-        pip = [str(self.python), "-m", "pip", "install", "--no-input", "--progress-bar", "off"]
+        pip = [str(self.python), "-m", "pip", "install", "--no-input", "--no-compile", "--progress-bar", "off"]
         with log.open("wb") as said:
             for command in ([make, "-m", "venv", str(self.place / self.name)], [*pip, "-r", str(wanted)]):
                 try:
