@@ -9,7 +9,7 @@ BEGUN := .venv/.begun
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help chat serve llama-cpp test test-fast lint bench demo-model demo-report smollm2-head clean
+.PHONY: help chat serve llama-cpp test test-fast test-clients lint bench demo-model demo-report smollm2-head clean
 
 help:
 	@echo "make chat         talk to SmolLM2-135M (make chat ARGS='--user ada'; --model pad-demo is the demo pair)"
@@ -17,6 +17,7 @@ help:
 	@echo "make llama-cpp    compile the binding of llama.cpp into .venv, once: GGUF models run faster with it"
 	@echo "make test         all tests, on all cores"
 	@echo "make test-fast    those that start no process and need no long generation: a few minutes"
+	@echo "make test-clients OpenAI's, LangChain's, LlamaIndex' and other clients against a server, each in .venv-clients/NAME"
 	@echo "make lint         ruff, mypy and the floors of the plan (import-linter)"
 	@echo "make bench        benchmarks (memory, speed)"
 	@echo "make demo-model   make the demo pair again from nothing (an hour or two)"
@@ -68,6 +69,10 @@ test: $(STAMP)
 test-fast: $(STAMP)
 	$(PYTEST) -m "not slow" $(ARGS)
 
+# What pins each other out is installed apart; make test-clients ARGS=langchain for one.
+test-clients: $(STAMP)
+	$(BIN)/python tests/clients/run.py $(ARGS)
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -99,5 +104,5 @@ smollm2-head: $(STAMP)
 	cp $(STAGES)/head/persrm_head.* pad_langchain/defaults/smollm2/persrm/
 
 clean:
-	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
+	rm -rf .venv .venv-clients build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

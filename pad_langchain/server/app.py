@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse, Response
 
 from pad_langchain._version import __version__
 from pad_langchain.chat import Chat
-from pad_langchain.server.api import completions, feedback, preferences
+from pad_langchain.server.api import completions, feedback, preferences, responses
 from pad_langchain.server.errors import ApiError, translate
 from pad_langchain.server.guard import protect
 from pad_langchain.server.identity import administrator
@@ -48,7 +48,8 @@ def build_app(settings: ServerSettings, load: Callable[[ServerSettings], Chat] =
     app.state.settings, app.state.load, app.state.metrics = settings, load, Metrics()
     app.state.service, app.state.draining = None, False
     app.state.keys = Keys.open(settings.keys_file)
-    for part in (router, completions.router, feedback.router, preferences.router, files.router, login.router):
+    api = (completions.router, responses.router, feedback.router, preferences.router)
+    for part in (router, *api, files.router, login.router):
         app.include_router(part)
     app.add_exception_handler(RequestValidationError, _refuse)
     protect(app, settings, app.state.keys, app.state.metrics, files.PAGE_PATHS | login.LOGIN_PATHS)

@@ -5,34 +5,40 @@ Beside OpenAI's fields they have `pad` (what steered) and, in `logprobs`, a `rew
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pad_langchain.chat import Delta
+from pad_langchain.chat import Delta, Turn
 from pad_langchain.chat.tools.answer_parser import CallDelta
+from pad_langchain.server.errors import ApiError
 
-__all__ = ["DONE", "Answer", "event", "new_id"]
-
-DONE = b"data: [DONE]\n\n"
-
-
-def new_id() -> str:
-    """Return a new id of a completion, which is that of its answer in feedback too."""
-    return f"chatcmpl-{uuid.uuid4().hex}"
+__all__ = ["Completion", "entries_of", "new_id"]
 
 
-def event(data: Mapping[str, Any]) -> bytes:
-    """Return an object as one event of a stream."""
-    return b"data: " + json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
+def new_id(kind: str = "chatcmpl-") -> str:
+    """Return a new id of a completion, or of another kind; it is that of the answer in feedback too."""
+    return f"{kind}{uuid.uuid4().hex}"
+
+
+def entries_of(delta: Delta, ends: Collection[str]) -> list[Mapping[str, Any]]:
+    """Return a delta's entries of logprobs.
+
+    Args:
+        delta: of an answer whose logprobs were asked for.
+        ends: texts of the tokens that end an answer: they are no part of what the model said.
+    """
+    entries = list(delta.logprobs)
+    if delta.finish in ("stop", "tool_calls") and entries and entries[-1]["token"] in ends:
+        entries.pop()
+    return entries
 
 
 @dataclass
-class Answer:
-    """One answer on its way to the client; make one for each request.
+class Completion:
+    """One completion on its way to the client; make one for each request.
 
     Args:
         id: of the completion.
@@ -51,8 +57,14 @@ class Answer:
     ends: Collection[str]
     created: int = field(default_factory=lambda: int(time.time()))
     _called: set[int] = field(default_factory=set)
+    end = b"data: [DONE]\n\n"
 
-    def whole(self, delta: Delta) -> dict[str, Any]:
+    async def whole(self, turn: Turn) -> tuple[dict[str, Any], Delta]:
+        """Wait for the turn's end; return the completion, and the one delta that it is made of."""
+        delta = await turn.aresult()
+        return self.object(delta), delta
+
+    def object(self, delta: Delta) -> dict[str, Any]:
         """Return the completion of an answer's only delta."""
         message: dict[str, Any] = {"role": "assistant", "content": delta.text, "refusal": None}
         if delta.reasoning:
@@ -76,11 +88,15 @@ class Answer:
             "pad": self._pad(delta),
         }
 
-    def begin(self) -> dict[str, Any]:
+    def begin(self) -> list[dict[str, Any]]:
         """Return the first chunk of a stream, which says whose turn it is."""
-        return self._chunk({"role": "assistant", "content": "", "refusal": None})
+        return [self._chunk({"role": "assistant", "content": "", "refusal": None})]
 
-    def chunks(self, delta: Delta) -> Iterator[dict[str, Any]]:
+    def failure(self, error: ApiError) -> dict[str, Any]:
+        """Return the last line of a stream that failed."""
+        return error.body()
+
+    def events(self, delta: Delta) -> Iterator[dict[str, Any]]:
         """Yield what a delta adds to a stream, and with the last one its end."""
         added: dict[str, Any] = {}
         if delta.reasoning:
@@ -123,10 +139,7 @@ class Answer:
     def _logprobs(self, delta: Delta) -> dict[str, Any] | None:
         if not self.logprobs:
             return None
-        entries = list(delta.logprobs)
-        if delta.finish in ("stop", "tool_calls") and entries and entries[-1]["token"] in self.ends:
-            entries.pop()
-        return {"content": entries, "refusal": None}
+        return {"content": entries_of(delta, self.ends), "refusal": None}
 
     def _pad(self, delta: Delta) -> dict[str, Any]:
         return {**(delta.pad or {}), "user": self.user}

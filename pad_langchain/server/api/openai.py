@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from pad_langchain.chat.messages import ChatDict, chat_dicts
 from pad_langchain.chat.names import hint
@@ -18,7 +18,18 @@ from pad_langchain.server.api.schema_limits import check_schema
 from pad_langchain.server.errors import ApiError
 from pad_langchain.server.settings import ServerSettings
 
-__all__ = ["ChatRequest", "Message", "conversation", "options_of"]
+__all__ = [
+    "NOTES",
+    "STRICT",
+    "CallArguments",
+    "ChatRequest",
+    "Message",
+    "PadOptions",
+    "Whole",
+    "conversation",
+    "options_of",
+    "refuse_others",
+]
 
 # OpenAI's fields that we lack, with the values that ask for nothing. null asks for nothing anywhere.
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
@@ -38,34 +49,36 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "web_search_options": (),
 }
 # Notes for the operator of a server. They change no answer, anywhere.
-_NOTES = ("metadata", "prompt_cache_key", "prompt_cache_retention", "safety_identifier")
+NOTES = ("metadata", "prompt_cache_key", "prompt_cache_retention", "safety_identifier")
 # What clients send back of an answer beside its words.
 _NEUTRAL_IN_MESSAGE: dict[str, tuple[Any, ...]] = {"annotations": ([],), "audio": (), "function_call": ()}
 
-_STRICT = ConfigDict(strict=True, allow_inf_nan=False)
+STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 Whole = Annotated[int, Field(ge=1)]
 
 
+def _object(arguments: str) -> str:
+    try:
+        decoded = json.loads(arguments or "{}")
+    except (ValueError, RecursionError):
+        decoded = None
+    if not isinstance(decoded, dict):
+        raise ValueError("the arguments of a call have to be a JSON object. Leave a call that was cut off out.")
+    return arguments or "{}"
+
+
+CallArguments = Annotated[str, AfterValidator(_object)]
+
+
 class _Function(BaseModel):
-    model_config = ConfigDict(**_STRICT, extra="forbid")
+    model_config = ConfigDict(**STRICT, extra="forbid")
 
     name: str
-    arguments: str
-
-    @field_validator("arguments")
-    @classmethod
-    def _object(cls, arguments: str) -> str:
-        try:
-            decoded = json.loads(arguments or "{}")
-        except (ValueError, RecursionError):
-            decoded = None
-        if not isinstance(decoded, dict):
-            raise ValueError("the arguments of a call have to be a JSON object. Leave a call that was cut off out.")
-        return arguments or "{}"
+    arguments: CallArguments
 
 
 class _ToolCall(BaseModel):
-    model_config = ConfigDict(**_STRICT, extra="forbid")
+    model_config = ConfigDict(**STRICT, extra="forbid")
 
     id: str
     type: Literal["function"] = "function"
@@ -76,7 +89,7 @@ class _ToolCall(BaseModel):
 class Message(BaseModel):
     """One message of a conversation."""
 
-    model_config = ConfigDict(**_STRICT, extra="allow")
+    model_config = ConfigDict(**STRICT, extra="allow")
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | list[dict[str, Any]] | None = None
@@ -112,7 +125,7 @@ class Message(BaseModel):
 
 
 class _StreamOptions(BaseModel):
-    model_config = ConfigDict(**_STRICT, extra="forbid")
+    model_config = ConfigDict(**STRICT, extra="forbid")
 
     include_usage: bool | None = None
     include_obfuscation: Literal[False] | None = None
@@ -121,7 +134,7 @@ class _StreamOptions(BaseModel):
 class PadOptions(BaseModel):
     """How preferences steer this answer: the fields of `CallOptions` of the same names, and what is kept of it."""
 
-    model_config = ConfigDict(**_STRICT, extra="forbid")
+    model_config = ConfigDict(**STRICT, extra="forbid")
 
     preference: str | list[str | Annotated[list[str | float], Field(min_length=2, max_length=2)]] | None = None
     beta: float | None = None
@@ -139,7 +152,7 @@ class PadOptions(BaseModel):
 class ChatRequest(BaseModel):
     """The body of `POST /v1/chat/completions`."""
 
-    model_config = ConfigDict(**_STRICT, extra="allow")
+    model_config = ConfigDict(**STRICT, extra="allow")
 
     model: str
     messages: Annotated[list[Message], Field(min_length=1)]
@@ -185,7 +198,7 @@ def conversation(messages: Sequence[Message]) -> list[ChatDict]:
         InvalidRequestError: a tool result answers no call, or a text is not valid Unicode.
     """
     for place, message in enumerate(messages):
-        _refuse_others(message.model_extra or {}, _NEUTRAL_IN_MESSAGE, Message, f"messages.{place}.")
+        refuse_others(message.model_extra or {}, _NEUTRAL_IN_MESSAGE, Message, f"messages.{place}.")
     return chat_dicts([message.to_dict() for message in messages])
 
 
@@ -195,8 +208,8 @@ def options_of(body: ChatRequest, settings: ServerSettings) -> dict[str, Any]:
     Raises:
         ApiError: a field is not known, not supported, or over the settings' limits.
     """
-    extra = {name: value for name, value in (body.model_extra or {}).items() if name not in _NOTES}
-    _refuse_others(extra, _NEUTRAL, ChatRequest)
+    extra = {name: value for name, value in (body.model_extra or {}).items() if name not in NOTES}
+    refuse_others(extra, _NEUTRAL, ChatRequest)
     _check_together(body)
     _check_limits(body, settings)
     pad = (body.pad or PadOptions()).model_dump(exclude_none=True, exclude={"thread_id", "private"})
@@ -217,10 +230,20 @@ def options_of(body: ChatRequest, settings: ServerSettings) -> dict[str, Any]:
     return {**{name: value for name, value in said.items() if value is not None}, **pad}
 
 
-def _refuse_others(
+def refuse_others(
     got: Mapping[str, Any], neutral: Mapping[str, tuple[Any, ...]], model: type[BaseModel], place: str = ""
 ) -> None:
-    """Refuse fields that ask for what is not there."""
+    """Refuse fields that ask for what is not there.
+
+    Args:
+        got: fields that the model does not declare.
+        neutral: OpenAI's fields that are not supported, with the values that ask for nothing.
+        model: whose fields are suggested where a name is not known.
+        place: where the fields are, to stand before their names.
+
+    Raises:
+        ApiError: a field has another value, or a name that is not known; null passes anywhere.
+    """
     for name, value in got.items():
         if value is None or any(_same(value, known) for known in neutral.get(name, ())):
             continue

@@ -15,15 +15,20 @@ from waiting import auntil
 
 PATH = "/v1/chat/completions"
 ASKED = {"model": "pad-demo", "messages": [{"role": "user", "content": "what is an element?"}]}
+FORM = {"type": "json_object"}
+LONG = {
+    PATH: {**ASKED, "max_tokens": 400, "response_format": FORM},
+    "/v1/responses": {"model": "pad-demo", "input": "hi", "max_output_tokens": 400, "text": {"format": FORM}},
+}
 
 
 class Leaving:
     """A client of plain ASGI that asks, and leaves when it is told to."""
 
-    def __init__(self, served: Served, **fields: Any) -> None:
+    def __init__(self, served: Served, path: str = PATH, **fields: Any) -> None:
         self.sent: list[dict[str, Any]] = []
         self.gone = asyncio.Event()
-        body = json.dumps({**ASKED, "max_tokens": 400, **fields}).encode()
+        body = json.dumps({**LONG[path], **fields}).encode()
         self._body = [{"type": "http.request", "body": body, "more_body": False}]
         headers = {"host": "localhost", "content-type": "application/json", "content-length": str(len(body))}
         scope = {
@@ -32,8 +37,8 @@ class Leaving:
             "http_version": "1.1",
             "method": "POST",
             "scheme": "http",
-            "path": PATH,
-            "raw_path": PATH.encode(),
+            "path": path,
+            "raw_path": path.encode(),
             "query_string": b"",
             "root_path": "",
             "client": ("127.0.0.1", 1),
@@ -55,9 +60,10 @@ class Leaving:
             self.sent.append(message)
 
 
+@pytest.mark.parametrize("path", LONG)
 @pytest.mark.parametrize("streamed", [False, True])
-async def test_who_leaves_frees_the_row(served: Served, streamed: bool) -> None:
-    client = Leaving(served, stream=streamed, response_format={"type": "json_object"})
+async def test_who_leaves_frees_the_row(served: Served, path: str, streamed: bool) -> None:
+    client = Leaving(served, path, stream=streamed)
     await auntil(lambda: served.chat.engine.running == 1 and (client.sent or not streamed))
     client.gone.set()
     await asyncio.wait_for(client.call, 60)
