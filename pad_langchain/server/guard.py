@@ -108,6 +108,7 @@ class Guard:
             with span.current():
                 state["caller"] = self._admit(scope, headers)
                 body = await self._body(headers, exchange.receive)
+                state["body_bytes"] = len(body)
                 await self.app(scope, _again(body, exchange.receive), exchange.send)
         except ClientDisconnect:
             pass

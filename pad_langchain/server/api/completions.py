@@ -34,7 +34,7 @@ async def create_completion(body: ChatRequest, request: Request) -> Response:
     answer, submit = _read(service, body, request)
     with ExitStack() as admitted:
         admitted.enter_context(service.admitted())
-        turn = await while_connected(request, service.begin(submit))
+        turn = await while_connected(request, service.begin(submit, request.state.body_bytes))
         if not body.stream:
             whole = await while_connected(request, turn.aresult())
             service.count(whole)
