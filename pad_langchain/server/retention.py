@@ -62,7 +62,7 @@ class Retention:
             if self._closed:
                 return
             if time.monotonic() >= expires:
-                self._timed("expire", self._memory.expire_answers)
+                self._done("expire", self._memory.expire_answers)
                 expires = time.monotonic() + self._period
             self._woken.wait(_AGAIN if self._answers else self._period)
             self._woken.clear()

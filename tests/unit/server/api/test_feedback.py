@@ -34,7 +34,7 @@ async def tell(client: httpx.AsyncClient, **said: Any) -> dict[str, Any]:
     answer = await client.post("/v1/feedback", json=said)
     assert answer.status_code == 201, answer.text
     found: dict[str, Any] = answer.json()
-    assert found.keys() == {"object", "id", "learned", "held_back"}
+    assert found.keys() == {"object", "id", "learned", "leaning", "held_back"}
     return found
 
 
