@@ -122,7 +122,7 @@ class UserData(OpenOnce):
             yield from pairs_of(self._known(name))
 
     def import_(self, data: Mapping[str, Any]) -> int:
-        """Add the events and items of an export to its user and return how many were new. Its answers are left out.
+        """Add the events and items of an export to its user and return how many were new. Answers are left out.
 
         All events are checked before one is written, and so are all items.
 
@@ -137,7 +137,7 @@ class UserData(OpenOnce):
 
         What both said is as if one had said it: of a wish the latest word holds, whoever it was said as, and `undo`
         takes back the latest event. `source` is empty afterwards; its name stays with the events, as the `origins` of
-        the preferences they led to. Recent answers move, too: those that are kept, and those in the log of this process.
+        the preferences they led to. Recent answers move, too: kept ones, and those in this process's log.
         An event keeps its id, unless `into` gave it to another event; one that both have counts once.
 
         A call that was killed is finished by the next one. A call after that returns 0.

@@ -40,9 +40,9 @@ _NO_SWITCHES = frozenset(
 class Prompts:
     """Renders conversations with a tokenizer's chat template, from any thread.
 
-    A call may change a fast tokenizer's padding, truncation and special tokens, so this locks a private copy. A megabyte
-    takes a second, so texts of `LONG` characters have a copy of their own, made with the first: short ones wait for
-    short ones only.
+    A call may change a fast tokenizer's padding, truncation and special tokens, so this locks a private copy. As a
+    megabyte takes a second, texts of `LONG` characters have another copy, made with the first of them: short ones wait
+    for short ones only.
 
     Args:
         tokenizer: a transformers tokenizer.

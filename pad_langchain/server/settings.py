@@ -120,8 +120,8 @@ class ServerSettings:
         reward_model: a PersRM, "self", "auto", or None, as `ChatPAD` takes it.
         engine_settings: keywords of the engine: `max_batch`, `max_queue`, `device`, `threads`, `context_length`, …
         memory: folder of the preference memory, or http:// address of a Chroma server. None: nothing is kept.
-        answer_retention_s: seconds for which answers are kept in the memory, so that feedback may name them by id after a
-            restart and at every server that shares the memory. None: they are in this process alone.
+        answer_retention_s: seconds for which answers are kept in the memory, so that feedback may name them by id after
+            a restart and at every server that shares the memory. None: this process alone knows them, for a day.
         defaults: wishes for all users, texts and (text, weight) pairs; see `ChatSettings`.
         keys: file of the keys, which `pad-langchain keys` writes. None, on this machine only, is one in the user's data
             folder.
@@ -200,7 +200,9 @@ class ServerSettings:
         if (self.jwt_secret is None) != (self.jwt_issuer is None):
             wrong.append("jwt_secret and jwt_issuer need each other: name both or neither.")
         if self.answer_retention_s is not None and self.memory is None:
-            wrong.append("answer_retention_s keeps answers in the memory, but there is none: name a memory, or leave it out.")
+            wrong.append(
+                "answer_retention_s keeps answers in the memory, but there is none: name a memory, or leave it out."
+            )
         if wrong:
             raise ValueError(" ".join(wrong))
         return self

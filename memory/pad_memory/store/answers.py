@@ -1,4 +1,4 @@
-"""Answers that are kept for a while, so that feedback may name them after a restart: a file of a folder, or a collection.
+"""Answers that are kept for a while, so that feedback may name them after a restart: a file, or a collection.
 
 They are no rows of the ledger: nothing is concluded from them, and each has an end.
 """

@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import ExitStack, aclosing
 from functools import partial
+from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
@@ -14,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from pad_langchain.chat import CallOptions, Delta, Turn
 from pad_langchain.server.api.answers import DONE, Answer, event, new_id
 from pad_langchain.server.api.openai import ChatRequest, conversation, options_of
+from pad_langchain.server.api.replies import ChatCompletion
 from pad_langchain.server.errors import translate
 from pad_langchain.server.identity import Caller, memory_user, who
 from pad_langchain.server.metrics import AnswerClock
@@ -24,9 +26,11 @@ __all__ = ["router"]
 
 logger = logging.getLogger(__name__)
 router = APIRouter()
+_STREAM = {"schema": {"type": "string", "description": "Chunks as OpenAI sends them, where `stream` is true."}}
+_ANSWERS: dict[int | str, dict[str, Any]] = {200: {"model": ChatCompletion, "content": {"text/event-stream": _STREAM}}}
 
 
-@router.post("/v1/chat/completions")
+@router.post("/v1/chat/completions", responses=_ANSWERS)
 async def create_completion(body: ChatRequest, request: Request) -> Response:
     """Answer a conversation as OpenAI does."""
     service = service_of(request)

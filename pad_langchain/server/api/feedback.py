@@ -15,6 +15,7 @@ from pad_langchain.chat.compare import both_sides
 from pad_langchain.chat.messages import ChatDict
 from pad_langchain.server.api.answers import new_id
 from pad_langchain.server.api.openai import Message, conversation
+from pad_langchain.server.api.replies import Comparison, FeedbackDeleted, FeedbackReply
 from pad_langchain.server.errors import ApiError
 from pad_langchain.server.service import Service, service_of, user_of, while_connected
 from pad_memory import Feedback, Preference, PreferenceMemory
@@ -64,7 +65,7 @@ class ComparisonRequest(BaseModel):
     user: str | None = None
 
 
-@router.post("/v1/feedback", status_code=201)
+@router.post("/v1/feedback", status_code=201, response_model=FeedbackReply)
 async def create_feedback(body: FeedbackRequest, request: Request) -> dict[str, Any]:
     """Record what a user says, and tell what was learned of it or why nothing was."""
     service = service_of(request)
@@ -75,7 +76,7 @@ async def create_feedback(body: FeedbackRequest, request: Request) -> dict[str, 
     return recorded
 
 
-@router.delete("/v1/feedback/{id:path}")
+@router.delete("/v1/feedback/{id:path}", response_model=FeedbackDeleted)
 async def delete_feedback(id: str, request: Request, erase: bool = False) -> dict[str, Any]:
     """Take an event back, or erase it."""
     service = service_of(request)
@@ -84,7 +85,7 @@ async def delete_feedback(id: str, request: Request, erase: bool = False) -> dic
     return {"object": "feedback.deleted", "id": id, "deleted": True, "erased": erase}
 
 
-@router.post("/v1/comparisons")
+@router.post("/v1/comparisons", response_model=Comparison, response_model_exclude_unset=True)
 async def create_comparison(body: ComparisonRequest, request: Request) -> dict[str, Any]:
     """Answer a conversation twice, under opposites of what is known least about the user."""
     service = service_of(request)
@@ -144,9 +145,7 @@ async def _answer_twice(
             each.cancel()
 
 
-async def _answer(
-    service: Service, messages: list[ChatDict], options: CallOptions, request: Request
-) -> dict[str, str]:
+async def _answer(service: Service, messages: list[ChatDict], options: CallOptions, request: Request) -> dict[str, str]:
     response_id, salt = new_id(), request.state.caller.tenant
     submit = partial(service.chat.submit, messages, options, response_id=response_id, salt=salt)
     turn = await service.begin(submit, request.state.body_bytes)
