@@ -21,7 +21,7 @@ from pad_memory.values import Verdict
 __all__ = ["Profile", "fold"]
 
 LISTED = 0.5  # an inferred preference is listed from this confidence on
-LEANS = 0.16  # and shown as a leaning from this one on: with nothing said, each pole has 0.12
+LEANS = 0.15  # and shown as a leaning from this one on: with nothing said, each pole has 0.12
 
 
 @dataclass(frozen=True)
