@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pad_langchain.engine.torch.engine import TorchEngine
-from pad_langchain.engine.types import Request
+from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.testing import paused
 
 
@@ -28,7 +28,9 @@ def test_it_is_told_when_the_request_joins(torch_engine: TorchEngine) -> None:
 def test_samples_of_one_request_wait_once(torch_engine: TorchEngine) -> None:
     told: list[float] = []
     with paused(torch_engine):
-        stream = torch_engine.submit(asked(best_of=3, temperature=1.0))
+        stream = torch_engine.submit(
+            asked(best_of=3, temperature=1.0, preferences=(WeightedPreference("be brief", 1.0),))
+        )
         stream.when_begun(told.append)
     stream.result()
     assert len(told) == 1
