@@ -1,4 +1,4 @@
-"""Feedback by id after a server was killed, and at another server of the same memory."""
+"""Feedback by id after a server was killed, and by whoever shares its memory."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from pad_memory import PreferenceMemory, Thumb
+from pad_memory.errors import UnknownResponseError
 from served_process import Running, serve
 from servers import Server
 from waiting import until
@@ -47,16 +49,17 @@ def test_an_id_is_known_after_kill_9_where_the_operator_says_so(tmp_path: Path) 
         assert kept(memory) == []
 
 
-def test_servers_of_one_memory_know_each_others_ids(tmp_path: Path) -> None:
+def test_whoever_shares_the_memory_knows_the_ids(tmp_path: Path) -> None:
     chroma = Server(tmp_path / "chroma")
-    options = ("--memory", chroma.url, "--answer-retention", "3600")
-    one, other = tmp_path / "one", tmp_path / "other"
-    one.mkdir()
-    other.mkdir()
     try:
-        with serve(one, *options) as first, serve(other, *options) as second:
-            answer = first.sdk().chat.completions.create(model="pad-demo", messages=QUESTION, max_tokens=8)
-            until(lambda: judged(second, answer.id) == 201)
-            assert judged(second, answer.id, "bob") == 404
+        with serve(tmp_path, "--memory", chroma.url, "--answer-retention", "3600") as server:
+            answer = server.sdk().chat.completions.create(model="pad-demo", messages=QUESTION, max_tokens=8)
+            with PreferenceMemory(url=chroma.url) as other:
+                until(lambda: "answers" in other.export("ada"))
+                with pytest.raises(UnknownResponseError):
+                    other.record("bob", Thumb(response_id=answer.id, up=True))
+                other.record("ada", Thumb(response_id=answer.id, up=True))
+                (event,) = other.events("ada")
+            assert event.response == answer.choices[0].message.content
     finally:
         chroma.stop()
