@@ -270,7 +270,7 @@ async def soak(options: argparse.Namespace, folder: Path, seen: Seen) -> tuple[l
                 clients.append(Client(number, http, seen, others))
             begun, before = time.monotonic(), watched.cpu_times()
             until = begun + options.minutes * 60
-            watching = asyncio.ensure_future(watch(watched, begun, seen))
+            watching = asyncio.ensure_future(watch(watched, begun, min(5.0, options.minutes), seen))
             restarting = asyncio.ensure_future(restart(chroma, options.restart))
             await asyncio.gather(*(client.live(until, options.clients / options.rate) for client in clients))
             watching.cancel()
@@ -290,11 +290,11 @@ async def soak(options: argparse.Namespace, folder: Path, seen: Seen) -> tuple[l
         chroma.kill()
 
 
-async def watch(process: psutil.Process, begun: float, seen: Seen) -> None:
-    """Note the memory of the server every five seconds."""
+async def watch(process: psutil.Process, begun: float, every: float, seen: Seen) -> None:
+    """Note the memory of the server again and again."""
     while True:
         seen.rss.append((time.monotonic() - begun, process.memory_info().rss / 2**20))
-        await asyncio.sleep(5)
+        await asyncio.sleep(every)
 
 
 async def restart(chroma: Chroma, every: float) -> None:
