@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 __all__ = ["Callbacks"]
 
-Callback = Callable[[], None]
+Callback = Callable[..., None]
 logger = logging.getLogger(__name__)
 
 
@@ -34,13 +34,13 @@ class Callbacks:
             alive.append(weakref.WeakMethod(callback) if inspect.ismethod(callback) else lambda: callback)
         self._found = tuple(alive)
 
-    def call(self) -> None:
-        """Call all that are left. One that fails is logged, and the others are called."""
+    def call(self, *about: str) -> None:
+        """Call all that are left with what they are told of. One that fails is logged, and the others are called."""
         for find in self._found:
             callback = find()
             if callback is None:
                 continue
             try:
-                callback()
+                callback(*about)
             except Exception:
                 logger.exception("A callback failed: %r.", callback)

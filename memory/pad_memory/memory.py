@@ -118,7 +118,7 @@ class PreferenceMemory(UserData):
         folder = None if path is None else absolute(path)
         self._interpreter = Interpreter(self.catalogue, self.embedder, given.reader, folder, guard)
         self._chooser = Chooser(self.embedder, self.catalogue, guard)
-        self._on_forget = Callbacks()
+        self._on_forget, self._on_answer = Callbacks(), Callbacks()
         store = Store(folder, given.url, self.embedder) if closed is None else closed
         self._ledger = Ledger(
             store, self.embedder, self.catalogue, tenant=self.tenant, rulebook=guard.rulebook, half_life=self._half_life
@@ -139,16 +139,26 @@ class PreferenceMemory(UserData):
         """The built-in reader of wishes, which knows this memory's catalogue."""
         return self._interpreter.reader
 
-    def attach(self, *, scorer: Scorer | None = None, on_forget: Callable[[], None] | None = None) -> None:
-        """Offer a scorer, and ask to be told when something is forgotten. Attaching the same again does nothing.
+    def attach(
+        self,
+        *,
+        scorer: Scorer | None = None,
+        on_forget: Callable[[], None] | None = None,
+        on_answer: Callable[[str, str], None] | None = None,
+    ) -> None:
+        """Offer a scorer, and ask to be told of what happens. Attaching the same again does nothing.
 
         Args:
             scorer: taken where the memory has none. Another one than it has is not used, for their margins have
                 scales of their own; a warning says so once. To replace it, set `memory.scorer`.
             on_forget: called after each `forget`. A bound method is held weakly. Where it fails, that is logged.
+            on_answer: called with user and response id after each `answered`, and held in the same way. It has to be
+                quick: an answer waits for it.
         """
         if on_forget is not None:
             self._on_forget.add(on_forget)
+        if on_answer is not None:
+            self._on_answer.add(on_answer)
         if self._scorer is None:
             self._scorer = scorer
         elif scorer is not None and scorer is not self._scorer and not self._refused_a_scorer:
@@ -161,6 +171,11 @@ class PreferenceMemory(UserData):
             )
 
     # --- what users tell us ---
+
+    def answered(self, user: str, response_id: str, prompt: str, response: str) -> None:
+        """Note that a user got an answer, so that feedback on it needs its id only; see `responses`."""
+        self.responses.add(user, response_id, prompt, response)
+        self._on_answer.call(user, response_id)
 
     def record(self, user: str, event: Feedback) -> str:
         """Keep an event for good and return its id. An event whose id the user already has is counted once.
@@ -191,7 +206,7 @@ class PreferenceMemory(UserData):
                 f"time is {event.time!r}, more than a day ahead of this machine's clock; everything else would look "
                 "old beside it. Leave it out, or set the clock of whoever sent it."
             )
-        told = event.resolved(lambda response_id: self.responses.find(user, response_id))
+        told = event.resolved(lambda response_id: self._answer(user, response_id))
         evidence = self._interpreter.evidence(told, self._scorer)  # takes the scorer's time, so outside the lock
 
         def decide(records: Mapping[str, Recorded]) -> tuple[Feedback, Evidence] | str:

@@ -1,10 +1,10 @@
-"""What is done with all that is kept of a user: exported, imported, merged, forgotten."""
+"""What is done with all that is kept of a user: answers kept for a while; exported, imported, merged, forgotten."""
 
 from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -12,11 +12,12 @@ from pad_memory.callbacks import Callbacks
 from pad_memory.catalogue import Dimension
 from pad_memory.copies import OpenOnce
 from pad_memory.embedding import Embedder
-from pad_memory.errors import StoreError
+from pad_memory.errors import StoreError, UnknownResponseError
 from pad_memory.evidence import Interpreter
 from pad_memory.fields import check_span
 from pad_memory.profile import Snapshot
 from pad_memory.sources import ResponseLog
+from pad_memory.store.answers import Answer
 from pad_memory.users import (
     IdleUser,
     Items,
@@ -52,11 +53,62 @@ class UserData(OpenOnce):
     def _known(self, user: str) -> Snapshot:
         """Read what is known of a user."""
 
+    # --- recent answers ---
+
+    def keep_answers(self, answers: Iterable[tuple[str, str]], span: timedelta) -> int:
+        """Write recent answers to the store, and return how many.
+
+        Until they end, feedback may name them by id after a restart, and on a server from every process that uses it.
+        `forget` erases them, `expire_answers` those that have ended.
+
+        Args:
+            answers: user and response id of each. Those that `responses` has no more are left out.
+            span: how long from now on, above 0.
+
+        Raises:
+            InvalidEventError: `span` is no timedelta above 0.
+            StoreError: none was written.
+        """
+        until = time.time() + check_span("span", span)
+        found = [(pair, texts) for pair in answers if (texts := self._recent(*pair)) is not None]
+        rows = [Answer(self._ledger.owner(user), id, *texts, until) for (user, id), texts in found]
+        if rows:
+            self._ledger.answers.keep(rows)
+        for user in {user for (user, id), _ in found if self._recent(user, id) is None}:
+            self._ledger.answers.forget(self._ledger.owner(user))  # they were forgotten meanwhile
+        return len(rows)
+
+    def expire_answers(self) -> None:
+        """Erase the answers that were kept and have ended, of all users and tenants of this store."""
+        self._ledger.answers.expire()
+
+    def _answer(self, user: str, response_id: str) -> tuple[str, str]:
+        """Prompt and response of an answer, from the log or the store.
+
+        Raises:
+            UnknownResponseError: this user got none that is still known.
+        """
+        try:
+            return self.responses.find(user, response_id)
+        except UnknownResponseError:
+            for answer in self._ledger.answers.of(self._ledger.owner(user), response_id):
+                return answer.prompt, answer.response
+            raise
+
+    def _recent(self, user: str, response_id: str) -> tuple[str, str] | None:
+        try:
+            return self.responses.find(user, response_id)
+        except UnknownResponseError:
+            return None
+
     # --- moving ---
 
     def export(self, user: str) -> dict[str, Any]:
         """Return all that is kept about a user as a JSON-able dict, for the user or for `import_`."""
-        return export_user(self.tenant, user, self._known(user), self.items)
+        data = export_user(self.tenant, user, self._known(user), self.items)
+        kept = self._ledger.answers.of(self._ledger.owner(user))
+        answers = [{"id": one.id, "prompt": one.prompt, "response": one.response, "until": one.until} for one in kept]
+        return {**data, "answers": answers} if answers else data
 
     def export_pairs(self, user: str | None = None) -> Iterator[dict[str, str]]:
         """Yield {prompt, preference, chosen, rejected} from choices and edits, to train a reward model on.
@@ -70,7 +122,7 @@ class UserData(OpenOnce):
             yield from pairs_of(self._known(name))
 
     def import_(self, data: Mapping[str, Any]) -> int:
-        """Add the events and items of an export to its user and return how many were new.
+        """Add the events and items of an export to its user and return how many were new. Answers are left out.
 
         All events are checked before one is written, and so are all items.
 
@@ -85,8 +137,8 @@ class UserData(OpenOnce):
 
         What both said is as if one had said it: of a wish the latest word holds, whoever it was said as, and `undo`
         takes back the latest event. `source` is empty afterwards; its name stays with the events, as the `origins` of
-        the preferences they led to. Recent answers in the response log of this process move, too. An event keeps its
-        id, unless `into` gave it to another event; one that both have counts once.
+        the preferences they led to. Recent answers move, too: kept ones, and those in this process's log.
+        An event keeps its id, unless `into` gave it to another event; one that both have counts once.
 
         A call that was killed is finished by the next one. A call after that returns 0.
 
@@ -102,6 +154,7 @@ class UserData(OpenOnce):
         mover = Mover(self._ledger, self.items, self.catalogue, self.embedder, self._interpreter.screened)
         count = mover.merge(source, into)
         self.responses.move(source, into)
+        self._ledger.answers.move(self._ledger.owner(source), self._ledger.owner(into))
         return count
 
     # --- forgetting ---
@@ -129,6 +182,7 @@ class UserData(OpenOnce):
             self.responses.forget(user)
             raise
         self.responses.forget(user)
+        erased += self._ledger.answers.forget(owner)
         self._on_forget.call()
         return erased
 
@@ -155,6 +209,7 @@ class UserData(OpenOnce):
                 found.append(idle)
                 if not dry_run:
                     self.responses.forget(idle.user)
+                    self._ledger.answers.forget(self._ledger.owner(idle.user))
         finally:
             if found and not dry_run:
                 self._on_forget.call()

@@ -209,7 +209,7 @@ class Chat:
         """What keeps the answer in the memory's log of recent answers, so that feedback needs its response id only."""
         if self.memory is None or user is None:
             return None
-        return partial(self.memory.responses.add, user, response_id, question)
+        return partial(self.memory.answered, user, response_id, question)
 
 
 def _tell(

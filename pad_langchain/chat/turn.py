@@ -101,6 +101,10 @@ class Turn:
         self._reward = 0.0
         self._entries: list[Mapping[str, Any]] = []
 
+    def when_begun(self, call: Callable[[float], object]) -> None:
+        """Call this with the seconds that the request waited in the engine's queue; see `Stream.when_begun`."""
+        self._stream.when_begun(call)
+
     def cancel(self) -> None:
         """Ask the engine to stop."""
         self._stream.cancel()

@@ -32,6 +32,10 @@ def serve(
             "[default: PAD_MEMORY, else that of pad-langchain chat]"
         ),
     ] = None,
+    answer_retention: Annotated[
+        float | None,
+        typer.Option(help="Seconds for which answers are kept on disk for feedback by id. [default: none are]"),
+    ] = None,
     default: Annotated[
         list[str] | None, typer.Option(help="A wish for all users, which a user's own outweigh; may be repeated.")
     ] = None,
@@ -65,6 +69,7 @@ def serve(
         "model": model,
         "reward_model": reward_model,
         "memory": memory,
+        "answer_retention_s": answer_retention,
         "defaults": default or None,
         "keys": keys,
         "host": host,

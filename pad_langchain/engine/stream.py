@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 
 from pad_langchain.engine.types import FinishReason, Request, TokenEvent
@@ -52,6 +53,8 @@ class Stream:
         self.request = request
         self.prompt_tokens = prompt_tokens
         self._cancelled = False
+        self._made, self._waited = time.perf_counter(), -1.0  # seconds in the queue; below 0 while it waits there
+        self._on_begin: Callable[[float], object] | None = None
         self._events: list[TokenEvent] = []
         self._error: BaseException | None = None
         self._done = False
@@ -79,6 +82,19 @@ class Stream:
     def error(self) -> BaseException | None:
         """What the request failed with. None means it runs or ended well."""
         return self._error
+
+    def when_begun(self, call: Callable[[float], object]) -> None:
+        """Call this with the seconds that the request waited in the queue, as soon as it joins the batch.
+
+        Args:
+            call: called once, in the engine's thread or in this one, and never where the request does not begin. It has
+                to be quick, and may not raise. There is one for each stream.
+        """
+        with self._changed:
+            if self._waited < 0:
+                self._on_begin = call
+                return
+        call(self._waited)
 
     def cancel(self) -> None:
         """Ask the engine to stop. The row is free within two steps, with the finish_reason "cancelled"."""
@@ -172,6 +188,15 @@ class Stream:
         )
 
     # The engine's side, called from its thread.
+
+    def begin(self) -> None:
+        """Say that the request has joined the batch. Saying it again changes nothing."""
+        with self._changed:
+            if self._waited >= 0:
+                return
+            self._waited, call = time.perf_counter() - self._made, self._on_begin
+        if call is not None:
+            call(self._waited)
 
     def put(self, event: TokenEvent) -> None:
         """Add an event. An event with a finish reason is the last."""

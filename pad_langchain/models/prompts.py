@@ -6,7 +6,8 @@ import copy
 import difflib
 import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -17,7 +18,9 @@ from pad_langchain.errors import IncompatibleModelError, InvalidRequestError
 from pad_langchain.models.ends import turn_end
 from pad_langchain.models.forks import survive_forks
 
-__all__ = ["PERSRM_TEMPLATE", "SELF_TEMPLATE", "Prompts", "with_preference"]
+__all__ = ["LONG", "PERSRM_TEMPLATE", "SELF_TEMPLATE", "Prompts", "with_preference"]
+
+LONG = 65_536  # characters from which a text is tokenized beside the others, which it would hold up
 
 # The prompt of the released PersRM; several preferences get a row each, or are joined with " and " by the caller.
 PERSRM_TEMPLATE = (
@@ -37,7 +40,9 @@ _NO_SWITCHES = frozenset(
 class Prompts:
     """Renders conversations with a tokenizer's chat template, from any thread.
 
-    A call may change a fast tokenizer's padding, truncation and special tokens, so this locks a private copy.
+    A call may change a fast tokenizer's padding, truncation and special tokens, so this locks a private copy. As a
+    megabyte takes a second, texts of `LONG` characters have another copy, made with the first of them: short ones wait
+    for short ones only.
 
     Args:
         tokenizer: a transformers tokenizer.
@@ -50,20 +55,27 @@ class Prompts:
                 "(a model folder with a tokenizer.json)."
             )
         self._tokenizer = copy.deepcopy(tokenizer)
-        self._lock = threading.Lock()
+        self._for_long: Any = None
+        self._lock, self._long_lock = threading.Lock(), threading.Lock()  # who needs both takes the long one first
         survive_forks(self)
 
     def hold(self) -> bool:
         """Wait until no thread uses the tokenizer, and let none begin. Return False if one did not end in time."""
-        return self._lock.acquire(timeout=30.0)
+        if not self._long_lock.acquire(timeout=30.0):
+            return False
+        if self._lock.acquire(timeout=30.0):
+            return True
+        self._long_lock.release()
+        return False
 
     def let_go(self) -> None:
         """Let threads use it again."""
         self._lock.release()
+        self._long_lock.release()
 
     def begin_anew(self) -> None:
         """Begin anew in a forked child, whatever locks the parent's threads held."""
-        self._lock = threading.Lock()
+        self._lock, self._long_lock = threading.Lock(), threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self._tokenizer,)
@@ -91,9 +103,10 @@ class Prompts:
                 "The tokenizer has no chat template to render messages with. Use a chat model, or pass prompt_ids."
             )
         self.check_switches(template_kwargs or {})
-        with self._lock:
+        size = sum(len(message.get("content") or "") for message in messages) + len(str(tools or ""))
+        with self._lent(size) as tokenizer:
             try:
-                encoding = self._tokenizer.apply_chat_template(
+                encoding = tokenizer.apply_chat_template(
                     [dict(message) for message in messages],
                     tools=[dict(tool) for tool in tools] if tools else None,
                     tokenize=True,
@@ -148,13 +161,26 @@ class Prompts:
 
     def encode(self, text: str) -> list[int]:
         """Return the token ids of plain text, without special tokens added."""
-        with self._lock:
-            return list(self._tokenizer.encode(text, add_special_tokens=False))
+        with self._lent(len(text)) as tokenizer:
+            return list(tokenizer.encode(text, add_special_tokens=False))
 
     def vocabulary(self) -> dict[str, int]:
         """Return every token and its id."""
         with self._lock:
             return dict(self._tokenizer.get_vocab())
+
+    @contextmanager
+    def _lent(self, characters: int) -> Iterator[Any]:
+        """The tokenizer for a text of this length, which nobody else uses meanwhile."""
+        if characters < LONG:
+            with self._lock:
+                yield self._tokenizer
+            return
+        with self._long_lock:
+            if self._for_long is None:
+                with self._lock:
+                    self._for_long = copy.deepcopy(self._tokenizer)
+            yield self._for_long
 
 
 def with_preference(

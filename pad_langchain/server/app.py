@@ -9,11 +9,13 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
 from pad_langchain._version import __version__
 from pad_langchain.chat import Chat
 from pad_langchain.server.api import completions, feedback, preferences, responses
+from pad_langchain.server.api.replies import ERRORS, Model, Models, Status
+from pad_langchain.server.description import describe
 from pad_langchain.server.errors import ApiError, translate
 from pad_langchain.server.guard import protect
 from pad_langchain.server.identity import administrator
@@ -44,6 +46,8 @@ def build_app(settings: ServerSettings, load: Callable[[ServerSettings], Chat] =
         redoc_url=None,
         redirect_slashes=False,
         lifespan=_lifespan,
+        responses=ERRORS,
+        separate_input_output_schemas=False,  # which would call what may be left out required
     )
     app.state.settings, app.state.load, app.state.metrics = settings, load, Metrics()
     app.state.service, app.state.draining = None, False
@@ -51,6 +55,7 @@ def build_app(settings: ServerSettings, load: Callable[[ServerSettings], Chat] =
     api = (completions.router, responses.router, feedback.router, preferences.router)
     for part in (router, *api, files.router, login.router):
         app.include_router(part)
+    describe(app, settings)
     app.add_exception_handler(RequestValidationError, _refuse)
     protect(app, settings, app.state.keys, app.state.metrics, files.PAGE_PATHS | login.LOGIN_PATHS)
     return app
@@ -81,7 +86,7 @@ async def _refuse(request: Request, error: Exception) -> JSONResponse:
     return JSONResponse(told.body(), told.status)
 
 
-@router.get("/health")
+@router.get("/health", response_model=Status)
 async def health(request: Request) -> dict[str, str]:
     """Say whether the process can answer at all."""
     service = request.app.state.service
@@ -90,7 +95,7 @@ async def health(request: Request) -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get("/ready")
+@router.get("/ready", response_model=Status)
 async def ready(request: Request) -> dict[str, str]:
     """Say whether requests should be sent here now."""
     if request.app.state.draining:
@@ -99,7 +104,7 @@ async def ready(request: Request) -> dict[str, str]:
     return {"status": "ready"}
 
 
-@router.get("/metrics")
+@router.get("/metrics", response_class=PlainTextResponse)
 async def metrics(request: Request) -> Response:
     """Return what the server counts, for Prometheus with an admin key."""
     administrator(request.state.caller)
@@ -107,13 +112,13 @@ async def metrics(request: Request) -> Response:
     return Response(counted.render(), media_type=counted.content_type)
 
 
-@router.get("/v1/models")
+@router.get("/v1/models", response_model=Models)
 async def list_models(request: Request) -> dict[str, Any]:
     """List the one model that answers."""
     return {"object": "list", "data": [_model(service_of(request))]}
 
 
-@router.get("/v1/models/{model:path}")
+@router.get("/v1/models/{model:path}", response_model=Model)
 async def retrieve_model(model: str, request: Request) -> dict[str, Any]:
     """Describe the model that answers."""
     service = service_of(request)

@@ -108,6 +108,7 @@ class Guard:
             with span.current():
                 state["caller"] = self._admit(scope, headers)
                 body = await self._body(headers, exchange.receive)
+                state["body_bytes"] = len(body)
                 await self.app(scope, _again(body, exchange.receive), exchange.send)
         except ClientDisconnect:
             pass
@@ -177,9 +178,12 @@ class Guard:
     async def _failed(self, exchange: Exchange, error: Exception) -> None:
         told = translate(error)
         if told.status >= 500 and not isinstance(error, ApiError):
-            kind = type(error)
-            where = "".join(traceback.format_tb(error.__traceback__))
-            logger.error("%s.%s, request %s:\n%s", kind.__module__, kind.__qualname__, exchange.request_id, where)
+            name = f"{type(error).__module__}.{type(error).__qualname__}"
+            if told.status == 500:
+                where = "".join(traceback.format_tb(error.__traceback__))
+                logger.error("%s, request %s:\n%s", name, exchange.request_id, where)
+            else:  # what is known to pass, such as a database that is away, fails many requests alike
+                logger.warning("%s, request %s", name, exchange.request_id)
         await exchange.refuse(told)
 
 

@@ -13,6 +13,7 @@ __all__ = ["AnswerClock", "Metrics"]
 
 # Seconds. From a small model on a GPU to a long prompt on a CPU.
 _FIRST = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60)
+_QUEUED = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60)
 _BETWEEN = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1)
 _MEMORY = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5)
 
@@ -37,6 +38,12 @@ class Metrics:
             buckets=_BETWEEN,
             registry=own,
         )
+        self._queued = Histogram(
+            "pad_queue_wait_seconds",
+            "From the end of reading a prompt to its place in the batch.",
+            buckets=_QUEUED,
+            registry=own,
+        )
         self._refused = Counter("pad_refused", "Requests answered by an error.", ["code"], registry=own)
         self._feedback = Counter("pad_feedback", "Feedback that was recorded.", ["kind"], registry=own)
         self._memory = Histogram(
@@ -51,6 +58,10 @@ class Metrics:
     def answer(self) -> AnswerClock:
         """Begin to time an answer: now its request has come."""
         return AnswerClock(self._first.observe, self._between.observe)
+
+    def queued(self, seconds: float) -> None:
+        """Count how long a request waited for its place in the batch."""
+        self._queued.observe(seconds)
 
     def tokens(self, prompt: int, completion: int) -> None:
         """Count an answer's tokens."""

@@ -16,9 +16,11 @@ from starlette.requests import ClientDisconnect, Request
 from pad_langchain.chat import CallOptions, Chat, ChatSettings, Delta, Turn
 from pad_langchain.chat.turn import begin
 from pad_langchain.errors import EngineBusyError
+from pad_langchain.models.prompts import LONG
 from pad_langchain.server.errors import ApiError
 from pad_langchain.server.identity import Caller, memory_user, who
 from pad_langchain.server.metrics import Metrics
+from pad_langchain.server.retention import Retention
 from pad_langchain.server.settings import ServerSettings
 from pad_langchain.server.tracing import note_tokens
 
@@ -86,7 +88,9 @@ class Service:
         self.room = engine.settings.max_batch + engine.settings.max_queue
         self.requests = 0  # answers under way, those that are still tokenized included
         self._submitting = ThreadPoolExecutor(_THREADS, thread_name_prefix="pad-submit")
+        self._submitting_long = ThreadPoolExecutor(1, thread_name_prefix="pad-submit-long")
         self._remembering = ThreadPoolExecutor(_THREADS, thread_name_prefix="pad-remember")
+        self._retention = None if chat.memory is None else Retention(chat.memory, settings.answer_retention_s, metrics)
 
     @property
     def memory(self) -> PreferenceMemory:
@@ -147,9 +151,17 @@ class Service:
             self.metrics.tokens(delta.usage.prompt_tokens, delta.usage.completion_tokens)
             note_tokens(delta.usage.prompt_tokens, delta.usage.completion_tokens)
 
-    async def begin(self, submit: Callable[[], Turn]) -> Turn:
-        """Call `submit` in a thread for tokenizing; if the task that waits is cancelled, the turn is stopped."""
-        return await begin(submit, self._submitting)
+    async def begin(self, submit: Callable[[], Turn], size: int = 0) -> Turn:
+        """Call `submit` in a thread for tokenizing; if the task that waits is cancelled, the turn is stopped.
+
+        Args:
+            submit: begins the turn.
+            size: bytes of the request's body. Long ones are tokenized one after another, so that short ones find a
+                thread and a core.
+        """
+        turn = await begin(submit, self._submitting if size < LONG else self._submitting_long)
+        turn.when_begun(self.metrics.queued)
+        return turn
 
     async def remember(self, operation: str, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call something of the memory in a thread for it. A call whose task is cancelled is still carried out.
@@ -167,8 +179,10 @@ class Service:
     def close(self) -> None:
         """End what runs, and close engine and memory."""
         self.chat.engine.close()
-        for executor in (self._submitting, self._remembering):
+        for executor in (self._submitting, self._submitting_long, self._remembering):
             executor.shutdown()
+        if self._retention is not None:
+            self._retention.close()
         if self.chat.memory is not None:
             self.chat.memory.close()
 

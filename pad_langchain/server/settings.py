@@ -26,6 +26,7 @@ __all__ = ["PREFIX", "ServerSettings", "default_keys_file", "is_loopback"]
 
 PREFIX = "PAD_SERVER_"
 LEAST_SECRET = 32  # bytes; HS256 is no stronger than its key (RFC 7518, 3.2)
+_LONGEST = 10 * 365 * 86_400  # seconds
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -119,6 +120,8 @@ class ServerSettings:
         reward_model: a PersRM, "self", "auto", or None, as `ChatPAD` takes it.
         engine_settings: keywords of the engine: `max_batch`, `max_queue`, `device`, `threads`, `context_length`, …
         memory: folder of the preference memory, or http:// address of a Chroma server. None: nothing is kept.
+        answer_retention_s: seconds for which answers are kept in the memory, so that feedback may name them by id after
+            a restart and at every server that shares the memory. None: this process alone knows them, for a day.
         defaults: wishes for all users, texts and (text, weight) pairs; see `ChatSettings`.
         keys: file of the keys, which `pad-langchain keys` writes. None, on this machine only, is one in the user's data
             folder.
@@ -156,6 +159,7 @@ class ServerSettings:
     reward_model: Annotated[str | None, Unset] = "auto"
     engine_settings: Annotated[dict[str, Any], BeforeValidator(_mapped)] = field(default_factory=dict)
     memory: Annotated[Annotated[Text, AfterValidator(_memory)] | None, Unset] = None
+    answer_retention_s: Annotated[Annotated[Positive, Field(le=_LONGEST)] | None, Unset] = None
     defaults: Annotated[tuple[tuple[str, float], ...], BeforeValidator(_wishes)] = ()
     keys: Annotated[Annotated[Text, AfterValidator(lambda path: str(absolute(path)))] | None, Unset] = None
     host: Text = "127.0.0.1"
@@ -195,6 +199,10 @@ class ServerSettings:
             )
         if (self.jwt_secret is None) != (self.jwt_issuer is None):
             wrong.append("jwt_secret and jwt_issuer need each other: name both or neither.")
+        if self.answer_retention_s is not None and self.memory is None:
+            wrong.append(
+                "answer_retention_s keeps answers in the memory, but there is none: name a memory, or leave it out."
+            )
         if wrong:
             raise ValueError(" ".join(wrong))
         return self

@@ -58,6 +58,14 @@ def test_a_server_is_compared_with_its_engine():
         assert what in done.stdout
 
 
+@pytest.mark.slow
+def test_a_short_soak_loses_nothing():
+    done = run("serving/soak.py", *"--minutes 0.2 --clients 3 --rate 6 --restart 5".split())
+    assert done.returncode == 0, done.stdout + done.stderr
+    for what in ("lost acknowledged feedback: 0", "foreign rows: 0", "restarted 2 times", "server's memory"):
+        assert what in done.stdout
+
+
 @pytest.mark.parametrize("path", sorted(BENCHMARKS.glob("**/*.py")), ids=lambda path: path.name)
 def test_benchmarks_say_how_to_start_them(path):
     assert f"python benchmarks/{path.relative_to(BENCHMARKS)}" in path.read_text()

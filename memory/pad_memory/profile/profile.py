@@ -21,6 +21,7 @@ from pad_memory.values import Verdict
 __all__ = ["Profile", "fold"]
 
 LISTED = 0.5  # an inferred preference is listed from this confidence on
+LEANS = 0.15  # and shown as a leaning from this one on: with nothing said, each pole has 0.12
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Profile:
         reasons: key → why we believe it.
         history: wishes in words that were replaced or ended, with valid_from and valid_to, in the order they ended.
         refused: event id → why nothing was learned from its words.
+        leanings: what judgements point to without being sure enough to be listed, the surest first. They steer nothing.
     """
 
     preferences: tuple[Preference, ...]
@@ -42,6 +44,7 @@ class Profile:
     reasons: Mapping[str, str] = field(default_factory=dict, repr=False)
     history: tuple[Preference, ...] = ()
     refused: Mapping[str, Verdict] = field(default_factory=dict)
+    leanings: tuple[Preference, ...] = field(default=(), compare=False, repr=False)
 
     def why(self, key: str) -> str:
         """Say in one sentence what makes us believe the preference `key`.
@@ -90,13 +93,16 @@ def fold(records: Sequence[Recorded], catalogue: Sequence[Dimension], half_life:
         preference = wish.preference()
         preferences.append(preference)
         reasons[preference.key] = wish.why()
-    for preference, reason in _inferred(judged, catalogue, posterior, fixed):
-        preferences.append(preference)
-        reasons[preference.key] = reason
+    inferred = _inferred(judged, catalogue, posterior, fixed)
+    for preference, reason in inferred:
+        if preference.confidence >= LISTED:
+            preferences.append(preference)
+            reasons[preference.key] = reason
+    leanings = tuple(preference for preference, _ in inferred if preference.confidence < LISTED)
     history = tuple(wish.preference() for wish in wishes.history)
     pending = sum(record.evidence.pending for record in records)
     refused = {record.id: record.evidence.verdict for record in records if record.evidence.verdict is not None}
-    return Profile(tuple(preferences), posterior, pending, reasons, history, refused)
+    return Profile(tuple(preferences), posterior, pending, reasons, history, refused, leanings)
 
 
 def _counting(record: Recorded, counts_from: Mapping[str, tuple[float, int, str]]) -> Recorded:
@@ -117,11 +123,13 @@ def _inferred(
     for row, dimension in enumerate(catalogue):
         mean = float(posterior.mean_D[row])
         confidence = float(posterior.positive_D[row] if mean > 0 else posterior.negative_D[row])
-        if dimension.name in fixed or confidence < LISTED:
+        if dimension.name in fixed or confidence < LEANS:
             continue
         pole = dimension.poles[0 if mean > 0 else 1]
         told = [(record.id, says(record, dimension.name)) for record in records]
         agree = [id for id, says in told if says * mean > 0.3 * abs(mean)]
+        if not agree and confidence < LISTED:
+            continue
         against = [id for id, says in told if says * mean < -0.3 * abs(mean)]
         preference = Preference(
             f"{dimension.name}:{pole.name}",

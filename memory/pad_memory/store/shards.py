@@ -21,6 +21,7 @@ import numpy as np
 from pad_memory.embedding import Embedder
 from pad_memory.errors import EmbedderError, StoreError, StoreVersionError
 from pad_memory.store import index_files as files
+from pad_memory.store.answers import answers_of
 from pad_memory.store.catalogue import CatalogueVectors
 from pad_memory.store.chroma import BATCH, Collections
 from pad_memory.store.connection import Connection
@@ -69,6 +70,7 @@ class Store:
 
     Attributes:
         catalogue: the vectors of the catalogue's texts.
+        answers: those that are kept for a while. They may be used beside all other calls, from any thread.
 
     Raises:
         StoreLockedError: another `PreferenceMemory`, here or in another process, has the folder open.
@@ -87,6 +89,7 @@ class Store:
                     self._journal = Journal(self._connection.path / files.JOURNAL)
             self._check_version(embedder.name)
             self.catalogue = CatalogueVectors(self._connection, self._chroma, SHARED)
+            self.answers = answers_of(self._connection)
         except BaseException:
             self.close()
             raise

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from threading import Lock
 
 from pad_memory.errors import StoreClosedError, StoreForkedError
+from pad_memory.store.answers import Answers
 from pad_memory.store.shards import RepairReport, Store
 
 __all__ = ["OpenStore"]
@@ -31,6 +32,11 @@ class OpenStore:
         """Look through the database and all vectors, and make those anew that cannot be read."""
         with self._held():
             return self._open.repair()
+
+    @property
+    def answers(self) -> Answers:
+        """The answers that are kept for a while. They need no lock."""
+        return self._open.answers
 
     def close(self) -> None:
         """Release the store. More calls to `close` do nothing; any other call raises StoreClosedError.

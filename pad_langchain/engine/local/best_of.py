@@ -44,6 +44,9 @@ class _Sample(Stream):
     def cancelled(self) -> bool:
         return self._group.stream.cancelled or self._group.stream.done
 
+    def begin(self) -> None:
+        self._group.stream.begin()
+
     def put(self, event: TokenEvent) -> None:
         super().put(event)
         if event.finish_reason is not None:

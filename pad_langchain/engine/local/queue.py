@@ -79,6 +79,8 @@ class Queue:
                 else:
                     groups.append(group)
                     held += wanted
+        for group in groups:
+            group[0].stream.begin()
         return groups
 
     def _drop_cancelled(self) -> None:

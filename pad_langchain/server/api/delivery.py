@@ -71,7 +71,7 @@ async def deliver(request: Request, body: ChatRequest, answer_of: Callable[[Serv
     answer, submit = _read(service, body, request, answer_of)
     with ExitStack() as admitted:
         admitted.enter_context(service.admitted())
-        turn = await while_connected(request, service.begin(submit))
+        turn = await while_connected(request, service.begin(submit, request.state.body_bytes))
         if not body.stream:
             whole, last = await while_connected(request, answer.whole(turn))
             service.count(last)

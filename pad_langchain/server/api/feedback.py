@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -14,9 +15,10 @@ from pad_langchain.chat.compare import both_sides
 from pad_langchain.chat.messages import ChatDict
 from pad_langchain.server.api.answers import new_id
 from pad_langchain.server.api.openai import Message, conversation
+from pad_langchain.server.api.replies import Comparison, FeedbackDeleted, FeedbackReply
 from pad_langchain.server.errors import ApiError
 from pad_langchain.server.service import Service, service_of, user_of, while_connected
-from pad_memory import Feedback, PreferenceMemory
+from pad_memory import Feedback, Preference, PreferenceMemory
 from pad_memory.events import SCHEMA_VERSION
 from pad_memory.profile import Question
 
@@ -63,7 +65,7 @@ class ComparisonRequest(BaseModel):
     user: str | None = None
 
 
-@router.post("/v1/feedback", status_code=201)
+@router.post("/v1/feedback", status_code=201, response_model=FeedbackReply)
 async def create_feedback(body: FeedbackRequest, request: Request) -> dict[str, Any]:
     """Record what a user says, and tell what was learned of it or why nothing was."""
     service = service_of(request)
@@ -74,7 +76,7 @@ async def create_feedback(body: FeedbackRequest, request: Request) -> dict[str, 
     return recorded
 
 
-@router.delete("/v1/feedback/{id:path}")
+@router.delete("/v1/feedback/{id:path}", response_model=FeedbackDeleted)
 async def delete_feedback(id: str, request: Request, erase: bool = False) -> dict[str, Any]:
     """Take an event back, or erase it."""
     service = service_of(request)
@@ -83,7 +85,7 @@ async def delete_feedback(id: str, request: Request, erase: bool = False) -> dic
     return {"object": "feedback.deleted", "id": id, "deleted": True, "erased": erase}
 
 
-@router.post("/v1/comparisons")
+@router.post("/v1/comparisons", response_model=Comparison, response_model_exclude_unset=True)
 async def create_comparison(body: ComparisonRequest, request: Request) -> dict[str, Any]:
     """Answer a conversation twice, under opposites of what is known least about the user."""
     service = service_of(request)
@@ -92,7 +94,7 @@ async def create_comparison(body: ComparisonRequest, request: Request) -> dict[s
     options = CallOptions(user_id=user, thread_id=body.thread_id, max_tokens=body.max_completion_tokens)
     with service.admitted(rows=2):
         for question in questions[:_TRIES]:
-            compare = _answer_twice(service, question, messages, options, request.state.caller.tenant)
+            compare = _answer_twice(service, question, messages, options, request)
             first, second = await while_connected(request, compare)
             if first["text"].strip() and second["text"].strip() and first["text"] != second["text"]:
                 asked = {"dimensions": list(question.dimensions), "why": question.why}
@@ -105,16 +107,21 @@ def _record(memory: PreferenceMemory, user: str, said: dict[str, Any]) -> dict[s
     event_id = memory.record(user, Feedback.from_dict({"schema_version": SCHEMA_VERSION, **said}))
     profile = memory.profile(user)
     verdict = profile.refused.get(event_id)
-    learned = [item for item in profile.preferences if event_id in item.evidence]
     return {
         "object": "feedback",
         "id": event_id,
-        "learned": [
-            {"key": item.key, "text": item.text, "weight": item.weight, "confidence": item.confidence}
-            for item in learned
-        ],
+        "learned": _of_event(profile.preferences, event_id),
+        "leaning": _of_event(profile.leanings, event_id),
         "held_back": None if verdict is None else verdict.to_dict(),
     }
+
+
+def _of_event(preferences: Iterable[Preference], event_id: str) -> list[dict[str, Any]]:
+    return [
+        {"key": item.key, "text": item.text, "weight": item.weight, "confidence": item.confidence}
+        for item in preferences
+        if event_id in item.evidence
+    ]
 
 
 def _remove(memory: PreferenceMemory, user: str, event_id: str, erase: bool) -> None:
@@ -127,10 +134,10 @@ def _remove(memory: PreferenceMemory, user: str, event_id: str, erase: bool) -> 
 
 
 async def _answer_twice(
-    service: Service, question: Question, messages: list[ChatDict], options: CallOptions, salt: str
+    service: Service, question: Question, messages: list[ChatDict], options: CallOptions, request: Request
 ) -> list[dict[str, str]]:
     sides = await service.remember("condition", both_sides, service.chat, question, messages, options)
-    answers = [asyncio.ensure_future(_answer(service, messages, side, salt)) for side in sides]
+    answers = [asyncio.ensure_future(_answer(service, messages, side, request)) for side in sides]
     try:
         return await asyncio.gather(*answers)
     finally:
@@ -138,7 +145,11 @@ async def _answer_twice(
             each.cancel()
 
 
-async def _answer(service: Service, messages: list[ChatDict], options: CallOptions, salt: str) -> dict[str, str]:
-    response_id = new_id()
-    turn = await service.begin(partial(service.chat.submit, messages, options, response_id=response_id, salt=salt))
-    return {"id": response_id, "text": (await turn.aresult()).text}
+async def _answer(service: Service, messages: list[ChatDict], options: CallOptions, request: Request) -> dict[str, str]:
+    response_id, salt = new_id(), request.state.caller.tenant
+    submit = partial(service.chat.submit, messages, options, response_id=response_id, salt=salt)
+    turn = await service.begin(submit, request.state.body_bytes)
+    whole = await turn.aresult()
+    assert whole.usage is not None
+    service.metrics.tokens(whole.usage.prompt_tokens, whole.usage.completion_tokens)
+    return {"id": response_id, "text": whole.text}

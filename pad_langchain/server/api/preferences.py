@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
+from pad_langchain.server.api.replies import Export, Known, UserDeleted
 from pad_langchain.server.identity import Caller, administrator, memory_user
 from pad_langchain.server.service import service_of, user_of
 from pad_memory import Preference, PreferenceMemory
@@ -16,7 +17,7 @@ __all__ = ["router"]
 router = APIRouter()
 
 
-@router.get("/v1/preferences")
+@router.get("/v1/preferences", response_model=Known, response_model_exclude_unset=True)
 async def list_preferences(request: Request, query: str | None = None, thread: str | None = None) -> dict[str, Any]:
     """List what the user likes, or with `query` what would steer its answer now."""
     service = service_of(request)
@@ -26,7 +27,7 @@ async def list_preferences(request: Request, query: str | None = None, thread: s
     return await service.remember("condition", _steering, service.memory, user, query, thread)
 
 
-@router.get("/v1/preferences/history")
+@router.get("/v1/preferences/history", response_model=Known, response_model_exclude_unset=True)
 async def list_history(request: Request) -> dict[str, Any]:
     """List every wish in words that the user had, the oldest first."""
     service = service_of(request)
@@ -34,7 +35,7 @@ async def list_history(request: Request) -> dict[str, Any]:
     return await service.remember("history", _history, service.memory, user)
 
 
-@router.get("/v1/me")
+@router.get("/v1/me", response_model=Export, response_model_exclude_unset=True)
 async def export_me(request: Request) -> dict[str, Any]:
     """Return all that is kept about the user."""
     service = service_of(request)
@@ -42,7 +43,7 @@ async def export_me(request: Request) -> dict[str, Any]:
     return await service.remember("export", service.memory.export, user)
 
 
-@router.delete("/v1/me")
+@router.delete("/v1/me", response_model=UserDeleted)
 async def erase_me(request: Request) -> dict[str, Any]:
     """Erase all that is kept about the user."""
     service = service_of(request)
@@ -50,14 +51,14 @@ async def erase_me(request: Request) -> dict[str, Any]:
     return _erased(await service.remember("forget", service.memory.forget, user))
 
 
-@router.get("/admin/users/{user:path}")
+@router.get("/admin/users/{user:path}", response_model=Export, response_model_exclude_unset=True)
 async def export_user(user: str, request: Request) -> dict[str, Any]:
     """Return all that is kept about a user of the key's tenant."""
     service = service_of(request)
     return await service.remember("export", service.memory.export, _named(request, user))
 
 
-@router.delete("/admin/users/{user:path}")
+@router.delete("/admin/users/{user:path}", response_model=UserDeleted)
 async def erase_user(user: str, request: Request) -> dict[str, Any]:
     """Erase all that is kept about a user of the key's tenant."""
     service = service_of(request)
@@ -73,7 +74,8 @@ def _named(request: Request, user: str) -> str:
 
 def _known(memory: PreferenceMemory, user: str) -> dict[str, Any]:
     profile = memory.profile(user)
-    return _listed(profile.preferences, profile.reasons)
+    leanings = _listed(profile.leanings, profile.reasons)["data"]
+    return {**_listed(profile.preferences, profile.reasons), "leanings": leanings}
 
 
 def _steering(memory: PreferenceMemory, user: str, query: str, thread: str | None) -> dict[str, Any]:

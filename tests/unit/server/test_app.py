@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from pad_langchain.server import ServerSettings, build_app
 from pad_langchain.server.guard import PROBES
 from pad_langchain.server.page.login import LOGIN_PATHS
 from served_app import Served, serving, tiny_chat
-from waiting import Heartbeat
+from waiting import Heartbeat, auntil
 
 
 def routes(served: Served) -> set[tuple[str, str]]:
@@ -111,6 +112,22 @@ async def test_the_event_loop_goes_on_while_a_prompt_is_read(served: Served, ada
     async with Heartbeat() as beat:
         assert (await ada.post("/v1/chat/completions", json=said)).status_code == 400
     assert max(beat.busy) < 0.1
+
+
+async def test_a_small_request_does_not_wait_for_long_ones_that_are_read(
+    served: Served, ada: httpx.AsyncClient
+) -> None:
+    def said(words: int) -> dict[str, Any]:
+        return {"model": "pad-demo", "messages": [{"role": "user", "content": "a b " * words}], "max_tokens": 2}
+
+    lock = served.chat.engine.prompts._long_lock
+    with lock:  # as if the first of them took for ever
+        long = [asyncio.ensure_future(ada.post("/v1/chat/completions", json=said(20_000))) for _ in range(8)]
+        await auntil(lambda: served.app.state.service.requests == 8)
+        assert (await ada.post("/v1/chat/completions", json=said(2))).status_code == 200
+        assert not any(each.done() for each in long)
+    for answer in await asyncio.gather(*long):
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "context_length_exceeded")
 
 
 # ---- beginning and end

@@ -25,6 +25,7 @@ def test_what_is_counted() -> None:
     metrics.refused("queue_full")
     metrics.feedback("thumb")
     metrics.feedback("thumb")
+    metrics.queued(0.3)
     with metrics.memory("record"):
         pass
     with pytest.raises(OSError, match="gone"), metrics.memory("record"):
@@ -37,6 +38,7 @@ def test_what_is_counted() -> None:
     assert seen[("pad_refused_total", "queue_full")] == 1
     assert seen[("pad_feedback_total", "thumb")] == 2
     assert seen[("pad_memory_seconds_count", "record")] == 2
+    assert seen[("pad_queue_wait_seconds_sum",)] == 0.3
 
 
 def test_an_answer_is_timed_from_its_request_and_from_token_to_token() -> None:

@@ -135,3 +135,31 @@ def test_relative_places_are_read_when_they_are_named(tmp_path: Path, monkeypatc
 )
 def test_which_addresses_are_of_this_machine_only(host: str, local: bool) -> None:
     assert is_loopback(host) is local
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (0, "greater than 0"),
+        (-1, "greater than 0"),
+        ("soon", "number"),
+        (True, "a number is asked for"),
+        (float("inf"), "finite"),
+        (1e10, "less than or equal to 315360000"),
+    ],
+)
+def test_a_retention_that_is_none_is_refused(tmp_path: Path, value: object, told: str) -> None:
+    with pytest.raises(InvalidRequestError, match=f"answer_retention_s.*{told}"):
+        ServerSettings("pad-demo", memory=str(tmp_path), answer_retention_s=value)
+
+
+def test_a_retention_needs_a_memory(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequestError, match="answer_retention_s keeps answers in the memory, but there is none"):
+        ServerSettings("pad-demo", answer_retention_s=60)
+    assert ServerSettings("pad-demo", memory=str(tmp_path), answer_retention_s="none").answer_retention_s is None
+    assert (
+        ServerSettings.load(
+            {"model": "pad-demo", "memory": str(tmp_path)}, {"PAD_SERVER_ANSWER_RETENTION_S": "60"}
+        ).answer_retention_s
+        == 60.0
+    )

@@ -3,19 +3,22 @@
 import { html, useEffect, useRef, useState } from "/page/vendor/htm-preact.js";
 
 const SOURCES = { stated: "said by you", inferred: "concluded", population: "what most want", operator: "of this server" };
+const SHOWN = 3; // leanings
 const day = (seconds) => new Date(seconds * 1000).toLocaleDateString(undefined, { dateStyle: "medium" });
 
 /** What came of the last thing that was told. */
 export function Told({ told }) {
   if (!told) return html`<p role="status" class="told"></p>`;
-  const { learned = [], held_back: held, text } = told;
+  const { learned = [], leaning = [], held_back: held, text } = told;
   const said = text
     ? text
     : held
       ? `Held back (${held.status}, rule “${held.rule}”): ${held.reason}`
       : learned.length
         ? `Learned: ${learned.map((item) => `${item.text} (weight ${item.weight.toFixed(2)})`).join("; ")}.`
-        : "Recorded. By itself it says too little to change anything yet.";
+        : leaning.length
+          ? `Recorded. Leaning towards: ${leaning.slice(0, SHOWN).map((item) => item.text).join("; ")}. Not sure yet.`
+          : "Recorded. By itself it says too little to change anything yet.";
   return html`<p role="status" class=${held ? "told held" : "told"}>${said}</p>`;
 }
 
@@ -33,18 +36,31 @@ function Known({ item, takeBack }) {
     </li>`;
 }
 
+/** What judgements point to and nothing is steered by yet. */
+function Leanings({ items }) {
+  if (!items.length) return null;
+  return html`
+    <h3>Not sure yet</h3>
+    <ul class="known">${items.slice(0, SHOWN).map((item) => html`
+      <li key=${item.key}>
+        <p>${item.text}</p>
+        <meter min="0" max="1" value=${item.confidence} aria-label=${`How sure: ${item.text}`} />
+        <p class="quiet">${Math.round(item.confidence * 100)} % sure; from 50 % on it counts</p>
+      </li>`)}</ul>`;
+}
+
 /**
  * memory: of `useMemory`. fail(error): shows it. erased(): all was erased.
  */
 export function Panel({ api, memory, fail, erased, title = "What is known" }) {
-  const [items, setItems] = useState(null);
+  const [known, setKnown] = useState(null);
   const [wish, setWish] = useState("");
   const dialog = useRef(null);
   const heading = useRef(null);
   useEffect(() => {
     let current = true;
     api.json("GET", "/v1/preferences").then(
-      ({ data }) => current && setItems(data),
+      (found) => current && setKnown(found),
       (error) => current && fail(error),
     );
     return () => (current = false);
@@ -90,8 +106,9 @@ export function Panel({ api, memory, fail, erased, title = "What is known" }) {
       <label>A wish, in your own words<input value=${wish} autocomplete="off" onInput=${(event) => setWish(event.target.value)} /></label>
       <div class="row"><button type="submit">Tell</button><button type="button" disabled=${!memory.undo} onClick=${guarded(() => memory.undo())}>Undo</button></div>
     </form>
-    ${items && items.length === 0 && html`<p class="quiet">Nothing yet. Judge answers, or tell a wish.</p>`}
-    <ul class="known">${(items || []).map((item) => html`<${Known} key=${item.key} item=${item} takeBack=${takeBack} />`)}</ul>
+    ${known && known.data.length + known.leanings.length === 0 && html`<p class="quiet">Nothing yet. Judge answers, or tell a wish.</p>`}
+    <ul class="known">${(known?.data || []).map((item) => html`<${Known} key=${item.key} item=${item} takeBack=${takeBack} />`)}</ul>
+    <${Leanings} items=${known?.leanings || []} />
     <div class="row">
       <button onClick=${exportAll}>Export</button>
       <button class="danger" onClick=${() => dialog.current.showModal()}>Erase all …</button>

@@ -256,3 +256,25 @@ def test_simulated_users_are_known_after_ten_choices() -> None:
     best, found = harness.share_found(Fold(oracle), users), harness.share_found(Fold(noisy), users)
     assert best >= 0.70  # a first trial's oracle was at .72 on fifty users
     assert found >= 0.90 * best
+
+
+# ---- leanings
+
+
+def test_what_is_too_unsure_to_be_listed_is_a_leaning() -> None:
+    style = {"length": 1.0, "tone": 0.0}
+    one = fold(recorded([Thumb("q", "a", True)], [(style,)]), CATALOGUE)
+    assert one.preferences == ()
+    (leaning,) = one.leanings
+    assert (leaning.key, leaning.source, leaning.evidence) == ("length:concise", "inferred", ("e0",))
+    assert 0.15 < leaning.confidence < 0.5
+    down = fold(recorded([Thumb("q", "a", False)], [(style,)]), CATALOGUE)
+    assert [item.key for item in down.leanings] == ["length:detailed"]
+    many = fold(recorded([Choice("q", "a", "b")] * 6, [(style, {"length": -1.0})] * 6), CATALOGUE)
+    assert ([item.key for item in many.preferences], many.leanings) == (["length:concise"], ())
+
+
+def test_nothing_said_leans_nowhere_and_words_leave_no_leaning() -> None:
+    assert fold([], CATALOGUE).leanings == ()
+    told = recorded([Statement("length:detailed"), Thumb("q", "a", True)], [(), ({"length": 1.0},)])
+    assert fold(told, CATALOGUE).leanings == ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -34,7 +35,7 @@ async def tell(client: httpx.AsyncClient, **said: Any) -> dict[str, Any]:
     answer = await client.post("/v1/feedback", json=said)
     assert answer.status_code == 201, answer.text
     found: dict[str, Any] = answer.json()
-    assert found.keys() == {"object", "id", "learned", "held_back"}
+    assert found.keys() == {"object", "id", "learned", "leaning", "held_back"}
     return found
 
 
@@ -96,9 +97,20 @@ async def test_every_kind_is_taken_with_its_texts(served: Served, ada: httpx.Asy
     assert {name: getattr(event, name) for name in said} == said
 
 
+async def test_one_judgement_is_a_leaning_that_nothing_is_steered_by(ada: httpx.AsyncClient) -> None:
+    told = await tell(ada, kind="thumb", prompt=QUESTION, response="length:concise", up=True)
+    assert (told["learned"], [one["key"] for one in told["leaning"]]) == ([], [CONCISE])
+    assert 0.15 < told["leaning"][0]["confidence"] < 0.5
+    known = (await ada.get("/v1/preferences")).json()
+    assert known["data"] == []
+    assert [(item["key"], item["evidence"]) for item in known["leanings"]] == [(CONCISE, [told["id"]])]
+    assert (await ada.get("/v1/preferences", params={"query": "rain"})).json()["data"] == []
+
+
 async def test_judgements_are_learned_together(ada: httpx.AsyncClient) -> None:
     told = [await tell(ada, kind="choice", prompt=f"{QUESTION} {number}", **SIDES) for number in range(6)]
     assert [one["key"] for one in told[-1]["learned"]] == [CONCISE]
+    assert told[-1]["leaning"] == []
     assert await listed(ada) == [CONCISE]
 
 
@@ -197,11 +209,21 @@ async def test_nobody_tells_for_somebody_else(served: Served, ada: httpx.AsyncCl
 # ---- two answers to choose from
 
 
+async def counted(served: Served) -> dict[str, float]:
+    async with served.client("admin") as admin:
+        lines = (await admin.get("/metrics")).text.splitlines()
+    return {name: float(value) for name, value in (line.split() for line in lines if re.fullmatch(r"\w+ \S+", line))}
+
+
 async def test_two_answers_are_compared_and_chosen(served: Served, ada: httpx.AsyncClient) -> None:
     said = {"messages": [{"role": "user", "content": QUESTION}], "max_completion_tokens": 8}
+    before = await counted(served)
     answer = await ada.post("/v1/comparisons", json=said)
     assert answer.status_code == 200, answer.text
-    found = answer.json()
+    found, after = answer.json(), await counted(served)
+    assert after["pad_completion_tokens_total"] - before["pad_completion_tokens_total"] in range(2, 17)
+    assert after["pad_prompt_tokens_total"] - before["pad_prompt_tokens_total"] >= 2 * 10
+    assert after["pad_queue_wait_seconds_count"] - before["pad_queue_wait_seconds_count"] in (2, 4, 6)
     assert found["question"].keys() == {"dimensions", "why"}
     assert found["first"]["text"] != found["second"]["text"]
     choice = {"chosen_id": found["second"]["id"], "rejected_id": found["first"]["id"]}

@@ -209,7 +209,7 @@ async def test_an_error_after_the_beginning_is_the_last_event(
 
     class Failing:
         def __init__(self, turn: Any) -> None:
-            self.turn = turn
+            self.turn, self.when_begun = turn, turn.when_begun
 
         async def __aiter__(self) -> AsyncIterator[Any]:
             async for delta in self.turn:
