@@ -97,6 +97,8 @@ def _by_pole(tried: Sequence[Judged], common: Way) -> Way:
 
     A pole has few answers, so its share is drawn to all poles' share in a way.
 
+    Beside a head every pole is steered, however gently: a call may have a base that is not told.
+
     Args:
         tried: those count that need no more than the common way does: no prompt told elsewhere, no other k and α.
             Ways whose answers end less often than the base's, which was tried first, are left out.
@@ -125,8 +127,7 @@ def _within(way: Way, common: Way) -> bool:
     return (
         not way.each
         and way.place in (None, common.place)
-        and way.guide in ("", common.guide)
-        and (not way.guide or (way.top_k, way.alpha) == (common.top_k, common.alpha))
+        and (way.guide, way.top_k, way.alpha) == (common.guide, common.top_k, common.alpha)
     )
 
 

@@ -263,10 +263,10 @@ class PanelOfTwo:
 def test_each_pole_gets_a_strength_of_its_own() -> None:
     settings = ChoiceSettings(betas=(1.0, 2.0, 4.0), alphas=(0.0,))
     found = choose(PanelOfTwo({0: 20, 1: 12, 2: 9, 4: 2}, {0: 2, 1: 10, 2: 14, 4: 18}), settings)
-    told, common = Way(place="system"), Way("head", "system", 2.0, 50, 0.0)
-    strong = dataclasses.replace(common, beta=4.0)
-    assert found.both == by_pole(common, formal=told, casual=strong)
-    assert [found.both.of(f"tone:{name}") for name in ("formal", "casual")] == [told, strong]
+    common = Way("head", "system", 2.0, 50, 0.0)
+    gentle, strong = (dataclasses.replace(common, beta=beta) for beta in (1.0, 4.0))
+    assert found.both == by_pole(common, formal=gentle, casual=strong)
+    assert [found.both.of(f"tone:{name}") for name in ("formal", "casual")] == [gentle, strong]
 
 
 def test_a_pole_alone_does_not_go_where_the_others_suffer() -> None:
