@@ -95,6 +95,7 @@ def model_options(parser: argparse.ArgumentParser, tokens: int) -> None:
     parser.add_argument("--model", default=SMOLLM2_MODEL)
     parser.add_argument("--head", default="auto", help="folder of a head; default: the shipped one that fits")
     parser.add_argument("--backend", default="auto", choices=["auto", "torch", "llama.cpp"])
+    parser.add_argument("--batch", type=int, default=16, help="answers at once; in torch 64 and more are faster still")
     parser.add_argument("--threads", type=int, help="of llama.cpp; default: all that are free")
     parser.add_argument("--tokens", type=int, default=tokens, help=f"of an answer at most (default {tokens})")
     parser.add_argument("--kept", type=Path, default=Path("build/proof"), help="folder that keeps the answers")
@@ -103,7 +104,7 @@ def model_options(parser: argparse.ArgumentParser, tokens: int) -> None:
 @contextmanager
 def answering(options: argparse.Namespace, name: str) -> Iterator[Answering]:
     """The model and head of a command, its answers kept in `name`.jsonl."""
-    settings: dict[str, Any] = {"max_batch": 16}
+    settings: dict[str, Any] = {"max_batch": options.batch}
     if options.threads:
         settings["threads"] = options.threads
     llm = ChatPAD(
@@ -115,7 +116,8 @@ def answering(options: argparse.Namespace, name: str) -> Iterator[Answering]:
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in files if not _told(file))).hexdigest()[:16]
     recommended = [json.loads(file.read_text()) for file in files if _told(file)]
     for config in recommended:
-        config.pop("calibration", None)  # of the memory; it changes no answer
+        for of_the_memory in ("calibration", "signs"):  # they change no answer
+            config.pop(of_the_memory, None)
     mark = json.dumps([options.model, options.backend, options.tokens, digest, recommended], sort_keys=True)
     options.kept.mkdir(parents=True, exist_ok=True)
     found = Answering(llm, options.kept / f"{name}.jsonl", mark)

@@ -16,6 +16,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from pad_langchain.evaluation.signs import (
     CAUTION_HINTS,
     CAUTIONS,
@@ -27,11 +29,29 @@ from pad_langchain.evaluation.signs import (
 )
 from pad_langchain.evaluation.wishes import Answer, judge_all, judge_wish
 from pad_memory import CATALOGUE, Choice, Edit, Thumb
+from pad_memory.embedding import default_embedder
 from pad_memory.profile.elicitation import Question
 
-__all__ = ["EDITS", "TEXTS", "Seen", "User", "draw_users", "see"]
+__all__ = ["EDITS", "EMBEDDER", "TEXTS", "Seen", "User", "draw_users", "see"]
 
 TEXTS = {f"{dimension.name}:{pole.name}": pole.text for dimension in CATALOGUE for pole in dimension.poles}
+
+
+class OnceEmbedder:
+    """The default embedder, asked once for each text: many users see the same answers."""
+
+    def __init__(self) -> None:
+        self._embedder = default_embedder()
+        self.name = self._embedder.name
+        self._known: dict[str, np.ndarray] = {}
+
+    def embed(self, texts: Sequence[str]) -> np.ndarray:
+        if new := [text for text in dict.fromkeys(texts) if text not in self._known]:
+            self._known.update(zip(new, self._embedder.embed(new), strict=True))
+        return np.stack([self._known[text] for text in texts])
+
+
+EMBEDDER = OnceEmbedder()
 
 
 @dataclass(frozen=True)
@@ -71,7 +91,7 @@ def draw_users(count: int, seed: int, wrong: float = 0.0) -> list[User]:
 def see(rows: Sequence[tuple[User, str, str, str]]) -> list[Seen]:
     """What users see of answers: rows of (user, prompt, text, why it ended)."""
     answers = [Answer(prompt, taste, text, ended) for user, prompt, text, ended in rows for taste in user.tastes]
-    verdicts = iter(judge_all(answers))
+    verdicts = iter(judge_all(answers, embedder=EMBEDDER))
     found = []
     for user, prompt, text, _ in rows:
         said = [next(verdicts) for _ in user.tastes]

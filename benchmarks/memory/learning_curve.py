@@ -1,19 +1,19 @@
 """Does a user who only judges get answers in their taste, on a real model? A learning curve, against an oracle.
 
     python benchmarks/memory/learning_curve.py                     # SmolLM2 with the shipped head, 30 users: an hour
-    python benchmarks/memory/learning_curve.py --users 5 --turns 4 --checkpoints 1 4 --prompts 3
+    python benchmarks/memory/learning_curve.py --users 5 --checkpoints 5 20 --prompts 2
 
-Users have two to four tastes and never say them (`judges.py`). Each turn they ask a prompt that the head did not learn
-from, and judge what the model with their memory answers, by turns: a thumb, a choice between the two answers of the
-memory's own question (`next_question`), a thumb, an edit. After some turns they ask prompts of other topics. Their
-answers are told to be good and to show each taste by rules that see no reward; an answer counts, for each taste, if it
-is good and shows it. Everybody's same prompts are answered
+Users have two to four tastes and never say them (`judges.py`). They judge the model's own answers to prompts that the
+head did not learn from, given under each wish of the catalogue and under none: by turns a thumb, a choice between two
+that differ as the memory asks (`next_question`), a thumb, an edit. After some turns they ask prompts of other topics.
+Those answers are told to be good and to show each taste by rules that see no reward; an answer counts, for each taste,
+if it is good and shows it. The same prompts are answered
 
     memory    steered by the head and told, as the head recommends, what the memory has learned
     prompt    told the same wishes in the same place, nothing steers: the best prompting
     none      plainly
     oracle    steered and told the true tastes
-    wrong     as `memory`, where one judgement in ten is wrong
+    wrong     as `memory`, where one judgement in ten on the same answers was wrong
 
 Intervals are bootstraps over users. Answers and rewards are kept: a run that was stopped goes on.
 """
@@ -23,19 +23,19 @@ from __future__ import annotations
 import argparse
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from judges import TEXTS, Seen, User, choice, draw_users, edit, see, thumb
+from judges import EMBEDDER, TEXTS, Seen, User, choice, draw_users, edit, see, thumb
 
-from benchmarks.answering import PENALTY, Answering, Asked, answering, model_options
+from benchmarks.answering import PENALTY, Answering, Asked, Said, answering, model_options
 from pad_langchain.adapt.prompts import Prompt, read_prompts, split
 from pad_langchain.chat.chat import Chat
 from pad_langchain.evaluation.statistics import interval
-from pad_langchain.evaluation.wishes import Answer, Verdict, judge_all
+from pad_langchain.evaluation.wishes import Answer, Verdict, judge_all, judge_wish
 from pad_memory import CATALOGUE, PreferenceMemory
 
 LEARNED = 64  # of the training's prompts, those that the shipped head learned from
@@ -74,89 +74,107 @@ class RuleScorer:
 
     def __call__(self, prompt: str, response: str, preferences: Sequence[str]) -> np.ndarray:
         keys = {text: key for key, text in TEXTS.items()}
-        answers = [Answer(prompt, keys[text], response) for text in preferences]
-        return np.array([10.0 * verdict.shown for verdict in judge_all(answers)])
+        return np.array([10.0 * judge_wish(response, keys[text]) for text in preferences])
 
 
 @dataclass(frozen=True, eq=False)
 class Town:
-    """All users, what they ask while they judge, and what they are asked for afterwards.
+    """All users, and what they are asked for after they have judged.
 
     Args:
-        asks: by user, a prompt for each turn.
         unseen: by user, the prompts of a checkpoint.
     """
 
     users: Sequence[User]
-    asks: Sequence[Sequence[Prompt]]
     unseen: Sequence[Sequence[Prompt]]
     seed: int
 
 
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """What users judge: the prompts, and their answers by pole; that without a wish has the pole ""."""
+
+    prompts: Sequence[Prompt]
+    said: Mapping[tuple[str, str], Said]
+
+
 def found_town(options: argparse.Namespace) -> Town:
-    parts = split(read_prompts(), seed=0, dev=0.15, test=0.2)
-    single = [prompt for prompt in parts.train[LEARNED:] if len(prompt.messages) == 1]
     users = draw_users(options.users, options.seed)
+    others = [prompt for prompt in split(read_prompts(), seed=0, dev=0.15, test=0.2).test if len(prompt.messages) == 1]
+    # All are shuffled and the first ones taken, so that more of them are the same ones and more.
     rngs = [random.Random(f"{options.seed} {user.name}") for user in users]
-    asks = [rng.sample(single, options.turns) for rng in rngs]
-    unseen = [rng.sample([each for each in parts.test if len(each.messages) == 1], options.prompts) for rng in rngs]
-    return Town(users, asks, unseen, options.seed)
+    return Town(users, [rng.sample(others, len(others))[: options.prompts] for rng in rngs], options.seed)
+
+
+def fill_pool(answers: Answering, count: int) -> Pool:
+    train = split(read_prompts(), seed=0, dev=0.15, test=0.2).train[LEARNED:]
+    prompts = [prompt for prompt in train if len(prompt.messages) == 1][:count]
+    calls = {
+        (key, prompt.id): Asked(
+            prompt.messages, {"preference": text} if text else {"preference": [], "repetition_penalty": PENALTY}
+        )
+        for key, text in {**TEXTS, "": ""}.items()
+        for prompt in prompts
+    }
+    return Pool(prompts, dict(zip(calls, answers(list(calls.values()), "what users judge"), strict=True)))
 
 
 def known_wishes(memory: PreferenceMemory, user: User, question: str = "") -> Wishes:
     return tuple((item.text, round(item.weight, 2)) for item in memory.condition(user.name, query=question))
 
 
-def live(
-    town: Town, answers: Answering, memory: PreferenceMemory, oracle: PreferenceMemory, checkpoints: Sequence[int]
-) -> dict[int, list[Wishes]]:
-    """Let all users judge, turn by turn; return what their memory says of each at every checkpoint.
+@dataclass(frozen=True, eq=False)
+class Memories:
+    """What is told of the users.
 
     Args:
-        oracle: is told the same judgements.
+        right: all that they judge. wrong: the same, one judgement in ten wrong.
+        rules: what `right` is told, judged as users' rules see it.
     """
-    rngs = [random.Random(f"{town.seed} {user.name} {user.wrong}") for user in town.users]
-    found = {}
-    for turn in range(1, len(town.asks[0]) + 1):
+
+    right: PreferenceMemory
+    wrong: PreferenceMemory
+    rules: PreferenceMemory
+
+
+def live(
+    town: Town, pool: Pool, memories: Memories, turns: int, checkpoints: Sequence[int]
+) -> tuple[dict[int, list[Wishes]], dict[int, list[Wishes]]]:
+    """Let all users judge, turn by turn; return what the two memories say of each at every checkpoint."""
+    rngs = [random.Random(f"{town.seed} {user.name} judges") for user in town.users]
+    right, wrong = {}, {}
+    for turn in range(1, turns + 1):
         kind = KINDS[(turn - 1) % len(KINDS)]
-        calls, questions = [], []
-        for user, asks in zip(town.users, town.asks, strict=True):
-            prompt = asks[turn - 1]
-            wishes = known_wishes(memory, user, prompt.text)
-            question = memory.next_question(user.name) if kind == "choice" else None
-            questions.append(question)
-            if question is None:
-                calls.append((prompt, wishes))
-                continue
-            poles = {text: key.partition(":")[0] for key, text in TEXTS.items()}
-            others = [wish for wish in wishes if poles.get(wish[0]) not in question.dimensions]
-            for side in (question.first, question.second):
-                calls.append((prompt, (*others, *((text, 1.0) for text in side))))
-        said = iter(answers([ask(prompt, wishes) for prompt, wishes in calls], f"turn {turn}, {kind}"))
-        shown = iter(
-            see(
-                [
-                    (user, asks[turn - 1].text, (each := next(said)).text, each.finish)
-                    for user, asks, question in zip(town.users, town.asks, questions, strict=True)
-                    for _ in range(1 if question is None else 2)
-                ]
-            )
-        )
-        for user, question, rng in zip(town.users, questions, rngs, strict=True):
-            first = next(shown)
-            second = None if question is None else next(shown)
-            event = judged(user, kind, question, first, second, rng)
-            for each in (memory, oracle):
+        for user, rng in zip(town.users, rngs, strict=True):
+            prompt = rng.choice(pool.prompts)
+            question = memories.right.next_question(user.name) if kind == "choice" else None
+            keys = [rng.choice(sorted({key for key, _ in pool.said}))]
+            if question is not None:  # one of its dimensions, for each answer was given under one wish
+                poles = {text: key for key, text in TEXTS.items()}
+                keys = [poles[side[0]] for side in (question.first, question.second)]
+            said = [pool.said[key, prompt.id] for key in keys]
+            seen = see([(user, prompt.text, each.text, each.finish) for each in said])
+            event = judged(user, kind, question, seen, rng)
+            for each in (memories.right, memories.rules):
                 each.record(user.name, event)
+            memories.wrong.record(user.name, judged(replace(user, wrong=WRONG), kind, question, seen, rng))
         if turn in checkpoints:
-            found[turn] = [known_wishes(memory, user) for user in town.users]
-    return found
+            right[turn], wrong[turn] = (
+                [known_wishes(each, user) for user in town.users] for each in (memories.right, memories.wrong)
+            )
+            print(f"after {turn}: tastes first {shares_first(memories, town.users)}", flush=True)
+    return right, wrong
 
 
-def judged(user: User, kind: str, question: Any, first: Seen, second: Seen | None, rng: random.Random) -> Any:
-    if second is not None and first.text.strip() != second.text.strip():
-        return choice(user, question, first, second, rng)
-    return edit(user, first, rng) if kind == "edit" else thumb(user, first, rng)
+def shares_first(memories: Memories, users: Sequence[User]) -> str:
+    each = {name: first_share(getattr(memories, name), users) for name in ("right", "wrong", "rules")}
+    return ", ".join(f"{name} {share:.3f}" for name, share in each.items())
+
+
+def judged(user: User, kind: str, question: Any, seen: Sequence[Seen], rng: random.Random) -> Any:
+    if len(seen) > 1 and seen[0].text.strip() != seen[1].text.strip():
+        return choice(user, question, seen[0], seen[1], rng)
+    return edit(user, seen[0], rng) if kind == "edit" else thumb(user, seen[0], rng)
 
 
 def ask(prompt: Prompt, wishes: Wishes, **keywords: Any) -> Asked:
@@ -179,7 +197,7 @@ def evaluate(town: Town, answers: Answering, wishes: Sequence[Wishes], what: str
         for (user, prompt, known), each in zip(calls, said, strict=True)
         for taste in user.tastes
     ]
-    verdicts = iter(judge_all(rows))
+    verdicts = iter(judge_all(rows, embedder=EMBEDDER))
     return [
         [[next(verdicts) for _ in user.tastes] for _ in prompts]
         for user, prompts in zip(town.users, town.unseen, strict=True)
@@ -219,30 +237,35 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=20)
     parser.add_argument("--checkpoints", type=int, nargs="+", default=[1, 5, 10, 20])
     parser.add_argument("--prompts", type=int, default=6, help="of a checkpoint, for each user")
+    parser.add_argument("--judged", type=int, default=24, help="prompts whose answers users judge")
+    parser.add_argument(
+        "--scorer", choices=["recommended", "head"], default="recommended", help="what judges answers for the memory"
+    )
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     town = found_town(options)
-    wrong = replace(town, users=[replace(user, wrong=WRONG) for user in town.users])
     rows: dict[str, list[Any]] = {}
     last = max(options.checkpoints)
     with answering(options, "learning_curve") as answers:
-        scorer = KeptScorer(
-            Chat.of(answers.llm.model_name, answers.llm).persrm, options.kept / "rewards.jsonl", answers.mark
-        )
+        persrm = Chat.of(answers.llm.model_name, answers.llm).persrm
+        scorer = persrm.memory_scorer if options.scorer == "recommended" else None
+        if scorer is None:
+            scorer = KeptScorer(persrm, options.kept / "rewards.jsonl", answers.mark)
+        pool = fill_pool(answers, options.judged)
         tastes = [tuple((TEXTS[taste], 1.0) for taste in user.tastes) for user in town.users]
+        known: dict[str, list[Wishes]] = {}
+        opened = [PreferenceMemory(scorer=each) for each in (scorer, scorer, RuleScorer())]
+        with opened[0], opened[1], opened[2]:
+            right, wrong = live(town, pool, Memories(*opened), options.turns, options.checkpoints)
         rows["none"] = evaluate(town, answers, [()] * len(town.users), "no memory")
         rows["oracle"] = evaluate(town, answers, tastes, "oracle")
-        known: dict[str, list[Wishes]] = {}
-        for name, people in (("memory", town), ("wrong", wrong)):
-            with PreferenceMemory(scorer=scorer) as memory, PreferenceMemory(scorer=RuleScorer()) as oracle:
-                for turn, wishes in live(people, answers, memory, oracle, options.checkpoints).items():
-                    known[f"{name}, {turn}"] = wishes
-                    if name == "memory" or turn == last:
-                        rows[f"{name}, {turn}"] = evaluate(people, answers, wishes, f"{name}, {turn}")
-                    if name == "memory":
-                        rows[f"prompt, {turn}"] = evaluate(town, answers, wishes, f"prompt, {turn}", beta=0.0)
-                ranks = first_share(memory, people.users), first_share(oracle, people.users)
-                print(f"{name}: tastes first after {options.turns}: {ranks[0]:.3f}, told by rules {ranks[1]:.3f}")
+        for turn in sorted(right, reverse=True):
+            known[f"memory, {turn}"] = known[f"prompt, {turn}"] = right[turn]
+            rows[f"memory, {turn}"] = evaluate(town, answers, right[turn], f"memory, {turn}")
+            rows[f"prompt, {turn}"] = evaluate(town, answers, right[turn], f"prompt, {turn}", beta=0.0)
+            if turn == last:
+                known[f"wrong, {turn}"] = wrong[turn]
+                rows[f"wrong, {turn}"] = evaluate(town, answers, wrong[turn], f"wrong, {turn}")
     report(town, rows, known, last)
 
 

@@ -61,7 +61,9 @@ def adapt(config: AdaptConfig, progress: Progress | None = None, *, embedder: Em
         head = _fit(job, corpus, number)
     found = {"base": config.base, "corpus": _said(corpus, config), **_judged(job)}
     strengths = _strengths(job, corpus, found["chosen"])
-    head.save_pretrained(job.folder / "head", strengths=strengths, **_recommended(found["chosen"], config.choice))
+    signs = True if config.poles is None else None  # of the catalogue, which tell a memory more than the head does
+    recommended = _recommended(found["chosen"], config.choice)
+    head.save_pretrained(job.folder / "head", strengths=strengths, signs=signs, **recommended)
     write_report(found, job.folder)
     return job.folder / "head"
 
