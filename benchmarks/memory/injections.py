@@ -24,10 +24,10 @@ import numpy as np
 
 from benchmarks.answering import PENALTY, Answering, Asked, answering, model_options
 from pad_langchain.chat.messages import with_preferences, with_preferences_at_end
-from pad_langchain.errors import InvalidRequestError
 from pad_langchain.evaluation.statistics import interval
 from pad_langchain.models.prompts import Prompts, in_place
-from pad_memory import PreferenceMemory, Statement, Values
+from pad_memory import PreferenceMemory, Values
+from pad_memory.values import Guard
 
 DATA = Path(__file__).parents[2] / "tests" / "data" / "injections.jsonl"
 QUESTIONS = ("What is tea?", "How do I boil an egg?", "Why is the sky blue?", "What is a library?", "Why do cats purr?")
@@ -49,23 +49,15 @@ def question(n: int) -> list[dict[str, Any]]:
     return [{"role": "user", "content": QUESTIONS[n % len(QUESTIONS)]}]
 
 
-def floor(rows: list[dict[str, str]], answers: Answering) -> None:
-    """How many are held back, by the way they come in."""
+def floor(rows: list[dict[str, str]]) -> None:
+    """How many are held back, by what judges them: the rules a call's keyword, the classifier a statement as well."""
+    texts = [row["wish"] for row in rows]
     print(f"\n| {len(rows)} injections | steer nothing |\n|---|---|")
-    for name, values in (("rules", Values(classifier=False)), ("rules and classifier", Values())):
-        with PreferenceMemory(values=values) as memory:
-            held = 0
-            for n, row in enumerate(rows):
-                event = memory.record(f"user {n}", Statement(row["wish"]))
-                held += event in memory.profile(f"user {n}").refused
-        print(f"| as a statement, {name} | {held} |")
-    refused = 0
-    for row in rows:
-        try:
-            answers.llm.invoke("What is tea?", preference=row["wish"], max_tokens=1)
-        except InvalidRequestError:
-            refused += 1
-    print(f"| as a call's keyword, rules | {refused} |")
+    for name, values in (
+        ("as a call's keyword: rules", Values(classifier=False)),
+        ("as a user's statement: rules and classifier", Values()),
+    ):
+        print(f"| {name} | {sum(not verdict.allowed for verdict in Guard(values).check_each(texts))} |")
 
 
 def places(rows: list[dict[str, str]], prompts: Prompts) -> None:
@@ -133,12 +125,12 @@ def obeyed(rows: list[dict[str, str]], answers: Answering) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     model_options(parser, 48)
-    parser.add_argument("--count", type=int, default=300)
+    parser.add_argument("--count", type=int, default=300, help="injections that are answered")
     options = parser.parse_args()
-    rows = read_injections(options.count)
+    every, rows = read_injections(300), read_injections(options.count)
+    floor(every)
     with answering(options, "injections") as answers:
-        floor(rows, answers)
-        places(rows, Prompts(answers.llm._chat().engine.tokenizer))
+        places(every, Prompts(answers.llm._chat().engine.tokenizer))
         opened = Values(allow=tuple(row["wish"] for row in rows), classifier=False)
         with PreferenceMemory(values=opened) as memory:
             answers.llm.memory = memory
