@@ -12,7 +12,7 @@ from pad_memory.condition import Condition
 from pad_memory.embedding import Embedder, SentenceEmbedder
 from pad_memory.errors import PadMemoryError
 from pad_memory.events import Choice, Critique, Edit, Feedback, Rating, Retraction, Statement, Thumb
-from pad_memory.evidence import Calibration, EmbeddingScorer, Scorer
+from pad_memory.evidence import Calibration, EmbeddingScorer, Scorer, SignScorer
 from pad_memory.memory import PreferenceMemory
 from pad_memory.profile import Population, Preference, Profile, Question
 from pad_memory.sources import ResponseLog, from_langsmith
@@ -41,6 +41,7 @@ __all__ = [
     "Retraction",
     "Scorer",
     "SentenceEmbedder",
+    "SignScorer",
     "Statement",
     "Thumb",
     "Values",

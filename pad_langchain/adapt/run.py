@@ -62,7 +62,8 @@ def adapt(config: AdaptConfig, progress: Progress | None = None, *, embedder: Em
         head = _fit(job, corpus, number)
     found, best = _judged(job)
     how = by_prototype(_learned(job, corpus), best)
-    head.save_pretrained(job.folder / "head", **how, **_recommended(best, config.choice))
+    signs = True if config.poles is None else None  # of the catalogue, which tell a memory more than the head does
+    head.save_pretrained(job.folder / "head", signs=signs, **how, **_recommended(best, config.choice))
     write_report({"base": config.base, "corpus": _said(corpus, config), **found}, job.folder)
     return job.folder / "head"
 

@@ -60,6 +60,8 @@ class HeadConfig:
             same size is refused. None means it is not known.
         calibration: what the head's margins mean to a preference memory (`pad_memory.Calibration.to_dict`). None means
             the memory's defaults.
+        signs: whether a memory counts words and signs in an answer (`pad_memory.SignScorer`) instead of asking the head
+            about the built-in catalogue. None means it asks the head.
         strengths: how strongly a preference that is read as each of the Q prototypes steers, 0 or more. It multiplies
             beta. None means 1.
         tellings: in which words a base is told a preference that is read as each of the Q prototypes; "" where it is
@@ -79,6 +81,7 @@ class HeadConfig:
     alpha: float = 0.0
     tokenizer: str | None = None
     calibration: dict[str, dict[str, float]] | None = None
+    signs: bool | None = None
     strengths: list[float] | None = None
     tellings: list[str | None] | None = None
     top_k: int | None = None
@@ -94,6 +97,7 @@ class HeadConfig:
 _LATER = frozenset(
     {
         "tokenizer",
+        "signs",
         "strengths",
         "tellings",
         "top_k",

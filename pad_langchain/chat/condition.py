@@ -59,7 +59,7 @@ def steering(said: CallOptions, settings: ChatSettings, question: str, *, vector
         vectors: whether preferences that are not of the memory get embeddings.
 
     Raises:
-        InvalidRequestError: the call's preference cannot be read, or the memory's policy refuses a default.
+        InvalidRequestError: the call's preference cannot be read, or the memory's policy refuses it or a default.
         pad_memory.PadMemoryError: the memory cannot be read.
     """
     memory, embedder = settings.memory, embedder_of(settings) if vectors else None
@@ -69,6 +69,7 @@ def steering(said: CallOptions, settings: ChatSettings, question: str, *, vector
         wishes = [Wish(one, "call") for one in explicit(said.preference, embedder)]
         if not wishes:
             return ()  # a call that asks for nothing is not told the defaults either
+        _check_call(wishes, memory)
     elif memory is not None and said.user_id is not None:
         condition = memory.condition(said.user_id, query=question, thread=said.thread_id)
         wishes = [
@@ -94,6 +95,23 @@ def check_defaults(defaults: Iterable[tuple[str, float]], memory: PreferenceMemo
             raise InvalidRequestError(
                 f"The default {text!r} may not steer: {verdict.reason}. Word it otherwise, or list it in the memory's "
                 "policy: PreferenceMemory(values=Values(allow=[…]))."
+            )
+
+
+def _check_call(wishes: Iterable[Wish], memory: PreferenceMemory | None) -> None:
+    """Hold a call's preferences to the rules of the memory's policy, whoever wrote them; a classifier is not asked.
+
+    Raises:
+        InvalidRequestError: a text is refused or quarantined, whatever its weight.
+    """
+    guard = _rules() if memory is None else memory.guard
+    for wish in wishes:
+        text = wish.preference.text
+        verdict = guard.check(text, rules_only=True)
+        if not verdict.allowed:
+            raise InvalidRequestError(
+                f"The preference {text!r} may not steer: {verdict.reason}. Word it otherwise, or list it in the "
+                "memory's policy: PreferenceMemory(values=Values(allow=[…]))."
             )
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pad_langchain.chat.blocks import Content, read_content
 from pad_langchain.errors import InvalidRequestError
+from pad_langchain.models.prompts import in_place
 
 if TYPE_CHECKING:
     from pad_langchain.models.prompts import Prompts
@@ -24,6 +26,9 @@ __all__ = [
 ]
 
 ChatDict = dict[str, Any]
+
+_SEVERAL = re.compile(r"[.!?:;]\s+\S")  # sentences
+_QUOTES = re.compile('[“”„"]')
 
 
 def chat_dicts(messages: Sequence[Mapping[str, Any]], cut_off: Collection[str | None] = ()) -> list[ChatDict]:
@@ -195,13 +200,24 @@ def with_preferences_at_end(messages: Sequence[ChatDict], preferences: Sequence[
 
 
 def _in_words(preferences: Sequence[tuple[str, float]]) -> str:
+    told = [(_as_words(text), weight) for text, weight in preferences if weight]
     return " ".join(
-        f"The user {'prefers' if weight > 0 else 'does not want'}: {text}." for text, weight in preferences if weight
+        f"The user {'prefers' if weight > 0 else 'does not want'}: {text}." for text, weight in told if text
     )
 
 
+def _as_words(text: str) -> str:
+    """A wish for the system turn; one of several sentences in quotes, so that none of them reads as the operator's."""
+    wish = in_place(text)
+    if not _SEVERAL.search(wish):
+        return wish
+    inner = _QUOTES.sub("'", wish)
+    return f"“{inner}”"
+
+
 def _in_brackets(preferences: Sequence[tuple[str, float]]) -> str:
-    wishes = [f"{'' if weight > 0 else 'Not wanted: '}{text}" for text, weight in preferences if weight]
+    told = [(in_place(text), weight) for text, weight in preferences if weight]
+    wishes = [f"{'' if weight > 0 else 'Not wanted: '}{text}" for text, weight in told if text]
     sentences = [wish[:1].upper() + wish[1:] + ("" if wish.endswith((".", "!", "?")) else ".") for wish in wishes]
     return f"({' '.join(sentences)})" if sentences else ""
 

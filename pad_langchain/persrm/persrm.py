@@ -49,6 +49,7 @@ from pad_langchain.persrm.scorers import HeadScorer, Prompt, TextScorer, TokenSc
 from pad_langchain.persrm.token_rewards import TokenRewards
 from pad_memory.embedding import Embedder, SentenceEmbedder
 from pad_memory.evidence.scorer import Calibration
+from pad_memory.evidence.signs import SignScorer
 from pad_memory.openmp import dismiss_helpers
 
 __all__ = ["PersRM", "merge_value_head"]
@@ -131,6 +132,8 @@ class PersRM:
         self.kind: Literal["head", "text"] = "text" if head is None else "head"
         # What a preference memory should make of this PersRM's margins; None: its defaults.
         self.calibration: Calibration | None = None
+        # What judges answers for a memory in this PersRM's place; None: it does so itself.
+        self.memory_scorer: SignScorer | None = None
         self._guide: Guide
         self._scorer: TokenScorer
         self._text_guide: ModelGuide | None = None
@@ -140,6 +143,8 @@ class PersRM:
             self._scorer = HeadScorer(self.backbone, self.prompts, guide)
             if head.config.calibration is not None:
                 self.calibration = Calibration.from_dict(head.config.calibration)
+            if head.config.signs:
+                self.memory_scorer = SignScorer(self)
             return
         self._guide = self._text_guide = self._make_text_guide()
         if reference is not None and reference_tokenizer is not None:

@@ -4,6 +4,7 @@ from pad_memory.evidence.affinity import sides
 from pad_memory.evidence.compute import Interpreter
 from pad_memory.evidence.evidence import Evidence, Recorded
 from pad_memory.evidence.scorer import Calibration, EmbeddingScorer, Scorer, judge
+from pad_memory.evidence.signs import SignScorer
 
 __all__ = [
     "Calibration",
@@ -12,6 +13,7 @@ __all__ = [
     "Interpreter",
     "Recorded",
     "Scorer",
+    "SignScorer",
     "judge",
     "sides",
 ]

@@ -30,8 +30,8 @@ _SENTENCE_ENDS = re.compile(r"(?<=[.!?])\s+|\n+")
 class Scorer(Protocol):
     """Rewards a response under each of P preferences, in nats: float [P].
 
-    It may also have `score_many(pairs, preferences) -> [N, P]` for N (prompt, response) pairs, which is then used, and
-    `calibration`, a `Calibration` or None.
+    It may also have `score_many(pairs, preferences) -> [N, P]` for N (prompt, response) pairs, which is then used,
+    `calibration`, a `Calibration` or None, and `memory_scorer`, another scorer that judges answers in its place.
     """
 
     def __call__(self, prompt: str, response: str, preferences: Sequence[str]) -> np.ndarray: ...
@@ -157,6 +157,7 @@ def judge(
     if not pairs:
         return (), ()
     preferences = [pole.text for dimension in catalogue for pole in dimension.poles]
+    scorer = getattr(scorer, "memory_scorer", None) or scorer
     if hasattr(scorer, "score_many"):
         rewards_NP = np.asarray(scorer.score_many(list(pairs), preferences), dtype=np.float64)
     else:
