@@ -62,6 +62,8 @@ class HeadConfig:
             the memory's defaults.
         strengths: how strongly a preference that is read as each of the Q prototypes steers, 0 or more. It multiplies
             beta. None means 1.
+        none_pole: whether the last prototype stands for no pole, so that the head can tell which preferences it knows.
+            None means that every preference is taken for known.
         top_k, condition_base, wish_place, repetition_penalty, no_repeat_ngram, candidates: what it recommends beside
             beta and alpha (see `engine.types.Recommended`). None means nothing.
     """
@@ -78,6 +80,7 @@ class HeadConfig:
     tokenizer: str | None = None
     calibration: dict[str, dict[str, float]] | None = None
     strengths: list[float] | None = None
+    none_pole: bool | None = None
     top_k: int | None = None
     condition_base: bool | None = None
     wish_place: str | None = None
@@ -92,6 +95,7 @@ _LATER = frozenset(
     {
         "tokenizer",
         "strengths",
+        "none_pole",
         "top_k",
         "condition_base",
         "wish_place",

@@ -120,6 +120,7 @@ class ServerSettings:
         engine_settings: keywords of the engine: `max_batch`, `max_queue`, `device`, `threads`, `context_length`, …
         memory: folder of the preference memory, or http:// address of a Chroma server. None: nothing is kept.
         defaults: wishes for all users, texts and (text, weight) pairs; see `ChatSettings`.
+        selective: whether users' wishes about how to talk to them are held back from texts for others.
         keys: file of the keys, which `pad-langchain keys` writes. None, on this machine only, is one in the user's data
             folder.
         host: address to listen on. One that others reach needs `keys`.
@@ -157,6 +158,7 @@ class ServerSettings:
     engine_settings: Annotated[dict[str, Any], BeforeValidator(_mapped)] = field(default_factory=dict)
     memory: Annotated[Annotated[Text, AfterValidator(_memory)] | None, Unset] = None
     defaults: Annotated[tuple[tuple[str, float], ...], BeforeValidator(_wishes)] = ()
+    selective: bool = True
     keys: Annotated[Annotated[Text, AfterValidator(lambda path: str(absolute(path)))] | None, Unset] = None
     host: Text = "127.0.0.1"
     port: Annotated[Natural, Field(le=65_535)] = 8700

@@ -13,7 +13,7 @@ import torch
 from pad_langchain.arithmetic.arrays import Array
 from pad_langchain.arithmetic.head import features, steer
 from pad_langchain.engine.protocol import Base, FeatureRows, Plan
-from pad_langchain.engine.types import Request
+from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import IncompatibleModelError, InvalidRequestError
 from pad_langchain.models.fingerprint import of_vocabulary
 from pad_langchain.models.prompts import Prompts
@@ -90,6 +90,16 @@ class HeadGuide:
             )
         return self.head.gates(torch.from_numpy(vectors_PE).to(self.head.U_RD.device))
 
+    def certainty(self, preferences: Sequence[WeightedPreference]) -> list[float]:
+        """How sure the head is that it knows each preference, in [0, 1] (see `VectorHead.certainty`).
+
+        Raises:
+            InvalidRequestError: an embedding has another shape or is not finite, or there is none and no embedder.
+        """
+        with torch.inference_mode():
+            found: list[float] = self.head.certainty(self._vectors(preferences)).tolist()
+        return found
+
     def bind(self, base: Base, prompts: Prompts) -> None:
         """Check that the head fits the base, and move it to the base's device.
 
@@ -115,7 +125,7 @@ class HeadGuide:
         Raises:
             InvalidRequestError: an embedding has another shape or is not finite, or there is none and no embedder.
         """
-        vectors_PE = self._vectors(request)
+        vectors_PE = self._vectors(request.preferences)
         weights = [preference.weight for preference in request.preferences]
         with torch.inference_mode():
             if request.combine == "sum":
@@ -129,12 +139,12 @@ class HeadGuide:
         gates_GR = torch.stack([gate for plan in plans for gate in plan.rows])
         return _HeadRows(self.head, base, gates_GR, self._features[base])
 
-    def _vectors(self, request: Request) -> torch.Tensor:
-        missing = [preference.text for preference in request.preferences if preference.embedding is None]
+    def _vectors(self, preferences: Sequence[WeightedPreference]) -> torch.Tensor:
+        missing = [preference.text for preference in preferences if preference.embedding is None]
         made = iter(self.embed(missing)) if missing else iter(())
         size = self.head.config.embedding_size
         vectors = []
-        for preference in request.preferences:
+        for preference in preferences:
             vector = np.asarray(next(made) if preference.embedding is None else preference.embedding, dtype=np.float32)
             if vector.shape != (size,) or not np.isfinite(vector).all():
                 raise InvalidRequestError(

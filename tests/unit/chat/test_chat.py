@@ -383,7 +383,7 @@ def test_deltas_add_up_to_the_result(guided):
     assert total.pad.keys() == whole.pad.keys()
     assert (total.pad["mean_reward"], total.pad["condition"]) == (
         whole.pad["mean_reward"],
-        [{"text": WISH, "weight": 1.0, "source": "call"}],
+        [{"text": WISH, "weight": 1.0, "source": "call", "route": "guide"}],
     )
 
 
