@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["MOST_TOLD", "USUAL", "beyond", "quoted", "route"]
 
 MOST_TOLD = 5  # wishes that only the prompt has
-USUAL = 0.25  # how much a wish of style bears on any question, beside the cosines of others
+USUAL = 0.15  # how much a wish of style bears on any question, beside the cosines of others
 # Marks that turn the direction of what follows, and characters that nobody sees.
 _UNSEEN = re.compile("[\u0000-\u001f\u007f-\u009f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]+")
 _HEADING = (

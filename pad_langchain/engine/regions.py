@@ -81,12 +81,12 @@ class _Json:
         self._string: list[str] | None = None
 
     def push(self, char: str) -> None:
-        """Take one character. What comes before the value's bracket is passed over."""
+        """Take one character. What comes before the first object is passed over."""
         if self._string is not None:
             self._in_string(char)
         elif char == '"' and self._objects:
             self._string, self.in_value = [], not self._expects_key
-        elif char in "{[":
+        elif char == "{" or (char == "[" and self._objects):
             self._keys.append(self.key)
             self._objects.append(char == "{")
             self._expects_key = char == "{"
