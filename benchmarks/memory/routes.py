@@ -7,7 +7,7 @@ A user has the preference of one row of PrefEval (prefeval_dev.jsonl), fourteen 
 All are recorded as statements, in an order drawn anew, and the row's question is asked. *In the prompt*: the row's
 preference, all of its words, is in the tokens that reach the model, SmolLM2-135M with its shipped head, in
 which `MOST_TOLD` wishes and `wish_tokens` tokens are told beside what steers. Without a PersRM, style counts in both.
-Rows with an even number made up the half that was looked at; those with an odd number were put aside until the code
+The floor's classifier, which takes most of the time, is left out. Rows with an even number made up the half that was looked at; those with an odd number were put aside until the code
 was done.
 
 Multiple choice: which of the row's four options has the highest mean log-probability a token, asked without memory,
@@ -34,7 +34,7 @@ from pad_langchain.chat.messages import with_system
 from pad_langchain.chat.routes import quoted
 from pad_langchain.defaults import SMOLLM2_MODEL
 from pad_langchain.evaluation.statistics import interval
-from pad_memory import CATALOGUE, PreferenceMemory, Statement
+from pad_memory import CATALOGUE, PreferenceMemory, Statement, Values
 
 STYLE, OTHERS = 5, 14
 HOW = "{question}\nAnswer with one recommendation."
@@ -151,7 +151,7 @@ def main() -> None:
         return
     half = range(0 if options.part == "seen" else 1, len(data), 2)
     places = random.Random(0).sample(half, min(options.rows, len(half)))
-    with PreferenceMemory(embedder=Kept({})) as memory:
+    with PreferenceMemory(embedder=Kept({}), values=Values(classifier=False)) as memory:
         wishes = users(data, places)
         for place, told in zip(track(places, description="recording"), wishes, strict=True):
             for number, wish in enumerate(told):

@@ -106,6 +106,8 @@ class Chat:
         # 4  what steers, and what the base is told
         wishes, held = self._conditioned(said, question, messages)
         steer = tuple(wish.preference for wish in wishes if wish.route in ("guide", "both"))
+        if self.engine.guided and not steer and (wishes or held):
+            said = replace(said, best_of=1)  # no reward tells samples apart
         contrast_ids = None
         if told := [wish for wish in wishes if wish.route in ("prompt", "both")]:
             prompt_ids, contrast_ids = self._told(said, bound, messages, read, told)
@@ -197,7 +199,8 @@ class Chat:
         `read`, without them.
         """
         place = said.wish_place or self.engine.recommended.wish_place or "system"
-        data = [wish for wish in told if wish.own_words and (wish.route == "prompt" or place == "system")]
+        in_turn = place == "user" or self.engine.contrasts
+        data = [wish for wish in told if wish.own_words and (wish.route == "prompt" or not in_turn)]
         words = [wish for wish in told if wish not in data]
         block = quoted([(wish.preference.text, wish.preference.weight) for wish in data])
         tell = partial(_tell, bound, messages, read, place, block)

@@ -214,7 +214,8 @@ def named_kinds(text: str) -> Sequence[Occasion]:
 
 @lru_cache(maxsize=4096)
 def _named(text: str) -> tuple[Occasion, ...]:
-    readers = [name for name, pattern in _READERS.items() if pattern.search(text)] or [None]
+    readers: list[str | None] = [name for name, pattern in _READERS.items() if pattern.search(text)]
+    readers = readers or [None]
     left, kinds = text, []
     for kind, pattern in _KINDS.items():
         if pattern.search(left):

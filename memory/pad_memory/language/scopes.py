@@ -70,7 +70,10 @@ _ALSO = re.compile(
     _FLAGS,
 )
 _AND_IN = re.compile(r"(?:and\s+)?(?:also|even)\s+(?:in|for|with|on|when)\b", _FLAGS)
-_WRITTEN = re.compile(r"\s+(?:that\s+|which\s+)?(?:i|you)\s+(?:write|send|draft)(?:\s+for\s+me)?$", _FLAGS)
+# "in emails that I write": who writes them limits nothing.
+_WRITTEN = re.compile(
+    r"\b(\w+s|code|mail)\s+(?:that\s+|which\s+)?(?:i|you)\s+(?:write|send|draft)(?:\s+for\s+me)?(?=\s*(?:,|$))", _FLAGS
+)
 # "for me, …", "in future, …", "in the end, …" limit nothing.
 _NO_TOPIC = re.compile(
     r"^(?:an?|the|my|your|our|any|some|every|me|us|you|him|her|it|them|this|that|these|those|here|there|now|once|today|tomorrow|everything|anything|nothing"
@@ -109,6 +112,7 @@ def scoped_parts(text: str) -> tuple[Scoped, ...]:
             if not piece.strip():
                 continue
             piece = " ".join(piece.split())
+            piece = _WRITTEN.sub(r"\1", piece) if len(piece) <= LONGEST_PIECE else piece
             also = _ALSO.match(piece.rstrip(" ,:")) if len(piece) <= LONGEST_PIECE else None
             if also and (topic := _topic(also["topic"])):
                 parts += [Scoped(also["wish"].strip(" ,")), Scoped(also["wish"].strip(" ,"), topic)]
@@ -152,5 +156,5 @@ def _part(text: str) -> Scoped:
 
 def _topic(text: str) -> str | None:
     """The bare name of a topic, "my emails" → "emails"; None where it names none or is a whole sentence."""
-    topic = _AROUND.sub("", _AROUND.sub("", _WRITTEN.sub("", text.strip()))).strip(" ,:'\"“”")
+    topic = _AROUND.sub("", _AROUND.sub("", text.strip())).strip(" ,:'\"“”")
     return topic.lower() if topic and len(topic.split()) <= 6 and not _NO_TOPIC.match(topic) else None

@@ -309,3 +309,16 @@ def test_a_tool_that_may_be_called_leaves_the_answer_styled_and_its_arguments_pl
 def test_worth_is_infinite_for_what_nobody_may_leave_out():
     assert Wish(WeightedPreference("be honest"), "operator").worth == math.inf
     assert Wish(WeightedPreference("be brief"), "call").worth == math.inf
+
+
+def test_where_all_is_held_back_no_samples_are_compared(engines, memory):
+    said = {"user_id": "ada", "best_of": 2, "temperature": 1.0}
+    assert asked(Recording(engines[0]), memory, Knows(), LETTER, **said)[0].best_of == 1
+    assert asked(Recording(engines[0]), memory, Knows(), **said)[0].best_of == 2
+
+
+def test_own_words_that_steer_are_quoted_in_the_system_turn_and_in_brackets_in_the_users(engines, memory):
+    _, turns, _ = asked(Recording(engines[0], condition_base=True), memory, user_id="ada")
+    assert turns[0] == ("system", f"The user prefers: {STYLE}.\n\n{BLOCK}")
+    _, turns, _ = asked(Recording(engines[0], condition_base=True, wish_place="user"), memory, user_id="ada")
+    assert sorted(turns[0][1].partition(" (")[2].rstrip(").").split(". ")) == ["Be concise and brief", FACT]
