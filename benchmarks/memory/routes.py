@@ -7,8 +7,8 @@ A user has the preference of one row of PrefEval (prefeval_dev.jsonl), fourteen 
 All are recorded as statements, in an order drawn anew, and the row's question is asked. *In the prompt*: the row's
 preference, all of its words, is in the tokens that reach the model, SmolLM2-135M with its shipped head, in
 which `MOST_TOLD` wishes and `wish_tokens` tokens are told beside what steers. Without a PersRM, style counts in both.
-The floor's classifier, which takes most of the time, is left out. Rows with an even number made up the half that was looked at; those with an odd number were put aside until the code
-was done.
+The floor's classifier, which takes most of the time, is left out. Rows with an even number made up the half that was
+looked at; those with an odd number were put aside until the code was done.
 
 Multiple choice: which of the row's four options has the highest mean log-probability a token, asked without memory,
 with it, and with the row's preference alone (oracle). Intervals are bootstraps over rows.

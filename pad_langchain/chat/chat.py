@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pad_langchain.chat.condition import HeldBack, Wish, binds, condition_of, embedder_of, plain_only
 from pad_langchain.chat.contrast import contrast, reader_of
@@ -170,8 +170,9 @@ class Chat:
         if self.persrm is not None:
             recommended = self.persrm.routes([wish.preference for wish in wishes])
         else:
-            recommended = ["both" if self.engine.recommended.condition_base else "guide"] * len(wishes)
-        condition_base = "auto" if said.condition_base is None else said.condition_base
+            usual: Route = "both" if self.engine.recommended.condition_base else "guide"
+            recommended = [usual for _ in wishes]
+        condition_base: Literal["auto"] | bool = "auto" if said.condition_base is None else said.condition_base
         if plain_only(said):
             recommended = ["prompt" if wish.own_words else one for wish, one in zip(wishes, recommended, strict=True)]
         elif binds(said) and not said.style_arguments and condition_base == "auto" and said.preference is None:
