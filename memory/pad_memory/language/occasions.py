@@ -71,7 +71,7 @@ _NOUNS = {
         |(?:product\s+)?descriptions?|profiles?|bios?|web\s+pages?|obituar(?:y|ies)|testimonials?""",
     "text": r"""speech(?:es)?|toasts?|eulog(?:y|ies)|vows|poems?|haikus?|limericks?|songs?|lyrics|stor(?:y|ies)|tales?
         |reports?|minutes|agendas?|abstracts?|essays?|thes[ie]s|papers?|contracts?|polic(?:y|ies)|terms|labels?
-        |templates?|greetings?|repl(?:y|ies)|responses?|cvs?|r[ée]sum[ée]s?|affidavits?|instructions?|sheets?
+        |templates?|greetings?|cvs?|r[ée]sum[ée]s?|affidavits?|instructions?|sheets?
         |presentations?|documents?|wills?|petitions?|warrant(?:y|ies)""",
 }
 _KINDS = {kind: re.compile(rf"\b(?:{nouns})\b", _FLAGS | re.VERBOSE) for kind, nouns in _NOUNS.items()}

@@ -66,7 +66,7 @@ def test_scopes_name_kinds_and_readers() -> None:
     assert set(named_kinds("emails to my family")) == {Occasion("email", "family")}
     assert set(named_kinds("commit messages")) == {Occasion("commit")}
     assert set(named_kinds("everything you write for me")) == {Occasion("*")}
-    assert named_kinds("cooking") == ()
+    assert named_kinds("cooking") == named_kinds("reply to me in French") == ()
 
 
 @pytest.mark.parametrize(
