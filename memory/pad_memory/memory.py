@@ -18,7 +18,7 @@ from pad_memory.errors import InvalidEventError
 from pad_memory.events import Feedback, check_length
 from pad_memory.evidence import Evidence, Interpreter, Recorded, Scorer
 from pad_memory.fields import check_text
-from pad_memory.language import Reader, ReadsWishes, place
+from pad_memory.language import Occasion, Reader, ReadsWishes, occasion, place
 from pad_memory.paths import absolute
 from pad_memory.profile import (
     HALF_LIFE,
@@ -67,6 +67,7 @@ class PreferenceMemory(UserData):
         last_known: how old a condition may be where a server cannot be reached: what was known then steers, and
             `Condition.age` says so. What another process forgot since may steer that long, too. None means that
             `condition` raises StoreError.
+        selective: whether wishes are held back that do not belong into what is asked for, such as jokes from a letter.
 
     Raises:
         InvalidEventError: path and url together, a tenant that is not text, or a time span that is not above 0.
@@ -88,6 +89,7 @@ class PreferenceMemory(UserData):
         values: Values | None = None,
         half_life: float | None = HALF_LIFE / DAY,
         last_known: timedelta | None = None,
+        selective: bool = True,
     ) -> None:
         if path is not None and url is not None:
             raise InvalidEventError(f"Pass path or url, not both; got {str(path)!r} and {url!r}.")
@@ -104,6 +106,7 @@ class PreferenceMemory(UserData):
             values or Values(),
             half_life,
             last_known,
+            selective,
         )
         self._set_up(path)
 
@@ -291,6 +294,9 @@ class PreferenceMemory(UserData):
         thread: str | None = None,
         budget: int = 5,
         max_tokens: int | None = None,
+        own: int | None = None,
+        now: Occasion | None = None,
+        selective: bool | None = None,
     ) -> Condition:
         """Return the few weighted preferences for the user's next generation; empty for a user nothing is known about.
 
@@ -301,14 +307,21 @@ class PreferenceMemory(UserData):
             thread: the conversation; it brings in wishes for this conversation only.
             budget: preferences at most, 0 or more.
             max_tokens: tokens of all their texts at most, estimated, 0 or more; None means any number.
+            own: wishes in the user's own words at most, 0 or more, beside `budget`; None means they count in it.
+            now: what is written: an answer to the user, or a text for others, into which wishes about how to talk to
+                the user do not belong. None means that the query tells (`pad_memory.language.occasion`).
+            selective: whether such wishes are held back; None means as the memory was opened.
 
         Raises:
             InvalidEventError: a limit is no whole number of at least 0, or the query is not valid text.
             StoreError: the store cannot be read, and nothing is known that is young enough (`last_known`).
         """
-        request = Request(budget, max_tokens, thread)
+        selective = self._given.selective if selective is None else selective
+        request = Request(budget, max_tokens, own, thread, selective=selective)
         if query and query.strip():
             check_text("query", query)
+            now = occasion(query) if now is None else now
+        request = request if now is None else replace(request, now=now)
         known = self._known(
             user, vectors=True, catalogue=self.population is not None, last_known=self._given.last_known
         )

@@ -38,6 +38,7 @@ class Settings:
     values: Values
     half_life: float | None  # days
     last_known: timedelta | None
+    selective: bool
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tenant", check_text("tenant", self.tenant))

@@ -66,6 +66,8 @@ class HeadConfig:
             beta. None means 1.
         tellings: in which words a base is told a preference that is read as each of the Q prototypes; "" where it is
             not told, None where it is told in its own words. None for all means that.
+        none_pole: whether the last prototype stands for no pole, so that the head can tell which preferences it knows.
+            None means that every preference is taken for known.
         top_k, condition_base, wish_place, repetition_penalty, no_repeat_ngram, candidates: what it recommends beside
             beta and alpha (see `engine.types.Recommended`). None means nothing.
     """
@@ -84,6 +86,7 @@ class HeadConfig:
     signs: bool | None = None
     strengths: list[float] | None = None
     tellings: list[str | None] | None = None
+    none_pole: bool | None = None
     top_k: int | None = None
     condition_base: bool | None = None
     wish_place: str | None = None
@@ -100,6 +103,7 @@ _LATER = frozenset(
         "signs",
         "strengths",
         "tellings",
+        "none_pole",
         "top_k",
         "condition_base",
         "wish_place",

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from pad_langchain.chat.condition import Wish, embedder_of, steering
+from pad_langchain.chat.condition import HeldBack, Wish, binds, condition_of, embedder_of, plain_only
 from pad_langchain.chat.contrast import contrast, reader_of
 from pad_langchain.chat.engines import shared_pair
 from pad_langchain.chat.messages import (
     ChatDict,
     last_user_text,
+    user_texts,
     with_preferences,
     with_preferences_at_end,
+    with_system,
 )
 from pad_langchain.chat.options import SETTLED, CallOptions, ChatSettings, WishPlace
+from pad_langchain.chat.routes import beyond, quoted, route
 from pad_langchain.chat.tools.constraint import Constraint, constrain
 from pad_langchain.chat.turn import Turn, begin
-from pad_langchain.engine.types import Request, WeightedPreference
+from pad_langchain.engine.regions import Region, free_fields
+from pad_langchain.engine.types import Request, Route, WeightedPreference
 
 if TYPE_CHECKING:
     from pad_langchain.engine.protocol import Engine
@@ -98,17 +103,19 @@ class Chat:
         # 3  what is read
         question = last_user_text(messages)  # before a template's needs put other words into user turns
         read, prompt_ids = bound.render(messages)
-        # 4  what steers, and whether the base is told as well
-        wishes = self._steering(said, question)
-        preferences = tuple(wish.preference for wish in wishes)
+        # 4  what steers, and what the base is told
+        wishes, held = self._conditioned(said, question, messages)
+        steer = tuple(wish.preference for wish in wishes if wish.route in ("guide", "both"))
+        if self.engine.guided and not steer and (wishes or held):
+            said = replace(said, best_of=1)  # no reward tells samples apart
         contrast_ids = None
-        if preferences and self._tells(said):
-            prompt_ids, contrast_ids = self._told(said, bound, messages, read, preferences)
+        if told := [wish for wish in wishes if wish.route in ("prompt", "both")]:
+            prompt_ids, contrast_ids = self._told(said, bound, messages, read, told)
         # 5  the request
-        request = self._request(said, bound, read, prompt_ids, preferences, contrast_ids)
+        request = self._request(said, bound, read, prompt_ids, steer, contrast_ids)
         if salt is not None:
             request = replace(request, salt=salt)
-        pad = _pad(said, request, wishes, response_id or f"pad-{uuid.uuid4().hex}")
+        pad = _pad(said, request, wishes, held, response_id or f"pad-{uuid.uuid4().hex}")
         return Turn(
             self.engine.submit(request),
             pad,
@@ -138,15 +145,46 @@ class Chat:
             template_kwargs=said.chat_template_kwargs,
         )
 
-    def _steering(self, said: CallOptions, question: str) -> tuple[Wish, ...]:
+    def _conditioned(
+        self, said: CallOptions, question: str, messages: Sequence[ChatDict]
+    ) -> tuple[tuple[Wish, ...], tuple[HeldBack, ...]]:
+        """What conditions the answer, each wish with its route, and what is held back."""
         reads_vectors = self.persrm is not None and self.persrm.head is not None
-        return steering(said, self.settings, question, vectors=reads_vectors)
+        earlier = user_texts(messages)[:-1]
+        wishes, held = condition_of(said, self.settings, question, *earlier, vectors=reads_vectors)
+        wishes = self._routed(said, wishes)
+        only_told = [wish for wish in wishes if wish.route == "prompt" and wish.worth < math.inf]
+        left = beyond(only_told, said.wish_tokens or 0, lambda text: len(self.engine.prompts.encode(text)))
+        dropped = {id(wish) for wish, _ in left}
+        kept = tuple(wish for wish in wishes if id(wish) not in dropped)
+        return kept, (*held, *((wish.preference.text, reason) for wish, reason in left))
 
-    def _tells(self, said: CallOptions) -> bool:
-        if said.condition_base != "auto":
-            return bool(said.condition_base)
-        recommended = self.engine.recommended.condition_base
-        return not self.engine.guided if recommended is None else recommended
+    def _routed(self, said: CallOptions, wishes: Sequence[Wish]) -> tuple[Wish, ...]:
+        """The wishes with their routes. In what a program reads, a user's own words are told and do not steer."""
+        if not self.engine.guided:
+            told = self.engine.recommended.condition_base is not False
+            if said.condition_base not in (None, "auto"):
+                told = bool(said.condition_base)
+            return tuple(replace(wish, route="prompt" if told else None) for wish in wishes)
+        recommended: list[Route]
+        if self.persrm is not None:
+            recommended = self.persrm.routes([wish.preference for wish in wishes])
+        else:
+            usual: Route = "both" if self.engine.recommended.condition_base else "guide"
+            recommended = [usual for _ in wishes]
+        condition_base: Literal["auto"] | bool = "auto" if said.condition_base is None else said.condition_base
+        if plain_only(said):
+            recommended = ["prompt" if wish.own_words else one for wish, one in zip(wishes, recommended, strict=True)]
+        elif binds(said) and not said.style_arguments and condition_base == "auto" and said.preference is None:
+            recommended = ["guide" if one == "both" else one for one in recommended]  # words would reach every field
+        ways = (route(one, condition_base) for one in recommended)
+        return tuple(replace(wish, route=way) for wish, way in zip(wishes, ways, strict=True))
+
+    def _region(self, said: CallOptions, bound: Constraint) -> Region | None:
+        """Where in an answer the wishes steer. What a call names itself steers everywhere."""
+        if bound.grammar is None or said.style_arguments or said.preference is not None:
+            return None
+        return Region(free_fields([said.tools, said.response_format]), bound.calls_begin)
 
     def _told(
         self,
@@ -154,19 +192,26 @@ class Chat:
         bound: Constraint,
         messages: Sequence[ChatDict],
         read: Sequence[ChatDict],
-        preferences: Sequence[WeightedPreference],
+        told: Sequence[Wish],
     ) -> tuple[list[int], list[int] | None]:
-        """The prompt with the preferences in words, and the one that a base which guides itself is contrasted with.
+        """The prompt with the wishes in words, and the one that a base which guides itself is contrasted with.
 
-        The guide reads `read`, without them.
+        A user's own words stand in a quoted block, except in the user's own turn beside what steers. The guide reads
+        `read`, without them.
         """
         place = said.wish_place or self.engine.recommended.wish_place or "system"
-        tell = partial(_tell, bound, messages, read, place)
+        in_turn = place == "user" or self.engine.contrasts
+        data = [wish for wish in told if wish.own_words and (wish.route == "prompt" or not in_turn)]
+        words = [wish for wish in told if wish not in data]
+        block = quoted([(wish.preference.text, wish.preference.weight) for wish in data])
+        tell = partial(_tell, bound, messages, read, place, block)
         if not self.engine.contrasts:
-            words = [(each.text, each.weight) for each in preferences]
-            return tell(words if self.persrm is None else self.persrm.tell(preferences)), None
-        told, opposed = contrast(preferences, reader_of(self.memory, self.settings.embedder))
-        return tell(told), tell(opposed)
+            steered = [wish.preference for wish in words if wish.route == "both"]
+            others = [(wish.preference.text, wish.preference.weight) for wish in words if wish.route != "both"]
+            own = [(each.text, each.weight) for each in steered]
+            return tell([*(own if self.persrm is None else self.persrm.tell(steered)), *others]), None
+        wished, opposed = contrast([wish.preference for wish in words], reader_of(self.memory, self.settings.embedder))
+        return tell(wished), tell(opposed)
 
     def _request(
         self,
@@ -190,6 +235,7 @@ class Chat:
             tools=bound.shown,
             template_kwargs=bound.template_kwargs,
             grammar=bound.grammar,
+            region=self._region(said, bound),
             visible=bound.visible_tokens(),
             preferences=preferences if self.engine.guided else (),
             contrast_ids=contrast_ids,
@@ -217,22 +263,28 @@ def _tell(
     messages: Sequence[ChatDict],
     read: Sequence[ChatDict],
     place: WishPlace,
+    block: str,
     wishes: Sequence[tuple[str, float]],
 ) -> list[int]:
-    """The prompt of a conversation that is told wishes in words."""
+    """The prompt of a conversation that is told wishes in words, and what is quoted in `block`."""
     if place != "system" and any(message["role"] == "user" for message in messages):
-        read, prompt_ids = bound.render(with_preferences_at_end(messages, wishes))
+        read, prompt_ids = bound.render(with_preferences_at_end(messages, wishes, block if place == "user" else ""))
         if place == "user":
             return prompt_ids
-    return bound.fit(with_preferences(read, wishes))[1]
+    return bound.fit(with_system(with_preferences(read, wishes), block))[1]
 
 
-def _pad(said: CallOptions, request: Request, wishes: Sequence[Wish], response_id: str) -> dict[str, Any]:
-    shown = [(wish.preference, wish.source) for wish in wishes]
+def _pad(
+    said: CallOptions, request: Request, wishes: Sequence[Wish], held: Sequence[HeldBack], response_id: str
+) -> dict[str, Any]:
     return {
         "user": said.user_id,
         "thread": said.thread_id,
-        "condition": [{"text": one.text, "weight": one.weight, "source": source} for one, source in shown],
+        "condition": [
+            {"text": wish.preference.text, "weight": wish.preference.weight, "source": wish.source, "route": wish.route}
+            for wish in wishes
+        ],
+        **({"held_back": [{"text": text, "reason": reason} for text, reason in held]} if held else {}),
         "beta": request.beta,
         "top_k": request.top_k,
         "response_id": response_id,

@@ -6,6 +6,7 @@ dimension of the catalogue, or the same words.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -15,19 +16,32 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from pad_langchain.chat.contrast import reader_of
-from pad_langchain.engine.types import WeightedPreference
+from pad_langchain.chat.routes import MOST_TOLD, USUAL
+from pad_langchain.engine.regions import free_fields
+from pad_langchain.engine.types import Route, WeightedPreference
 from pad_langchain.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from pad_langchain.chat.options import CallOptions, ChatSettings
-    from pad_memory import Condition, PreferenceMemory
+    from pad_memory import Condition, Preference, PreferenceMemory
     from pad_memory.embedding import Embedder
-    from pad_memory.language import Reader, Reading
+    from pad_memory.language import Occasion, Reader, Reading
     from pad_memory.values import Guard
 
 NUMBERS = (int, float, np.integer, np.floating)
 
-__all__ = ["Wish", "check_defaults", "embedder_of", "explicit", "parse_preference", "steering"]
+__all__ = [
+    "HeldBack",
+    "Wish",
+    "binds",
+    "check_defaults",
+    "condition_of",
+    "embedder_of",
+    "explicit",
+    "parse_preference",
+    "plain_only",
+    "steering",
+]
 
 Part = tuple[str, frozenset[str]]  # a wish in words, and the matters it is about
 _parts: WeakKeyDictionary[Reader, dict[str, tuple[Part, ...]]] = WeakKeyDictionary()  # of defaults
@@ -42,20 +56,43 @@ class Wish:
         source: "call" where the call names it; else as `pad_memory.Preference` has it: "stated", "inferred",
             "population", or "operator" for the floor and for defaults.
         key: the memory's key, "length:concise"; None where it is not of the memory.
+        worth: how much it bears on the question, times how sure it is; infinite where nobody may leave it out.
+        route: which way it goes. None: it cannot steer, as there is no PersRM, and is not told either.
     """
 
     preference: WeightedPreference
     source: str
     key: str | None = None
+    worth: float = math.inf
+    route: Route | None = "guide"
+
+    @property
+    def own_words(self) -> bool:
+        """Whether the words are a user's, which the base is only ever told as data."""
+        return self.key is not None and self.key.startswith("text:")
+
+
+HeldBack = tuple[str, str]  # a wish that does not steer here, in words, and the reason
 
 
 def steering(said: CallOptions, settings: ChatSettings, question: str, *, vectors: bool) -> tuple[Wish, ...]:
-    """Choose what steers one call: the call's preferences or else the memory's, and the defaults they leave room for.
+    """Choose what conditions one call; see `condition_of`, which says what is held back as well."""
+    return condition_of(said, settings, question, vectors=vectors)[0]
+
+
+def condition_of(
+    said: CallOptions, settings: ChatSettings, question: str, *earlier: str, vectors: bool
+) -> tuple[tuple[Wish, ...], tuple[HeldBack, ...]]:
+    """Choose what conditions a call: its own preferences or else the memory's, and the defaults they leave room for.
+
+    What the user wishes of answers to them does not belong into JSON and arguments (`style_arguments`), nor into texts
+    for others (`selective`). What a call itself names is never held back.
 
     Args:
         said: the call's options, with those it leaves out taken from the settings.
         settings: the face's; they have the memory, the defaults and the embedder.
         question: what the user asks, which the memory chooses for.
+        earlier: what they said before it, the oldest first: "make it shorter" asks for what was asked for there.
         vectors: whether preferences that are not of the memory get embeddings.
 
     Raises:
@@ -64,23 +101,60 @@ def steering(said: CallOptions, settings: ChatSettings, question: str, *, vector
     """
     memory, embedder = settings.memory, embedder_of(settings) if vectors else None
     wishes: list[Wish] = []
+    held: tuple[HeldBack, ...] = ()
     unsaid: list[str] = []
+    bound = plain_only(said)
     if said.preference is not None:
         wishes = [Wish(one, "call") for one in explicit(said.preference, embedder)]
         if not wishes:
-            return ()  # a call that asks for nothing is not told the defaults either
+            return (), ()  # a call that asks for nothing is not told the defaults either
         _check_call(wishes, memory)
     elif memory is not None and said.user_id is not None:
-        condition = memory.condition(said.user_id, query=question, thread=said.thread_id)
-        wishes = [
-            Wish(WeightedPreference(item.text, item.weight, item.embedding), item.source, item.key)
-            for item in condition
-        ]
+        condition = memory.condition(
+            said.user_id,
+            query=question,
+            thread=said.thread_id,
+            own=MOST_TOLD,
+            now=_occasion(said, question, earlier),
+            selective=True if bound else said.selective,
+        )
+        wishes = [_wish(item, condition) for item in condition]
+        held = tuple((item.text, reason) for item, reason in condition.held_back)
         unsaid = _crowded_out(condition, memory, said.thread_id) if settings.defaults else []
     check_defaults(settings.defaults, memory)
+    if bound and settings.defaults and said.preference is None:
+        reason = "it is the operator's style of answers, and a program reads this"
+        return tuple(wishes), (*held, *((text, reason) for text, _ in settings.defaults))
     if not wishes or not settings.defaults:
-        return (*wishes, *(Wish(one, "operator") for one in explicit(settings.defaults, embedder)))
-    return _with_defaults(wishes, unsaid, settings, embedder)
+        return (*wishes, *(Wish(one, "operator") for one in explicit(settings.defaults, embedder))), held
+    return _with_defaults(wishes, unsaid, settings, embedder), held
+
+
+def plain_only(said: CallOptions) -> bool:
+    """Whether no word of an answer is for people: a program reads all of it, and no field is free text."""
+    return binds(said) and not said.style_arguments and not free_fields([said.tools, said.response_format])
+
+
+def binds(said: CallOptions) -> bool:
+    """Whether all of an answer is for a program: JSON, or a call of a tool that has to come."""
+    format_ = (said.response_format or {}).get("type", "text")
+    return format_ != "text" or bool(said.tools and said.tool_choice not in (None, False, "auto", "none"))
+
+
+def _occasion(said: CallOptions, question: str, earlier: Sequence[str]) -> Occasion:
+    from pad_memory.language import ANSWER, DATA, occasion
+
+    if binds(said):
+        return DATA if plain_only(said) else ANSWER
+    return occasion(*earlier, question)
+
+
+def _wish(item: Preference, condition: Condition) -> Wish:
+    """A preference of the memory. What is about style bears on every question alike."""
+    own = item.key.startswith("text:")
+    bearing = condition.bearing.get(item.key, 1.0) if own else USUAL
+    worth = math.inf if item.source == "operator" else bearing * item.confidence
+    return Wish(WeightedPreference(item.text, item.weight, item.embedding), item.source, item.key, worth)
 
 
 def check_defaults(defaults: Iterable[tuple[str, float]], memory: PreferenceMemory | None) -> None:

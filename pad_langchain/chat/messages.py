@@ -20,6 +20,7 @@ __all__ = [
     "fit_template",
     "last_user_text",
     "merge_runs",
+    "user_texts",
     "with_preferences",
     "with_preferences_at_end",
     "with_system",
@@ -170,6 +171,11 @@ def last_user_text(messages: Sequence[Mapping[str, Any]]) -> str:
     return next((str(message["content"]) for message in reversed(messages) if message["role"] == "user"), "")
 
 
+def user_texts(messages: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the texts of the user's turns, the oldest first."""
+    return [str(message["content"]) for message in messages if message["role"] == "user"]
+
+
 def with_preferences(messages: Sequence[ChatDict], preferences: Sequence[tuple[str, float]]) -> list[ChatDict]:
     """Tell the model the preferences in words: a system turn, or an addition to the one that opens the conversation.
 
@@ -180,22 +186,28 @@ def with_preferences(messages: Sequence[ChatDict], preferences: Sequence[tuple[s
     return with_system(messages, _in_words(preferences))
 
 
-def with_preferences_at_end(messages: Sequence[ChatDict], preferences: Sequence[tuple[str, float]]) -> list[ChatDict]:
+def with_preferences_at_end(
+    messages: Sequence[ChatDict], preferences: Sequence[tuple[str, float]], quoted: str = ""
+) -> list[ChatDict]:
     """Tell the model the preferences at the end of the last user turn; nothing where there is no user turn.
 
-    They stand in brackets, as a human adds them: "What is rain? (Be brief.)". A small model does what is written so
-    more often than what "The user prefers: …" says, and does not repeat it in its answer.
+    Wishes stand in brackets, as a human adds them: "What is rain? (Be brief.)". A small model does what is written so
+    more often than what "The user prefers: …" says, and does not repeat it in its answer. What is quoted comes after
+    them, as a paragraph of its own.
 
     Args:
         messages: the conversation before it is fitted to a template, so that a user turn is what a human said.
         preferences: (text, weight) pairs. A negative weight is worded as something to avoid; 0 is left out.
+        quoted: data about the user (see `routes.quoted`); "" is none.
     """
     told = _in_brackets(preferences)
     last = max((place for place, message in enumerate(messages) if message["role"] == "user"), default=None)
-    if last is None or not told:
+    if last is None or not (told or quoted):
         return list(messages)
     said = messages[last]["content"]
-    asked = {**messages[last], "content": ("\n\n" if "\n" in said else " ").join((said, told))}
+    if told:
+        said = ("\n\n" if "\n" in said else " ").join((said, told))
+    asked = {**messages[last], "content": "\n\n".join(filter(None, (said, quoted)))}
     return [*messages[:last], asked, *messages[last + 1 :]]
 
 

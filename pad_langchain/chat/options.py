@@ -50,6 +50,9 @@ class ChatSettings(KnownNames):
             not told, it is steered by a row that is told each preference, against itself.
         wish_place: where in the prompt they are told: in the "system" turn, at the end of the last message of the
             "user", or "both"; None means what the PersRM recommends, else the system turn.
+        wish_tokens: tokens of the prompt at most, 0 or more, for wishes that are only told to the base.
+        selective: whether a user's wishes about how to talk to them are held back from texts for others, such as a
+            letter or a commit message; None means as the memory was opened.
         repetition_penalty: 1 or more; makes tokens that the answer has already less likely; None means what the PersRM
             recommends, else 1.0, which changes nothing.
         no_repeat_ngram: n, 0 or more; n tokens in a row that the answer has already are not written again; None means
@@ -90,6 +93,8 @@ class ChatSettings(KnownNames):
     candidates: CandidateRule | None = None
     condition_base: Literal["auto"] | bool = "auto"
     wish_place: WishPlace | None = None
+    wish_tokens: int = Field(default=120, ge=0)
+    selective: bool | None = None
     repetition_penalty: float | None = None
     no_repeat_ngram: int | None = None
     temperature: float = 0.0
@@ -189,6 +194,9 @@ _OPTIONS: dict[str, checks.Check] = {
     "tools": checks.list_of(object, "a list of function tools"),
     "tool_choice": _choice,
     "parallel_tool_calls": checks.flag,
+    "wish_tokens": checks.integer(0, checks.LARGEST, "a number of tokens, 0 or more"),
+    "selective": checks.flag,
+    "style_arguments": checks.flag,
     "response_format": checks.mapping,
     "logprobs": _told,
     "chat_template_kwargs": checks.json_object,
@@ -210,8 +218,9 @@ class CallOptions:
         preference: explicit preferences instead of the memory's: a text, or texts and (text, weight) pairs. Defaults
             about other matters stay; [] is none at all, without defaults.
         tools, tool_choice, parallel_tool_calls, response_format: what the answer may be, see `tools.constraint`.
+        style_arguments: whether the user's wishes about style steer JSON and the arguments of tools, too.
         stop, beta, alpha, top_k, candidates, temperature, top_p, max_tokens, seed, condition_base, wish_place,
-            repetition_penalty, no_repeat_ngram, chat_template_kwargs: see `ChatSettings`.
+            wish_tokens, selective, repetition_penalty, no_repeat_ngram, chat_template_kwargs: see `ChatSettings`.
         combine, reference, clip, lazy, best_of: how preferences steer, see `engine.types.Request`.
         logprobs: report each token's log-probability and reward.
         top_logprobs: report this many of the candidates passed over, too, 0 to `top_k`; above 0 it implies `logprobs`.
@@ -245,6 +254,9 @@ class CallOptions:
     best_of: int = 1
     condition_base: Literal["auto"] | bool | None = None
     wish_place: WishPlace | None = None
+    wish_tokens: int | None = None
+    selective: bool | None = None
+    style_arguments: bool = False
     chat_template_kwargs: Mapping[str, Any] | None = None
     logprobs: bool = False
     top_logprobs: int | None = None

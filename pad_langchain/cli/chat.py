@@ -168,6 +168,9 @@ class ChatSession:
                 self.console.print(printable(piece), end="", markup=False, soft_wrap=True)
                 self.console.file.flush()
         self.console.print()
+        held = self.conversation.last.held_back if self.conversation.last is not None else ()
+        for wish in held:
+            self.say(f"(held back here: {wish['text']}, as {wish['reason']})")
 
     # ---- feedback
 

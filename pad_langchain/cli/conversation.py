@@ -24,11 +24,12 @@ MOST_QUESTIONS = 8  # tried for two answers that differ; each costs two answers
 
 @dataclass
 class Exchange:
-    """A question, its answer, and how each of its tokens was chosen (`Delta.logprobs`)."""
+    """A question, its answer, how each of its tokens was chosen (`Delta.logprobs`), and which wishes were held back."""
 
     prompt: str
     response: str
     tokens: list[Mapping[str, Any]] = field(default_factory=list)
+    held_back: list[Mapping[str, str]] = field(default_factory=list)
 
 
 class Conversation:
@@ -73,12 +74,14 @@ class Conversation:
         weighed = min(3, self.chat.settings.top_k or self.chat.engine.recommended.top_k or 3)
         text = ""
         tokens: list[Mapping[str, Any]] = []
+        pad: Mapping[str, Any] = {}
         for delta in self.chat.submit(messages, self.options(logprobs=True, top_logprobs=weighed)):
             text += delta.text
             tokens += delta.logprobs
+            pad = delta.pad or pad
             yield delta.text
         self.history = [*messages, {"role": "assistant", "content": text}]
-        self.last = Exchange(question, text, tokens)
+        self.last = Exchange(question, text, tokens, pad.get("held_back", []))
 
     def _fitting(self, messages: list[ChatDict]) -> list[ChatDict]:
         """Drop the oldest turns until the rest and an answer fit the context."""

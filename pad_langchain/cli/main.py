@@ -67,6 +67,9 @@ def chat(
         list[str] | None,
         typer.Option(help="A wish that steers for everybody who does not wish otherwise; may be repeated."),
     ] = None,
+    selective: Annotated[
+        bool, typer.Option(help="Hold wishes about how to talk to you back from texts for others, such as letters.")
+    ] = True,
     beta: Annotated[
         float | None, typer.Option(help="Guidance strength; 0 is the base model. [default: the PersRM's]")
     ] = None,
@@ -106,6 +109,7 @@ def chat(
             engine_settings={name: value for name, value in llama.items() if value is not None},
             reward_model=None if reward_model.lower() == "none" else reward_model,
             defaults=default or (),  # type: ignore[arg-type]
+            selective=selective,
             beta=beta,
             top_k=top_k,
             wish_place=wish_place,  # type: ignore[arg-type]

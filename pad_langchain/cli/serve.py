@@ -39,6 +39,13 @@ def serve(
     default: Annotated[
         list[str] | None, typer.Option(help="A wish for all users, which a user's own outweigh; may be repeated.")
     ] = None,
+    selective: Annotated[
+        bool | None,
+        typer.Option(
+            "--selective/--no-selective",
+            help="Hold wishes about how to talk to a user back from texts for others. [default: yes]",
+        ),
+    ] = None,
     keys: Annotated[
         str | None,
         typer.Option(help="File of the keys; see pad-langchain keys. [default: one in the user's data folder]"),
@@ -71,6 +78,7 @@ def serve(
         "memory": memory,
         "answer_retention_s": answer_retention,
         "defaults": default or None,
+        "selective": selective,
         "keys": keys,
         "host": host,
         "port": port,

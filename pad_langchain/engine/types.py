@@ -14,6 +14,7 @@ from pad_langchain.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from pad_langchain.engine.grammar import Grammar
+    from pad_langchain.engine.regions import Region
 
 __all__ = [
     "CHECKS",
@@ -24,6 +25,7 @@ __all__ = [
     "FinishReason",
     "Recommended",
     "Request",
+    "Route",
     "TokenEvent",
     "WeightedPreference",
     "WishPlace",
@@ -32,6 +34,7 @@ __all__ = [
 FinishReason = Literal["stop", "length", "tool_calls", "cancelled"]
 WishPlace = Literal["system", "user", "both"]
 CandidateRule = Literal["base", "cut"]
+Route = Literal["guide", "prompt", "both"]  # of a wish: steered, told in the prompt, or both
 
 CUT_AT_MOST = 400  # candidates of a token where only the cut bounds them: what a guide computes takes memory
 
@@ -102,6 +105,7 @@ class Request:
             vocabulary. False makes it NaN.
         grammar: a compiled grammar that masks illegal tokens before the candidates are taken (see `engine.grammar`).
             None means any text.
+        region: where in the answer the preferences steer (see `engine.regions`). None means everywhere.
         clip: bound c > 0 of the combined reward: r is taken within ±c nats. None means no bound.
         lazy: skip the guide at steps that no reward within ±clip can change. The tokens are the same, for fewer
             forwards of a guide with a model of its own. It needs `clip` and temperature 0.
@@ -139,6 +143,7 @@ class Request:
     candidates: int = 0
     logprobs: bool = True
     grammar: Grammar | None = None
+    region: Region | None = None
     clip: float | None = None
     lazy: bool = False
     best_of: int = 1
@@ -245,8 +250,8 @@ class TokenEvent:
             penalties.
         finish_reason: why the answer ended. None means more events follow.
         candidates: the candidates weighed, best first, as many as the request asked for.
-        skipped: whether lazy guidance skipped the guide. Then rewards are 0.0 and the logprob is the base's over the
-            candidates.
+        skipped: whether lazy guidance skipped the guide, or the token is outside the request's region. Then rewards
+            are 0.0 and the logprob is the base's over the candidates.
     """
 
     index: int

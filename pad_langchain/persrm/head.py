@@ -108,6 +108,21 @@ class VectorHead(nn.Module):
             for share, place in zip(shares_P.tolist(), places_P.tolist(), strict=True)
         ]
 
+    def certainty(self, embeddings_PE: torch.Tensor) -> torch.Tensor:
+        """How sure the head is that it knows each preference, in [0, 1]: [P, E] → [P].
+
+        It is the share of a preference that f reads as some pole, wished for or turned away. A head that has no
+        prototype for none (`HeadConfig.none_pole`) is always sure. One that a strength of 0 keeps from steering is not.
+        """
+        config = self.config
+        steers_Q = torch.ones(config.prototypes, device=embeddings_PE.device)
+        if config.strengths is not None:
+            steers_Q = (torch.tensor(config.strengths, device=embeddings_PE.device) > 0).float()
+        if config.none_pole:
+            steers_Q[-1] = 0.0
+        wished_P, turned_P = (self.read(rows_PE).softmax(-1) @ steers_Q for rows_PE in (embeddings_PE, -embeddings_PE))
+        return torch.maximum(wished_P, turned_P)
+
     def gate(
         self, embeddings_PE: torch.Tensor, weights_P: torch.Tensor | Sequence[float] | None = None
     ) -> torch.Tensor:

@@ -22,7 +22,7 @@ import torch
 from pad_langchain.arithmetic.head_file import CONFIG_NAME
 from pad_langchain.defaults import model_folder
 from pad_langchain.engine.protocol import Guide
-from pad_langchain.engine.types import WeightedPreference
+from pad_langchain.engine.types import Route, WeightedPreference
 from pad_langchain.errors import IncompatibleModelError, InvalidRequestError, ModelLoadError
 from pad_langchain.models.adapter import Adapter
 from pad_langchain.models.backbone import Backbone
@@ -54,6 +54,7 @@ from pad_memory.openmp import dismiss_helpers
 
 __all__ = ["PersRM", "merge_value_head"]
 
+KNOWN = 0.5  # how sure a head has to be that it knows a wish
 # A GGUF file has no room for what makes a causal LM a PersRM.
 _LOADING = (SOURCE | VERSION) - {"gguf_file"}
 _CODE = frozenset({"code_revision", "trust_remote_code"})
@@ -325,6 +326,20 @@ class PersRM:
         if isinstance(self._guide, HeadGuide):
             return self._guide.tell(preferences)
         return [(preference.text, preference.weight) for preference in preferences]
+
+    def routes(self, preferences: Sequence[WeightedPreference]) -> list[Route]:
+        """The way that this PersRM recommends for each preference.
+
+        "guide" steers, "prompt" tells the base in its prompt, "both" does both. A text PersRM reads any preference. A
+        head knows some: one that its own reader finds no pole in goes to the prompt, and does not steer.
+
+        Raises:
+            InvalidRequestError: a head's embedding has another shape or is not finite.
+        """
+        known: Route = "both" if self._guide.recommended.condition_base else "guide"
+        if not isinstance(self._guide, HeadGuide) or not preferences:
+            return [known for _ in preferences]
+        return [known if sure >= KNOWN else "prompt" for sure in self._guide.certainty(preferences)]
 
     def score(self, prompt: Prompt, response: str, preferences: Sequence[str] | np.ndarray) -> np.ndarray:
         """Reward of a response under each preference: Σ_t [log softmax_V(q) − log softmax_V(ref)], the end of the turn

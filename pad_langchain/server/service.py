@@ -51,6 +51,7 @@ def load_chat(settings: ServerSettings) -> Chat:
             reward_model=settings.reward_model,
             memory=memory,
             defaults=settings.defaults,
+            selective=settings.selective,
             engine_settings=engine,
             **place,
         )

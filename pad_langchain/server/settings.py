@@ -123,6 +123,7 @@ class ServerSettings:
         answer_retention_s: seconds for which answers are kept in the memory, so that feedback may name them by id after
             a restart and at every server that shares the memory. None: this process alone knows them, for a day.
         defaults: wishes for all users, texts and (text, weight) pairs; see `ChatSettings`.
+        selective: whether users' wishes about how to talk to them are held back from texts for others.
         keys: file of the keys, which `pad-langchain keys` writes. None, on this machine only, is one in the user's data
             folder.
         host: address to listen on. One that others reach needs `keys`.
@@ -161,6 +162,7 @@ class ServerSettings:
     memory: Annotated[Annotated[Text, AfterValidator(_memory)] | None, Unset] = None
     answer_retention_s: Annotated[Annotated[Positive, Field(le=_LONGEST)] | None, Unset] = None
     defaults: Annotated[tuple[tuple[str, float], ...], BeforeValidator(_wishes)] = ()
+    selective: bool = True
     keys: Annotated[Annotated[Text, AfterValidator(lambda path: str(absolute(path)))] | None, Unset] = None
     host: Text = "127.0.0.1"
     port: Annotated[Natural, Field(le=65_535)] = 8700

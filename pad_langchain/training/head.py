@@ -99,6 +99,7 @@ class HeadTrainer:
                 mlp_size=settings.mlp_size,
                 prototypes=settings.prototypes if lessons is None else lessons.poles_NQ.shape[1],
                 embedder=wordings.embedder,
+                none_pole=None if lessons is None else True,
             )
         )
         head.standardize(wordings.known_NE)

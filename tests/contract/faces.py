@@ -220,3 +220,26 @@ class TestCompared:
         sides = [[(text, 1.0) for text in side] for side in (question.first, question.second)]
         assert answers("monday") == tuple(shop.told([*known, *side]) for side in sides)
         assert answers("tuesday") == answers(None) == tuple(shop.told(side) for side in sides) != answers("monday")
+
+
+FACT = "I am vegetarian"
+
+
+class TestTold:
+    """What the PersRM does not know is told to the base, on every face."""
+
+    @pytest.fixture(scope="class")
+    def ignorant(self, shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Shop:
+        """The shop with a head that knows no wish at all."""
+        folder, head = tmp_path_factory.mktemp("ignorant"), tiny_pair().head
+        head.save_pretrained(folder, strengths=[0.0] * head.config.prototypes)
+        shop.memory.record("zoe", Statement(FACT, id="zoe's"))
+        return replace(shop, reward_model=str(folder))
+
+    def test_a_wish_that_the_head_does_not_know_is_told(self, shop: Shop, ignorant: Shop, ask: Ask) -> None:
+        prompted = CallOptions(user_id="zoe")
+        chat = Chat.of(shop.model, ChatSettings(**{**shop.settings, "reward_model": None}))
+        turn = chat.submit([{"role": "user", "content": QUESTION}], prompted).result()
+        assert turn.pad is not None
+        assert [(wish["text"], wish["route"]) for wish in turn.pad["condition"]] == [(FACT, "prompt")]
+        assert shown(ask(ignorant, "zoe", None)) == shown(turn.text) != shown(shop.told([]))

@@ -13,7 +13,7 @@ from pad_memory.condition.relevance import Relevance
 from pad_memory.condition.select import Condition, Request, select
 from pad_memory.embedding import Embedder, embed
 from pad_memory.evidence import sides
-from pad_memory.language import wanted
+from pad_memory.language import about_manner, wanted
 from pad_memory.profile import Population, Preference, Profile, Snapshot
 from pad_memory.values import Guard
 
@@ -54,9 +54,9 @@ class Chooser:
         preferences = tuple(item for item in preferences if item.text in known.vectors)
         if query and query.strip():
             request = self._with_query(request, query, preferences, known.vectors)
-        chosen, left_out = select(preferences, request)
+        chosen, left_out, held = select(preferences, request)
         items = self._floor.put_under([replace(item, embedding=known.vectors[item.text]) for item in chosen])
-        return Condition(user, items, (*left_out, *barred), known.age)
+        return Condition(user, items, (*left_out, *barred), known.age, held, request.similarity)
 
     def nearest(self, profile: Profile, query: str, limit: int) -> tuple[tuple[Preference, float], ...]:
         """Return at most `limit` things that a user wants or once wanted, the nearest to a query first, by cosine."""
@@ -71,8 +71,9 @@ class Chooser:
     ) -> Request:
         topics = sorted({item.scope for item in preferences if item.scope and not item.scope.startswith("thread:")})
         own = [item for item in preferences if item.key.startswith("text:")]
-        crowded = bool(own) and (len(preferences) > request.budget or request.max_tokens is not None)
-        if not topics and not crowded:
+        crowded = bool(own) and (_over(preferences, own, request) or request.max_tokens is not None)
+        others = request.selective and not request.now.for_user and not all(about_manner(item.text) for item in own)
+        if not topics and not crowded and not others:
             return request
         query_E = embed(self._embedder, [query])[0]
         return replace(
@@ -92,6 +93,11 @@ class Chooser:
         wish_NE = wish(np.stack([wanted(item.text)[1] * vectors[item.text] for item in own]))
         cosine_N = wish_NE @ question(query_E[None, :])[0]
         return {item.key: float(value) for item, value in zip(own, cosine_N, strict=True)}
+
+
+def _over(preferences: Sequence[Preference], own: Sequence[Preference], request: Request) -> bool:
+    """Whether there are more preferences, or more wishes in the user's own words, than fit."""
+    return len(preferences) > request.budget if request.own is None else len(own) > request.own
 
 
 def _cosine(one_E: np.ndarray, other_E: np.ndarray) -> float:

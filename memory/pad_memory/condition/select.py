@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from pad_memory.condition.belonging import asked_for, held_back
 from pad_memory.condition.relevance import Relevance
 from pad_memory.errors import InvalidEventError
-from pad_memory.language import thread_scope
+from pad_memory.language import ANSWER, Occasion, thread_scope
 from pad_memory.profile import Preference
 
 __all__ = ["Condition", "Request", "count_tokens", "select"]
@@ -25,6 +26,8 @@ class Condition:
         items: the preferences that steer, with `embedding` float32 [E] as the store holds it; empty: the plain base
             model.
         left_out: preferences of the profile that do not steer, each with the reason.
+        held_back: those that would, but do not belong into what is asked for, each with the reason.
+        bearing: key of a wish in the user's own words → how much it bears on the query, a cosine, where that was asked.
         age: seconds since the memory was read last, where it cannot be read now and allows this (`last_known`). None
             means it was read for this.
     """
@@ -33,6 +36,8 @@ class Condition:
     items: tuple[Preference, ...] = ()
     left_out: tuple[tuple[Preference, str], ...] = ()
     age: float | None = None
+    held_back: tuple[tuple[Preference, str], ...] = ()
+    bearing: Mapping[str, float] = field(default_factory=dict, repr=False)
 
     def __iter__(self) -> Iterator[Preference]:
         return iter(self.items)
@@ -43,6 +48,7 @@ class Condition:
     def explain(self) -> str:
         """Say in lines of plain text what steers, what was left out, and why."""
         lines = [f"{item.weight:+.2f} {item.text} ({_grounds(item)})" for item in self.items]
+        lines += [f"held back: {item.text} ({reason})" for item, reason in self.held_back]
         lines += [f"left out: {item.text} ({reason})" for item, reason in self.left_out]
         lines = lines or ["Nothing is known about this user yet: the plain base model answers."]
         if self.age is not None:
@@ -56,10 +62,13 @@ class Request:
 
     Args:
         budget: preferences at most, 0 or more.
+        own: of those in the user's own words at most, which then do not count in `budget`; None means they do.
         max_tokens: tokens of all their texts at most, 0 or more; None means any number.
         thread: the conversation it belongs to.
         similarity: key of a wish in the user's own words → how much it bears on the query, a cosine.
         relevance: scope → how near the query is to it; None means there is no query.
+        now: what is asked for.
+        selective: whether what does not belong into it is held back.
 
     Raises:
         InvalidEventError: a limit below 0, or one that is not a whole number.
@@ -67,22 +76,27 @@ class Request:
 
     budget: int = 5
     max_tokens: int | None = None
+    own: int | None = None
     thread: str | None = None
     similarity: Mapping[str, float] = field(default_factory=dict)
     relevance: Mapping[str, float] | None = None
+    now: Occasion = ANSWER
+    selective: bool = True
 
     def __post_init__(self) -> None:
-        for name, value in (("budget", self.budget), ("max_tokens", self.max_tokens)):
+        for name, value in (("budget", self.budget), ("own", self.own), ("max_tokens", self.max_tokens)):
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
-                unit = "preferences" if name == "budget" else "tokens"
+                unit = "tokens" if name == "max_tokens" else "preferences"
                 raise InvalidEventError(f"{name} has to be a number of {unit}, 0 or more, but is {value!r}.")
 
 
 Left = tuple[Preference, str]
 
 
-def select(preferences: Iterable[Preference], request: Request) -> tuple[tuple[Preference, ...], tuple[Left, ...]]:
-    """Choose what steers: (those that do, those left out with the reason).
+def select(
+    preferences: Iterable[Preference], request: Request
+) -> tuple[tuple[Preference, ...], tuple[Left, ...], tuple[Left, ...]]:
+    """Choose what steers: (those that do, those left out with the reason, those held back with the reason).
 
     A wish for one matter or conversation acts there only, and wins there over what holds everywhere. Stated wishes come
     before inferred ones and those before the population's; wishes of the user's own wording, which may be about one
@@ -95,19 +109,25 @@ def select(preferences: Iterable[Preference], request: Request) -> tuple[tuple[P
         return (_SOURCES.index(item.source), own, -request.similarity.get(item.key, 0.0))
 
     chosen: list[Preference] = []
+    held: list[Left] = []
+    room = {False: request.budget, True: request.budget if request.own is None else request.own}
     tokens = 0
     for item in sorted(acting, key=rank):
-        size = count_tokens(item.text)
-        if item.source == "inferred" and item.confidence < SURE:
+        size, own = count_tokens(item.text), request.own is not None and item.key.startswith("text:")
+        reason = held_back(item, request.now, request.similarity) if request.selective else None
+        if reason is not None:
+            held.append((item, reason))
+        elif item.source == "inferred" and item.confidence < SURE:
             left_out.append((item, f"confidence {item.confidence:.2f} is below {SURE}"))
-        elif len(chosen) == request.budget:
-            left_out.append((item, f"only {request.budget} steer at once"))
+        elif not room[own]:
+            left_out.append((item, f"only {request.own if own else request.budget} steer at once"))
         elif request.max_tokens is not None and tokens + size > request.max_tokens:
             left_out.append((item, f"its {size} tokens do not fit the {request.max_tokens - tokens} that are left"))
         else:
             chosen.append(item)
             tokens += size
-    return tuple(chosen), tuple(left_out)
+            room[own] -= 1
+    return tuple(chosen), tuple(left_out), tuple(held)
 
 
 _SOURCES = ("stated", "inferred", "population")
@@ -134,6 +154,8 @@ def _in_scope(preferences: Iterable[Preference], request: Request) -> tuple[list
             acting[place] = item
         else:
             winner = acting[place]
+            if winner.text == item.text:  # "be casual, also in my emails"
+                continue
             left_out.append((item, f"for {_spoken(winner.scope)} “{winner.text}” holds"))
     return list(acting.values()), left_out
 
@@ -145,6 +167,8 @@ def _out_of_scope(item: Preference, request: Request) -> str | None:
     if item.scope.startswith("thread:"):
         here = request.thread is not None and item.scope == thread_scope(request.thread)
         return None if here else "only for another conversation"
+    if (named := asked_for(item.scope, request.now)) is not None and (named or not request.now.for_user):
+        return None if named else f"only for {item.scope}, and this is {request.now.spoken}"
     if request.relevance is None:
         return f"only for {item.scope}, and there is no query"
     return None if _near(item, request) >= Relevance.NEAR else f"only for {item.scope}, and the query is not about it"

@@ -3,17 +3,25 @@
 from pad_memory.language.chat_wishes import explicit_statements
 from pad_memory.language.courtesies import core, embed_wishes, wanted
 from pad_memory.language.matters import place
+from pad_memory.language.occasions import ANSWER, DATA, Occasion, named_kinds, occasion
 from pad_memory.language.reader import Reader, Reading, ReadsWishes
 from pad_memory.language.scopes import THREAD, thread_scope
+from pad_memory.language.subjects import about_manner
 
 __all__ = [
+    "ANSWER",
+    "DATA",
     "THREAD",
+    "Occasion",
     "Reader",
     "Reading",
     "ReadsWishes",
+    "about_manner",
     "core",
     "embed_wishes",
     "explicit_statements",
+    "named_kinds",
+    "occasion",
     "place",
     "thread_scope",
     "wanted",

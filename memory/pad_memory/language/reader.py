@@ -38,6 +38,8 @@ _CLAUSE = re.compile(
     r"[.;!?\n。！？；，、]+|,| but "
     r"| and (?=(?:please |also |do |don|never |no |not |use |be |keep |add |give |with |stop ))"
 )
+# A name is the user's own, whatever it is near to: "call me Captain" asks for no formal tone.
+_NAME = re.compile(r"\b(?:(?:call|address)\s+me|refer\s+to\s+me|my\s+name\s+is|i\s+go\s+by)\b", re.IGNORECASE)
 _REFUSED = re.compile(r"\?\s+(?=(?:no\b|never\b|nope\b|not for me\b|please don))", re.IGNORECASE)  # "emojis? no thanks"
 
 
@@ -209,7 +211,8 @@ class Reader:
                 found.append(known)
                 continue
             best = int(about_D.argmax())
-            if near < self.NEAR or about_D[best] < self.ABOUT or not understood(text, THINGS):
+            unsure = near < self.NEAR or about_D[best] < self.ABOUT
+            if unsure or _NAME.search(text) or not understood(text, THINGS):
                 found.append(_Pole())
                 continue
             dimension = self._catalogue[best]

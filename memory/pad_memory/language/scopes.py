@@ -64,6 +64,16 @@ _EVERYWHERE = re.compile(
 _AROUND = re.compile(
     rf"^(?:(?:my|your|our|the|any|all|some|an?|every|each|of|about|{_KIND})\s+)+|(?:\s+{_KIND})+$|[\s.!?]+$", _FLAGS
 )
+# "be casual, also in my emails" holds everywhere, and in emails.
+_ALSO = re.compile(
+    r"^(?P<wish>.+?),?\s+(?:also|even|including|and\s+also)\s+(?:in|for|with|on|when\s+(?:you|i)\s+write)\s+(?P<topic>[^,:]+)$",
+    _FLAGS,
+)
+_AND_IN = re.compile(r"(?:and\s+)?(?:also|even)\s+(?:in|for|with|on|when)\b", _FLAGS)
+# "in emails that I write": who writes them limits nothing.
+_WRITTEN = re.compile(
+    r"\b(\w+s|code|mail)\s+(?:that\s+|which\s+)?(?:i|you)\s+(?:write|send|draft)(?:\s+for\s+me)?(?=\s*(?:,|$))", _FLAGS
+)
 # "for me, …", "in future, …", "in the end, …" limit nothing.
 _NO_TOPIC = re.compile(
     r"^(?:an?|the|my|your|our|any|some|every|me|us|you|him|her|it|them|this|that|these|those|here|there|now|once|today|tomorrow|everything|anything|nothing"
@@ -101,7 +111,17 @@ def scoped_parts(text: str) -> tuple[Scoped, ...]:
         for piece in _PARTS.split(sentence):
             if not piece.strip():
                 continue
-            part = _part(" ".join(piece.split()))
+            piece = " ".join(piece.split())
+            piece = _WRITTEN.sub(r"\1", piece) if len(piece) <= LONGEST_PIECE else piece
+            also = _ALSO.match(piece.rstrip(" ,:")) if len(piece) <= LONGEST_PIECE else None
+            if also and (topic := _topic(also["topic"])):
+                parts += [Scoped(also["wish"].strip(" ,")), Scoped(also["wish"].strip(" ,"), topic)]
+                continue
+            part = _part(piece)
+            if part.scope is not None and re.match(
+                r"(?:and\s+)?(?:also|even)\s+(?:in|for|with|on|when)\b", piece, _FLAGS
+            ):
+                parts.append(Scoped(part.text))
             everywhere = _EVERYWHERE.match(part.text) if part.scope is None else None
             if everywhere:
                 scope, part = None, Scoped(part.text[everywhere.end() :])

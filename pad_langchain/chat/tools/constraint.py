@@ -47,6 +47,11 @@ class Constraint:
         """The tools for the chat template; where it shows none, they are in `told`."""
         return self.tools if self.format.facts.shows_tools else []
 
+    @property
+    def calls_begin(self) -> str | None:
+        """What the model writes before a call, "" where it writes nothing; None where the answer is no call."""
+        return None if not self.tools or self.format.affixes is None else self.format.affixes.begin
+
     def render(self, messages: Sequence[ChatDict]) -> tuple[list[ChatDict], list[int]]:
         """The conversation in the form the model's chat template takes, and the prompt's token ids.
 

@@ -38,7 +38,8 @@ class Arrangement:
         self.plain = Sampling.of(rows, [place for place, row in enumerate(rows) if not row.guide_rows], head)
         self.guided = Sampling.of(rows, [place for place, row in enumerate(rows) if row.guide_rows], head)
         self.layout = Layout.of(rows, riding, inputs, head)
-        # Of the guided rows whose repeats cost something: the place among the guided rows, and the repeats.
+        # By place among the guided rows: the regions that bind some, and the repeats that cost some something.
+        self._regions = [(n, row.region) for n, row in enumerate(self.guided.rows) if row.region is not None]
         self._repeats = [(n, row.repeats) for n, row in enumerate(self.guided.rows) if row.repeats is not None]
 
     def choose(self, logits_BV: Array, ask: AskGuide, exact: Exact | None = None) -> list[Chosen | Exception]:
@@ -77,11 +78,18 @@ class Arrangement:
     def _weigh(
         self, logits_NV: Array, ask: AskGuide, exact: Exact | None, before: Mapping[int, Array]
     ) -> tuple[Candidates, Scores, Array]:
-        """Eq. 13 on the candidates of the N guided rows, and which rows lazy guidance decided without it [N]."""
+        """Eq. 13 on the candidates of the N guided rows, and which rows choose without the guide [N].
+
+        Lazy guidance decided them, or their answers are where preferences do not steer.
+        """
         guided = self.guided
         penalising = None if exact is None else partial(self._penalised, exact)
         found = plausible_candidates(logits_NV, guided.k_N, guided.alpha_N, guided.most, penalising, guided.cuts)
         skip_N, all_decided = self._decided(found)
+        if self._regions:
+            skip_N = copied(skip_N)
+            for n, region in self._regions:
+                skip_N[n] |= not region.open
         guide_GK, reference_GK = (None, None) if all_decided else self._ask(found, ask, exact, before)
         scores = score_candidates(
             found,
@@ -90,7 +98,7 @@ class Arrangement:
             reference_GK=reference_GK,
             shares=None if self.layout.alike else self.layout.shares,
             clip_B=guided.clip_N if guided.clipped else None,
-            skip_B=skip_N if guided.lazy else None,
+            skip_B=skip_N if guided.lazy or self._regions else None,
         )
         return found, scores, skip_N
 

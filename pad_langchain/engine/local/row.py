@@ -59,6 +59,7 @@ class Row:
         self.guide_rows, self.reference_rows = admitted.guide_rows, admitted.reference_rows
         self.limit = admitted.limit
         self.grammar: GrammarState | None = None if self.request.grammar is None else self.request.grammar.start()
+        self.region = None if self.request.region is None else self.request.region.start()
         self.repeats = Repeats.of(self.request)
         self.tokens: list[int] = []  # chosen so far
         self._generator = generator
@@ -119,6 +120,8 @@ class Row:
         text, stopped = self.text.push(token_id)
         if self.grammar is not None:
             self.grammar.accept(token_id)
+        if self.region is not None:
+            self.region.push(text)
         if stopped:
             return text, "stop"
         if self.grammar is not None and self.grammar.finished:

@@ -72,7 +72,7 @@ def choose_guided(
         sampling: how the N rows choose.
         logits_NV: the base's logits.
         found, scores: the candidates [N, K] and what they were weighed with.
-        skipped_N: which rows lazy guidance decided without the guide.
+        skipped_N: which rows choose without the guide.
 
     Returns:
         per row its token, or the error that ends it.

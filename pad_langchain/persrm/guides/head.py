@@ -90,6 +90,16 @@ class HeadGuide:
             )
         return self.head.gates(torch.from_numpy(vectors_PE).to(self.head.U_RD.device), by_strength=False)
 
+    def certainty(self, preferences: Sequence[WeightedPreference]) -> list[float]:
+        """How sure the head is that it knows each preference, in [0, 1] (see `VectorHead.certainty`).
+
+        Raises:
+            InvalidRequestError: an embedding has another shape or is not finite, or there is none and no embedder.
+        """
+        with torch.inference_mode():
+            found: list[float] = self.head.certainty(self._vectors(preferences)).tolist()
+        return found
+
     def bind(self, base: Base, prompts: Prompts) -> None:
         """Check that the head fits the base, and move it to the base's device.
 

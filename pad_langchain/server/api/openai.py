@@ -145,6 +145,9 @@ class PadOptions(BaseModel):
     combine: Literal["sum", "max"] | None = None
     condition_base: Literal["auto"] | bool | None = None
     wish_place: Literal["system", "user", "both"] | None = None
+    wish_tokens: Annotated[int, Field(ge=0)] | None = None
+    selective: bool | None = None
+    style_arguments: bool | None = None
     thread_id: str | None = None
     private: bool | None = None
 

@@ -220,6 +220,9 @@ def test_the_base_is_told_a_wish_in_the_persrms_words(guided):
     class Telling:
         head = None
 
+        def routes(self, preferences):
+            return ["both"] * len(preferences)
+
         def tell(self, preferences):
             return [("Answer in one sentence.", each.weight) for each in preferences if each.text == WISH]
 
@@ -399,7 +402,7 @@ def test_deltas_add_up_to_the_result(guided):
     assert total.pad.keys() == whole.pad.keys()
     assert (total.pad["mean_reward"], total.pad["condition"]) == (
         whole.pad["mean_reward"],
-        [{"text": WISH, "weight": 1.0, "source": "call"}],
+        [{"text": WISH, "weight": 1.0, "source": "call", "route": "guide"}],
     )
 
 

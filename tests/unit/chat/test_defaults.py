@@ -197,8 +197,8 @@ def llm(folders, memory):
 
 def test_an_answer_says_whose_each_wish_is(llm):
     assert llm.invoke(QUESTION, user_id="ada").response_metadata["pad"]["condition"] == [
-        {"text": DETAILED, "weight": 1.0, "source": "stated"},
-        {"text": "be formal", "weight": 0.5, "source": "operator"},
+        {"text": DETAILED, "weight": 1.0, "source": "stated", "route": "guide"},
+        {"text": "be formal", "weight": 0.5, "source": "operator", "route": "guide"},
     ]
 
 

@@ -128,7 +128,7 @@ def test_require_user(llm, expected):
 def test_an_explicit_preference_replaces_the_memory_for_the_call(llm, expected):
     explicit = llm.invoke(QUESTION, user_id="ada", preference="use a formal tone")
     assert explicit.response_metadata["pad"]["condition"] == [
-        {"text": "use a formal tone", "weight": 1.0, "source": "call"}
+        {"text": "use a formal tone", "weight": 1.0, "source": "call", "route": "guide"}
     ]
     assert explicit.response_metadata["pad"]["user"] == "ada"
     assert llm.invoke(QUESTION, user_id="ada", preference=[]).text == expected[None]

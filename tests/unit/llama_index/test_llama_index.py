@@ -70,7 +70,7 @@ def test_settings_may_be_changed_later(padllm, chat_texts):
 
 def test_preference_and_other_keywords_of_a_call(padllm, chat_texts):
     explicit = padllm.chat(ASKED, user_id="ada", preference="use a formal tone").raw["pad"]
-    assert explicit["condition"] == [{"text": "use a formal tone", "weight": 1.0, "source": "call"}]
+    assert explicit["condition"] == [{"text": "use a formal tone", "weight": 1.0, "source": "call", "route": "guide"}]
     assert padllm.for_user("ada").chat(ASKED, beta=0.0).message.content == chat_texts[None]
     sampled = {padllm.complete(QUESTION, temperature=1.0, seed=seed).text for seed in (1, 2, 1, 2)}
     assert len(sampled) == 2

@@ -8,6 +8,11 @@ const Thumb = ({ down }) => html`
     <path d="M7 10v10H3V10zM9 20V10l4-7c2 0 2 2 2 3l-1 4h5c2 0 2 2 2 3l-2 6c0 1-1 1-2 1z" />
   </svg>`;
 
+/** One way that wishes went in an answer; nothing where none went it. */
+const Conditioned = ({ label, wishes = [] }) =>
+  wishes.length > 0 &&
+  html`<p class="quiet">${label}: ${wishes.map(({ text, reason }) => (reason ? `${text} (${reason})` : text)).join("; ")}</p>`;
+
 /** A text field that opens for one purpose, and gives the focus back when it closes. */
 function Field({ label, start = "", action, rows = 2, save, close }) {
   const [text, setText] = useState(start);
@@ -63,7 +68,9 @@ export function Message({ message, talk, heat, user }) {
       ${warm ? html`<${Heat} text=${message.text} tokens=${message.tokens} />` : html`<p class="text">${message.text}</p>`}
       ${streams && !message.text && html`<p class="quiet">Writing …</p>`}
       ${ENDED[message.state] && html`<p class="quiet">${ENDED[message.state]}</p>`}
-      ${message.steered?.length > 0 && html`<p class="quiet">Steered by: ${message.steered.map(({ text }) => text).join("; ")}</p>`}
+      <${Conditioned} label="Steered by" wishes=${message.steered?.filter(({ route }) => route === "guide" || route === "both")} />
+      <${Conditioned} label="Told to the model" wishes=${message.steered?.filter(({ route }) => route === "prompt")} />
+      <${Conditioned} label="Held back here" wishes=${message.heldBack} />
       ${!mine && !streams && talk && html`<${Actions} message=${message} talk=${talk} />`}
     </div>`;
 }

@@ -44,7 +44,7 @@ export function useTalk({ api, messages, change, thread, beta, memory, fail }) {
         const [choice] = chunk.choices;
         text += choice.delta.content || "";
         tokens = tokens.concat(choice.logprobs?.content || []);
-        patch(answer.key, { id: chunk.id, text, tokens, steered: chunk.pad?.condition });
+        patch(answer.key, { id: chunk.id, text, tokens, steered: chunk.pad?.condition, heldBack: chunk.pad?.held_back });
       });
       patch(answer.key, { state: "done" });
       memory.refresh(); // a question may have had a wish in it

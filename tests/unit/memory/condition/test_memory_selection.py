@@ -159,7 +159,7 @@ HERE = stated("length:concise", "be concise and brief", "thread:t1")
 def test_what_acts_where(
     preferences: list[Preference], request_: Request, chosen: list[Preference], reasons: list[str]
 ) -> None:
-    items, left_out = select(preferences, request_)
+    items, left_out, _ = select(preferences, request_)
     assert list(items) == chosen
     assert [reason for _, reason in left_out] == reasons
 
