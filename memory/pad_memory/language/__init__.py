@@ -5,16 +5,21 @@ from pad_memory.language.courtesies import core, embed_wishes, wanted
 from pad_memory.language.matters import place
 from pad_memory.language.reader import Reader, Reading, ReadsWishes
 from pad_memory.language.scopes import THREAD, thread_scope
+from pad_memory.language.times import UTC, check_zone, clock_time, timed_parts
 
 __all__ = [
     "THREAD",
+    "UTC",
     "Reader",
     "Reading",
     "ReadsWishes",
+    "check_zone",
+    "clock_time",
     "core",
     "embed_wishes",
     "explicit_statements",
     "place",
     "thread_scope",
+    "timed_parts",
     "wanted",
 ]
