@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -87,6 +88,13 @@ class Keeping(UserData):
             logger.warning("An answer is neither kept nor counted, for the memory cannot be used: %s", error)
             return None
         return partial(self.responses.add, user, response_id, prompt)
+
+    def sensitive_events(self, user: str) -> dict[str, int]:
+        """Return how many events of a user tell something sensitive, by kind: what `forget` would erase of it."""
+        found = Counter[str]()
+        for record in self._ledger.records(self._ledger.owner(user)):
+            found.update(record.evidence.sensitive)
+        return dict(sorted(found.items()))
 
     def end_thread(self, user: str, thread: str) -> int:
         """Say that a conversation is over: what was kept for it only is erased; return the number of rows.

@@ -192,8 +192,6 @@ class PreferenceMemory(Keeping):
         check_length(event)
         if isinstance(event, Setting) and event.name == "time_zone":
             check_zone(event.value)
-        if self.paused(user) and not isinstance(event, Setting):
-            raise PausedError(user)
         if not consented:
             self._check_consent(event)
         ids = () if event.id is None else (event.id, *former_ids(event.id))

@@ -106,15 +106,15 @@ class Chat:
             prompt_ids, contrast_ids = self._told(said, bound, messages, read, preferences)
         # 5  the request
         request = self._request(said, bound, read, prompt_ids, preferences, contrast_ids)
-        if salt is not None:
-            request = replace(request, salt=salt)
+        if said.private or salt is not None:
+            request = replace(request, salt=None if said.private else salt)
         pad = _pad(said, request, wishes, response_id or f"pad-{uuid.uuid4().hex}")
         return Turn(
             self.engine.submit(request),
             pad,
             parser=bound.parser(prompt_ids),
             token_text=self._token_text if said.logprobs or request.candidates else None,
-            answered=self._log(said.user_id, pad["response_id"], question),
+            answered=self._log(said, pad["response_id"], question),
         )
 
     async def asubmit(self, messages: Sequence[ChatDict], options: CallOptions | None = None) -> Turn:
@@ -140,6 +140,8 @@ class Chat:
 
     def _steering(self, said: CallOptions, question: str) -> tuple[Wish, ...]:
         reads_vectors = self.persrm is not None and self.persrm.head is not None
+        if said.private is True:
+            said = replace(said, user_id=None)  # nothing known steers
         return steering(said, self.settings, question, vectors=reads_vectors)
 
     def _tells(self, said: CallOptions) -> bool:
@@ -204,11 +206,15 @@ class Chat:
     def _token_text(self, token_id: int) -> str:
         return str(self.engine.tokenizer.decode([token_id]))
 
-    def _log(self, user: str | None, response_id: str, question: str) -> Callable[[str], object] | None:
+    def _log(self, said: CallOptions, response_id: str, question: str) -> Callable[[str], object] | None:
         """What keeps the answer in the memory's log of recent answers, so that feedback needs its response id only."""
-        if self.memory is None or user is None:
+        if self.memory is None or said.user_id is None or said.private:
             return None
-        return partial(self.memory.responses.add, user, response_id, question)
+        steered = said.preference is None
+        keep: Callable[[str], object] | None = self.memory.answering(
+            said.user_id, response_id, question, said.thread_id, counted=steered
+        )
+        return keep
 
 
 def _tell(
@@ -229,10 +235,11 @@ def _tell(
 def _pad(said: CallOptions, request: Request, wishes: Sequence[Wish], response_id: str) -> dict[str, Any]:
     shown = [(wish.preference, wish.source) for wish in wishes]
     return {
-        "user": said.user_id,
+        "user": None if said.private is True else said.user_id,
         "thread": said.thread_id,
         "condition": [{"text": one.text, "weight": one.weight, "source": source} for one, source in shown],
         "beta": request.beta,
         "top_k": request.top_k,
         "response_id": response_id,
+        **({"private": said.private} if said.private else {}),
     }

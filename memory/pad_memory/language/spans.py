@@ -209,13 +209,16 @@ def _stretch(words: str, now: datetime) -> Span | None:
     elif re.fullmatch(rf"{MONTH}(?: \d{{4}})?", words):
         start, long = _month(words, now), relativedelta(months=1)
     else:
-        start, long = {
+        known = {
             "week": (today - today.weekday() * DAY, relativedelta(weeks=1)),
             "weekend": (today + (5 - today.weekday()) * DAY, relativedelta(days=2)),
             "month": (today.replace(day=1), relativedelta(months=1)),
             "quarter": (today.replace(month=today.month - (today.month - 1) % 3, day=1), relativedelta(months=3)),
             "year": (today.replace(month=1, day=1), relativedelta(years=1)),
-        }[unit]
+        }
+        if unit not in known:
+            return None
+        start, long = known[unit]
         if which == "next":
             start += relativedelta(weeks=1) if unit == "weekend" else long
     return Span(start, start + long, start)

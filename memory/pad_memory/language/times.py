@@ -113,7 +113,7 @@ _HINT = re.compile(
     r"|tomorrow|this|next|following|for|in|on|at|over|during|all week|\w+day)\b",
     re.IGNORECASE,
 )
-_SENTENCES = re.compile(r"(?<=[.!?;])\s+(?=[A-Z])|(?<=[;!?])\s+|\n+")
+_SENTENCES = re.compile(r"(?<=[.!?;])(?<!\b[A-Z][a-z]\.)(?<!\bMrs\.)(?<!\bProf\.)\s+(?=[A-Z])|(?<=[;!?])\s+|\n+")
 _UNIT = (
     r"(?P<unit>seconds?|minutes?|min|hours?|days?|nights?|weekends?|weeks?|fortnights?|months?|quarters?|years?"
     r"|decades?)\b"
@@ -184,7 +184,7 @@ _AROUND = re.compile(r"^[\s,:;\-–—]+|[\s,:;\-–—]+$")
 def _pieces(sentence: str) -> Iterator[str]:
     """Split a sentence where another time begins: "be brief today, but detailed from tomorrow on"."""
     found = list(_found(sentence)) if len(sentence) <= LONGEST_PIECE else []
-    if len(found) < 2:
+    if len(found) < 2 or _BECAUSE.match(sentence):
         yield sentence
         return
     start = 0

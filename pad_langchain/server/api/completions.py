@@ -59,8 +59,8 @@ def _read(service: Service, body: ChatRequest, request: Request) -> tuple[Answer
     said = options_of(body, settings)
     messages = conversation(body.messages)
     task = settings.task_header is not None and bool(request.headers.get(settings.task_header, "").strip())
-    if task or (body.pad is not None and body.pad.private):
-        user = None  # neither steered nor kept
+    if task:
+        said["private"] = True  # neither steered nor kept
     thread = body.pad.thread_id if body.pad is not None else None
     if thread is None and settings.thread_header is not None:
         thread = request.headers.get(settings.thread_header) or None
@@ -69,7 +69,7 @@ def _read(service: Service, body: ChatRequest, request: Request) -> tuple[Answer
     answer = Answer(
         new_id(),
         service.model,
-        user,
+        None if options.private is True else user,
         logprobs=bool(options.logprobs),
         usage=body.includes_usage,
         ends=service.ends,

@@ -133,7 +133,7 @@ class PadOptions(BaseModel):
     condition_base: Literal["auto"] | bool | None = None
     wish_place: Literal["system", "user", "both"] | None = None
     thread_id: str | None = None
-    private: bool | None = None
+    private: bool | Literal["steered"] | None = None
 
 
 class ChatRequest(BaseModel):
@@ -199,7 +199,7 @@ def options_of(body: ChatRequest, settings: ServerSettings) -> dict[str, Any]:
     _refuse_others(extra, _NEUTRAL, ChatRequest)
     _check_together(body)
     _check_limits(body, settings)
-    pad = (body.pad or PadOptions()).model_dump(exclude_none=True, exclude={"thread_id", "private"})
+    pad = (body.pad or PadOptions()).model_dump(exclude_none=True, exclude={"thread_id"})
     said = {
         "temperature": body.temperature,
         "top_p": body.top_p,
