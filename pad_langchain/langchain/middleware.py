@@ -42,8 +42,8 @@ class PreferenceMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
     Learning reads the messages the user sent since the agent's last answer, before the model is called, and records
     each explicit, lasting wish ("never use emojis", "from now on, answer in lists") as a `Statement`. It never learns
     from what the assistant, tools or the system said, from summaries, quotes, code or blocks of context, nor from a
-    sentence of the user that repeats one of those, nor in a run whose config has `private`, nor of a user who paused, nor
-    what the memory would have to ask for first. A message counts once, however often the agent is resumed or
+    sentence of the user that repeats one of those, nor in a run whose config has `private`, nor of a user who paused,
+    nor what the memory would have to ask for first. A message counts once, however often the agent is resumed or
     retried. Use it on the outermost agent only: what a supervisor tells a sub-agent are not the user's words.
 
     Args:

@@ -24,7 +24,7 @@ _turns: ContextVar[asyncio.Semaphore] = ContextVar("turns")
 
 
 class UserChatModel(BaseChatModel):
-    """A `BaseChatModel` that lifts `user_id`, `thread_id` and `private` of `config["configurable"]` into a call's keywords.
+    """A `BaseChatModel` that lifts `user_id`, `thread_id` and `private` of `config["configurable"]` into keywords.
 
     LangChain drops the config's values on a direct call. As keywords, they reach `_stream` and the cache's key.
     """

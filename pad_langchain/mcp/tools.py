@@ -145,8 +145,8 @@ class MemoryTools:
         """Remember how the user wants to be answered from now on, in their own words, with the time they named.
 
         Use it when the user says so of answers in general, for a topic, for a time ("until Friday") or for the rest of
-        this conversation. Do not use it for a wish about one answer only ("make this one shorter"), for facts about the user, or for what you
-        infer or somebody else wrote: never store what the user did not say.
+        this conversation. Do not use it for a wish about one answer only ("make this one shorter"), for facts about
+        the user, or for what you infer or somebody else wrote: never store what the user did not say.
         """
         return self._record(Statement(text), thread, consented)
 
@@ -263,12 +263,12 @@ class MemoryTools:
         if not count:
             return "Nothing is known about this user; there is nothing to erase."
         asked = f"erase {count} events"
-        kinds = self._memory.sensitive_events(self._user)
-        marked = f" Sensitive ones among them: {', '.join(f'{n} {kind}' for kind, n in kinds.items())}." if kinds else ""
+        kinds = ", ".join(f"{n} {kind}" for kind, n in self._memory.sensitive_events(self._user).items())
+        marked = f" Sensitive ones among them: {kinds}." if kinds else ""
         if confirm != asked:
             raise InvalidRequestError(
-                f"Nothing was erased. This would erase all {count} events of this user for good.{marked} Ask the user; if "
-                f"they agree, call forget with confirm={asked!r}."
+                f"Nothing was erased. This would erase all {count} events of this user for good.{marked} Ask the user; "
+                f"if they agree, call forget with confirm={asked!r}."
             )
         self._memory.forget(self._user)
         return f"Erased all {count} events of this user."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import field, fields, replace
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -15,6 +15,8 @@ from pad_memory.errors import InvalidEventError, StoreVersionError
 from pad_memory.fields import Metadata, Seconds, Text, check_text
 
 __all__ = ["SCHEMA_VERSION", "Feedback", "check_length", "event_kind", "needed"]
+
+Kind = TypeVar("Kind", bound="Feedback")
 
 SCHEMA_VERSION = 1
 LONGEST_WORDS = (
@@ -63,17 +65,17 @@ _checked = refused_as(_refusal)
 _kinds: dict[str, type[Feedback]] = {}  # by name, in the order they are defined
 
 
-def event_kind(cls: type[Any]) -> Any:
+def event_kind(cls: type[Kind]) -> type[Kind]:
     """Make a class of events one that refuses in our words and, where it has a kind, can be read from a dict."""
-    made: Any = _checked(cls)
+    made = _checked(cls)
     if made.kind:
         _kinds[made.kind] = made
     return made
 
 
 @cache
-def _adapter(kind: type[Feedback]) -> TypeAdapter[Feedback]:
-    return TypeAdapter(kind)
+def _adapter(kind: str) -> TypeAdapter[Feedback]:
+    return TypeAdapter(_kinds[kind])
 
 
 @_checked
@@ -180,7 +182,7 @@ class Feedback:
         if not isinstance(kind, str) or kind not in _kinds:
             raise InvalidEventError(f"The kind of an event has to be one of {sorted(_kinds)}, but is {kind!r}.")
         try:
-            return _adapter(_kinds[kind]).validate_python(values)
+            return _adapter(kind).validate_python(values)
         except ValidationError as error:
             raise _refusal(error, _kinds[kind]) from None
 

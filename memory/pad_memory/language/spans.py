@@ -19,12 +19,12 @@ __all__ = ["MONTH", "NUMBER", "SPAN", "Span", "number", "span"]
 
 DAY = timedelta(days=1)
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-_MONTHS = (
-    "january february march april may june july august september october november december".split()  # noqa: SIM905
-)
+_MONTHS = "january february march april may june july august september october november december".split()
 MONTH = rf"(?:{'|'.join(_MONTHS)}|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec)\b\.?"
-_WEEKDAY = rf"(?:{'|'.join(_DAYS)})\b(?!\s+\d{{1,2}}(?!\d|\s*[ap]\.?m\b|:\d|\s+o'clock|\s*(?:of\s+)?[a-z]{{3}}|st|nd|rd|th))"
-_NTH = r"\d{1,2}(?:st|nd|rd|th)?\b"
+_WEEKDAY = (
+    rf"(?:{'|'.join(_DAYS)})\b(?!\s+\d{{1,2}}(?!\d|\s*[ap]\.?m\b|:\d|\s+o'clock|\s*(?:of\s+)?[a-z]{{3}}|st|nd|rd|th))"
+)
+_NTH = r"(?:3[01]|[12]\d|0?[1-9])(?:st|nd|rd|th)?\b"
 _PARTS = {"morning": (6, 12), "afternoon": (12, 18), "evening": (18, 24), "night": (18, 30)}  # hours
 _PART = rf"(?:{'|'.join(_PARTS)})\b"
 _NUMBERS = {
@@ -97,8 +97,8 @@ def span(text: str, now: datetime) -> Span | None:
         text: a phrase that `SPAN` matches.
         now: what the local clock says, without a zone.
 
-    >>> span("Friday", datetime(2026, 3, 11, 10))
-    Span(start=datetime.datetime(2026, 3, 13, 0, 0), end=datetime.datetime(2026, 3, 14, 0, 0), named=datetime.datetime(2026, 3, 14, 0, 0))
+    >>> [at.isoformat() for at in span("Friday", datetime(2026, 3, 11, 10))]
+    ['2026-03-13T00:00:00', '2026-03-14T00:00:00', '2026-03-14T00:00:00']
     """
     words = " ".join(text.lower().split())
     try:

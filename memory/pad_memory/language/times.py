@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from dateutil.relativedelta import relativedelta
@@ -162,12 +163,16 @@ _SUBORDINATE = re.compile(
 )
 # Somebody's life, told in a sentence of its own: "I graduate next year", "my son turns seven on Monday".
 _STORY = re.compile(
-    r"^\s*(?:and\s+|but\s+)?(?:(?:i|we)['’](?:ve|ll|d\s+been)\b|(?:i|we)\s+(?!want|need|would|wish|prefer|like|love|hate|dislike|don't|do not|expect|ask|rather|"
+    r"^\s*(?:and\s+|but\s+)?(?:(?:i|we)['’](?:ve|ll|d\s+been)\b|(?:i|we)\s+(?!want|need|would|wish|prefer|like|love|hate"
+    r"|dislike|don't|do not|expect|ask|rather|"
     r"only|just|also|really|can't\s+(?:stand|bear)|never)\w+|(?:i'm|i\s+am|we're|we\s+are)\s|(?:my|our|his|her|their)\s+(?!answers?|"
     r"repl|next|preference)\w+\s+\w+|(?:yesterday|last)\b|remember\s+that\b|there\s+(?:is|are|was)\b|(?:he|she|they|it)\s)",
     re.IGNORECASE,
 )
-_CONSEQUENCE = re.compile(r"^(?P<why>[^,;]{3,160}?)[,;]?\s+(?:so|hence|therefore)\s+(?P<wish>(?!that\b|far\b|much\b|many\b)\S.+)$", re.IGNORECASE)
+_CONSEQUENCE = re.compile(
+    r"^(?P<why>[^,;]{3,160}?)[,;]?\s+(?:so|hence|therefore)\s+(?P<wish>(?!that\b|far\b|much\b|many\b)\S.+)$",
+    re.IGNORECASE,
+)
 _BECAUSE = re.compile(r"^(?:since|because|as)\s+(?P<why>[^,]{3,160}),\s*(?P<wish>.+)$", re.IGNORECASE)
 _END = re.compile(
     r"^\s*(?:$|[,.;:!?)]|(?:please|only|thanks|because|as\s+i|since\s+i|so|again|while|and|but|for|in|when|with|instead"
@@ -188,8 +193,8 @@ def _pieces(sentence: str) -> Iterator[str]:
         yield sentence
         return
     start = 0
-    for before, after in zip(found, found[1:], strict=False):
-        cuts = [cut for cut in _CONTRAST.finditer(sentence, before.end(), after.start())]
+    for before, after in pairwise(found):
+        cuts = list(_CONTRAST.finditer(sentence, before.end(), after.start()))
         if _START.match(sentence[start : before.start()]):  # "until Friday be brief, from then on …": the last cut
             cuts = cuts[-1:]
         if cuts:
@@ -227,8 +232,8 @@ def _timed(sentence: str, local: datetime, now: float, zone: str) -> Timed:
 
 
 def _in_reason(why: re.Match[str], local: datetime, now: float, zone: str) -> Timed | None:
-    """ "I'm away until Friday, so be brief", "since my exam is on Friday, be brief until then"."""
-    named = [match for match in _found(why["why"])]
+    """Read “I am away until Friday, so be brief” and “since my exam is on Friday, be brief until then"."""
+    named = list(_found(why["why"]))
     if not named:
         return None
     then = re.search(r"\b(?:until|till|before)\s+then\b", why["wish"], re.IGNORECASE)
@@ -242,7 +247,7 @@ def _in_reason(why: re.Match[str], local: datetime, now: float, zone: str) -> Ti
     if not re.match(r"(?:i'm|i\s+am|we're|we\s+are|i'll\s+be)\b", why["why"], re.IGNORECASE):
         return None
     limits = _limits(named[-1], local, now, zone)
-    return limits and Timed(why["wish"], limits)
+    return None if limits is None else Timed(why["wish"], limits)
 
 
 def _belongs(match: re.Match[str], sentence: str) -> bool:
@@ -273,7 +278,9 @@ def _bare_belongs(match: re.Match[str], after: str, at_start: bool) -> bool:
         return False
     month = re.search(rf"\b(?:in|for) {MONTH}$", phrase)
     if at_start:
-        return bool(re.match(r"\s*[,:]" if month else r"\s*[,:\w]", after)) and not re.match(r"\s+(?:is|are|was|were|will)\b", after)
+        return bool(re.match(r"\s*[,:]" if month else r"\s*[,:\w]", after)) and not re.match(
+            r"\s+(?:is|are|was|were|will)\b", after
+        )
     # "a marathon in October", "plans for Friday": more often what a thing is about than when a wish holds
     if month or (re.search(r"\bfor ", phrase) and not bare and not phrase.endswith("weekend")):
         return False
@@ -360,9 +367,7 @@ def _for_long(match: re.Match[str], groups: dict[str, str], local: datetime, now
     else:
         days = {"day": 1, "night": 1, "week": 7, "weekend": 7, "fortnight": 14}
         months = {"month": 1, "quarter": 3, "year": 12, "decade": 120}
-        ahead = (
-            timedelta(days=count * days[unit]) if unit in days else relativedelta(months=int(count * months[unit]))
-        )
+        ahead = timedelta(days=count * days[unit]) if unit in days else relativedelta(months=int(count * months[unit]))
         end = _seconds(local + ahead, zone)
     if re.match(rf"\W*{_LEAD}in\s+(?!the\s+next)", match[0], re.IGNORECASE):  # "in two days, be formal"
         return Limits(since=end)

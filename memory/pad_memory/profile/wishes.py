@@ -235,11 +235,11 @@ def chosen(records: Iterable[Recorded]) -> dict[str, str]:
     records = list(records)
     if not any(isinstance(record.event, Setting) for record in records):  # most set nothing
         return {}
-    found = {}
+    found: dict[str, str] = {}
     for record in sorted(standing(records), key=lambda record: record.order):
         if isinstance(record.event, Setting):
             found[record.event.name] = record.event.value
-    return dict(found)
+    return found
 
 
 def spoken(records: Sequence[Recorded], catalogue: Sequence[Dimension], at: float | None = None) -> Wishes:

@@ -15,7 +15,7 @@ __all__ = ["rows_of_event", "wordings"]
 
 
 def rows_of_event(owner: str, records: Collection[Recorded], event_id: str) -> list[str]:
-    """Return the ids of the rows that exist because of one event: it, what takes it back or counts it down, its wordings.
+    """Return the ids of the rows that exist because of one event: it, what takes it back or counts it, its wordings.
 
     Raises:
         InvalidEventError: the user has no event with this id.

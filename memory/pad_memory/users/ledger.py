@@ -96,8 +96,8 @@ class Ledger(OpenStore):
             young: return what is at hand, without vectors, if it is no older; the store is not asked then.
         """
         with self._held():
-            if young is not None and (at_hand := self._states.last(owner, young)) is not None:
-                return self._concluded(at_hand)
+            if young is not None and (recent := self._states.last(owner, young)) is not None:
+                return self._concluded(recent)
             last = None if last_known is None else self._states.last(owner, last_known)
             try:
                 with nullcontext() if last is None else self._open.hurried():

@@ -1,7 +1,7 @@
 """Whether a wish tells something sensitive of its author: health, faith, politics and the like, by rules.
 
-"I have diabetes, so keep recipes low in sugar" tells something; "explain diabetes to me" does not. So a rule is a way to
-speak of oneself, or of one's family, with a word of its kind near it. The patterns are in `sensitive.txt` and are
+"I have diabetes, so keep recipes low in sugar" tells something; "explain diabetes to me" does not. So a rule is a way
+to speak of oneself, or of one's family, with a word of its kind near it. The patterns are in `sensitive.txt` and are
 compiled at the first text. They are English: what is told in another language is not marked.
 """
 

@@ -64,7 +64,7 @@ export function Message({ message, talk, heat, user }) {
       ${streams && !message.text && html`<p class="quiet">Writing …</p>`}
       ${ENDED[message.state] && html`<p class="quiet">${ENDED[message.state]}</p>`}
       ${message.steered?.length > 0 && html`<p class="quiet">Steered by: ${message.steered.map(({ text }) => text).join("; ")}</p>`}
-      ${!mine && !streams && talk && html`<${Actions} message=${message} talk=${talk} />`}
+      ${!mine && !streams && talk && !talk.hidden && html`<${Actions} message=${message} talk=${talk} />`}
     </div>`;
 }
 
