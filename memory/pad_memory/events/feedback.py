@@ -16,7 +16,7 @@ from pad_memory.fields import Metadata, Seconds, Text, check_text
 
 __all__ = ["SCHEMA_VERSION", "Feedback", "check_length", "event_kind", "needed"]
 
-Kind = TypeVar("Kind", bound="Feedback")
+Kind = TypeVar("Kind")
 
 SCHEMA_VERSION = 1
 LONGEST_WORDS = (
@@ -67,10 +67,10 @@ _kinds: dict[str, type[Feedback]] = {}  # by name, in the order they are defined
 
 def event_kind(cls: type[Kind]) -> type[Kind]:
     """Make a class of events one that refuses in our words and, where it has a kind, can be read from a dict."""
-    made = _checked(cls)
+    made: Any = _checked(cls)
     if made.kind:
         _kinds[made.kind] = made
-    return made
+    return cls
 
 
 @cache
