@@ -31,9 +31,29 @@ class AsyncMemory:
     def __init__(self, memory: PreferenceMemory) -> None:
         self._memory = memory
 
-    async def record(self, user: str, event: Feedback) -> str:
-        """Keep an event for good and return its id."""
-        return await asyncio.to_thread(self._memory.record, user, event)
+    async def record(self, user: str, event: Feedback, **options: Any) -> str:
+        """Keep an event for good and return its id; options as `PreferenceMemory.record` has them."""
+        return await asyncio.to_thread(self._memory.record, user, event, **options)
+
+    async def pause(self, user: str) -> None:
+        """Record nothing of a user until `resume`."""
+        await asyncio.to_thread(self._memory.pause, user)
+
+    async def resume(self, user: str) -> None:
+        """Record again."""
+        await asyncio.to_thread(self._memory.resume, user)
+
+    async def paused(self, user: str) -> bool:
+        """Whether nothing of a user is recorded."""
+        return await asyncio.to_thread(self._memory.paused, user)
+
+    async def set_time_zone(self, user: str, zone: str) -> None:
+        """Say whose clock a user means by "today"."""
+        await asyncio.to_thread(self._memory.set_time_zone, user, zone)
+
+    async def end_thread(self, user: str, thread: str) -> int:
+        """Erase what was kept for a conversation only."""
+        return await asyncio.to_thread(self._memory.end_thread, user, thread)
 
     async def retract(self, user: str, event_id: str) -> str:
         """Take one event back; return the id of the retraction."""

@@ -14,11 +14,12 @@ from pad_memory.callbacks import Callbacks
 from pad_memory.catalogue import CATALOGUE, Dimension
 from pad_memory.condition import Chooser, Condition, Request
 from pad_memory.embedding import Embedder, default_embedder
-from pad_memory.errors import InvalidEventError
-from pad_memory.events import Feedback, check_length
+from pad_memory.errors import InvalidEventError, PausedError
+from pad_memory.events import Feedback, Setting, check_length
 from pad_memory.evidence import Evidence, Interpreter, Recorded, Scorer
 from pad_memory.fields import check_text
-from pad_memory.language import Occasion, Reader, ReadsWishes, occasion, place
+from pad_memory.keeping import Keeping
+from pad_memory.language import UTC, Occasion, Reader, ReadsWishes, check_zone, occasion, place
 from pad_memory.paths import absolute
 from pad_memory.profile import (
     HALF_LIFE,
@@ -27,6 +28,7 @@ from pad_memory.profile import (
     Profile,
     Question,
     Snapshot,
+    chosen,
     fold,
     own_wishes,
     questions,
@@ -35,7 +37,6 @@ from pad_memory.profile import (
 from pad_memory.settings import Settings
 from pad_memory.sources import ResponseLog, former_ids
 from pad_memory.store import RepairReport, Store
-from pad_memory.user_data import UserData
 from pad_memory.users import Items, Ledger, retraction
 from pad_memory.values import Guard, Values
 
@@ -45,7 +46,7 @@ DAY = 86_400.0  # seconds
 logger = logging.getLogger(__name__)
 
 
-class PreferenceMemory(UserData):
+class PreferenceMemory(Keeping):
     """What each user likes, learned from their feedback and kept in Chroma. Safe to share between threads.
 
     Copies are the same memory; how it is pickled to other processes is in `pad_memory.copies`.
@@ -180,16 +181,23 @@ class PreferenceMemory(UserData):
         self.responses.add(user, response_id, prompt, response)
         self._on_answer.call(user, response_id)
 
-    def record(self, user: str, event: Feedback) -> str:
+    def record(self, user: str, event: Feedback, *, consented: bool = False) -> str:
         """Keep an event for good and return its id. An event whose id the user already has is counted once.
 
         If it says something else than the one they have, and its time is not earlier, it replaces that one: a thumb
         that was turned round, a score that has a comment.
 
+        Args:
+            user: the user id.
+            event: what they told us. A time in its words ("until Friday") is one of its own time and their time zone.
+            consented: they were asked whether something sensitive may be kept, and agreed (`Values.sensitive`).
+
         Raises:
             InvalidUserError: the user id is empty, over 1,024 bytes or not valid text.
             InvalidEventError: not a Feedback event, or one with words over 20,000 characters or another text over
                 1,000,000.
+            PausedError: the user paused.
+            ConsentNeededError: it tells something sensitive, and the policy is to ask first.
             UnknownResponseError: it names a response id that is not of a recent answer to this user.
             StoreError: it could not be written, or the store did not say so; the message has the id to try again with.
         """
@@ -200,6 +208,10 @@ class PreferenceMemory(UserData):
             raise InvalidEventError(f"This event is of {event.user!r}, not of {user!r}. Record it for its own user.")
         self._ledger.check_open()
         check_length(event)
+        if isinstance(event, Setting) and event.name == "time_zone":
+            check_zone(event.value)
+        if not consented:
+            self._check_consent(event)
         ids = () if event.id is None else (event.id, *former_ids(event.id))
         older = self._ledger.find(owner, ids) if ids else None
         if older is not None and not event.supersedes(older.event):
@@ -210,9 +222,17 @@ class PreferenceMemory(UserData):
                 "old beside it. Leave it out, or set the clock of whoever sent it."
             )
         told = event.resolved(lambda response_id: self._answer(user, response_id))
-        evidence = self._interpreter.evidence(told, self._scorer)  # takes the scorer's time, so outside the lock
+        said = time.time() if event.time is None else event.time
+        evidence = self._kept(  # takes the scorer's time, so outside the lock
+            self._interpreter.evidence(
+                told, self._scorer, said, lambda: self._ledger.setting(owner, "time_zone") or UTC
+            ),
+            consented,
+        )
 
         def decide(records: Mapping[str, Recorded]) -> tuple[Feedback, Evidence] | str:
+            if chosen(records.values()).get("paused") == "yes" and not isinstance(event, Setting):
+                raise PausedError(user)
             older = next((records[id] for id in ids if id in records), None)
             if older is None:
                 return told, self._placed(evidence, records.values())
@@ -271,13 +291,16 @@ class PreferenceMemory(UserData):
         if at is None:
             return known.profile
         records = [record for record in known.records if record.order[0] <= at]
-        return fold(records, self.catalogue, self._half_life)
+        return fold(records, self.catalogue, self._half_life, at)
 
     def history(self, user: str) -> tuple[Preference, ...]:
-        """Return every wish in words the user had, the oldest first; those that stand have no valid_to."""
+        """Return every wish in words the user had or will have, the oldest first.
+
+        Those that hold have no valid_to, or one that is to come. One whose time was up is `expired`.
+        """
         profile = self.profile(user)
         stated = [item for item in profile.preferences if item.source == "stated"]
-        return tuple(sorted((*profile.history, *stated), key=lambda item: item.valid_from or 0.0))
+        return tuple(sorted((*profile.history, *stated, *profile.later), key=lambda item: item.valid_from or 0.0))
 
     def search(self, user: str, query: str, limit: int = 5) -> tuple[tuple[Preference, float], ...]:
         """Return at most `limit` (preference, cosine to the query in [-1, 1]), the nearest first, past ones as well."""

@@ -113,15 +113,15 @@ class Chat:
             prompt_ids, contrast_ids = self._told(said, bound, messages, read, told)
         # 5  the request
         request = self._request(said, bound, read, prompt_ids, steer, contrast_ids)
-        if salt is not None:
-            request = replace(request, salt=salt)
+        if said.private or salt is not None:
+            request = replace(request, salt=None if said.private else salt)
         pad = _pad(said, request, wishes, held, response_id or f"pad-{uuid.uuid4().hex}")
         return Turn(
             self.engine.submit(request),
             pad,
             parser=bound.parser(prompt_ids),
             token_text=self._token_text if said.logprobs or request.candidates else None,
-            answered=self._log(said.user_id, pad["response_id"], question),
+            answered=self._log(said, pad["response_id"], question),
         )
 
     async def asubmit(self, messages: Sequence[ChatDict], options: CallOptions | None = None) -> Turn:
@@ -150,6 +150,8 @@ class Chat:
     ) -> tuple[tuple[Wish, ...], tuple[HeldBack, ...]]:
         """What conditions the answer, each wish with its route, and what is held back."""
         reads_vectors = self.persrm is not None and self.persrm.head is not None
+        if said.private is True:
+            said = replace(said, user_id=None)  # nothing known steers
         earlier = user_texts(messages)[:-1]
         wishes, held = condition_of(said, self.settings, question, *earlier, vectors=reads_vectors)
         wishes = self._routed(said, wishes)
@@ -251,11 +253,15 @@ class Chat:
     def _token_text(self, token_id: int) -> str:
         return str(self.engine.tokenizer.decode([token_id]))
 
-    def _log(self, user: str | None, response_id: str, question: str) -> Callable[[str], object] | None:
+    def _log(self, said: CallOptions, response_id: str, question: str) -> Callable[[str], object] | None:
         """What keeps the answer in the memory's log of recent answers, so that feedback needs its response id only."""
-        if self.memory is None or user is None:
+        if self.memory is None or said.user_id is None or said.private:
             return None
-        return partial(self.memory.answered, user, response_id, question)
+        steered = said.preference is None
+        keep: Callable[[str], object] | None = self.memory.answering(
+            said.user_id, response_id, question, said.thread_id, counted=steered
+        )
+        return keep
 
 
 def _tell(
@@ -278,7 +284,7 @@ def _pad(
     said: CallOptions, request: Request, wishes: Sequence[Wish], held: Sequence[HeldBack], response_id: str
 ) -> dict[str, Any]:
     return {
-        "user": said.user_id,
+        "user": None if said.private is True else said.user_id,
         "thread": said.thread_id,
         "condition": [
             {"text": wish.preference.text, "weight": wish.preference.weight, "source": wish.source, "route": wish.route}
@@ -288,4 +294,5 @@ def _pad(
         "beta": request.beta,
         "top_k": request.top_k,
         "response_id": response_id,
+        **({"private": said.private} if said.private else {}),
     }

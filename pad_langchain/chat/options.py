@@ -66,6 +66,8 @@ class ChatSettings(KnownNames):
         user_id: whose preferences, unless a call says otherwise.
         thread_id: in which conversation, for wishes that hold in one only, unless a call says otherwise.
         require_user: refuse calls without a user id.
+        private: True: nothing of a call is kept, in the memory, the log of answers or the engine's prompts, and nothing
+            that is known of the user steers it; "steered": the user's standing wishes steer it. Unless a call says so.
         device: "auto", "cpu", "cuda", …
         dtype: "auto" (what decodes fastest on the device), "float32", "bfloat16", …
         weights: "int8" for int8 weights on a CPU: a quarter of the bytes of float32, answers that differ a little;
@@ -105,6 +107,7 @@ class ChatSettings(KnownNames):
     user_id: str | None = None
     thread_id: str | None = None
     require_user: bool = False
+    private: bool | Literal["steered"] = False
     device: str = "auto"
     dtype: str = "auto"
     weights: Literal["int8"] | None = None
@@ -181,6 +184,12 @@ def _choice(name: str, value: Any) -> Any:
     return value
 
 
+def _private(name: str, value: Any) -> Any:
+    if value != "steered" and not isinstance(value, bool):
+        checks.refuse(name, value, "True, False or 'steered'")
+    return value
+
+
 def _told(name: str, value: Any) -> bool:
     return value is not None and checks.flag(name, value)
 
@@ -199,6 +208,7 @@ _OPTIONS: dict[str, checks.Check] = {
     "style_arguments": checks.flag,
     "response_format": checks.mapping,
     "logprobs": _told,
+    "private": _private,
     "chat_template_kwargs": checks.json_object,
     "top_logprobs": checks.integer(0, checks.LARGEST, "an integer from 0 to top_k"),
 }
@@ -215,6 +225,7 @@ class CallOptions:
     Args:
         user_id: whose preferences; None means nobody's.
         thread_id: in which conversation; None means in none.
+        private: whether nothing of this call is kept, see `ChatSettings`.
         preference: explicit preferences instead of the memory's: a text, or texts and (text, weight) pairs. Defaults
             about other matters stay; [] is none at all, without defaults.
         tools, tool_choice, parallel_tool_calls, response_format: what the answer may be, see `tools.constraint`.
@@ -231,6 +242,7 @@ class CallOptions:
 
     user_id: str | None = UNSAID
     thread_id: str | None = UNSAID
+    private: bool | Literal["steered"] | None = None
     preference: Any = None
     tools: Sequence[Mapping[str, Any]] | None = None
     tool_choice: Any = None

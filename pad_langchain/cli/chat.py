@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Literal, TextIO
 
 from rich.columns import Columns
 from rich.console import Console
@@ -14,9 +14,9 @@ from rich.panel import Panel
 from rich.text import Text
 
 from pad_langchain.cli.conversation import Conversation, Exchange
-from pad_langchain.cli.show import coloured, guidance_table, printable, profile_table
+from pad_langchain.cli.show import coloured, guidance_table, printable, profile_table, sensitive_of
 from pad_langchain.errors import InvalidRequestError, PadError
-from pad_memory.errors import PadMemoryError
+from pad_memory.errors import ConsentNeededError, PadMemoryError
 
 if TYPE_CHECKING:
     from pad_langchain.chat import Chat
@@ -37,6 +37,8 @@ HELP = """\
 /profile         what is known about you, and why
 /why             which words of the last answer were guided, and over what
 /beta X          guidance strength; 0 is the base model
+/private [X]     keep nothing of a new conversation: on, off, or steered, by what is known about you
+/pause, /resume  record nothing about you until /resume
 /forget          erase everything about you (asks)
 /help, /quit"""
 
@@ -81,6 +83,9 @@ class ChatSession:
             "profile": lambda text: self.console.print(profile_table(self.memory, self.user)),
             "why": self.why,
             "beta": self.change_beta,
+            "private": self.change_private,
+            "pause": self.pause,
+            "resume": self.resume,
             "forget": self.forget,
             "help": lambda text: self.say(HELP),
             "quit": lambda text: setattr(self, "done", True),
@@ -134,7 +139,8 @@ class ChatSession:
     def _prompt(self) -> str:
         """Return the prompt for `input`. readline draws it, and is told which of its characters take no room."""
         with self.console.capture() as drawn:
-            self.console.print(Text(f"{printable(self.user)}>", "bold cyan"), end=" ", soft_wrap=True)
+            who = f"{printable(self.user)}{' (private)' if self.conversation.private else ''}>"
+            self.console.print(Text(who, "bold cyan"), end=" ", soft_wrap=True)
         return _STYLE.sub("\001\\g<0>\002", drawn.get())
 
     def handle(self, line: str) -> None:
@@ -174,13 +180,36 @@ class ChatSession:
 
     # ---- feedback
 
-    def _record(self, event: Feedback) -> None:
-        event_id = self.memory.record(self.user, replace(event, thread=self.conversation.thread))
+    def _record(self, event: Feedback, *, consented: bool = False) -> None:
+        if self.conversation.private:
+            raise InvalidRequestError("This conversation is private: nothing of it is kept. /private off ends that.")
+        try:
+            told = replace(event, thread=self.conversation.thread)
+            event_id = self.memory.record(self.user, told, consented=consented)
+        except ConsentNeededError as error:
+            self.say(f"This tells something sensitive ({', '.join(error.sensitive)}). Keep it? Type yes")
+            self._waiting = lambda line: self._consent(line, event)
+            return
         if refused := self.memory.profile(self.user).refused.get(event_id):
             self.say(f"Not taken: {refused.reason}.")
             return
+        if self._expired(event_id):
+            self.say("The time that it names is over, so it changes nothing.")
+            return
         steers = ", ".join(f"{item.text} ({item.weight:+.1f})" for item in self.conversation.steering())
         self.say(f"Noted. Next answers: {steers or 'as before'}")
+
+    def _expired(self, event_id: str) -> bool:
+        profile = self.memory.profile(self.user)
+        held = any(event_id in item.evidence for item in (*profile.preferences, *profile.later))
+        return not held and any(item.expired and event_id in item.evidence for item in profile.history)
+
+    def _consent(self, line: str, event: Feedback) -> bool:
+        if line.lower() not in ("yes", "y"):
+            self.say("Nothing was kept.")
+            return line.lower() in ("no", "n")
+        self._record(event, consented=True)
+        return True
 
     def judge(self, up: bool, text: str) -> None:
         """Record a thumb for the last answer. A thumb down with words becomes a critique."""
@@ -240,6 +269,28 @@ class ChatSession:
         self.conversation = Conversation(self.chat, text, beta=self.conversation.beta)
         self.say(f"Hello {text}.")
 
+    def change_private(self, text: str) -> None:
+        """Begin a conversation of which nothing is kept, or one of which it is."""
+        known: dict[str, bool | Literal["steered"]] = {"on": True, "off": False, "steered": "steered"}
+        if text not in ("", *known):
+            raise InvalidRequestError(f"/private takes on, off or steered, but got {text!r}.")
+        private = known[text] if text else not self.conversation.private
+        # A new one, so that what was said in private is in no later prompt.
+        self.conversation = Conversation(self.chat, self.user, beta=self.conversation.beta, private=private)
+        steered = "what is known about you steers it" if private == "steered" else "nothing known steers it"
+        kept = f"A new conversation of which nothing is kept; {steered}."
+        self.say(kept if private else "A new conversation, which is kept.")
+
+    def pause(self, text: str) -> None:
+        """Record nothing about the user from now on."""
+        self.memory.pause(self.user)
+        self.say(f"Nothing about {self.user} is recorded until /resume.")
+
+    def resume(self, text: str) -> None:
+        """Record again."""
+        self.memory.resume(self.user)
+        self.say(f"Recording about {self.user} again.")
+
     def change_beta(self, text: str) -> None:
         """Set the guidance strength of the next answers."""
         self.conversation.beta = _number("/beta", text, "1.0")
@@ -248,7 +299,8 @@ class ChatSession:
     def forget(self, text: str) -> None:
         """Erase everything about the user, after asking."""
         count = len(self.memory.events(self.user))
-        self.say(f"Erase all {count} pieces of feedback of {self.user} for good? Type yes")
+        marked = sensitive_of(self.memory, self.user)
+        self.say(f"Erase all {count} pieces of feedback of {self.user}{marked} for good? Type yes")
         self._waiting = self._forget
 
     def _forget(self, line: str) -> bool:

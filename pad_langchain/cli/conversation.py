@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pad_langchain.errors import InvalidRequestError
 
@@ -40,12 +40,18 @@ class Conversation:
         user: id of the user who talks.
         thread: id of the conversation, for wishes that hold in it only. None means a new one.
         beta: guidance strength. None means the chat's.
+        private: whether nothing of it is kept, see `ChatSettings.private`.
     """
 
     def __init__(
-        self, chat: Callable[[], Chat], user: str, thread: str | None = None, beta: float | None = None
+        self,
+        chat: Callable[[], Chat],
+        user: str,
+        thread: str | None = None,
+        beta: float | None = None,
+        private: bool | Literal["steered"] = False,
     ) -> None:
-        self._chat, self.user, self.beta = chat, user, beta
+        self._chat, self.user, self.beta, self.private = chat, user, beta, private
         self.thread = uuid.uuid4().hex if thread is None else thread
         self.history: list[ChatDict] = []
         self.last: Exchange | None = None
@@ -58,7 +64,9 @@ class Conversation:
         """Return the options of each call, with `more` added."""
         from pad_langchain.chat import CallOptions
 
-        return CallOptions(user_id=self.user, thread_id=self.thread, beta=self.beta, **more)
+        return CallOptions(
+            user_id=self.user, thread_id=self.thread, beta=self.beta, private=self.private or None, **more
+        )
 
     def steering(self) -> list[WeightedPreference]:
         """Return what steers the next answer, whatever it is asked."""

@@ -19,7 +19,7 @@ from rich.text import Text
 from pad_langchain.cli.options import MemoryPath, one_line_errors, open_memory
 from pad_langchain.cli.plot import draw, over_time, save
 from pad_langchain.cli.progress import progress
-from pad_langchain.cli.show import named, profile_table
+from pad_langchain.cli.show import named, profile_table, sensitive_of
 from pad_langchain.errors import InvalidRequestError
 from pad_langchain.evaluation.plots import new_figure
 from pad_langchain.paths import absolute, replacing
@@ -54,9 +54,13 @@ def show(
     console = Console(highlight=False)
     with one_line_errors(), open_memory(memory) as store:
         console.print(profile_table(store, user))
-        past = store.profile(user).history
-        if past:
-            console.print(_history_table(past))
+        profile = store.profile(user)
+        if profile.history:
+            console.print(_history_table(profile.history))
+        if profile.later:
+            console.print(_later_table(profile.later))
+        if profile.paused:
+            console.print("Nothing is recorded: paused.")
         if events:
             console.print(_event_table(store.events(user)))
         if query is not None:
@@ -100,9 +104,37 @@ def forget(
     with one_line_errors(), open_memory(memory) as store:
         count = len(store.events(user))
         if not yes:
-            typer.confirm(f"Erase {count} events of {user!r} for good?", abort=True)
+            typer.confirm(f"Erase {count} events of {user!r}{sensitive_of(store, user)} for good?", abort=True)
         store.forget(user)
         typer.echo(f"forgot {count} events of {user!r}")
+
+
+@memory_app.command()
+def pause(user: User, memory: MemoryPath = None) -> None:
+    """Record nothing of a user until `resume`."""
+    with one_line_errors(), open_memory(memory) as store:
+        store.pause(user)
+        typer.echo(f"nothing of {user!r} is recorded until resume")
+
+
+@memory_app.command()
+def resume(user: User, memory: MemoryPath = None) -> None:
+    """Record again what a user says."""
+    with one_line_errors(), open_memory(memory) as store:
+        store.resume(user)
+        typer.echo(f"recording of {user!r} again")
+
+
+@memory_app.command("time-zone")
+def time_zone(
+    user: User,
+    zone: Annotated[str, typer.Argument(help="Such as Europe/Berlin; UTC where nothing was set.")],
+    memory: MemoryPath = None,
+) -> None:
+    """Say whose clock a user means by "today" and "until Friday", from the next event on."""
+    with one_line_errors(), open_memory(memory) as store:
+        store.set_time_zone(user, zone)
+        typer.echo(f"{user!r} means the clock of {zone}")
 
 
 @memory_app.command()
@@ -251,7 +283,14 @@ def _write(path: Path, data: bytes) -> None:
 def _history_table(past: tuple[Preference, ...]) -> Table:
     table = Table("no more", "held", "ended by", box=None, pad_edge=False)
     for item in past:
-        table.add_row(Text(named(item)), _period(item), Text(item.ended_by or ""))
+        table.add_row(Text(named(item)), _period(item), Text("expired" if item.expired else item.ended_by or ""))
+    return table
+
+
+def _later_table(later: tuple[Preference, ...]) -> Table:
+    table = Table("not now, but later", "holds", box=None, pad_edge=False)
+    for item in later:
+        table.add_row(Text(named(item)), _period(item))
     return table
 
 

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
+from pad_memory.language import clock_time
+
 if TYPE_CHECKING:
     from pad_memory import Preference, PreferenceMemory
 
-__all__ = ["coloured", "guidance_table", "named", "printable", "profile_table"]
+__all__ = ["coloured", "guidance_table", "named", "printable", "profile_table", "sensitive_of"]
 
 # Everything below the space but tab and line feed, and the C1 set: in a terminal they are commands, not text.
 _CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
@@ -33,9 +35,27 @@ def profile_table(memory: PreferenceMemory, user: str) -> Table | str:
             Text(preference.text),
             f"{preference.weight:+.2f}",
             f"{preference.confidence:.0%}",
-            Text(str(profile.why(preference.key))),
+            Text(str(profile.why(preference.key)) + _notes(preference, profile.time_zone)),
         )
     return table
+
+
+def _notes(preference: Preference, zone: str) -> str:
+    """What a wish has beside the others: its time, and what it tells."""
+    notes = []
+    if preference.valid_to is not None:
+        notes.append(f"Until {clock_time(preference.valid_to, zone)}.")
+    if preference.answers_left is not None:
+        notes.append(f"Answers left: {preference.answers_left}.")
+    if preference.sensitive:
+        notes.append(f"Sensitive: {', '.join(preference.sensitive)}.")
+    return "".join(f" {note}" for note in notes)
+
+
+def sensitive_of(memory: PreferenceMemory, user: str) -> str:
+    """Return " (sensitive: 2 health, 1 money)" for a user's events; empty where there are none."""
+    found = memory.sensitive_events(user)
+    return f" (sensitive: {', '.join(f'{count} {kind}' for kind, count in found.items())})" if found else ""
 
 
 def named(preference: Preference) -> str:

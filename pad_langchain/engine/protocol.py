@@ -233,7 +233,7 @@ class Plan:
     room: int | None = None
     longest: int = 0
     reference_rows: tuple[tuple[int, ...], ...] = ()
-    salt: str = ""
+    salt: str | None = ""
 
 
 class GuideRows(Protocol):

@@ -117,7 +117,8 @@ class Request:
         best_of: how many samples are decoded side by side, 1 or more. The one with the highest total reward is given.
             Its events come when all samples are done. Above 1 it needs preferences and a temperature above 0.
         salt: whose prompt this is. Keys and values of prompts are shared between requests of one salt and never
-            across salts, so that no tenant can tell from response times what another has asked.
+            across salts, so that no tenant can tell from response times what another has asked. None means they are
+            neither shared nor kept.
 
     Raises:
         InvalidRequestError: a value is of another kind or out of range. The message names it.
@@ -147,7 +148,7 @@ class Request:
     clip: float | None = None
     lazy: bool = False
     best_of: int = 1
-    salt: str = ""
+    salt: str | None = ""
     repetition_penalty: float = 1.0
     no_repeat_ngram: int = 0
 
@@ -350,7 +351,7 @@ CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "clip": _maybe(checks.number(0.0, math.inf, "a finite number above 0, or None", above=True)),
     "lazy": checks.flag,
     "best_of": _COUNT,
-    "salt": checks.text,
+    "salt": _maybe(checks.text),
     "repetition_penalty": checks.number(1.0, 1e6, "a finite number of at least 1 (1 changes nothing) and at most 1e6"),
     "no_repeat_ngram": checks.integer(0, checks.LARGEST, "an integer of at least 0 (0 forbids nothing)"),
 }

@@ -61,7 +61,8 @@ class ChatPAD(ChatSettings, UserChatModel):
 
     A call's user id is taken from the keyword `user_id`, else `config["configurable"]["user_id"]`, else the field; the
     id of its conversation likewise from `thread_id`. The keyword `preference` (a text, or a list of texts and
-    (text, weight) pairs) replaces the memory's preferences for that call. All that a call may say by keyword is in
+    (text, weight) pairs) replaces the memory's preferences for that call. `private` (keyword, config or field) keeps
+    nothing of a call, LangChain's cache included. All that a call may say by keyword is in
     `pad_langchain.chat.CallOptions`; `model` names another model for it.
 
     Raises:
@@ -133,8 +134,18 @@ class ChatPAD(ChatSettings, UserChatModel):
         model = kwargs.get("model") or self.model_name
         return lambda: read_key(model, self, to_chat_dicts(messages), options)
 
+    def _uncached(self, kwargs: Mapping[str, Any]) -> Self | None:
+        """This model without LangChain's cache, for a private call while there is one; it would keep the answer."""
+        said = kwargs.get("private")
+        private = self.private if said is None else said
+        if not private or self.cache is False:
+            return None
+        return self.model_copy(update={"cache": False})
+
     @override
     def _generate_with_cache(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
+        if (uncached := self._uncached(kwargs)) is not None:
+            return uncached._generate_with_cache(messages, *args, **kwargs)
         reads = self._reads_key(messages, kwargs)
         before = _READ.set(None if reads is None else reads())
         try:
@@ -144,6 +155,8 @@ class ChatPAD(ChatSettings, UserChatModel):
 
     @override
     async def _agenerate_with_cache(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
+        if (uncached := self._uncached(kwargs)) is not None:
+            return await uncached._agenerate_with_cache(messages, *args, **kwargs)
         reads = self._reads_key(messages, kwargs)
         before = _READ.set(None if reads is None else await asyncio.to_thread(reads))
         try:

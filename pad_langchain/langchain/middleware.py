@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -22,9 +23,12 @@ from langgraph.runtime import Runtime
 from pad_langchain.langchain.chat_model import ChatPAD
 from pad_langchain.langchain.user_id import thread_of
 from pad_memory import PreferenceMemory, Statement
+from pad_memory.errors import ConsentNeededError
 from pad_memory.language.chat_wishes import explicit_statements
 
 __all__ = ["PreferenceMiddleware"]
+
+logger = logging.getLogger(__name__)
 
 
 class PreferenceMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
@@ -38,7 +42,8 @@ class PreferenceMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
     Learning reads the messages the user sent since the agent's last answer, before the model is called, and records
     each explicit, lasting wish ("never use emojis", "from now on, answer in lists") as a `Statement`. It never learns
     from what the assistant, tools or the system said, from summaries, quotes, code or blocks of context, nor from a
-    sentence of the user that repeats one of those. A message counts once, however often the agent is resumed or
+    sentence of the user that repeats one of those, nor in a run whose config has `private`, nor of a user who paused,
+    nor what the memory would have to ask for first. A message counts once, however often the agent is resumed or
     retried. Use it on the outermost agent only: what a supervisor tells a sub-agent are not the user's words.
 
     Args:
@@ -83,7 +88,7 @@ class PreferenceMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         user = self._user(request.runtime)
         if user is None or not isinstance(request.model, ChatPAD):
             return request
-        ids = {"user_id": user, "thread_id": _thread(request.runtime)}
+        ids = {"user_id": user, "thread_id": _thread(request.runtime), "private": _private() or None}
         named = {name: value for name, value in ids.items() if value is not None}
         return request.override(model_settings={**named, **request.model_settings})
 
@@ -115,11 +120,17 @@ class PreferenceMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
     def _record(self, user: Any, thread: str | None, messages: Sequence[AnyMessage]) -> None:
         if user is None or self.memory is None or self._reader is None:
             return  # nobody to learn about
+        if _private() or self.memory.paused(user):
+            return
         others = [message.text for message in messages if not _is_users(message, user)]
         for message in _new(messages, user):
             for number, sentence in enumerate(explicit_statements(message.text, self._reader, others)):
                 event = None if message.id is None else f"message:{message.id}:{number}"
-                self.memory.record(user, Statement(sentence, id=event, thread=thread, source="conversation"))
+                statement = Statement(sentence, id=event, thread=thread, source="conversation")
+                try:
+                    self.memory.record(user, statement)
+                except ConsentNeededError as error:  # nobody can be asked in here
+                    logger.info("A wish is not learned: it tells something sensitive (%s).", ", ".join(error.sensitive))
 
 
 def _is_users(message: AnyMessage, user: Any) -> bool:
@@ -140,6 +151,11 @@ def _new(messages: Sequence[AnyMessage], user: Any) -> list[AnyMessage]:
         if _is_users(message, user):
             found.append(message)
     return found[::-1]
+
+
+def _private() -> Any:
+    """What the run's config says of privacy: True, "steered", or nothing."""
+    return ensure_config().get("configurable", {}).get("private")
 
 
 def _thread(runtime: Runtime[Any] | None) -> str | None:

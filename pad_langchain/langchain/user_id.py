@@ -24,9 +24,9 @@ _turns: ContextVar[asyncio.Semaphore] = ContextVar("turns")
 
 
 class UserChatModel(BaseChatModel):
-    """A `BaseChatModel` that lifts `user_id` and `thread_id` of `config["configurable"]` into each call's keywords.
+    """A `BaseChatModel` that lifts `user_id`, `thread_id` and `private` of `config["configurable"]` into keywords.
 
-    LangChain drops the config's values on a direct call. As keywords, the ids reach `_stream` and the cache's key.
+    LangChain drops the config's values on a direct call. As keywords, they reach `_stream` and the cache's key.
     """
 
     def _lift(self, config: RunnableConfig | None, kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -35,6 +35,8 @@ class UserChatModel(BaseChatModel):
             kwargs["user_id"] = configured["user_id"]
         if "thread_id" not in kwargs and (thread := thread_of(configured)) is not None:
             kwargs["thread_id"] = thread
+        if "private" not in kwargs and configured.get("private") is not None:
+            kwargs["private"] = configured["private"]
         return kwargs
 
     @override

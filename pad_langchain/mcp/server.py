@@ -50,7 +50,7 @@ def memory_server(memory: PreferenceMemory, user: str) -> MCPServer[Any]:
     tools = MemoryTools(memory, user)
     reads: list[Callable[..., Any]] = [tools.how_to_answer, tools.read_profile, tools.next_question]
     adds: list[Callable[..., Any]] = [tools.state_preference, tools.give_thumb, tools.give_rating, tools.give_choice]
-    adds += [tools.give_edit, tools.give_critique, tools.undo]
+    adds += [tools.give_edit, tools.give_critique, tools.undo, tools.pause, tools.resume]
     for tool in (*reads, *adds, tools.forget):
         hints = ToolAnnotations(
             read_only_hint=tool in reads, destructive_hint=tool == tools.forget, open_world_hint=False

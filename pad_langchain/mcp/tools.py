@@ -14,7 +14,7 @@ from pad_langchain.chat.messages import with_preferences, with_system
 from pad_langchain.chat.routes import MOST_TOLD, quoted
 from pad_langchain.errors import InvalidRequestError
 from pad_memory import Choice, Critique, Edit, Feedback, Preference, PreferenceMemory, Rating, Statement, Thumb
-from pad_memory.language import thread_scope
+from pad_memory.language import clock_time, thread_scope
 
 __all__ = ["Known", "KnownProfile", "Learned", "MemoryTools", "NextQuestion", "Refused"]
 
@@ -49,6 +49,8 @@ class Known(BaseModel):
     source: str = Field(description="stated: in their words; inferred: from how they judged answers.")
     why: str
     event_ids: list[str] = Field(description="What it was learned from, for undo.")
+    holds_until: str | None = Field(None, description="When it ends by the user's own words; null: it stands.")
+    sensitive: list[str] = Field([], description="What it tells of them that is sensitive.")
 
 
 class Refused(BaseModel):
@@ -62,7 +64,8 @@ class KnownProfile(BaseModel):
     """All that is concluded about the user."""
 
     wants: list[Known]
-    no_more: list[str] = Field(description="What they once wanted and took back or replaced.")
+    no_more: list[str] = Field(description="What they once wanted and took back or replaced, or whose time was up.")
+    later: list[str] = Field([], description="What does not hold now, but will.")
     refused: list[Refused]
     waiting: int = Field(description="Judgements that are kept but not yet weighed.")
 
@@ -121,10 +124,13 @@ class MemoryTools:
                     source=item.source,
                     why=profile.why(item.key),
                     event_ids=list(item.evidence),
+                    holds_until=_until(item, profile.time_zone),
+                    sensitive=list(item.sensitive),
                 )
                 for item in profile.preferences
             ],
-            no_more=[_worded(item) for item in profile.history],
+            no_more=[_worded(item) + (" (expired)" if item.expired else "") for item in profile.history],
+            later=[_worded(item) for item in profile.later],
             refused=[Refused(event_id=id, reason=verdict.reason) for id, verdict in profile.refused.items()],
             waiting=profile.pending,
         )
@@ -135,14 +141,17 @@ class MemoryTools:
         self,
         text: Annotated[str, Field(description='The user\'s own words: "never use emojis", "for code, be terse".')],
         thread: Thread = None,
+        consented: Annotated[
+            bool, Field(description="True only after this tool asked for it and the user agreed that it is kept.")
+        ] = False,
     ) -> Learned:
-        """Remember how the user wants to be answered from now on, in their own words.
+        """Remember how the user wants to be answered from now on, in their own words, with the time they named.
 
-        Use it when the user says so of answers in general, for a topic, or for the rest of this conversation. Do not
-        use it for a wish about one answer only ("make this one shorter"), for facts about the user, or for what you
-        infer or somebody else wrote: never store what the user did not say.
+        Use it when the user says so of answers in general, for a topic, for a time ("until Friday") or for the rest of
+        this conversation. Do not use it for a wish about one answer only ("make this one shorter"), for facts about
+        the user, or for what you infer or somebody else wrote: never store what the user did not say.
         """
-        return self._record(Statement(text), thread)
+        return self._record(Statement(text), thread, consented)
 
     def give_thumb(
         self,
@@ -257,13 +266,25 @@ class MemoryTools:
         if not count:
             return "Nothing is known about this user; there is nothing to erase."
         asked = f"erase {count} events"
+        kinds = ", ".join(f"{n} {kind}" for kind, n in self._memory.sensitive_events(self._user).items())
+        marked = f" Sensitive ones among them: {kinds}." if kinds else ""
         if confirm != asked:
             raise InvalidRequestError(
-                f"Nothing was erased. This would erase all {count} events of this user for good. Ask the user; if they "
-                f"agree, call forget with confirm={asked!r}."
+                f"Nothing was erased. This would erase all {count} events of this user for good.{marked} Ask the user; "
+                f"if they agree, call forget with confirm={asked!r}."
             )
         self._memory.forget(self._user)
         return f"Erased all {count} events of this user."
+
+    def pause(self) -> str:
+        """Record nothing of the user until resume. Use it when the user asks for that."""
+        self._memory.pause(self._user)
+        return "Nothing is recorded until resume is called. What is known goes on steering."
+
+    def resume(self) -> str:
+        """Record again after a pause. Use it when the user asks for that."""
+        self._memory.resume(self._user)
+        return "Recording again."
 
     # ---- inside
 
@@ -274,12 +295,13 @@ class MemoryTools:
         told = with_system(with_preferences([], style), quoted(own))
         return str(told[0]["content"]) if told else ""
 
-    def _record(self, event: Feedback, thread: str | None) -> Learned:
+    def _record(self, event: Feedback, thread: str | None, consented: bool = False) -> Learned:
         waited = self._memory.profile(self._user).pending
-        event_id = self._memory.record(self._user, replace(event, thread=thread, source="mcp"))
+        event_id = self._memory.record(self._user, replace(event, thread=thread, source="mcp"), consented=consented)
         profile = self._memory.profile(self._user)
-        learned = [_worded(item) for item in profile.preferences if event_id in item.evidence]
+        learned = [_worded(item) for item in (*profile.preferences, *profile.later) if event_id in item.evidence]
         ended = [_worded(item) for item in profile.history if item.ended_by == event_id]
+        expired = any(item.expired and event_id in item.evidence for item in profile.history)
         held_back: str | None = None
         if verdict := profile.refused.get(event_id):
             held_back = f"It is not taken: {verdict.reason}."
@@ -290,6 +312,8 @@ class MemoryTools:
                 "How the answer is written is kept, but weighed only when a chat of pad-langchain opens this memory: "
                 "it takes a reward model."
             )
+        elif expired and not learned:
+            held_back = "The time that it names is over, so it changes nothing."
         elif not learned and not ended:
             held_back = "It is kept, but says too little to conclude anything from it yet."
         return Learned(
@@ -303,6 +327,12 @@ class MemoryTools:
 
 def _limit(item: Preference) -> str | None:
     return "one conversation" if item.scope is not None and item.scope.startswith("thread:") else item.scope
+
+
+def _until(item: Preference, zone: str) -> str | None:
+    if item.answers_left is not None:
+        return f"{item.answers_left} more answers"
+    return None if item.valid_to is None else clock_time(item.valid_to, zone)
 
 
 def _worded(item: Preference) -> str:

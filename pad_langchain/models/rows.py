@@ -40,7 +40,7 @@ class Rows:
         guide: Sequence[Sequence[int]] = (),
         *,
         adapter: Adapter | None = None,
-        salts: Sequence[str] | None = None,
+        salts: Sequence[str | None] | None = None,
     ) -> None:
         """Prefill: one forward over all prompts (token ids, none empty), padded on the left.
 
@@ -57,7 +57,7 @@ class Rows:
         self.sections = [len(base), len(reference), len(guide)]
         prompts = [list(prompt) for section in (base, reference, guide) for prompt in section]
         self.lengths = [len(prompt) for prompt in prompts]
-        self.salts = [""] * len(prompts) if salts is None else list(salts)
+        self.salts: list[str | None] = [""] * len(prompts) if salts is None else list(salts)
         # Every row runs as many tokens as the one that knows least: no holes between what is known and what is run.
         fresh = self._load_prefixes(prompts)
         self._place()

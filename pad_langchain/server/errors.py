@@ -8,6 +8,7 @@
 | 404 | `model_not_found`, `unknown_response`, `unknown_url` | |
 | 405 | `method_not_allowed` | |
 | 408 | `request_timeout` | the body did not arrive in time |
+| 409 | `memory_paused`, `consent_needed` | nothing is recorded now; the user has to be asked first |
 | 413 | `body_too_large` | |
 | 429 | `queue_full`, `rate_limited` | `Retry-After` says when to try again |
 | 500 | `internal_error` | a bug; the log has it under the request's id |
@@ -33,9 +34,11 @@ from pad_langchain.errors import (
     ModelLoadError,
 )
 from pad_memory.errors import (
+    ConsentNeededError,
     EmbedderError,
     InvalidEventError,
     InvalidUserError,
+    PausedError,
     StoreClosedError,
     StoreError,
     UnknownResponseError,
@@ -124,6 +127,12 @@ def translate(error: BaseException) -> ApiError:
             return ApiError(400, "invalid_value", str(error), param="user")
         case InvalidEventError():
             return ApiError(400, "invalid_value", str(error))
+        case PausedError():
+            return ApiError(409, "memory_paused", "Nothing is recorded, for this user paused it.")
+        case ConsentNeededError():
+            told = ", ".join(error.sensitive)
+            message = f"This tells something sensitive ({told}). Ask the user; if they agree, send it with consented."
+            return ApiError(409, "consent_needed", message, param="consented")
         case ValidationError() | RequestValidationError():
             return _invalid(error)
         case HTTPException():

@@ -12,14 +12,18 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import chromadb
 import pytest
 from chromadb.errors import InternalError
 from typer.testing import CliRunner
 
 from fakes import WordEmbedder
+from pad_langchain.chat import CallOptions, Chat, ChatSettings
 from pad_langchain.cli.main import app
-from pad_memory import PreferenceMemory, Statement
-from pad_memory.errors import StoreError
+from pad_langchain.engine.torch.engine import TorchEngine
+from pad_langchain.testing import HashEmbedder, tiny_pair
+from pad_memory import PreferenceMemory, Statement, Values
+from pad_memory.errors import PausedError, StoreError
 from pad_memory.store import connection
 from places import TESTS
 from servers import Server
@@ -178,3 +182,33 @@ def test_a_pickled_memory_is_opened_again_in_another_process(server: Server, tmp
         )
         assert run.stdout.strip() == told.strip(), run.stderr
         assert len(memory.events("ada")) == 2
+
+
+@pytest.mark.slow
+def test_of_a_private_call_and_of_a_pause_no_row_is_written(server: Server) -> None:
+    def rows() -> int:
+        client = chromadb.HttpClient(port=int(server.url.rpartition(":")[2]))
+        return sum(collection.count() for collection in client.list_collections())
+
+    pair = tiny_pair()
+
+    def hashed() -> PreferenceMemory:
+        return PreferenceMemory(url=server.url, embedder=HashEmbedder(), values=Values(classifier=False))
+
+    with hashed() as memory, hashed() as other:
+        memory.record("ada", Statement("be concise and brief"))
+        settings = ChatSettings(memory=memory, max_tokens=4)
+        with TorchEngine(pair.model, pair.tokenizer, pair.guide()) as engine:
+            chat = Chat(engine, settings=settings)
+            question = [{"role": "user", "content": "a private question"}]
+            before = rows()
+            for private in (True, "steered"):
+                chat.submit(question, CallOptions(user_id="ada", private=private)).result()
+            assert rows() == before
+            other.pause("ada")
+            before = rows()
+            with pytest.raises(PausedError):
+                memory.record("ada", Statement("use emojis"))
+            chat.submit(question, CallOptions(user_id="ada")).result()
+            assert rows() == before
+            assert len(memory.responses) == 0

@@ -399,3 +399,35 @@ def test_it_is_used_by_the_keyboard_alone(visit: Open, server: Running) -> None:
             break
     page.keyboard.press("Enter")
     expect_that(good).to_have_attribute("aria-pressed", "true")
+
+
+def test_of_a_private_conversation_nothing_is_kept_here_or_there(visit: Open, server: Running) -> None:
+    forget(server)
+    page = visit()
+    page.get_by_role("switch", name="Private").check()
+    expect_that(page.get_by_text("nothing of this conversation is kept")).to_be_visible()
+    page.get_by_label("Your message").fill("A question in private")
+    page.get_by_role("button", name="Send").click()
+    answer = page.locator(".message:not(.mine)").first
+    expect_that(answer).to_have_attribute("aria-busy", "false")
+    assert answer.get_by_role("button", name="Good").count() == 0
+    assert page.get_by_role("button", name="Two answers").count() == 0
+    assert "in private" not in page.evaluate("JSON.stringify({...localStorage})")
+    page.get_by_role("switch", name="Private").uncheck()
+    expect_that(page.locator(".message")).to_have_count(0)
+    assert kept(server) == []
+
+
+def test_a_pause_is_seen_and_ended(visit: Open, server: Running) -> None:
+    forget(server)
+    page = visit()
+    page.get_by_role("button", name="Pause").click()
+    expect_that(page.get_by_text("Paused: nothing is recorded.")).to_be_visible()
+    page.get_by_label("A wish, in your own words").fill(WISH)
+    page.get_by_role("button", name="Tell", exact=True).click()
+    expect_that(page.get_by_role("alert")).to_contain_text("this user paused it")
+    page.get_by_role("button", name="Resume").click()
+    expect_that(page.get_by_role("button", name="Pause")).to_be_visible()
+    assert "be concise and brief" in tell(page, f"For the next three answers, {WISH}")
+    expect_that(page.locator(".known")).to_contain_text("for 3 more answers")
+    forget(server)

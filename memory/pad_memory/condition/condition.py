@@ -10,7 +10,7 @@ import numpy as np
 from pad_memory.catalogue import Dimension
 from pad_memory.condition.floor import Floor
 from pad_memory.condition.relevance import Relevance
-from pad_memory.condition.select import Condition, Request, select
+from pad_memory.condition.select import Condition, Request, out_of_time, select
 from pad_memory.embedding import Embedder, embed
 from pad_memory.evidence import sides
 from pad_memory.language import about_manner, wanted
@@ -56,11 +56,13 @@ class Chooser:
             request = self._with_query(request, query, preferences, known.vectors)
         chosen, left_out, held = select(preferences, request)
         items = self._floor.put_under([replace(item, embedding=known.vectors[item.text]) for item in chosen])
-        return Condition(user, items, (*left_out, *barred), known.age, held, request.similarity)
+        profile = known.profile
+        timely = out_of_time(profile), profile.time_zone
+        return Condition(user, items, (*left_out, *barred), known.age, held, request.similarity, *timely)
 
     def nearest(self, profile: Profile, query: str, limit: int) -> tuple[tuple[Preference, float], ...]:
         """Return at most `limit` things that a user wants or once wanted, the nearest to a query first, by cosine."""
-        preferences = (*profile.preferences, *profile.history)
+        preferences = (*profile.preferences, *profile.later, *profile.history)
         vectors_NE = embed(self._embedder, [query, *(item.text for item in preferences)])
         cosines = [round(_cosine(vectors_NE[0], vector_E), 4) for vector_E in vectors_NE[1:]]
         ranked = sorted(zip(preferences, cosines, strict=True), key=lambda hit: -hit[1])

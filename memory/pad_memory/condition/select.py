@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from pad_memory.condition.belonging import asked_for, held_back
 from pad_memory.condition.relevance import Relevance
 from pad_memory.errors import InvalidEventError
-from pad_memory.language import ANSWER, Occasion, thread_scope
-from pad_memory.profile import Preference
+from pad_memory.language import ANSWER, UTC, Occasion, clock_time, thread_scope
+from pad_memory.profile import Preference, Profile
 
-__all__ = ["Condition", "Request", "count_tokens", "select"]
+__all__ = ["Condition", "Request", "count_tokens", "out_of_time", "select"]
 
+LATELY = 5  # expired wishes that a condition tells of
 SURE = 0.65  # an inferred preference steers from this confidence on
 
 
@@ -28,6 +29,8 @@ class Condition:
         left_out: preferences of the profile that do not steer, each with the reason.
         held_back: those that would, but do not belong into what is asked for, each with the reason.
         bearing: key of a wish in the user's own words → how much it bears on the query, a cosine, where that was asked.
+        out_of_time: wishes that do not hold yet, or whose time was up lately, each with the reason.
+        time_zone: the user's, for the times in `explain`.
         age: seconds since the memory was read last, where it cannot be read now and allows this (`last_known`). None
             means it was read for this.
     """
@@ -38,6 +41,8 @@ class Condition:
     age: float | None = None
     held_back: tuple[tuple[Preference, str], ...] = ()
     bearing: Mapping[str, float] = field(default_factory=dict, repr=False)
+    out_of_time: tuple[tuple[Preference, str], ...] = ()
+    time_zone: str = UTC
 
     def __iter__(self) -> Iterator[Preference]:
         return iter(self.items)
@@ -47,9 +52,9 @@ class Condition:
 
     def explain(self) -> str:
         """Say in lines of plain text what steers, what was left out, and why."""
-        lines = [f"{item.weight:+.2f} {item.text} ({_grounds(item)})" for item in self.items]
+        lines = [f"{item.weight:+.2f} {item.text} ({_grounds(item, self.time_zone)})" for item in self.items]
         lines += [f"held back: {item.text} ({reason})" for item, reason in self.held_back]
-        lines += [f"left out: {item.text} ({reason})" for item, reason in self.left_out]
+        lines += [f"left out: {item.text} ({reason})" for item, reason in (*self.left_out, *self.out_of_time)]
         lines = lines or ["Nothing is known about this user yet: the plain base model answers."]
         if self.age is not None:
             lines.append(f"The memory cannot be read now: this is what was known {self.age:.0f} seconds ago.")
@@ -188,13 +193,37 @@ def _spoken(scope: str | None) -> str:
     return "this conversation" if scope is None or scope.startswith("thread:") else scope
 
 
-def _grounds(item: Preference) -> str:
+def out_of_time(profile: Profile) -> tuple[Left, ...]:
+    """The wishes that do not hold yet or are covered by others, and the last that expired, each with the reason."""
+    holding = {(_place(item), item.scope): item for item in profile.preferences}
+    found: list[Left] = []
+    for item in profile.later:
+        over = holding.get((_place(item), item.scope))
+        if over is not None and over.valid_to is not None:
+            found.append((item, f"until {clock_time(over.valid_to, profile.time_zone)} “{over.text}” holds"))
+        elif over is not None and over.answers_left is not None:
+            found.append((item, f"for {_answers(over.answers_left)} “{over.text}” holds"))
+        elif item.valid_from is not None:
+            found.append((item, f"from {clock_time(item.valid_from, profile.time_zone)} on"))
+    expired = [item for item in profile.history if item.expired][-LATELY:]
+    for item in reversed(expired):
+        found.append((item, f"expired {clock_time(item.valid_to or 0.0, profile.time_zone)}"))
+    return tuple(found)
+
+
+def _answers(count: int) -> str:
+    return f"{count} more {'answer' if count == 1 else 'answers'}"
+
+
+def _grounds(item: Preference, zone: str) -> str:
     if item.source == "population":
         return f"what {item.confidence:.0%} of the others want; nothing is known of this user"
     events = f"{len(item.evidence)} {'event' if len(item.evidence) == 1 else 'events'}"
     scope = "" if item.scope is None else f", for {_spoken(item.scope)}"
     origins = f", said as {' and '.join(map(repr, item.origins))}" if item.origins else ""
-    return f"{item.source}, confidence {item.confidence:.2f}, {events}{origins}{scope}"
+    until = "" if item.valid_to is None else f", until {clock_time(item.valid_to, zone)}"
+    count = "" if item.answers_left is None else f", for {_answers(item.answers_left)}"
+    return f"{item.source}, confidence {item.confidence:.2f}, {events}{origins}{scope}{until}{count}"
 
 
 def count_tokens(text: str) -> int:

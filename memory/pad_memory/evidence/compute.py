@@ -6,7 +6,7 @@ It takes the time of a scorer, a reader and a classifier, so nobody computes it 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from pad_memory.embedding import Embedder
 from pad_memory.events import Critique, Feedback
 from pad_memory.evidence.evidence import Evidence, Recorded
 from pad_memory.evidence.scorer import Scorer, judge
-from pad_memory.language import Reader, Reading, ReadsWishes
+from pad_memory.language import UTC, Reader, Reading, ReadsWishes, timed_parts
 from pad_memory.values import MAX_CHARACTERS, Guard
 
 __all__ = ["Interpreter"]
@@ -45,30 +45,61 @@ class Interpreter:
         self._catalogue, self._other, self._guard = catalogue, reader, guard
         self.reader = Reader(catalogue, embedder, folder)
 
-    def evidence(self, event: Feedback, scorer: Scorer | None) -> Evidence:
-        """Read an event's words and judge its responses; what the scorer cannot judge stays pending."""
+    def evidence(
+        self, event: Feedback, scorer: Scorer | None, now: float = 0.0, zone: Callable[[], str] = lambda: UTC
+    ) -> Evidence:
+        """Read an event's words and judge its responses; what the scorer cannot judge stays pending.
+
+        Args:
+            event: what the user told us.
+            scorer: judges responses; None means nobody does.
+            now: when it was said, in Unix seconds: what "today" means.
+            zone: returns the name of the user's time zone; called only where the words name a time.
+        """
         words = event.words
         if words is not None and len(words) > MAX_CHARACTERS:  # a document: nothing is read from it but the verdict
             return self.screened(event, self.scored([event], scorer)[0])
         # A critique is about one response, so only what it says of the catalogue's dimensions is a lasting wish.
-        readings = self._read(words, keep_rest=not isinstance(event, Critique)) if words else ()
+        readings = self._timed(words, not isinstance(event, Critique), now, zone) if words else ()
         return self.screened(event, replace(self.scored([event], scorer)[0], readings=readings))
 
     def screened(self, event: Feedback, evidence: Evidence) -> Evidence:
-        """Let nothing come of words that ask for what the operator's values forbid; the event itself is kept."""
+        """Let nothing come of words that ask for what the operator's values forbid, and mark what is sensitive.
+
+        The event itself is kept.
+        """
         if event.words is None:
             return evidence
+        sensitive = self._guard.sensitive(event.words)
         verdict = self._guard.check_all([event.words, *(reading.text for reading in evidence.readings)])
-        return evidence if verdict.allowed else Evidence(verdict=verdict)
+        marked = evidence if verdict.allowed else Evidence(verdict=verdict)
+        return replace(marked, sensitive=sensitive) if sensitive else marked
 
     def judged(self, records: Sequence[Recorded], scorer: Scorer) -> list[Recorded]:
         """Judge the responses of records that waited for a scorer, in one call; return those that it could judge."""
         scored = self.scored([record.event for record in records], scorer)
         return [
-            replace(record, evidence=replace(evidence, readings=record.evidence.readings))
+            replace(record, evidence=replace(record.evidence, styles=evidence.styles, margins=evidence.margins))
             for record, evidence in zip(records, scored, strict=True)
             if not evidence.pending
         ]
+
+    def _timed(self, words: str, keep_rest: bool, now: float, zone: Callable[[], str]) -> tuple[Reading, ...]:
+        """The wishes in words, each with the limits of the part it stands in."""
+        parts = timed_parts(words, now, zone)
+        if len(parts) == 1 and parts[0].limits is None:
+            return self._read(words, keep_rest=keep_rest)
+        found: list[Reading] = []
+        for part in parts:
+            readings = self._read(part.text, keep_rest=keep_rest)
+            limits = part.limits
+            if limits is not None:
+                readings = tuple(
+                    replace(reading, since=limits.since, until=limits.until, answers=limits.answers)
+                    for reading in readings
+                )
+            found += readings
+        return tuple(found)
 
     def _read(self, words: str, *, keep_rest: bool) -> tuple[Reading, ...]:
         if self._other is not None:

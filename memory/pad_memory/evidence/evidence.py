@@ -23,12 +23,16 @@ class Evidence:
         margins: the same in the scorer's nats: reward of the first pole minus reward of the second.
         readings: the wishes found in the user's words.
         verdict: why nothing of the event counts, where the floor of values holds it back; None means it counts.
+        sensitive: what its words tell of the user that is sensitive, kinds of `values.sensitive.KINDS`.
+        consented: the user was asked about that, and agreed.
     """
 
     styles: tuple[dict[str, float], ...] | None = ()
     margins: tuple[dict[str, float], ...] = ()
     readings: tuple[Reading, ...] = ()
     verdict: Verdict | None = None
+    sensitive: tuple[str, ...] = ()
+    consented: bool = False
 
     @property
     def in_own_words(self) -> bool:
@@ -46,6 +50,8 @@ class Evidence:
             "margins": list(self.margins),
             "readings": [reading.to_dict() for reading in self.readings],
             **({} if self.verdict is None else {"verdict": self.verdict.to_dict()}),
+            **({"sensitive": list(self.sensitive)} if self.sensitive else {}),
+            **({"consented": True} if self.consented else {}),
         }
 
     @classmethod
@@ -55,6 +61,8 @@ class Evidence:
             margins=tuple(data["margins"]),
             readings=tuple(Reading(**reading) for reading in data["readings"]),
             verdict=Verdict(**data["verdict"]) if data.get("verdict") else None,
+            sensitive=tuple(data.get("sensitive", ())),
+            consented=bool(data.get("consented", False)),
         )
 
 

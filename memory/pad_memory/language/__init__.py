@@ -7,16 +7,20 @@ from pad_memory.language.occasions import ANSWER, DATA, Occasion, named_kinds, o
 from pad_memory.language.reader import Reader, Reading, ReadsWishes
 from pad_memory.language.scopes import THREAD, thread_scope
 from pad_memory.language.subjects import about_manner
+from pad_memory.language.times import UTC, check_zone, clock_time, timed_parts
 
 __all__ = [
     "ANSWER",
     "DATA",
     "THREAD",
+    "UTC",
     "Occasion",
     "Reader",
     "Reading",
     "ReadsWishes",
     "about_manner",
+    "check_zone",
+    "clock_time",
     "core",
     "embed_wishes",
     "explicit_statements",
@@ -24,5 +28,6 @@ __all__ = [
     "occasion",
     "place",
     "thread_scope",
+    "timed_parts",
     "wanted",
 ]

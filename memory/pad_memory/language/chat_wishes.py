@@ -4,8 +4,8 @@ Most of what people write to an assistant is tasks ("write a short poem"), quest
 those would be worse than learning nothing, so a sentence counts only when all of these hold:
 
 1. It is the author's: not quoted, not code, not inside a tag or a block of context, not said before by anybody else.
-2. It is meant to last ("from now on", "never", "I prefer …", "stop …"), or is about the answers as such ("keep it
-   short"). "This time", "for now" and "in this answer" rule it out, and so does a question.
+2. It is meant to last ("from now on", "never", "I prefer …", "stop …"), be it until Friday, or is about the answers as
+   such ("keep it short"). "This time", "for now" and "in this answer" rule it out, and so does a question.
 3. It asks for something in the catalogue, or is about the answers by name ("always call me Sam").
 """
 
@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 from pad_memory.language.plain import tidy
 from pad_memory.language.reader import Reader
 from pad_memory.language.scopes import scoped_parts
+from pad_memory.language.times import timed_parts
 
 __all__ = ["explicit_statements"]
 
@@ -139,8 +140,16 @@ def explicit_statements(text: str, reader: Reader, said_by_others: Iterable[str]
         sentence
         for sentence in sentences
         if not _among(_plain(sentence), others)
-        and (_ANSWERS.search(sentence.lower()) or reader.read(sentence, keep_rest=False))
+        and (_ANSWERS.search(sentence.lower()) or reader.read(_untimed(sentence), keep_rest=False))
     )
+
+
+def _untimed(sentence: str) -> str:
+    """A sentence without the time for which it is meant; one about a single answer stays as it is."""
+    parts = timed_parts(sentence, 0.0)
+    if any(part.limits is not None and part.limits.answers == 1 for part in parts):
+        return sentence
+    return " ".join(part.text for part in parts)
 
 
 def _own_sentences(text: str) -> Sequence[str]:
@@ -153,6 +162,7 @@ def _own_sentences(text: str) -> Sequence[str]:
 def _may_last(sentence: str) -> bool:
     if len(sentence) > MAX_SENTENCE and len(sentence := " ".join(sentence.split())) > MAX_SENTENCE:
         return False
+    sentence = _untimed(sentence)
     words = " ".join(tidy(sentence).lower().split())
     request = _POLITE.sub("", words, count=1).rstrip(" .!?;")
     asked = words.endswith("?") and not re.search(r"\b(?:can|could|would|will) you\b", words)

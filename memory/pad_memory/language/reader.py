@@ -54,6 +54,8 @@ class Reading:
         scope: what it is limited to: "code", or `pad_memory.language.scopes.THREAD`; None means nothing.
         ends: the wish is taken back: "I used to like short answers".
         replaces: it replaces what stood in its place, even under the same key.
+        since, until: Unix seconds from and up to which it holds; None means from when it was said, and for good.
+        answers: for how many answers it holds; None means any number.
     """
 
     text: str
@@ -61,9 +63,13 @@ class Reading:
     scope: str | None = None
     ends: bool = False
     replaces: bool = False
+    since: float | None = None
+    until: float | None = None
+    answers: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        limits = ("since", "until", "answers")
+        return {name: value for name, value in asdict(self).items() if name not in limits or value is not None}
 
 
 # Words people use for a pole that no head has to be trained on.

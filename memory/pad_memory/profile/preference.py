@@ -31,9 +31,13 @@ class Preference:
         evidence: ids of the events behind it, oldest first.
         scope: what it is limited to, "code", or "thread:…" for one conversation; None means it holds everywhere.
         valid_from: Unix seconds of the first event behind it.
-        valid_to: Unix seconds when the user changed their mind; None means it stands.
+        valid_to: Unix seconds when the user changed their mind or its time was up; of one that holds, when it will end
+            by their own words. None means it stands.
         ended_by: id of the event that ended it.
         origins: ids of the users, merged into this one, that events behind it were recorded for.
+        expired: it ended by itself: "until Friday", "for the next three answers".
+        answers_left: for how many more answers it holds; None means any number.
+        sensitive: what it tells of the user that is sensitive: "health", "faith", … see `values.sensitive.KINDS`.
         embedding: sentence embedding of `text`, float32 [E], as the store holds it; None outside a condition.
     """
 
@@ -48,6 +52,9 @@ class Preference:
     valid_to: float | None = None
     ended_by: str | None = None
     origins: tuple[str, ...] = ()
+    expired: bool = False
+    answers_left: int | None = None
+    sensitive: tuple[str, ...] = ()
     embedding: np.ndarray | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -65,8 +72,14 @@ class Preference:
     def to_dict(self) -> dict[str, Any]:
         """Return the preference as a JSON-able dict, without its embedding."""
         values = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "embedding"}
-        values["evidence"], origins = list(self.evidence), values.pop("origins")
-        return {"schema_version": SCHEMA_VERSION, **values, **({"origins": list(origins)} if origins else {})}
+        rare = {name: values.pop(name) for name in ("origins", "expired", "answers_left", "sensitive")}
+        said = {name: list(value) if isinstance(value, tuple) else value for name, value in rare.items()}
+        values["evidence"] = list(self.evidence)
+        return {
+            "schema_version": SCHEMA_VERSION,
+            **values,
+            **{name: value for name, value in said.items() if value not in (None, False, [])},
+        }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Preference:
@@ -81,5 +94,5 @@ class Preference:
             raise StoreVersionError(
                 f"This preference has schema_version {version!r}; upgrade pad-langchain to read it."
             )
-        lists = {name: tuple(values.get(name, ())) for name in ("evidence", "origins")}
+        lists = {name: tuple(values.get(name, ())) for name in ("evidence", "origins", "sensitive")}
         return cls(**{**values, **lists})

@@ -7,6 +7,7 @@ judgements, see `pad_memory.profile.posterior`.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,7 +16,7 @@ from pad_memory.catalogue import Dimension
 from pad_memory.evidence import Recorded
 from pad_memory.profile.posterior import HALF_LIFE, Posterior, infer, says
 from pad_memory.profile.preference import Preference
-from pad_memory.profile.wishes import signs, spoken, standing
+from pad_memory.profile.wishes import chosen, signs, spoken, standing
 from pad_memory.values import Verdict
 
 __all__ = ["Profile", "fold"]
@@ -33,9 +34,14 @@ class Profile:
         posterior: the weights behind them, also of dimensions too uncertain to be listed.
         pending: events whose evidence waits for a scorer.
         reasons: key → why we believe it.
-        history: wishes in words that were replaced or ended, with valid_from and valid_to, in the order they ended.
+        history: wishes in words that were replaced or ended or that expired, with valid_from and valid_to, in the order
+            they ended.
         refused: event id → why nothing was learned from its words.
         leanings: what judgements point to without being sure enough to be listed, the surest first. They steer nothing.
+        later: wishes in words that do not hold now, but will: "from Monday on", or what another covers until Friday.
+        time_zone: whose clock and calendar the user means.
+        paused: whether nothing is recorded of them.
+        window: from when to when it is true (Unix seconds): in between nothing begins or ends by itself.
     """
 
     preferences: tuple[Preference, ...]
@@ -45,6 +51,10 @@ class Profile:
     history: tuple[Preference, ...] = ()
     refused: Mapping[str, Verdict] = field(default_factory=dict)
     leanings: tuple[Preference, ...] = field(default=(), compare=False, repr=False)
+    later: tuple[Preference, ...] = ()
+    time_zone: str = "UTC"
+    paused: bool = False
+    window: tuple[float, float] = field(default=(-math.inf, math.inf), compare=False, repr=False)
 
     def why(self, key: str) -> str:
         """Say in one sentence what makes us believe the preference `key`.
@@ -57,7 +67,12 @@ class Profile:
         return self.reasons[key]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-able dict; two replays of the same events give the same bytes."""
+        """Return a JSON-able dict; two replays of the same events at the same time give the same bytes."""
+        rare = {
+            "later": [item.to_dict() for item in self.later],
+            "time_zone": self.time_zone if self.time_zone != "UTC" else "",
+            "paused": self.paused,
+        }
         return {
             "preferences": [{**item.to_dict(), "why": self.reasons[item.key]} for item in self.preferences],
             "weights": {
@@ -67,6 +82,7 @@ class Profile:
             "pending": self.pending,
             "history": [item.to_dict() for item in self.history],
             "refused": {id: verdict.to_dict() for id, verdict in self.refused.items()},
+            **{name: value for name, value in rare.items() if value},
         }
 
     def to_json(self) -> str:
@@ -74,7 +90,12 @@ class Profile:
         return json.dumps(self.to_dict(), sort_keys=True, ensure_ascii=False)
 
 
-def fold(records: Sequence[Recorded], catalogue: Sequence[Dimension], half_life: float | None = HALF_LIFE) -> Profile:
+def fold(
+    records: Sequence[Recorded],
+    catalogue: Sequence[Dimension],
+    half_life: float | None = HALF_LIFE,
+    at: float | None = None,
+) -> Profile:
     """Conclude a profile from a user's events. Pure: the same records, in whatever order, give the same profile.
 
     Args:
@@ -82,9 +103,12 @@ def fold(records: Sequence[Recorded], catalogue: Sequence[Dimension], half_life:
         catalogue: the dimensions along which preferences are inferred.
         half_life: seconds after which a judgement counts half, measured back from the user's newest event, so that
             a replay gives the same bytes at any time; None means it counts in full for ever. Words never fade.
+        at: Unix seconds: which wishes with a time hold. None means when the newest event was said.
     """
     records = sorted(standing(records), key=lambda record: record.order)
-    wishes = spoken(records, catalogue)
+    if at is None:
+        at = max((record.event.time or 0.0 for record in records), default=0.0)
+    wishes = spoken(records, catalogue, at)
     fixed = signs(wishes, catalogue)
     judged = [_counting(record, wishes.counts_from) for record in records]
     posterior = infer(judged, tuple(dimension.name for dimension in catalogue), fixed, half_life)
@@ -102,7 +126,23 @@ def fold(records: Sequence[Recorded], catalogue: Sequence[Dimension], half_life:
     history = tuple(wish.preference() for wish in wishes.history)
     pending = sum(record.evidence.pending for record in records)
     refused = {record.id: record.evidence.verdict for record in records if record.evidence.verdict is not None}
-    return Profile(tuple(preferences), posterior, pending, reasons, history, refused, leanings)
+    later = tuple(wish.preference() for wish in wishes.later)
+    settings = chosen(records)
+    before = max((time for time in wishes.changes if time <= at), default=-math.inf)
+    after = min((time for time in wishes.changes if time > at), default=math.inf)
+    return Profile(
+        tuple(preferences),
+        posterior,
+        pending,
+        reasons,
+        history,
+        refused,
+        leanings,
+        later,
+        settings.get("time_zone", "UTC"),
+        settings.get("paused") == "yes",
+        (before, after),
+    )
 
 
 def _counting(record: Recorded, counts_from: Mapping[str, tuple[float, int, str]]) -> Recorded:

@@ -32,6 +32,11 @@ class Snapshot:
     vectors: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
     age: float | None = None
 
+    def holds(self, at: float) -> bool:
+        """Whether the conclusion is as true at a time, in Unix seconds: nothing begins or ends until then by itself."""
+        start, end = self.profile.window
+        return start <= at < end
+
     @cached_property
     def pending(self) -> bool:
         """Whether the evidence of a record waits for a scorer, be it one that was taken back."""

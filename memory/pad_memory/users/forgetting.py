@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from pad_memory.errors import InvalidEventError
-from pad_memory.events import Retraction
+from pad_memory.events import Answered, Retraction
 from pad_memory.evidence import Recorded
 from pad_memory.profile import text_key
 from pad_memory.store.rows import row_id
@@ -15,7 +15,7 @@ __all__ = ["rows_of_event", "wordings"]
 
 
 def rows_of_event(owner: str, records: Collection[Recorded], event_id: str) -> list[str]:
-    """Return the ids of the rows that exist because of one event: it, what takes it back, and its own wordings.
+    """Return the ids of the rows that exist because of one event: it, what takes it back or counts it, its wordings.
 
     Raises:
         InvalidEventError: the user has no event with this id.
@@ -24,7 +24,7 @@ def rows_of_event(owner: str, records: Collection[Recorded], event_id: str) -> l
         raise InvalidEventError(f"This user has no event {event_id!r} to forget. Pass an id from events().")
     gone = {event_id}
     for record in sorted(records, key=lambda record: record.recorded):
-        if isinstance(record.event, Retraction) and record.event.target in gone:
+        if isinstance(record.event, (Answered, Retraction)) and record.event.target in gone:
             gone.add(record.id)
     kept = {key for record in records if record.id not in gone for key in wordings(record)}
     only = {key for record in records if record.id in gone for key in wordings(record)} - kept

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from pad_memory.embedding import Embedder, embed
-from pad_memory.errors import InvalidEventError
+from pad_memory.errors import InvalidEventError, PausedError
 from pad_memory.fields import check_text
 from pad_memory.store.rows import StoredRow, row_id
 from pad_memory.users.ledger import Ledger
@@ -70,9 +70,12 @@ class Items:
 
         Raises:
             InvalidUserError, InvalidEventError: a user id, label, key or value outside what is allowed.
+            PausedError: the user paused.
             StoreError: it could not be written.
         """
         owner, now = self._ledger.owner(user), time.time()
+        if self._ledger.setting(owner, "paused") == "yes":
+            raise PausedError(user)
         text = text if text and text.strip() else None
         item = Item(_checked(namespace, key), key, dict(value), now, now, text)
         (row,) = self._rows(owner, user, [item])

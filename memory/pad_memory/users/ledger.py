@@ -22,7 +22,7 @@ from pad_memory.errors import InvalidEventError, StoreError
 from pad_memory.events import Feedback, Retraction
 from pad_memory.evidence import Evidence, Recorded, Scorer
 from pad_memory.language import Reading, embed_wishes
-from pad_memory.profile import HALF_LIFE, Profile, Snapshot, fold, retracted, standing, text_key
+from pad_memory.profile import HALF_LIFE, Profile, Snapshot, chosen, fold, retracted, standing, text_key
 from pad_memory.store.chroma import BATCH
 from pad_memory.store.rows import StoredRow, owner_of, record_to_dict, row_id, version_row
 from pad_memory.store.shards import Store
@@ -78,7 +78,13 @@ class Ledger(OpenStore):
     # --- reading ---
 
     def read(
-        self, owner: str, *, vectors: bool = False, catalogue: bool = False, last_known: timedelta | None = None
+        self,
+        owner: str,
+        *,
+        vectors: bool = False,
+        catalogue: bool = False,
+        last_known: timedelta | None = None,
+        young: timedelta | None = None,
     ) -> Snapshot:
         """Return what is known of a user now.
 
@@ -87,8 +93,11 @@ class Ledger(OpenStore):
             vectors: with the vectors of their preferences; of a user without one there are none.
             catalogue: with those of the catalogue's texts even then.
             last_known: where the store cannot be read, return what was known then, if it is no older; it has an age.
+            young: return what is at hand, without vectors, if it is no older; the store is not asked then.
         """
         with self._held():
+            if young is not None and (recent := self._states.last(owner, young)) is not None:
+                return self._concluded(recent)
             last = None if last_known is None else self._states.last(owner, last_known)
             try:
                 with nullcontext() if last is None else self._open.hurried():
@@ -104,6 +113,14 @@ class Ledger(OpenStore):
                 if any(item.text not in at_hand for item in known.profile.preferences):
                     raise
                 return replace(known, vectors=at_hand, age=time.monotonic() - last.read)
+
+    def setting(self, owner: str, name: str) -> str | None:
+        """Return what a user set; None means nothing."""
+        with self._held():
+            state = self._state(owner)
+            if state.chosen is None:
+                state.chosen = chosen(state.records.values())
+            return state.chosen.get(name)
 
     def records(self, owner: str) -> tuple[Recorded, ...]:
         """Return a user's records, oldest first, without concluding anything from them."""
@@ -151,7 +168,7 @@ class Ledger(OpenStore):
         with self._held():
             while True:
                 state = self._state(owner)
-                counting = standing(state.records.values())
+                counting = [record for record in standing(state.records.values()) if record.event.versioned]
                 if not counting:
                     raise InvalidEventError(f"There is nothing to undo: no event of {user!r} counts.")
                 last = max(counting, key=lambda record: record.order).id
@@ -267,8 +284,9 @@ class Ledger(OpenStore):
         return self._states.of(self._open, owner, vectors=vectors)
 
     def _concluded(self, state: State) -> Snapshot:
-        if state.known is None:
-            profile = fold(state.by_time, self._catalogue, self._half_life)
+        now = time.time()
+        if state.known is None or not state.known.holds(now):
+            profile = fold(state.by_time, self._catalogue, self._half_life, now)
             state.known = Snapshot(state.by_time, profile, state.cleared)
         return state.known
 

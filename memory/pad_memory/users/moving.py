@@ -13,7 +13,7 @@ from dataclasses import replace
 from pad_memory.catalogue import Dimension
 from pad_memory.embedding import Embedder
 from pad_memory.errors import InvalidEventError
-from pad_memory.events import Feedback, Retraction
+from pad_memory.events import Answered, Feedback, Retraction
 from pad_memory.evidence import Evidence, Recorded
 from pad_memory.language import place
 from pad_memory.profile import own_wishes
@@ -102,7 +102,7 @@ def moved(records: Iterable[Recorded], have: Mapping[str, Recorded], source: str
     first = 1 + max((record.sequence for record in have.values()), default=-1)
     for record in sorted(records, key=lambda record: record.recorded):
         event = replace(record.event, user=into)
-        if isinstance(event, Retraction):
+        if isinstance(event, (Answered, Retraction)):
             event = replace(event, target=names.get(event.target, event.target))
         if record.id in have and not _same(event, have[record.id].event):
             event = replace(event, id=hashlib.sha256(json.dumps([source, record.id]).encode()).hexdigest()[:32])

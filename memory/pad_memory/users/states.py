@@ -40,6 +40,7 @@ class State:
         read: when it was known to be all there is, in monotonic seconds.
         known: the conclusion. None means none is drawn yet.
         tried: the scorer that has already been asked for the evidence that waits.
+        chosen: what the user set, by name. None means it was not looked for yet.
     """
 
     records: dict[str, Recorded]
@@ -51,9 +52,13 @@ class State:
     read: float = 0.0
     known: Snapshot | None = None
     tried: Scorer | None = None
+    chosen: dict[str, str] | None = None
 
     def add(self, records: Iterable[Recorded]) -> None:
         """Add records, or replace those with the same id."""
+        records = list(records)
+        if not all(record.event.versioned for record in records):
+            self.chosen = None
         self.records.update((record.id, record) for record in records)
         self.known = self.version = None
 

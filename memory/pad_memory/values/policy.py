@@ -18,12 +18,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import Literal
 
 from pad_memory.errors import InvalidEventError
 from pad_memory.fields import check_text
 from pad_memory.values.classifier import classifier
 from pad_memory.values.plain_text import BLOB, decoded, plain, sentences, squeezed
 from pad_memory.values.rules import FILE, broken
+from pad_memory.values.sensitive import kinds
 from pad_memory.values.verdict import ALLOWED, MAX_CHARACTERS, Verdict, against
 
 __all__ = ["Guard", "Values"]
@@ -41,6 +43,9 @@ class Values:
         refuse: regular expressions, matched without case on the plain text: what else is refused.
         allow: wishes that are allowed in any case, word for word but for case and spacing: to clear quarantined ones.
         classifier: whether layer 3 runs. Rules always do.
+        sensitive: what becomes of wishes that tell something sensitive of the user (see `values.sensitive`). All are
+            marked. "keep" keeps them; "conversation" lets them steer in their conversation only, at the end of which
+            `PreferenceMemory.end_thread` erases them; "ask" keeps none before the user agreed (ConsentNeededError).
 
     Raises:
         InvalidEventError: a weight that is not a finite number above 0, an empty text or a pattern that does not
@@ -51,6 +56,7 @@ class Values:
     refuse: tuple[str, ...] = ()
     allow: tuple[str, ...] = ()
     classifier: bool = True
+    sensitive: Literal["keep", "conversation", "ask"] = "keep"
 
     def __post_init__(self) -> None:
         for text, weight in self.floor:
@@ -59,6 +65,10 @@ class Values:
                 raise InvalidEventError(
                     f"The weight of the floor preference {text!r} has to be above 0, but is {weight!r}."
                 )
+        if self.sensitive not in ("keep", "conversation", "ask"):
+            raise InvalidEventError(
+                f"Values.sensitive has to be 'keep', 'conversation' or 'ask', but is {self.sensitive!r}."
+            )
         for pattern in self.refuse:
             try:
                 re.compile(pattern)
@@ -81,6 +91,10 @@ class Guard:
         self._by_classifier = lru_cache(maxsize=4096)(_judged_by_classifier)
         self._allow = {squeezed(text) for text in values.allow}
         self._refuse = [re.compile(pattern, re.IGNORECASE) for pattern in values.refuse]
+
+    def sensitive(self, text: str) -> tuple[str, ...]:
+        """Return what a text tells of its author that is sensitive, kinds of `values.sensitive.KINDS`."""
+        return kinds(text)
 
     def check(self, text: str, *, rules_only: bool = False) -> Verdict:
         """Judge one wish in words.

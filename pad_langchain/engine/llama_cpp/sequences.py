@@ -27,14 +27,14 @@ class Sequence:
 
     Args:
         number: llama.cpp's id of the sequence.
-        salt: the request's salt. Sequences of one salt share their beginnings.
+        salt: the request's salt. Sequences of one salt share their beginnings. One of None shares and keeps nothing.
         tokens: the prompt, and the tokens chosen since.
         run: how many of the tokens are in the context.
         begun: whether its beginning was looked up among those that are known.
     """
 
     number: int
-    salt: str
+    salt: str | None
     tokens: list[int]
     run: int = 0
     begun: bool = False
@@ -66,7 +66,7 @@ class Sequences:
         self._free = list(range(context.sequences))  # a heap: ids in use stay close together
         self._open: list[Sequence] = []
 
-    def open(self, tokens: Tokens[int], salt: str) -> Sequence:
+    def open(self, tokens: Tokens[int], salt: str | None) -> Sequence:
         """Open a sequence of these tokens. None of them is run yet."""
         sequence = Sequence(heappop(self._free), salt, list(tokens))
         self._open.append(sequence)
@@ -84,6 +84,8 @@ class Sequences:
         heappush(self._free, sequence.number)
 
     def _keep(self, sequence: Sequence) -> None:
+        if sequence.salt is None:
+            return
         length = min(sequence.run, self.kept.budget)
         tokens = sequence.tokens[:length]
         if self.kept.wants(tokens, sequence.salt):
@@ -151,9 +153,9 @@ class Sequences:
     def _begin(self, sequence: Sequence) -> bool:
         """Take over what is known of a sequence's tokens. Return False to wait for one that will know more."""
         prompt = np.asarray(sequence.tokens[:-1], dtype=np.int32)
-        length, state = self.kept.find(prompt, sequence.salt)
+        length, state = (0, None) if sequence.salt is None else self.kept.find(prompt, sequence.salt)
         source: Sequence | None = None
-        for other in self._open:
+        for other in self._open if sequence.salt is not None else ():
             if other is sequence or other.salt != sequence.salt or not other.begun:
                 continue
             shared = common(prompt, np.asarray(other.tokens, dtype=np.int32))

@@ -28,11 +28,11 @@ class Root(NamedTuple):
 
     Args:
         adapter: the serial number of the adapter that acted on the row. 0 means the plain model.
-        salt: the request's salt.
+        salt: the request's salt. None means nothing of it is kept.
     """
 
     adapter: int = 0
-    salt: str = ""
+    salt: str | None = ""
 
 
 _Key = tuple[int | Root, tuple[int, ...]]  # the serial number of the block before or the root, and the block's tokens
@@ -66,7 +66,7 @@ class PrefixStore:
 
     def add(self, tokens: Sequence[int], cache: RowCache | SlotRows, row: int, first: int, root: Root = _PLAIN) -> None:
         """Keep the blocks of a row that has these tokens in its columns from `first` on."""
-        if len(tokens) < BLOCK or self.budget < BLOCK or not cache.uniform:
+        if root.salt is None or len(tokens) < BLOCK or self.budget < BLOCK or not cache.uniform:
             return
         with self._lock:
             known = self._walk(tokens, root)

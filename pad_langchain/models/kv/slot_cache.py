@@ -86,7 +86,7 @@ class SlotRows:
         salts: a salt per row. Rows of one salt share kept prefixes.
     """
 
-    def __init__(self, backbone: Backbone, salts: Sequence[str]) -> None:
+    def __init__(self, backbone: Backbone, salts: Sequence[str | None]) -> None:
         self.backbone, self.salts, self.lengths = backbone, list(salts), [0] * len(salts)
         config = backbone.model.config.get_text_config()
         self.layers = [_SlotLayer(self) for _ in range(config.num_hidden_layers)]

@@ -139,7 +139,7 @@ class _State:
 
 
 class _ByteRows:
-    def __init__(self, guide: ByteLevelGuide, prompts: Sequence[list[int]], salts: Sequence[str]) -> None:
+    def __init__(self, guide: ByteLevelGuide, prompts: Sequence[list[int]], salts: Sequence[str | None]) -> None:
         self.guide = guide
         self.states = [_State() for _ in prompts]
         self.rows = SlotRows(guide.backbone, salts)

@@ -99,14 +99,14 @@ def _read(
     said = options_of(body, settings)
     messages = conversation(body.messages)
     task = settings.task_header is not None and bool(request.headers.get(settings.task_header, "").strip())
-    if task or (body.pad is not None and body.pad.private):
-        user = None  # neither steered nor kept
+    if task:
+        said["private"] = True  # neither steered nor kept
     thread = body.pad.thread_id if body.pad is not None else None
     if thread is None and settings.thread_header is not None:
         thread = request.headers.get(settings.thread_header) or None
     known_as = None if user is None else memory_user(caller.tenant, user)
     options = CallOptions(user_id=known_as, thread_id=thread, **said)
-    answer = answer_of(service, user)
+    answer = answer_of(service, None if options.private is True else user)
     submit = partial(service.chat.submit, messages, options, response_id=answer.id, salt=caller.tenant)
     return answer, submit
 

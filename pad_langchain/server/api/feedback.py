@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable
 from functools import partial
 from typing import Annotated, Any, Literal
@@ -52,6 +53,7 @@ class FeedbackRequest(BaseModel):
     tie: bool | None = None
     edited: str | None = None
     text: str | None = None
+    consented: Annotated[bool, Field(exclude=True)] = False
 
 
 class ComparisonRequest(BaseModel):
@@ -65,13 +67,13 @@ class ComparisonRequest(BaseModel):
     user: str | None = None
 
 
-@router.post("/v1/feedback", status_code=201, response_model=FeedbackReply)
+@router.post("/v1/feedback", status_code=201, response_model=FeedbackReply, response_model_exclude_unset=True)
 async def create_feedback(body: FeedbackRequest, request: Request) -> dict[str, Any]:
     """Record what a user says, and tell what was learned of it or why nothing was."""
     service = service_of(request)
     user = user_of(request, body.user)
     said = body.model_dump(exclude_none=True)
-    recorded = await service.remember("record", _record, service.memory, user, said)
+    recorded = await service.remember("record", _record, service.memory, user, said, body.consented)
     service.metrics.feedback(body.kind)
     return recorded
 
@@ -103,25 +105,41 @@ async def create_comparison(body: ComparisonRequest, request: Request) -> dict[s
     return {"object": "comparison", "question": None, "first": None, "second": None, "reason": reason}
 
 
-def _record(memory: PreferenceMemory, user: str, said: dict[str, Any]) -> dict[str, Any]:
-    event_id = memory.record(user, Feedback.from_dict({"schema_version": SCHEMA_VERSION, **said}))
+def _record(memory: PreferenceMemory, user: str, said: dict[str, Any], consented: bool) -> dict[str, Any]:
+    event = Feedback.from_dict({"schema_version": SCHEMA_VERSION, **said})
+    event_id = memory.record(user, event, consented=consented)
     profile = memory.profile(user)
     verdict = profile.refused.get(event_id)
+    known = (*profile.preferences, *profile.later)
+    expired = [item.text for item in profile.history if item.expired and event_id in item.evidence]
     return {
         "object": "feedback",
         "id": event_id,
-        "learned": _of_event(profile.preferences, event_id),
+        "learned": _of_event(known, event_id),
         "leaning": _of_event(profile.leanings, event_id),
+        **({"expired": expired} if expired else {}),
         "held_back": None if verdict is None else verdict.to_dict(),
     }
 
 
 def _of_event(preferences: Iterable[Preference], event_id: str) -> list[dict[str, Any]]:
     return [
-        {"key": item.key, "text": item.text, "weight": item.weight, "confidence": item.confidence}
+        {"key": item.key, "text": item.text, "weight": item.weight, "confidence": item.confidence, **_limits(item)}
         for item in preferences
         if event_id in item.evidence
     ]
+
+
+def _limits(item: Preference) -> dict[str, Any]:
+    """What a wish has beside the others: its time, and what it tells."""
+    starts = item.valid_from if item.valid_from is not None and item.valid_from > time.time() else None
+    rare = {
+        "valid_from": starts,
+        "valid_to": item.valid_to,
+        "answers_left": item.answers_left,
+        "sensitive": list(item.sensitive),
+    }
+    return {name: value for name, value in rare.items() if value not in (None, [])}
 
 
 def _remove(memory: PreferenceMemory, user: str, event_id: str, erase: bool) -> None:

@@ -149,7 +149,7 @@ class PadOptions(BaseModel):
     selective: bool | None = None
     style_arguments: bool | None = None
     thread_id: str | None = None
-    private: bool | None = None
+    private: bool | Literal["steered"] | None = None
 
 
 class ChatRequest(BaseModel):
@@ -215,7 +215,7 @@ def options_of(body: ChatRequest, settings: ServerSettings) -> dict[str, Any]:
     refuse_others(extra, _NEUTRAL, ChatRequest)
     _check_together(body)
     _check_limits(body, settings)
-    pad = (body.pad or PadOptions()).model_dump(exclude_none=True, exclude={"thread_id", "private"})
+    pad = (body.pad or PadOptions()).model_dump(exclude_none=True, exclude={"thread_id"})
     said = {
         "temperature": body.temperature,
         "top_p": body.top_p,

@@ -22,7 +22,9 @@ __all__ = [
     "Model",
     "Models",
     "ResponseObject",
+    "SettingsReply",
     "Status",
+    "ThreadDeleted",
     "UserDeleted",
 ]
 
@@ -129,12 +131,19 @@ class _Wish(_Reply):
     text: str
     weight: float
     source: str
+    route: Literal["guide", "prompt", "both"] | None
+
+
+class _Held(_Reply):
+    text: str
+    reason: str
 
 
 class _Pad(_Reply):
     user: str | None
     thread: str | None
     condition: list[_Wish]
+    held_back: list[_Held] | None = None
     beta: float
     top_k: int
     response_id: str
@@ -158,6 +167,10 @@ class _Learned(_Reply):
     text: str
     weight: float
     confidence: Share
+    valid_from: float | None = None
+    valid_to: float | None = None
+    answers_left: int | None = None
+    sensitive: list[str] | None = None
 
 
 class _HeldBack(_Reply):
@@ -173,6 +186,7 @@ class FeedbackReply(_Reply):
     id: str
     learned: list[_Learned]
     leaning: list[_Learned]
+    expired: list[str] | None = None
     held_back: _HeldBack | None
 
 
@@ -229,14 +243,18 @@ class _Preference(_Reply):
     why: str | None
     valid_from: float | None
     valid_to: float | None
+    expired: bool | None = None
+    answers_left: int | None = None
+    sensitive: list[str] | None = None
 
 
 class Known(_Reply):
-    """Preferences of a user; `leanings` are those that are not sure enough to steer."""
+    """Preferences of a user; `leanings` are those not sure enough to steer, `later` those that do not hold yet."""
 
     object: Literal["list"]
     data: list[_Preference]
     leanings: list[_Preference] | None = None
+    later: list[_Preference] | None = None
 
 
 class _KeptAnswer(_Reply):
@@ -257,6 +275,23 @@ class Export(_Reply):
     items: list[dict[str, Any]]
     profile: dict[str, Any]
     answers: list[_KeptAnswer] | None = None
+
+
+class SettingsReply(_Reply):
+    """What a user set."""
+
+    object: Literal["settings"]
+    paused: bool
+    time_zone: str
+
+
+class ThreadDeleted(_Reply):
+    """That what was kept for a conversation only is erased."""
+
+    object: Literal["thread.deleted"]
+    id: str
+    deleted: Literal[True]
+    rows: Count
 
 
 class UserDeleted(_Reply):

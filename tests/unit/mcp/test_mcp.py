@@ -61,7 +61,9 @@ async def test_every_tool_says_when_to_use_it_and_what_it_takes(memory):
         "give_thumb",
         "how_to_answer",
         "next_question",
+        "pause",
         "read_profile",
+        "resume",
         "state_preference",
         "undo",
     ]
@@ -179,7 +181,7 @@ async def test_the_profile_has_reasons_and_history(call, memory):
     (known,) = profile["wants"]
     assert known.pop("why") == memory.profile("ada").why("length:concise")
     expected = {"text": BRIEF, "only_for": None, "weight": 1.0, "confidence": 0.9, "source": "stated"}
-    assert known == {**expected, "event_ids": ["e1"]}
+    assert known == {**expected, "event_ids": ["e1"], "holds_until": None, "sensitive": []}
     assert (profile["no_more"], profile["refused"], profile["waiting"]) == ([DETAILED], [], 1)
 
 
@@ -267,9 +269,9 @@ async def test_nothing_waits_on_the_event_loop(call, memory, monkeypatch):
     threads = []
     recorded = memory.record
 
-    def record(*arguments):
+    def record(*arguments, **options):
         threads.append(threading.current_thread())
-        return recorded(*arguments)
+        return recorded(*arguments, **options)
 
     monkeypatch.setattr(memory, "record", record)
     await call("state_preference", text=BRIEF)
@@ -303,3 +305,21 @@ def test_without_the_sdk_the_command_says_its_line(tmp_path):
     assert done.stderr.startswith("error: The MCP SDK is not installed (")
     assert done.stderr.endswith('Install it: pip install "pad-langchain[mcp]"\n')
     assert not (tmp_path / "m").exists()
+
+
+async def test_a_wish_for_a_time_and_a_pause(call, memory):
+    learned = await call("state_preference", text=f"Until 3 March 2020, {BRIEF}.")
+    assert learned["held_back"] == "The time that it names is over, so it changes nothing."
+    assert (await call("read_profile"))["no_more"] == [f"{BRIEF} (expired)"]
+    await call("state_preference", text=f"For the next three answers, {FORMAL}.")
+    assert (await call("read_profile"))["wants"][0]["holds_until"] == "3 more answers"
+    await call("pause")
+    assert "paused" in await call("state_preference", text=BRIEF)
+    await call("resume")
+    assert (await call("state_preference", text=BRIEF))["learned"] == [BRIEF]
+
+
+async def test_what_is_sensitive_is_told_before_it_is_erased(call, memory):
+    await call("state_preference", text="I have diabetes, so no sugar please.")
+    assert (await call("read_profile"))["wants"][0]["sensitive"] == ["health"]
+    assert "Sensitive ones among them: 1 health." in await call("forget")

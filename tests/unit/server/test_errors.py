@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
@@ -101,6 +103,20 @@ def test_what_is_not_the_requests_fault_says_nothing_of_the_exception(
     assert ("Retry-After" in told.headers()) == (status in (429, 503))
 
 
+@pytest.mark.parametrize(
+    ("error", "code", "param", "words"),
+    [
+        (memory_errors.PausedError("the-tenant ada"), "memory_paused", None, "this user paused"),
+        (memory_errors.ConsentNeededError(("health",), "why"), "consent_needed", "consented", r"\(health\)"),
+    ],
+)
+def test_what_is_not_recorded_now_says_why(error: Exception, code: str, param: str | None, words: str) -> None:
+    told = translate(error)
+    assert (told.status, told.code, told.param) == (409, code, param)
+    assert re.search(words, told.message)
+    assert "tenant" not in told.message
+
+
 def test_every_error_of_ours_is_in_a_test_above() -> None:
     ours = {getattr(errors, name) for name in errors.__all__} - {errors.PadError}
     theirs = {getattr(memory_errors, name) for name in memory_errors.__all__} - {memory_errors.PadMemoryError}
@@ -108,6 +124,7 @@ def test_every_error_of_ours_is_in_a_test_above() -> None:
     for test in (
         test_what_a_request_got_wrong_keeps_its_message,
         test_what_is_not_the_requests_fault_says_nothing_of_the_exception,
+        test_what_is_not_recorded_now_says_why,
     ):
         (mark,) = test.pytestmark  # type: ignore[attr-defined]
         tested |= {each[0] if isinstance(each[0], type) else type(each[0]) for each in mark.args[1]}

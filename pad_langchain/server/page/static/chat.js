@@ -58,7 +58,16 @@ export function Composer({ busy, send, compare, stop }) {
     </form>`;
 }
 
-export function Controls({ beta, setBeta, heat, setHeat }) {
+/** Nothing of a private conversation is kept; standing wishes steer it where the reader says so. */
+function Privacy({ hidden, setHidden, busy }) {
+  return html`
+    <label class="switch"><input type="checkbox" role="switch" checked=${Boolean(hidden)} disabled=${busy}
+      onChange=${(event) => setHidden(event.target.checked)} /> Private</label>
+    ${hidden && html`<label class="switch"><input type="checkbox" role="switch" checked=${hidden === "steered"} disabled=${busy}
+      onChange=${(event) => setHidden(event.target.checked ? "steered" : true)} /> Steered by what is known</label>`}`;
+}
+
+export function Controls({ beta, setBeta, heat, setHeat, privacy }) {
   const shown = beta == null ? "default" : beta.toFixed(1);
   return html`
     <div class="controls row">
@@ -69,6 +78,7 @@ export function Controls({ beta, setBeta, heat, setHeat }) {
       <output>${shown}</output>
       <button class="small" disabled=${beta == null} onClick=${() => setBeta(null)}>Default</button>
       <label class="switch"><input type="checkbox" role="switch" checked=${heat} onChange=${(event) => setHeat(event.target.checked)} /> Heat map</label>
+      ${privacy}
     </div>
     ${heat && html`<${Legend} />`}`;
 }
@@ -85,27 +95,32 @@ function useConversations(user) {
     if (!writes) save(user, all);
   }, [all, writes]);
   const change = (f) => setAll((now) => now.map((each) => (each.id === current.id ? { ...each, messages: f(each.messages) } : each)));
-  const begin = () => {
-    const fresh = newConversation();
-    setAll((now) => [...now.filter(({ messages }) => messages.length), fresh]);
+  const left = ({ messages, hidden }) => messages.length && !hidden; // a private one is gone when it is left
+  const begin = (hidden = false) => {
+    const fresh = newConversation(hidden);
+    setAll((now) => [...now.filter(left), fresh]);
     setChosen(fresh.id);
   };
+  const choose = (id) => {
+    setAll((now) => now.filter((each) => each.id === id || left(each)));
+    setChosen(id);
+  };
   const remove = (id) => setAll((now) => {
-    const left = now.filter((each) => each.id !== id);
-    return left.length ? left : [newConversation()];
+    const rest = now.filter((each) => each.id !== id);
+    return rest.length ? rest : [newConversation()];
   });
   const unvote = (events) => setAll((now) => now.map((each) => ({
     ...each,
     messages: each.messages.map((message) => (events.includes(message.event) ? { ...message, up: null, event: null } : message)),
   })));
   const clear = () => setAll([newConversation()]);
-  return { all, current, change, begin, choose: setChosen, remove, unvote, clear };
+  return { all, current, change, begin, choose, remove, unvote, clear };
 }
 
 function Conversations({ conversations, busy }) {
   const { all, current, begin, choose, remove } = conversations;
   return html`
-    <button onClick=${begin} disabled=${busy}>New conversation</button>
+    <button onClick=${() => begin()} disabled=${busy}>New conversation</button>
     <ul class="conversations">${all.map((each) => html`
       <li key=${each.id} class="row">
         <button class="title" aria-current=${each.id === current.id ? "true" : null} onClick=${() => choose(each.id)}>${titleOf(each)}</button>
@@ -121,17 +136,25 @@ export function Chat({ session, user, problem, fail, shown }) {
   const [beta, setBeta] = useState(null);
   const [heat, setHeat] = useState(false);
   const thread = current.id;
-  const talk = useTalk({ api, messages: current.messages, change, thread, beta, memory, fail });
+  const { hidden } = current;
+  const talk = useTalk({ api, messages: current.messages, change, thread, beta, memory, fail, hidden });
   const knows = session.remembers && api.user;
   const busy = Boolean(talk.busy);
+  const privacy = html`<${Privacy} hidden=${hidden} setHidden=${conversations.begin} busy=${busy} />`;
+  /** What the server kept for this conversation only goes with it. */
+  const remove = (id) => {
+    conversations.remove(id);
+    if (knows) api.json("DELETE", `/v1/me/threads/${encodeURIComponent(id)}`).then(memory.refresh, fail);
+  };
   return html`
     <div class="rooms">
-      <nav aria-label="Conversations" class=${shown.list ? "side" : "side away"}><${Conversations} conversations=${conversations} busy=${busy} /></nav>
+      <nav aria-label="Conversations" class=${shown.list ? "side" : "side away"}><${Conversations} conversations=${{ ...conversations, remove }} busy=${busy} /></nav>
       <main>
         <${Alert} problem=${problem} close=${() => fail(null)} />
-        <${Controls} beta=${beta} setBeta=${setBeta} heat=${heat} setHeat=${setHeat} />
+        <${Controls} beta=${beta} setBeta=${setBeta} heat=${heat} setHeat=${setHeat} privacy=${privacy} />
+        ${hidden && html`<p class="quiet" role="status">Private: nothing of this conversation is kept, here or on the server.</p>`}
         <${Log} messages=${current.messages} talk=${talk} heat=${heat} user=${api.user} />
-        <${Composer} busy=${talk.busy} send=${talk.send} compare=${knows && talk.compare} stop=${talk.stop} />
+        <${Composer} busy=${talk.busy} send=${talk.send} compare=${knows && !hidden && talk.compare} stop=${talk.stop} />
       </main>
       <aside id="panel" aria-label="What is known" class=${shown.panel ? "side" : "side away"}>
         ${knows

@@ -71,7 +71,7 @@ export function Message({ message, talk, heat, user }) {
       <${Conditioned} label="Steered by" wishes=${message.steered?.filter(({ route }) => route === "guide" || route === "both")} />
       <${Conditioned} label="Told to the model" wishes=${message.steered?.filter(({ route }) => route === "prompt")} />
       <${Conditioned} label="Held back here" wishes=${message.heldBack} />
-      ${!mine && !streams && talk && html`<${Actions} message=${message} talk=${talk} />`}
+      ${!mine && !streams && talk && !talk.hidden && html`<${Actions} message=${message} talk=${talk} />`}
     </div>`;
 }
 

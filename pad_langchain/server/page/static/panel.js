@@ -4,28 +4,35 @@ import { html, useEffect, useRef, useState } from "/page/vendor/htm-preact.js";
 
 const SOURCES = { stated: "said by you", inferred: "concluded", population: "what most want", operator: "of this server" };
 const SHOWN = 3; // leanings
+const moment = (seconds) => new Date(seconds * 1000).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
 const day = (seconds) => new Date(seconds * 1000).toLocaleDateString(undefined, { dateStyle: "medium" });
 
 /** What came of the last thing that was told. */
 export function Told({ told }) {
   if (!told) return html`<p role="status" class="told"></p>`;
-  const { learned = [], leaning = [], held_back: held, text } = told;
+  const { learned = [], leaning = [], held_back: held, expired = [], text } = told;
   const said = text
     ? text
     : held
       ? `Held back (${held.status}, rule “${held.rule}”): ${held.reason}`
       : learned.length
         ? `Learned: ${learned.map((item) => `${item.text} (weight ${item.weight.toFixed(2)})`).join("; ")}.`
+        : expired.length
+          ? `The time that it names is over: ${expired.join("; ")}.`
         : leaning.length
           ? `Recorded. Leaning towards: ${leaning.slice(0, SHOWN).map((item) => item.text).join("; ")}. Not sure yet.`
           : "Recorded. By itself it says too little to change anything yet.";
   return html`<p role="status" class=${held ? "told held" : "told"}>${said}</p>`;
 }
 
-function Known({ item, takeBack }) {
+function Known({ item, takeBack, waits = false }) {
   const facts = [`weight ${item.weight.toFixed(2)}`, `${Math.round(item.confidence * 100)} % sure`, SOURCES[item.source]];
+  if (waits) facts.unshift("not now, but later");
+  if (item.valid_to != null) facts.push(`until ${moment(item.valid_to)}`);
+  if (item.answers_left != null) facts.push(`for ${item.answers_left} more answers`);
+  if (item.sensitive) facts.push(`sensitive: ${item.sensitive.join(", ")}`);
   if (item.scope) facts.push(item.scope.startsWith("thread:") ? "in one conversation" : `in ${item.scope}`);
-  if (item.valid_from != null) facts.push(`since ${day(item.valid_from)}`);
+  if (item.valid_from != null) facts.push(item.valid_from * 1000 > Date.now() ? `from ${moment(item.valid_from)} on` : `since ${day(item.valid_from)}`);
   return html`
     <li>
       <p class="wish">${item.text}</p>
@@ -54,6 +61,7 @@ function Leanings({ items }) {
  */
 export function Panel({ api, memory, fail, erased, title = "What is known" }) {
   const [known, setKnown] = useState(null);
+  const [paused, setPaused] = useState(false);
   const [wish, setWish] = useState("");
   const dialog = useRef(null);
   const heading = useRef(null);
@@ -63,6 +71,7 @@ export function Panel({ api, memory, fail, erased, title = "What is known" }) {
       (found) => current && setKnown(found),
       (error) => current && fail(error),
     );
+    api.json("GET", "/v1/me/settings").then((settings) => current && setPaused(settings.paused), () => {});
     return () => (current = false);
   }, [api, memory.version]);
 
@@ -78,6 +87,9 @@ export function Panel({ api, memory, fail, erased, title = "What is known" }) {
     if (!wish.trim()) return;
     await memory.teach({ kind: "statement", text: wish });
     setWish("");
+  });
+  const pause = guarded(async () => {
+    setPaused((await api.json("PATCH", "/v1/me/settings", { paused: !paused })).paused);
   });
   const takeBack = (item) =>
     guarded(async () => {
@@ -99,6 +111,7 @@ export function Panel({ api, memory, fail, erased, title = "What is known" }) {
     heading.current.focus();
   });
 
+  const marked = [...new Set([...(known?.data || []), ...(known?.later || [])].flatMap(({ sensitive }) => sensitive || []))];
   return html`
     <h2 ref=${heading} tabindex="-1">${title}</h2>
     <${Told} told=${memory.told} />
@@ -106,15 +119,19 @@ export function Panel({ api, memory, fail, erased, title = "What is known" }) {
       <label>A wish, in your own words<input value=${wish} autocomplete="off" onInput=${(event) => setWish(event.target.value)} /></label>
       <div class="row"><button type="submit">Tell</button><button type="button" disabled=${!memory.undo} onClick=${guarded(() => memory.undo())}>Undo</button></div>
     </form>
-    ${known && known.data.length + known.leanings.length === 0 && html`<p class="quiet">Nothing yet. Judge answers, or tell a wish.</p>`}
-    <ul class="known">${(known?.data || []).map((item) => html`<${Known} key=${item.key} item=${item} takeBack=${takeBack} />`)}</ul>
+    ${known && known.data.length + known.leanings.length + known.later.length === 0 && html`<p class="quiet">Nothing yet. Judge answers, or tell a wish.</p>`}
+    <ul class="known">${(known?.data || []).map((item) => html`<${Known} key=${item.key} item=${item} takeBack=${takeBack} />`)}
+      ${(known?.later || []).map((item) => html`<${Known} key=${`later:${item.key}`} item=${item} takeBack=${takeBack} waits />`)}</ul>
     <${Leanings} items=${known?.leanings || []} />
+    ${paused && html`<p class="quiet" role="status">Paused: nothing is recorded.</p>`}
     <div class="row">
+      <button onClick=${pause}>${paused ? "Resume" : "Pause"}</button>
       <button onClick=${exportAll}>Export</button>
       <button class="danger" onClick=${() => dialog.current.showModal()}>Erase all …</button>
     </div>
     <dialog ref=${dialog} aria-label="Erase all?">
       <p>Erase all that is kept about ${api.user || "you"}: feedback, wishes, and the conversations in this browser? This cannot be undone.</p>
+      ${marked.length > 0 && html`<p>Among it are wishes that tell something sensitive: ${marked.join(", ")}.</p>`}
       <div class="row"><button class="danger" onClick=${erase}>Erase all</button><button onClick=${() => dialog.current.close()}>Cancel</button></div>
     </dialog>`;
 }

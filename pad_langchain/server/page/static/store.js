@@ -6,10 +6,12 @@ const KEPT = ["role", "text", "id", "up", "event", "edited"];
 let last = 0;
 export const newId = () => `${Date.now().toString(36)}-${(last++).toString(36)}-${Math.random().toString(36).slice(2, 8)}`;
 
-export const newConversation = () => ({ id: newId(), messages: [] });
+/** hidden: true or "steered" for one of which nothing is kept, here or on the server. */
+export const newConversation = (hidden = false) => ({ id: newId(), messages: [], hidden });
 
 export function titleOf(conversation) {
   const first = conversation.messages.find((message) => message.role === "user");
+  if (conversation.hidden) return "Private";
   return first ? first.text.slice(0, 60) : "New conversation";
 }
 
@@ -29,7 +31,7 @@ export function load(user) {
 
 export function save(user, conversations) {
   const kept = conversations
-    .filter(({ messages }) => messages.length)
+    .filter(({ messages, hidden }) => messages.length && !hidden)
     .map(({ id, messages }) => ({
       id,
       messages: messages

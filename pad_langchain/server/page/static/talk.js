@@ -10,9 +10,9 @@ const spoken = (messages) =>
 
 /**
  * messages: of the conversation; `change(f)` replaces them by f of the newest ones.
- * memory: of `useMemory`. fail(error): shows it.
+ * memory: of `useMemory`. fail(error): shows it. hidden: whether nothing is kept of it.
  */
-export function useTalk({ api, messages, change, thread, beta, memory, fail }) {
+export function useTalk({ api, messages, change, thread, beta, memory, fail, hidden = false }) {
   const [busy, setBusy] = useState("");
   const stopper = useRef(null);
   const patch = (key, fields) => change((all) => all.map((each) => (each.key === key ? { ...each, ...fields } : each)));
@@ -39,6 +39,7 @@ export function useTalk({ api, messages, change, thread, beta, memory, fail }) {
     let tokens = [];
     const body = { model: api.model, messages: asked, stream: true, logprobs: true, pad: { thread_id: thread } };
     if (beta != null) body.pad.beta = beta;
+    if (hidden) body.pad.private = hidden;
     try {
       await api.stream(body, signal, (chunk) => {
         const [choice] = chunk.choices;
@@ -141,5 +142,5 @@ export function useTalk({ api, messages, change, thread, beta, memory, fail }) {
     });
 
   const stop = () => stopper.current?.abort();
-  return { busy, send, compare, stop, pick, vote, explain, edit };
+  return { busy, send, compare, stop, pick, vote, explain, edit, hidden };
 }

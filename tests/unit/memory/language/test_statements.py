@@ -28,7 +28,7 @@ Please reply with fewer emojis from now on. | I'd prefer it if you gave examples
 I don't like it when you joke. | Skip the warnings. | Please stop adding examples.
 Keep your replies brief, please. | Use technical terms, I am an engineer. | From now on, no lists.
 Never warn me about risks. | You can drop the formality in future. | I appreciate detailed answers.
-Always use bullet points.
+Always use bullet points. | Keep your replies brief today. | Until Friday, no jokes please.
 """
 # Tasks, questions, stories and one-off wishes.
 NOT_SAID = """

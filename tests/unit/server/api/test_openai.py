@@ -194,6 +194,7 @@ def test_what_is_said_becomes_options() -> None:
         "chat_template_kwargs": {"enable_thinking": False},
         "preference": [["be brief", 0.5], "be kind"],
         "beta": -1,
+        "private": True,
     }
     assert read(max_tokens=5) == read(max_tokens=5, max_completion_tokens=5) == {"max_tokens": 5}
 
