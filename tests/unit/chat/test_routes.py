@@ -49,6 +49,9 @@ class Knows:
     def routes(self, preferences):
         return ["prompt" if one.text == FACT else self.known for one in preferences]
 
+    def tell(self, preferences):
+        return [(one.text, one.weight) for one in preferences]
+
 
 @pytest.fixture(scope="module")
 def engines():
