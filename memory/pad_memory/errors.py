@@ -71,7 +71,7 @@ class ConsentNeededError(PadMemoryError, RuntimeError):
         why: why they have to be asked.
     """
 
-    def __init__(self, sensitive: tuple[str, ...], why: str) -> None:
+    def __init__(self, sensitive: tuple[str, ...], why: str = "this memory asks before it keeps that") -> None:
         super().__init__(
             f"This tells something sensitive ({', '.join(sensitive)}), and {why}. Ask the user whether it may be kept; "
             "if they agree, record it again with consented=True."

@@ -118,7 +118,7 @@ class Keeping(UserData):
         if policy == "keep" or words is None or not (sensitive := self.guard.sensitive(words)):
             return
         if policy == "ask":
-            raise ConsentNeededError(sensitive, "this memory asks before it keeps that")
+            raise ConsentNeededError(sensitive)
         if event.thread is None:
             raise ConsentNeededError(sensitive, "it may be kept for its conversation only, but names none")
 
