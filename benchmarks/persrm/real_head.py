@@ -1,8 +1,8 @@
-"""What a real model's head does beside its report: two wishes, new wordings, the opposite, remarks, perplexity.
+"""What a real model's head does: each wish, two wishes, new wordings, the opposite, remarks, perplexity.
 
     python benchmarks/persrm/real_head.py                          # SmolLM2 with the shipped head, 12 test prompts
     python benchmarks/persrm/real_head.py --prompts 60             # an hour or more
-    python benchmarks/persrm/real_head.py --head FOLDER --backend torch --stages two opposite
+    python benchmarks/persrm/real_head.py --head FOLDER --backend torch --stages poles two
 
 Greedy, with what the head recommends, on prompts of topics that nothing was learned from. Rules that never see a reward
 judge (`pad_langchain.evaluation.wishes`), without the strings that the recipe plants. Wordings are those that no head
@@ -15,7 +15,7 @@ import argparse
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rich.console import Console
@@ -26,9 +26,10 @@ from pad_langchain import ChatPAD
 from pad_langchain.adapt.poles import Pole, of_catalogue
 from pad_langchain.adapt.prompts import Prompt, read_prompts, split
 from pad_langchain.adapt.trials.panel import PLANTED
+from pad_langchain.chat.messages import with_preferences_at_end
 from pad_langchain.defaults import SMOLLM2_MODEL
 from pad_langchain.evaluation.statistics import interval
-from pad_langchain.evaluation.wishes import Answer, Verdict, judge_all, shares
+from pad_langchain.evaluation.wishes import Answer, Verdict, by_pole, judge_all, shares
 from recipes.demo_world.wordings import NEW_KEYWORDS, REWORDED
 
 DIMENSIONS = of_catalogue()
@@ -114,6 +115,34 @@ def row(name: str, found: Sequence[Verdict]) -> tuple[str, ...]:
     share = shares(found)
     figures = [f"{one.mean:.3f} [{one.low:.3f}, {one.high:.3f}]" for one in (share.shown, share.good, share.both)]
     return (name, *figures, str(share.count))
+
+
+def poles(bench: Bench) -> list[tuple[str, ...]]:
+    """Each wish alone: not told, told in its own words, told as the head recommends, and with the head."""
+    asked = bench.each(list(POLES))
+    base = bench.alone(PENALTY)
+    answered = {"base": [base[prompt.id] for _, prompt in asked]}
+    own = [
+        (
+            replace(prompt, messages=with_preferences_at_end(prompt.messages, [(POLES[key].text, 1.0)])),
+            {"preference": [], **PENALTY},
+        )
+        for key, prompt in asked
+    ]
+    answered["told in own words"] = bench.answers(own, "told in own words")
+    for name, keywords in (("told as the head recommends", {"beta": 0.0}), ("+ head", {})):
+        calls = [(prompt, {"preference": POLES[key].text, **PENALTY, **keywords}) for key, prompt in asked]
+        answered[name] = bench.answers(calls, name)
+    found = {
+        name: verdicts([judged(prompt, key, each) for (key, prompt), each in zip(asked, said, strict=True)])
+        for name, said in answered.items()
+    }
+    rows = [row(name, each) for name, each in found.items()]
+    for pole in POLES:
+        shares_of = [by_pole(each)[pole] for each in found.values()]
+        told = (" / ".join(f"{getattr(one, what).mean:.2f}" for one in shares_of) for what in ("shown", "good", "both"))
+        rows.append((pole, *told, str(len(bench.prompts))))
+    return rows
 
 
 def two_wishes(bench: Bench) -> list[tuple[str, ...]]:
@@ -207,7 +236,8 @@ def perplexity(bench: Bench) -> list[tuple[str, ...]]:
 
 
 STAGES = {
-    "two": two_wishes, "wordings": new_wordings, "opposite": opposite, "remarks": remarks, "perplexity": perplexity,
+    "poles": poles, "two": two_wishes, "wordings": new_wordings, "opposite": opposite, "remarks": remarks,
+    "perplexity": perplexity,
 }  # fmt: skip
 
 
