@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Literal
 
+from pad_langchain.chat.messages import with_preferences, with_system
 from pad_langchain.engine.types import Route
 
 if TYPE_CHECKING:
     from pad_langchain.chat.condition import Wish
+    from pad_memory import Preference
 
-__all__ = ["MOST_TOLD", "USUAL", "beyond", "quoted", "route"]
+__all__ = ["MOST_TOLD", "USUAL", "beyond", "in_words", "quoted", "route"]
 
 MOST_TOLD = 5  # wishes that only the prompt has
 USUAL = 0.15  # how much a wish of style bears on any question, beside the cosines of others
@@ -77,6 +79,16 @@ def quoted(wishes: Sequence[tuple[str, float]]) -> str:
     """
     lines = [("" if weight > 0 else "not wanted: ", text) for text, weight in wishes if weight]
     return "\n".join([_HEADING, *(_line(text, before) for before, text in lines)]) if lines else ""
+
+
+def in_words(condition: Iterable[Preference]) -> str:
+    """What a memory's preferences say to a model that nothing steers; "" where there are none."""
+    items = list(condition)
+    style, own = (
+        [(item.text, item.weight) for item in items if item.key.startswith("text:") is own] for own in (False, True)
+    )
+    told = with_system(with_preferences([], style), quoted(own))
+    return str(told[0]["content"]) if told else ""
 
 
 def _line(text: str, before: str = "") -> str:

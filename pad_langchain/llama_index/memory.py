@@ -11,8 +11,8 @@ from llama_index.core.base.llms.types import ChatMessage, MessageRole
 from llama_index.core.memory import BaseMemoryBlock
 from pydantic import Field, model_validator
 
-from pad_langchain.chat.messages import with_preferences
 from pad_langchain.chat.names import KnownNames
+from pad_langchain.chat.routes import in_words
 from pad_langchain.errors import InvalidRequestError
 from pad_langchain.llama_index.pickled import Pickled
 from pad_memory import SentenceEmbedder
@@ -58,8 +58,7 @@ class PreferenceMemoryBlock(KnownNames, BaseMemoryBlock[str]):
         query = next((one.content for one in reversed(messages or []) if one.role == MessageRole.USER), None)
         thread = block_kwargs.get("thread_id", session_id)
         condition = await asyncio.to_thread(self.memory.condition, user, query=query, thread=thread, budget=self.budget)
-        told = with_preferences([], [(item.text, item.weight) for item in condition])
-        return str(told[0]["content"]) if told else ""
+        return in_words(condition)
 
     async def _aput(self, messages: list[ChatMessage]) -> None:
         """Keep nothing: what is recalled must not be learned again as if the user had said it."""

@@ -10,8 +10,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from pad_langchain.chat.messages import with_preferences, with_system
-from pad_langchain.chat.routes import MOST_TOLD, quoted
+from pad_langchain.chat.routes import MOST_TOLD, in_words
 from pad_langchain.errors import InvalidRequestError
 from pad_memory import Choice, Critique, Edit, Feedback, Preference, PreferenceMemory, Rating, Statement, Thumb
 from pad_memory.language import clock_time, thread_scope
@@ -289,11 +288,7 @@ class MemoryTools:
     # ---- inside
 
     def _told(self, query: str | None, thread: str | None) -> str:
-        condition = self._memory.condition(self._user, query=query, thread=thread, own=MOST_TOLD)
-        style = [(item.text, item.weight) for item in condition if not item.key.startswith("text:")]
-        own = [(item.text, item.weight) for item in condition if item.key.startswith("text:")]
-        told = with_system(with_preferences([], style), quoted(own))
-        return str(told[0]["content"]) if told else ""
+        return in_words(self._memory.condition(self._user, query=query, thread=thread, own=MOST_TOLD))
 
     def _record(self, event: Feedback, thread: str | None, consented: bool = False) -> Learned:
         waited = self._memory.profile(self._user).pending

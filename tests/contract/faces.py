@@ -225,16 +225,17 @@ class TestCompared:
 FACT = "I am vegetarian"
 
 
+@pytest.fixture(scope="module")
+def ignorant(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    """The shop with a head that knows no wish at all."""
+    folder, head = tmp_path_factory.mktemp("ignorant"), tiny_pair().head
+    head.save_pretrained(folder, strengths=[0.0] * head.config.prototypes)
+    shop.memory.record("zoe", Statement(FACT))
+    return replace(shop, reward_model=str(folder))
+
+
 class TestTold:
     """What the PersRM does not know is told to the base, on every face."""
-
-    @pytest.fixture(scope="class")
-    def ignorant(self, shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Shop:
-        """The shop with a head that knows no wish at all."""
-        folder, head = tmp_path_factory.mktemp("ignorant"), tiny_pair().head
-        head.save_pretrained(folder, strengths=[0.0] * head.config.prototypes)
-        shop.memory.record("zoe", Statement(FACT, id="zoe's"))
-        return replace(shop, reward_model=str(folder))
 
     def test_a_wish_that_the_head_does_not_know_is_told(self, shop: Shop, ignorant: Shop, ask: Ask) -> None:
         prompted = CallOptions(user_id="zoe")
