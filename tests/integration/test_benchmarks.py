@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import subprocess
 import sys
 
@@ -62,8 +63,8 @@ def test_a_server_is_compared_with_its_engine():
 def test_a_short_soak_loses_nothing():
     done = run("serving/soak.py", *"--minutes 0.2 --clients 3 --rate 6 --restart 5".split())
     assert done.returncode == 0, done.stdout + done.stderr
-    for what in ("lost acknowledged feedback: 0", "foreign rows: 0", "restarted 2 times", "server's memory"):
-        assert what in done.stdout
+    for what in ("restarted [1-9]", "lost acknowledged feedback: 0", "foreign rows: 0", "server's memory"):
+        assert re.search(what, done.stdout)
 
 
 @pytest.mark.parametrize("path", sorted(BENCHMARKS.glob("**/*.py")), ids=lambda path: path.name)
