@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
+from pad_memory.callbacks import Callbacks
 from pad_memory.errors import ConsentNeededError, PadMemoryError
 from pad_memory.events import Answered, Feedback, Setting
 from pad_memory.evidence import Evidence, Recorded
@@ -28,6 +29,7 @@ class Keeping(UserData):
     """A part of `PreferenceMemory`, which has the rest."""
 
     guard: Guard
+    _on_answer: Callbacks
 
     def pause(self, user: str) -> None:
         """Record nothing of a user until `resume`, in all processes: `record` raises PausedError, no answer is kept.
@@ -88,6 +90,11 @@ class Keeping(UserData):
             logger.warning("An answer is neither kept nor counted, for the memory cannot be used: %s", error)
             return None
         return partial(self.answered, user, response_id, prompt)
+
+    def answered(self, user: str, response_id: str, prompt: str, response: str) -> None:
+        """Note that a user got an answer, so that feedback on it needs its id only; see `responses`."""
+        self.responses.add(user, response_id, prompt, response)
+        self._on_answer.call(user, response_id)
 
     def sensitive_events(self, user: str) -> dict[str, int]:
         """Return how many events of a user tell something sensitive, by kind: what `forget` would erase of it."""

@@ -176,11 +176,6 @@ class PreferenceMemory(Keeping):
 
     # --- what users tell us ---
 
-    def answered(self, user: str, response_id: str, prompt: str, response: str) -> None:
-        """Note that a user got an answer, so that feedback on it needs its id only; see `responses`."""
-        self.responses.add(user, response_id, prompt, response)
-        self._on_answer.call(user, response_id)
-
     def record(self, user: str, event: Feedback, *, consented: bool = False) -> str:
         """Keep an event for good and return its id. An event whose id the user already has is counted once.
 
