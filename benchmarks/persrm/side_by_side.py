@@ -1,7 +1,7 @@
 """Two answers side by side for each of the catalogue's 16 wishes: plainly, and as the head recommends.
 
-    python benchmarks/persrm/side_by_side.py                       # prints them
-    python benchmarks/persrm/side_by_side.py --write docs/evidence.md    # puts them behind the page's last heading
+    python benchmarks/persrm/side_by_side.py                            # prints them
+    python benchmarks/persrm/side_by_side.py --write docs/evidence.md   # puts them behind the page's last heading
 
 Nothing is chosen by hand: wish number n of the catalogue is asked test prompt number n, of topics that no head learned
 from, in the order of the split. Greedy and unedited, cut off after --tokens. What the rules say of each stands below.
@@ -82,7 +82,9 @@ def main() -> None:
         (key, text, prompt, said[2 * n : 2 * n + 2], verdicts[2 * n : 2 * n + 2])
         for n, ((key, text), prompt) in enumerate(zip(poles, prompts, strict=True))
     ]
-    found = section(pairs, "python benchmarks/persrm/side_by_side.py --write docs/evidence.md")
+    found = section(
+        pairs, "python benchmarks/persrm/side_by_side.py --backend torch --batch 96 --write docs/evidence.md"
+    )
     if options.write is None:
         print(found)
         return

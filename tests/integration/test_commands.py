@@ -39,6 +39,8 @@ def options(script: Path) -> set[str]:
     known = {"--help"}
     for node in ast.walk(ast.parse(script.read_text())):
         match node:
+            case ast.ImportFrom(module="benchmarks.answering"):
+                known |= options(ROOT / "benchmarks" / "answering.py")
             case ast.Call(func=ast.Attribute(attr="add_argument"), args=args):
                 known |= {str(word.value) for word in args if isinstance(word, ast.Constant)}
             case ast.FunctionDef(name="main", args=parameters):
