@@ -156,8 +156,8 @@ _CODES = re.compile(r"^(?:implement|code|program|refactor|debug\s+and\s+rewrite)
 _ANSWERS = re.compile(
     r"^(?:reply|respond|answer(?=\s+(?:to\s+)?(?:him|her|them|(?:this|that|the|my)\s+(?:\w+\s+){0,2}?(?:e-?mails?|mails?"
     r"|letters?|messages?|texts?|notes?|posts?|reviews?|comments?|tweets?|cards?|invitations?|sms|landlord|neighbou?r"
-    rf"|{'|'.join(each.pattern for each in _READERS.values())}))))(?!\s+(?:to|with|in|as|only)\s+(?:me|the\s+\w*\s*(?:question"
-    r"|query)|json|a\b|an\b|one\b))\b",
+    rf"|{'|'.join(each.pattern for each in _READERS.values())}))))(?!\s+(?:to|with|in|as|only)\s+"
+    r"(?:me|the\s+\w*\s*(?:question|query)|json|a\b|an\b|one\b))\b",
     _FLAGS,
 )
 _PEOPLE = r"(?:my|the|our|his|her|their|all|mr|mrs|ms|dr|everyone|everybody|him|her|them|[A-Z]\w+)\b"
