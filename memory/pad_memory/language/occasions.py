@@ -102,6 +102,8 @@ _QUOTED = re.compile(
     r"```.*?(?:```|\Z)|`[^`\n]*`|“[^”]*”|„[^“”]*[“”]|\"[^\"]*\"|«[^»]*»|‘[^’]*’|(?<!\w)'[^'\n]*'(?!\w)|「[^」]*」",
     re.DOTALL,
 )
+# Around it an app may have put what it retrieved.
+_ASKED = re.compile(r"^\W*(?:(?:user\s+)?(?:query|question)|instruction)\s*:\s*(\S.*)$", _FLAGS | re.MULTILINE)
 _CLAUSE = re.compile(r"(?<=[.!?])\s+|\n+|[;:](?:\s+|$)|,\s+(?=(?:so\s+|and\s+)?(?:please|can\s+you|could\s+you)\b)")
 _POLITE = re.compile(
     r"""^(?:(?:hi|hello|hey|ok(?:ay)?|well|so|now|and|also|then|please|kindly|thanks|\W+)\b[\s,.!]*
@@ -238,6 +240,8 @@ def _named(text: str) -> tuple[Occasion, ...]:
 
 
 def _clauses(text: str) -> list[str]:
+    if asked := _ASKED.findall(text):
+        text = asked[-1]
     if len(text) > LONGEST:
         text = f"{text[: LONGEST // 2]}\n{text[-LONGEST // 2 :]}"
     plain = " ".join(_QUOTED.sub(" … ", text).split(" "))

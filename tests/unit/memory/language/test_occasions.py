@@ -38,6 +38,7 @@ ANSWERS = (
     "Answer the question based only on the following context:\n\nTea is a drink.\n\nQuestion: what is tea?",
     "Context information is below.\n---\nTea is a drink.\n---\nGiven the context information and not prior "
     "knowledge, answer the query.\nQuery: what is an element?\nAnswer: ",
+    "Context:\nWrite a letter to the tax office.\n\nQuestion: what is tea?",
     "Write a response that appropriately completes the request.\n\n### Instruction: what is tea?",
     "",
     "?" * 5000,
