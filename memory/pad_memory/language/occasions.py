@@ -76,7 +76,7 @@ _NOUNS = {
 }
 _KINDS = {kind: re.compile(rf"\b(?:{nouns})\b", _FLAGS | re.VERBOSE) for kind, nouns in _NOUNS.items()}
 _TITLED = re.compile(
-    rf"^(?:an?\s+|the\s+)?(?:\w+\s+){{0,2}}?(?:{'|'.join(_NOUNS.values())})(?:\s+(?:for|to|about|that|of)\b|$)",
+    rf"^(?:an?\s+|the\s+)?(?:\w+\s+){{0,2}}?(?:{'|'.join(_NOUNS.values())})\s+(?:for|to|about|that|of)\b",
     _FLAGS | re.VERBOSE,
 )
 _OTHERS = re.compile(
@@ -102,6 +102,8 @@ _QUOTED = re.compile(
     r"```.*?(?:```|\Z)|`[^`\n]*`|“[^”]*”|„[^“”]*[“”]|\"[^\"]*\"|«[^»]*»|‘[^’]*’|(?<!\w)'[^'\n]*'(?!\w)|「[^」]*」",
     re.DOTALL,
 )
+# Around it an app may have put what it retrieved.
+_ASKED = re.compile(r"^\W*(?:(?:user\s+)?(?:query|question)|instruction)\s*:\s*(\S.*)$", _FLAGS | re.MULTILINE)
 _CLAUSE = re.compile(r"(?<=[.!?])\s+|\n+|[;:](?:\s+|$)|,\s+(?=(?:so\s+|and\s+)?(?:please|can\s+you|could\s+you)\b)")
 _POLITE = re.compile(
     r"""^(?:(?:hi|hello|hey|ok(?:ay)?|well|so|now|and|also|then|please|kindly|thanks|\W+)\b[\s,.!]*
@@ -153,7 +155,13 @@ _MAKES = re.compile(
 )
 _CODES = re.compile(r"^(?:implement|code|program|refactor|debug\s+and\s+rewrite)\b", _FLAGS)
 # "Reply to this email", "text my wife that …", "tell my team that …".
-_ANSWERS = re.compile(r"^(?:reply|respond|answer\s+(?:this|that|the|my|him|her|them|to))\b", _FLAGS)
+_ANSWERS = re.compile(
+    r"^(?:reply|respond|answer(?=\s+(?:to\s+)?(?:him|her|them|(?:this|that|the|my)\s+(?:\w+\s+){0,2}?(?:e-?mails?|mails?"
+    r"|letters?|messages?|texts?|notes?|posts?|reviews?|comments?|tweets?|cards?|invitations?|sms|landlord|neighbou?r"
+    rf"|{'|'.join(each.pattern for each in _READERS.values())}))))(?!\s+(?:to|with|in|as|only)\s+"
+    r"(?:me|the\s+\w*\s*(?:question|query)|json|a\b|an\b|one\b))\b",
+    _FLAGS,
+)
 _PEOPLE = r"(?:my|the|our|his|her|their|all|mr|mrs|ms|dr|everyone|everybody|him|her|them|[A-Z]\w+)\b"
 _SENDS = re.compile(rf"^(?i:text|message|e-?mail|mail|write\s+to|tweet|dm|sms|whatsapp)\s+{_PEOPLE}")
 _TELLS = re.compile(
@@ -168,7 +176,8 @@ _SUMS = re.compile(
 _FOR_USER = re.compile(
     r"^\w+(?:\s+(?:me|us|down|out|up))*\s+(?:about\b|(?:an?|the|some|my|a\s+few)?\s*(?:\w+\s+){0,2}?(?:explanations?|summar(?:y|ies)"
     r"|overviews?|plans?|lists?|recipes?|guides?|comparisons?|schedules?|itinerar(?:y|ies)|outlines?|analys[ie]s"
-    r"|tips|ideas|steps|notes\s+(?:for\s+me|on)|to-?dos?|introductions?\s+to|pros\s+and\s+cons|facts)\b)",
+    r"|tips|ideas|steps|notes\s+(?:for\s+me|on)|to-?dos?|introductions?\s+to"
+    r"|(?:answers?|responses?)\s+(?:that\s+\w+\s+completes|to\s+the\s+(?:question|query|user|following))|pros\s+and\s+cons|facts)\b)",
     _FLAGS,
 )
 _FOR_OTHERS = re.compile(
@@ -231,6 +240,8 @@ def _named(text: str) -> tuple[Occasion, ...]:
 
 
 def _clauses(text: str) -> list[str]:
+    if asked := _ASKED.findall(text):
+        text = asked[-1]
     if len(text) > LONGEST:
         text = f"{text[: LONGEST // 2]}\n{text[-LONGEST // 2 :]}"
     plain = " ".join(_QUOTED.sub(" … ", text).split(" "))

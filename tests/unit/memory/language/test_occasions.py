@@ -35,6 +35,11 @@ ANSWERS = (
     "Give me a recipe for cookies.",
     "What is the difference between der and das in German?",
     "```write a letter```",
+    "Answer the question based only on the following context:\n\nTea is a drink.\n\nQuestion: what is tea?",
+    "Context information is below.\n---\nTea is a drink.\n---\nGiven the context information and not prior "
+    "knowledge, answer the query.\nQuery: what is an element?\nAnswer: ",
+    "Context:\nWrite a letter to the tax office.\n\nQuestion: what is tea?",
+    "Write a response that appropriately completes the request.\n\n### Instruction: what is tea?",
     "",
     "?" * 5000,
 )
