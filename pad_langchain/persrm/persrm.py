@@ -52,7 +52,7 @@ from pad_memory.evidence.scorer import Calibration
 from pad_memory.evidence.signs import SignScorer
 from pad_memory.openmp import dismiss_helpers
 
-__all__ = ["PersRM", "merge_value_head"]
+__all__ = ["PersRM"]
 
 KNOWN = 0.5  # how sure a head has to be that it knows a wish
 # A GGUF file has no room for what makes a causal LM a PersRM.
@@ -396,15 +396,3 @@ def _place_value_head(value_head: torch.nn.Linear, backbone: Backbone) -> None:
             f"{backbone.hidden_size}. Both must come from one checkpoint."
         )
     value_head.to(device=backbone.head.weight.device, dtype=torch.float32).eval()
-
-
-def merge_value_head(
-    lm_head_VD: torch.Tensor, weight_DD: torch.Tensor, bias_D: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Fold W and b into the head: a plain causal LM then gives q.
-
-    Returns:
-        lm_head' = lm_head @ W, [V, D], and the constant logits lm_head @ b, [V]; both float32.
-    """
-    lm_head_VD = lm_head_VD.float()
-    return lm_head_VD @ weight_DD.float(), lm_head_VD @ bias_D.float()
