@@ -11,8 +11,9 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,8 +51,12 @@ class _Place:
         # Files that are gone change nothing: what was loaded from them goes on.
         return any(now not in (None, then) for now, then in zip(weights, self.weights, strict=True))
 
-    def drop(self) -> list[weakref.ref[Any]]:
-        """Forget the pair, and have memories forget its PersRM; what still decodes ends first. Return its models."""
+    def drop(self) -> list[Callable[[], bool]]:
+        """Forget the pair, and have memories forget its PersRM; what still decodes ends first.
+
+        Returns:
+            what says of each of its models, and of the thread that frees them, whether it is gone.
+        """
         pair, self.pair = self.pair, None
         if pair is None:
             return []
@@ -59,7 +64,8 @@ class _Place:
             if pair.persrm is not None and memory.scorer is pair.persrm:
                 memory.scorer = None
         models = {backbone.model for backbone in pair.engine.models}
-        return [weakref.ref(model) for model in models | ({pair.persrm.backbone.model} if pair.persrm else set())]
+        models |= {pair.persrm.backbone.model} if pair.persrm else set()
+        return [*(partial(_is_gone, weakref.ref(model)) for model in models), pair.engine.ended()]
 
 
 _places: dict[tuple[str, ...], _Place] = {}
@@ -205,18 +211,22 @@ def unload(model: str | None = None, *, timeout: float = 10.0) -> bool:
     """
     with _lock:
         places = [place for place in _places.values() if model in (None, place.model)]
-    models: list[weakref.ref[Any]] = []
+    gone: list[Callable[[], bool]] = []
     for place in places:
         with place.lock:
-            models += place.drop()
+            gone += place.drop()
     end, pause = time.monotonic() + timeout, 0.01
-    while gc.collect() is not None and any(found() is not None for found in models) and time.monotonic() < end:
+    while gc.collect() is not None and not all(each() for each in gone) and time.monotonic() < end:
         time.sleep(pause)
         pause = min(2 * pause, 0.5)
     if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_initialized():
         torch.cuda.empty_cache()
     _trim()
-    return all(found() is None for found in models)
+    return all(each() for each in gone)
+
+
+def _is_gone(model: weakref.ref[Any]) -> bool:
+    return model() is None
 
 
 def _trim() -> None:

@@ -12,7 +12,7 @@ from functools import partial
 
 from pad_langchain.server.metrics import Metrics
 from pad_memory import PreferenceMemory
-from pad_memory.errors import StoreError
+from pad_memory.errors import StoreClosedError, StoreError
 
 __all__ = ["Retention"]
 
@@ -79,6 +79,8 @@ class Retention:
         try:
             with self._metrics.memory(operation):
                 work()
+        except StoreClosedError:
+            self._closed = True  # nothing can be written down any more
         except StoreError:
             logger.warning("Answers: the store could not %s them. It is tried again.", operation)
             return False

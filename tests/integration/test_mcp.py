@@ -62,7 +62,7 @@ async def test_over_http_and_another_process_is_refused_the_folder(tmp_path: Pat
             thumb = await client.call_tool("give_thumb", {"prompt": "q", "response": "r", "up": True})
             assert not thumb.is_error
             profile = (await client.call_tool("read_profile", {})).structured_content
-            assert profile == {"wants": [], "no_more": [], "refused": [], "waiting": 1}
+            assert profile == {"wants": [], "later": [], "no_more": [], "refused": [], "waiting": 1}
             refused = await client.call_tool("undo", {"event_id": "nope"})
             assert refused.is_error
             assert "nope" in refused.content[0].text  # type: ignore[union-attr]

@@ -89,6 +89,10 @@ class LocalEngine:
         """Compiles grammars for `Request.grammar`. The first use takes up to a second."""
         return GrammarCompiler(self.tokenizer, self._admission.vocab_size, self.end_tokens)
 
+    def ended(self) -> Callable[[], bool]:
+        """Return what says, without holding the engine, whether its thread has ended; true where none ever ran."""
+        return self._worker.ended()
+
     @property
     def running(self) -> int:
         """Rows in the batch now."""

@@ -101,6 +101,11 @@ class Worker:
         """Whether the thread runs, or has not been needed yet."""
         return self._thread is None or self._thread.is_alive()
 
+    def ended(self) -> Callable[[], bool]:
+        """Return what says, without holding this, whether the thread has ended; true where none ever ran."""
+        thread = self._thread
+        return lambda: thread is None or not thread.is_alive()
+
     def hold(self) -> bool:
         """Let no step begin, and wait for the running one. Return False if it did not end."""
         return self._steps.hold()

@@ -41,7 +41,8 @@ def test_the_shipped_head_is_steered_by_wishes_and_not_by_remarks():
 
     def lengths(texts) -> torch.Tensor:
         with torch.inference_mode():
-            return head.gates(torch.from_numpy(embed_wishes(embedder, list(texts)))).norm(dim=1)
+            vectors_NE = torch.from_numpy(embed_wishes(embedder, list(texts)))
+            return head.gates(vectors_NE, by_strength=False).norm(dim=1)
 
     wishes = lengths(each.poles[side].text for each in of_catalogue() for side in (0, 1))
     assert lengths(UNSEEN).median() < 0.2 * wishes.min()
