@@ -320,6 +320,14 @@ def _grammar(name: str, value: Any) -> Grammar:
     return value
 
 
+def _region(name: str, value: Any) -> Region:
+    from pad_langchain.engine.regions import Region
+
+    if not isinstance(value, Region):
+        checks.refuse(name, value, "a Region of `engine.regions`, or None")
+    return value
+
+
 _LARGE = 3.4e38  # about as much as float32 holds
 _WEIGHT = checks.number(-_LARGE, _LARGE, "a finite number that float32 holds")
 _TOKEN = checks.integer(-checks.LARGEST, checks.LARGEST, "a list of token ids, which are integers")
@@ -348,6 +356,7 @@ CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "candidates": checks.integer(0, checks.LARGEST, "an integer from 0 to top_k"),
     "logprobs": checks.flag,
     "grammar": _maybe(_grammar),
+    "region": _maybe(_region),
     "clip": _maybe(checks.number(0.0, math.inf, "a finite number above 0, or None", above=True)),
     "lazy": checks.flag,
     "best_of": _COUNT,

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from fresh import run_program
 from pad_langchain import ChatPAD, unload
 from pad_langchain.chat.engines import said, shared_pair
 from pad_langchain.engine.torch.engine import TorchEngine
@@ -175,28 +176,33 @@ def test_many_first_callers_load_once(tmp_path, monkeypatch):
 # ---- given back
 
 
+UNLOAD = """
+import gc, sys, weakref
+from pathlib import Path
+from pad_langchain import ChatPAD, unload
+from pad_langchain.chat.engines import shared_pair
+
 def resident():
-    """Bytes of this process in memory."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * 4096
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+folder = sys.argv[1]
+llm = ChatPAD(model=folder, reward_model=None, max_tokens=12, engine_settings={"pack_weights": False})
+llm.invoke("what is an element?")
+engine = shared_pair(folder, None, pack_weights=False).engine
+size = sum(weight.nbytes for weight in engine.base.model.parameters())
+weights = weakref.ref(engine.base.model)
+del engine
+loaded = resident()
+print(size > 100e6, unload(folder), weights() is None, loaded - resident() > 0.7 * size)
+print(bool(llm.invoke("what is an element?").text))  # it comes back when it is asked
+"""
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is measured in /proc")
 def test_unload_returns_the_memory(tmp_path):
-    folder = saved(tmp_path, 1, hidden_size=1024, layers=6, heads=8)
-    gc.collect()
-    llm = chat(folder, engine_settings={"pack_weights": False})
-    llm.invoke(QUESTION)
-    engine = shared_pair(folder, None, pack_weights=False).engine
-    size = sum(weight.nbytes for weight in engine.base.model.parameters())
-    assert size > 100e6
-    weights = weakref.ref(engine.base.model)
-    del engine
-    loaded = resident()
-    assert unload(folder)
-    assert weights() is None
-    assert loaded - resident() > 0.7 * size
-    assert llm.invoke(QUESTION).text  # it comes back when it is asked
+    """In a process of its own: what others allocate and free meanwhile is not looked at."""
+    done = run_program(UNLOAD, saved(tmp_path, 1, hidden_size=1024, layers=6, heads=8))
+    assert (done.returncode, done.stdout.split()) == (0, ["True"] * 5), done.stderr
 
 
 def test_unload_takes_the_persrm_out_of_memories(tmp_path):
