@@ -265,10 +265,6 @@ class PreferenceMemory(Keeping):
         """Return a user's events, the oldest first; empty for a user nothing is known about."""
         return tuple(record.event for record in self._ledger.records(self._ledger.owner(user)))
 
-    def users(self) -> list[str]:
-        """Return the ids of all users of this tenant, sorted."""
-        return self._ledger.users()
-
     # --- what we conclude ---
 
     def profile(self, user: str, at: float | None = None) -> Profile:

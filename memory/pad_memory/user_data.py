@@ -45,9 +45,9 @@ class UserData(OpenOnce):
     _interpreter: Interpreter
     _on_forget: Callbacks
 
-    @abstractmethod
     def users(self) -> list[str]:
         """Return the ids of all users of this tenant, sorted."""
+        return self._ledger.users()
 
     @abstractmethod
     def _known(self, user: str) -> Snapshot:

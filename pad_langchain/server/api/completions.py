@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from pad_langchain.server.api.answers import Completion, new_id
 from pad_langchain.server.api.delivery import deliver
 from pad_langchain.server.api.openai import ChatRequest
-from pad_langchain.server.api.replies import ChatCompletion
+from pad_langchain.server.api.replies import ChatCompletion, streamed
 from pad_langchain.server.service import Service
 
 __all__ = ["router"]
 
 router = APIRouter()
-_STREAM = {"schema": {"type": "string", "description": "Chunks as OpenAI sends them, where `stream` is true."}}
-_ANSWERS: dict[int | str, dict[str, Any]] = {200: {"model": ChatCompletion, "content": {"text/event-stream": _STREAM}}}
 
 
-@router.post("/v1/chat/completions", responses=_ANSWERS)
+@router.post("/v1/chat/completions", responses=streamed(ChatCompletion, "Chunks"))
 async def create_completion(body: ChatRequest, request: Request) -> Response:
     """Answer a conversation as OpenAI does."""
 

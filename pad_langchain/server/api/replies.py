@@ -26,6 +26,7 @@ __all__ = [
     "Status",
     "ThreadDeleted",
     "UserDeleted",
+    "streamed",
 ]
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -54,6 +55,12 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     "4XX": {"model": ErrorReply, "description": "The request is refused."},
     "5XX": {"model": ErrorReply, "description": "The server cannot answer it now."},
 }
+
+
+def streamed(whole: type[BaseModel], parts: str) -> dict[int | str, dict[str, Any]]:
+    """For FastAPI's `responses`: an answer that comes whole, or as a stream of these parts."""
+    stream = {"schema": {"type": "string", "description": f"{parts} as OpenAI sends them, where `stream` is true."}}
+    return {200: {"model": whole, "content": {"text/event-stream": stream}}}
 
 
 class Status(_Reply):

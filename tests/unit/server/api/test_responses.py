@@ -31,18 +31,6 @@ class City(BaseModel):
     city: str
 
 
-@pytest.fixture
-async def sdk(served: Served) -> AsyncIterator[openai.AsyncOpenAI]:
-    transport = httpx.ASGITransport(served.app)
-    async with (
-        httpx.AsyncClient(transport=transport) as http,
-        openai.AsyncOpenAI(
-            base_url="http://localhost/v1", api_key=served.keys["ada"], http_client=http, max_retries=0
-        ) as client,
-    ):
-        yield client
-
-
 async def ask(client: httpx.AsyncClient, **fields: Any) -> dict[str, Any]:
     """The response, which is one of OpenAI's."""
     answer = await client.post(PATH, json={"model": "pad-demo", "input": QUESTION, **fields})
