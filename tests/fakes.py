@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -42,6 +43,27 @@ class PoleScorer:
 
 
 @cache
+class Recording:
+    """An engine that keeps the requests it is given.
+
+    Args:
+        answers: whether it answers them as well; else `submit` returns None.
+        recommended: what its PersRM recommends. None means what the engine's own does.
+    """
+
+    def __init__(self, engine: Any, *, answers: bool = True, recommended: Any = None) -> None:
+        self.engine, self.answers, self.requests = engine, answers, list[Any]()
+        if recommended is not None:
+            self.recommended = recommended
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.engine, name)
+
+    def submit(self, request: Any) -> Any:
+        self.requests.append(request)
+        return self.engine.submit(request) if self.answers else None
+
+
 def _word(word: str) -> np.ndarray:
     seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:4], "big")
     return np.random.default_rng(seed).normal(size=64)

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from langchain_core.caches import InMemoryCache
 
+from fakes import Recording
 from pad_langchain import PADLLM, ChatPAD, InvalidRequestError
 from pad_langchain.chat import CallOptions, Chat, ChatSettings, Delta, Usage
 from pad_langchain.chat.messages import with_preferences_at_end
@@ -28,20 +29,6 @@ QUESTION = [{"role": "user", "content": "what is an element?"}]
 WISH = "be concise and brief"
 TOLD, BESIDE = f"The user prefers: {WISH}.", f"({WISH.capitalize()}.)"
 HERE = "In this conversation, be concise and brief"
-
-
-class Recording:
-    """An engine that keeps the requests it is given."""
-
-    def __init__(self, engine):
-        self.engine, self.requests = engine, []
-
-    def __getattr__(self, name):
-        return getattr(self.engine, name)
-
-    def submit(self, request):
-        self.requests.append(request)
-        return self.engine.submit(request)
 
 
 def engine_with(guided=True, template=None):
@@ -195,9 +182,7 @@ def test_bad_places_are_refused(said, message):
 
 def recommending(engine, **recommended):
     """The engine with another recommendation."""
-    told = Recording(engine.engine)
-    told.recommended = Recommended(**recommended)
-    return told
+    return Recording(engine.engine, recommended=Recommended(**recommended))
 
 
 @pytest.mark.parametrize("place", ["user", "both"])

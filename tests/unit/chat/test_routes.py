@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from fakes import Recording
 from pad_langchain.chat import CallOptions, Chat, ChatSettings
 from pad_langchain.chat.condition import Wish
 from pad_langchain.chat.messages import with_system
@@ -23,19 +24,9 @@ STYLE, FACT = "be concise and brief", "I am vegetarian"
 BLOCK = quoted([(FACT, 1.0)])
 
 
-class Recording:
-    """An engine that keeps the requests it is given."""
-
-    def __init__(self, engine, **recommended):
-        self.engine, self.requests = engine, []
-        self.recommended = Recommended(**recommended)
-
-    def __getattr__(self, name):
-        return getattr(self.engine, name)
-
-    def submit(self, request):
-        self.requests.append(request)
-        return self.engine.submit(request)
+def recording(engine, **recommended):
+    """The engine with a recommendation of its own, which keeps its requests."""
+    return Recording(engine, recommended=Recommended(**recommended))
 
 
 class Knows:
@@ -97,7 +88,7 @@ KNOWN_PLAIN = {  # (recommended place, condition_base) → the turns, and the wa
 
 @pytest.mark.parametrize(("place", "base"), KNOWN_PLAIN)
 def test_what_a_persrm_does_not_know_is_quoted_to_the_base_and_does_not_steer(engines, memory, place, base):
-    engine = Recording(engines[0], wish_place=place)
+    engine = recording(engines[0], wish_place=place)
     request, turns, pad = asked(engine, memory, Knows(), user_id="ada", condition_base=base)
     told, style, fact = KNOWN_PLAIN[place, base]
     assert turns == told
@@ -107,24 +98,24 @@ def test_what_a_persrm_does_not_know_is_quoted_to_the_base_and_does_not_steer(en
 
 
 def test_the_shipped_heads_way_tells_what_it_steers_in_brackets_and_the_rest_quoted(engines, memory):
-    engine = Recording(engines[0], condition_base=True, wish_place="user")
+    engine = recording(engines[0], condition_base=True, wish_place="user")
     _, turns, pad = asked(engine, memory, Knows("both"), user_id="ada")
     assert turns == [("user", f"what is an element? (Be concise and brief.)\n\n{BLOCK}")]
     assert ways(pad) == {STYLE: "both", FACT: "prompt"}
 
 
 def test_without_a_persrm_all_is_told_and_only_a_users_own_words_are_quoted(engines, memory):
-    request, turns, pad = asked(Recording(engines[1]), memory, user_id="ada")
+    request, turns, pad = asked(recording(engines[1]), memory, user_id="ada")
     assert turns == [("system", f"The user prefers: {STYLE}.\n\n{BLOCK}"), ("user", "what is an element?")]
     assert (ways(pad), request.preferences) == ({STYLE: "prompt", FACT: "prompt"}, ())
-    _, turns, pad = asked(Recording(engines[1]), memory, user_id="ada", condition_base=False)
+    _, turns, pad = asked(recording(engines[1]), memory, user_id="ada", condition_base=False)
     assert turns == [("user", "what is an element?")]
     assert ways(pad) == {STYLE: None, FACT: None}
 
 
 def test_where_only_a_fact_is_told_the_base_decodes_as_it_is(engines, memory):
     memory.retract("ada", next(event.id for event in memory.events("ada") if event.text == STYLE))
-    engine = Recording(engines[0], repetition_penalty=1.2)
+    engine = recording(engines[0], repetition_penalty=1.2)
     request, _, pad = asked(engine, memory, Knows(), user_id="ada")
     assert (request.preferences, request.repetition_penalty) == ((), 1.0)
     assert ways(pad) == {FACT: "prompt"}
@@ -132,7 +123,7 @@ def test_where_only_a_fact_is_told_the_base_decodes_as_it_is(engines, memory):
 
 def test_a_calls_own_words_are_the_apps_and_stand_unquoted_whatever_their_number(engines):
     wishes = [f"wish number {n}" for n in range(8)]
-    request, turns, _ = asked(Recording(engines[1]), preference=wishes)
+    request, turns, _ = asked(recording(engines[1]), preference=wishes)
     assert turns[0] == ("system", " ".join(f"The user prefers: {wish}." for wish in wishes))
     assert request.preferences == ()
 
@@ -203,7 +194,7 @@ def test_the_most_relevant_and_certain_go_first_and_what_does_not_fit_is_passed_
 
 
 def test_a_wish_longer_than_the_budget_is_said_to_be(engines, memory):
-    _, turns, pad = asked(Recording(engines[0]), memory, Knows(), user_id="ada", wish_tokens=2)
+    _, turns, pad = asked(recording(engines[0]), memory, Knows(), user_id="ada", wish_tokens=2)
     assert turns == [("user", "what is an element?")]
     assert ways(pad) == {STYLE: "guide"}
     (held,) = pad["held_back"]
@@ -250,7 +241,7 @@ def test_template_markup_in_a_wish_stays_text(engines):
 
 
 def test_style_is_held_back_from_a_letter_and_the_answer_says_why(engines, memory):
-    engine = Recording(engines[0])
+    engine = recording(engines[0])
     request, _, pad = asked(engine, memory, Knows(), LETTER, user_id="ada")
     assert request.preferences == ()
     assert STYLE not in ways(pad)
@@ -266,9 +257,9 @@ def test_style_is_held_back_from_a_letter_and_the_answer_says_why(engines, memor
 
 def test_a_change_of_a_letter_is_a_letter(engines, memory):
     talk = [*LETTER, {"role": "assistant", "content": "Dear Sir"}, {"role": "user", "content": "Make it shorter."}]
-    assert asked(Recording(engines[0]), memory, Knows(), talk, user_id="ada")[0].preferences == ()
+    assert asked(recording(engines[0]), memory, Knows(), talk, user_id="ada")[0].preferences == ()
     talk[-1] = {"role": "user", "content": "Thanks! What is an element?"}
-    assert len(asked(Recording(engines[0]), memory, Knows(), talk, user_id="ada")[0].preferences) == 1
+    assert len(asked(recording(engines[0]), memory, Knows(), talk, user_id="ada")[0].preferences) == 1
 
 
 # ---- what a program reads
@@ -281,7 +272,7 @@ TOOL = {"type": "function", "function": {"name": "weather", "description": "", "
 
 @pytest.mark.parametrize("said", [{"response_format": FORMAT}, {"tools": [TOOL], "tool_choice": "required"}])
 def test_json_and_arguments_are_told_facts_and_are_not_styled_unless_the_call_says_so(engines, memory, said):
-    engine = Recording(engines[0])
+    engine = recording(engines[0])
     request, _, pad = asked(engine, memory, Knows(), user_id="ada", settings={"defaults": ["be formal"]}, **said)
     assert (request.preferences, ways(pad)) == ((), {FACT: "prompt"})
     assert [one["text"] for one in pad["held_back"]] == [STYLE, "be formal"]
@@ -295,7 +286,7 @@ def test_json_and_arguments_are_told_facts_and_are_not_styled_unless_the_call_sa
 
 def test_a_field_marked_as_free_text_is_styled_and_no_other(engines, memory):
     form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": MARKED}}
-    engine = Recording(engines[0], condition_base=True, wish_place="user")
+    engine = recording(engines[0], condition_base=True, wish_place="user")
     request, turns, pad = asked(engine, memory, Knows("both"), user_id="ada", response_format=form)
     assert request.region.fields == {"city"}
     assert ways(pad) == {STYLE: "guide", FACT: "prompt"}, "words in the prompt would reach every field"
@@ -303,7 +294,7 @@ def test_a_field_marked_as_free_text_is_styled_and_no_other(engines, memory):
 
 
 def test_a_tool_that_may_be_called_leaves_the_answer_styled_and_its_arguments_plain(engines, memory):
-    request, _, pad = asked(Recording(engines[0]), memory, Knows(), user_id="ada", tools=[TOOL])
+    request, _, pad = asked(recording(engines[0]), memory, Knows(), user_id="ada", tools=[TOOL])
     assert [one.text for one in request.preferences] == [STYLE]
     assert (request.region.begin.strip(), request.region.fields) == ("<tool_call>", frozenset())
     assert ways(pad)[STYLE] == "guide"
@@ -316,12 +307,12 @@ def test_worth_is_infinite_for_what_nobody_may_leave_out():
 
 def test_where_all_is_held_back_no_samples_are_compared(engines, memory):
     said = {"user_id": "ada", "best_of": 2, "temperature": 1.0}
-    assert asked(Recording(engines[0]), memory, Knows(), LETTER, **said)[0].best_of == 1
-    assert asked(Recording(engines[0]), memory, Knows(), **said)[0].best_of == 2
+    assert asked(recording(engines[0]), memory, Knows(), LETTER, **said)[0].best_of == 1
+    assert asked(recording(engines[0]), memory, Knows(), **said)[0].best_of == 2
 
 
 def test_own_words_that_steer_are_quoted_in_the_system_turn_and_in_brackets_in_the_users(engines, memory):
-    _, turns, _ = asked(Recording(engines[0], condition_base=True), memory, user_id="ada")
+    _, turns, _ = asked(recording(engines[0], condition_base=True), memory, user_id="ada")
     assert turns[0] == ("system", f"The user prefers: {STYLE}.\n\n{BLOCK}")
-    _, turns, _ = asked(Recording(engines[0], condition_base=True, wish_place="user"), memory, user_id="ada")
+    _, turns, _ = asked(recording(engines[0], condition_base=True, wish_place="user"), memory, user_id="ada")
     assert sorted(turns[0][1].partition(" (")[2].rstrip(").").split(". ")) == ["Be concise and brief", FACT]
