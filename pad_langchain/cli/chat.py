@@ -190,19 +190,15 @@ class ChatSession:
             self.say(f"This tells something sensitive ({', '.join(error.sensitive)}). Keep it? Type yes")
             self._waiting = lambda line: self._consent(line, event)
             return
-        if refused := self.memory.profile(self.user).refused.get(event_id):
+        profile = self.memory.profile(self.user)
+        if refused := profile.refused.get(event_id):
             self.say(f"Not taken: {refused.reason}.")
             return
-        if self._expired(event_id):
+        if profile.expired_from(event_id) and not profile.learned_from(event_id):
             self.say("The time that it names is over, so it changes nothing.")
             return
         steers = ", ".join(f"{item.text} ({item.weight:+.1f})" for item in self.conversation.steering())
         self.say(f"Noted. Next answers: {steers or 'as before'}")
-
-    def _expired(self, event_id: str) -> bool:
-        profile = self.memory.profile(self.user)
-        held = any(event_id in item.evidence for item in (*profile.preferences, *profile.later))
-        return not held and any(item.expired and event_id in item.evidence for item in profile.history)
 
     def _consent(self, line: str, event: Feedback) -> bool:
         if line.lower() not in ("yes", "y"):

@@ -294,26 +294,25 @@ class MemoryTools:
         waited = self._memory.profile(self._user).pending
         event_id = self._memory.record(self._user, replace(event, thread=thread, source="mcp"), consented=consented)
         profile = self._memory.profile(self._user)
-        learned = [_worded(item) for item in (*profile.preferences, *profile.later) if event_id in item.evidence]
+        learned = profile.learned_from(event_id)
         ended = [_worded(item) for item in profile.history if item.ended_by == event_id]
-        expired = any(item.expired and event_id in item.evidence for item in profile.history)
         held_back: str | None = None
         if verdict := profile.refused.get(event_id):
             held_back = f"It is not taken: {verdict.reason}."
-        elif any(item.scope == thread_scope(None) for item in profile.preferences if event_id in item.evidence):
+        elif any(item.scope == thread_scope(None) for item in learned):
             held_back = "It holds in one conversation only, but no thread was named: undo it, and say it with a thread."
         elif profile.pending > waited:
             held_back = (
                 "How the answer is written is kept, but weighed only when a chat of pad-langchain opens this memory: "
                 "it takes a reward model."
             )
-        elif expired and not learned:
+        elif profile.expired_from(event_id) and not learned:
             held_back = "The time that it names is over, so it changes nothing."
         elif not learned and not ended:
             held_back = "It is kept, but says too little to conclude anything from it yet."
         return Learned(
             event_id=event_id,
-            learned=learned,
+            learned=[_worded(item) for item in learned],
             ended=ended,
             held_back=held_back,
             how_to_answer=self._told(None, thread),

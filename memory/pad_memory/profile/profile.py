@@ -66,6 +66,14 @@ class Profile:
             raise KeyError(f"no preference {key!r} in this profile; it has: {', '.join(self.reasons) or 'none yet'}")
         return self.reasons[key]
 
+    def learned_from(self, event_id: str) -> tuple[Preference, ...]:
+        """Return what an event is evidence for: what is wanted now, then what will be."""
+        return tuple(item for item in (*self.preferences, *self.later) if event_id in item.evidence)
+
+    def expired_from(self, event_id: str) -> tuple[Preference, ...]:
+        """Return the wishes of an event whose time was up."""
+        return tuple(item for item in self.history if item.expired and event_id in item.evidence)
+
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able dict; two replays of the same events at the same time give the same bytes."""
         rare = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -110,28 +109,20 @@ def _record(memory: PreferenceMemory, user: str, said: dict[str, Any], consented
     event_id = memory.record(user, event, consented=consented)
     profile = memory.profile(user)
     verdict = profile.refused.get(event_id)
-    known = (*profile.preferences, *profile.later)
-    expired = [item.text for item in profile.history if item.expired and event_id in item.evidence]
+    leaning = [item for item in profile.leanings if event_id in item.evidence]
+    expired = [item.text for item in profile.expired_from(event_id)]
     return {
         "object": "feedback",
         "id": event_id,
-        "learned": _of_event(known, event_id),
-        "leaning": _of_event(profile.leanings, event_id),
+        "learned": [_learned(item) for item in profile.learned_from(event_id)],
+        "leaning": [_learned(item) for item in leaning],
         **({"expired": expired} if expired else {}),
         "held_back": None if verdict is None else verdict.to_dict(),
     }
 
 
-def _of_event(preferences: Iterable[Preference], event_id: str) -> list[dict[str, Any]]:
-    return [
-        {"key": item.key, "text": item.text, "weight": item.weight, "confidence": item.confidence, **_limits(item)}
-        for item in preferences
-        if event_id in item.evidence
-    ]
-
-
-def _limits(item: Preference) -> dict[str, Any]:
-    """What a wish has beside the others: its time, and what it tells."""
+def _learned(item: Preference) -> dict[str, Any]:
+    """A preference, with what it has beside others: its time, and what it tells."""
     starts = item.valid_from if item.valid_from is not None and item.valid_from > time.time() else None
     rare = {
         "valid_from": starts,
@@ -139,7 +130,8 @@ def _limits(item: Preference) -> dict[str, Any]:
         "answers_left": item.answers_left,
         "sensitive": list(item.sensitive),
     }
-    return {name: value for name, value in rare.items() if value not in (None, [])}
+    found = {"key": item.key, "text": item.text, "weight": item.weight, "confidence": item.confidence}
+    return found | {name: value for name, value in rare.items() if value not in (None, [])}
 
 
 def _remove(memory: PreferenceMemory, user: str, event_id: str, erase: bool) -> None:
