@@ -1,7 +1,8 @@
 """Clients of OpenAI's API against a server process: `make test-clients`, or `python tests/clients/run.py [NAME ...]`.
 
-Clients pin each other out, so each lives in an environment of its own, `.venv-clients/NAME`, made from NAME.txt beside
-this file. An environment is kept until its file changes. The server runs in the environment of the project.
+The inspector of MCP is one more, against `pad-langchain mcp`. Clients pin each other out, so each lives in an
+environment of its own, `.venv-clients/NAME`, made from NAME.txt beside this file. An environment is kept until its
+file changes. The server runs in the environment of the project.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ CLIENTS = {
     "litellm": "litellm_client.py",
     "curl": "curl.py",
     "compatcanary": "compat_canary.py",
+    "mcp-inspector": "mcp_inspector.py",
 }
 INSTALLS_S = 600  # seconds for one environment
 TESTS_S = 600  # seconds for one client's tests

@@ -96,7 +96,8 @@ def test_a_retention_that_was_interrupted_is_finished_by_the_next(written: Prefe
     written.attach(on_forget=lambda: told.append("forgotten"))
 
     def stops(done: int, of: int) -> None:
-        if done == 2:
+        # Which part a user is in depends on the tenant.
+        if len(written.users()) < 8:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,9 @@ case "$*" in
         for line in $(seq 40); do echo "Collecting package-$line"; done
         echo "ERROR: No matching distribution found for torch" >&2; exit 1 ;;
     hang)
-        touch .venv/half; touch hanging; sleep 60 ;;
+        # As pip is, a Python that dies of a signal whenever it comes; a shell between two commands may go on.
+        touch .venv/half
+        exec "$(cat interpreter)" -c "import pathlib, time; pathlib.Path('hanging').touch(); time.sleep(60)" ;;
     esac
     for name in pad-langchain ruff mypy lint-imports; do
         printf '#!/bin/sh\\necho "%s $*"\\n' $name >.venv/bin/$name && chmod +x .venv/bin/$name
@@ -48,6 +51,7 @@ def checkout(tmp_path: Path) -> Path:
         shutil.copy(ROOT / name, tmp_path)
     (tmp_path / "python").write_text(PYTHON)
     (tmp_path / "python").chmod(0o755)
+    (tmp_path / "interpreter").write_text(sys.executable)
     plays(tmp_path, "well")
     return tmp_path
 
@@ -81,10 +85,20 @@ def _started(checkout: Path, target: str, environment: dict[str, str]) -> subpro
     )
 
 
+def ended(run: subprocess.Popen[str]) -> str:
+    """What is seen of a process that ends by itself, or fails the test and is ended."""
+    try:
+        return run.communicate(timeout=30)[0]
+    except subprocess.TimeoutExpired:
+        os.killpg(run.pid, signal.SIGKILL)
+        run.communicate()
+        raise
+
+
 def make(checkout: Path, target: str = "chat") -> tuple[int, str]:
     """The exit code, and what is seen."""
     run = start(checkout, target)
-    seen, _ = run.communicate(timeout=30)
+    seen = ended(run)
     return run.returncode, seen
 
 
@@ -164,7 +178,7 @@ def test_after_an_interrupted_install_the_next_call_starts_afresh(checkout, how)
     until(lambda: run.poll() is not None or (checkout / "hanging").exists())
     assert run.poll() is None
     os.killpg(run.pid, how)
-    seen, _ = run.communicate(timeout=30)
+    seen = ended(run)
     assert run.returncode != 0
     assert "pad-langchain chat" not in seen
     assert not (checkout / ".venv/.installed").exists()

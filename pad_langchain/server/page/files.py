@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 from collections.abc import Iterator
 from importlib.resources import files
@@ -51,6 +52,7 @@ def _walk(folder: Traversable, above: str) -> Iterator[tuple[str, bytes]]:
 _FILES = {
     "/" if path == "/page/index.html" else path: text for path, text in _walk(files(__package__) / "static", "/page/")
 }
+_PACKED = {path: gzip.compress(text, mtime=0) for path, text in _FILES.items()}
 PAGE_PATHS = frozenset(_FILES)
 
 
@@ -61,8 +63,11 @@ async def file(request: Request) -> Response:
     path = request.url.path.removeprefix(request.scope.get("root_path", ""))
     if path not in _FILES:
         raise HTTPException(404)
-    content = _FILES[path]
-    headers = {**PAGE_HEADERS, "ETag": f'"{hashlib.sha256(content).hexdigest()[:32]}"'}
+    packed = "gzip" in request.headers.get("accept-encoding", "")
+    content = (_PACKED if packed else _FILES)[path]
+    headers = {**PAGE_HEADERS, "ETag": f'"{hashlib.sha256(content).hexdigest()[:32]}"', "Vary": "Accept-Encoding"}
     if request.headers.get("if-none-match") == headers["ETag"]:
         return Response(status_code=304, headers=headers)
+    if packed:
+        headers["Content-Encoding"] = "gzip"
     return Response(content, media_type=_TYPES["html" if path == "/" else path.rpartition(".")[2]], headers=headers)

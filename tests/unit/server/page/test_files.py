@@ -24,6 +24,13 @@ async def text_of(served: Served, path: str) -> str:
         return (await nobody.get(path)).text
 
 
+async def plain_text_of(served: Served, path: str) -> str:
+    async with served.client(None) as nobody:
+        answer = await nobody.get(path, headers={"Accept-Encoding": "identity"})
+    assert "content-encoding" not in answer.headers
+    return answer.text
+
+
 @pytest.mark.parametrize("path", sorted(PAGE_PATHS))
 async def test_every_file_has_the_policy_and_needs_no_key(served: Served, path: str) -> None:
     async with served.client(None) as nobody:
@@ -68,8 +75,23 @@ async def test_everything_that_is_imported_is_there(served: Served) -> None:
 
 
 async def test_the_first_load_is_small(served: Served) -> None:
-    sizes = {path: len((await text_of(served, path)).encode()) for path in LOADED}
-    assert sum(sizes.values()) <= 64_000, sizes
+    async with served.client(None) as nobody:
+        answers = [await nobody.get(path, headers={"Accept-Encoding": "gzip, br"}) for path in LOADED]
+    assert sum(int(answer.headers["content-length"]) for answer in answers) <= 30_000
+    for path, answer in zip(LOADED, answers, strict=True):
+        assert answer.headers["content-encoding"] == "gzip"
+        assert answer.headers["vary"] == "Accept-Encoding"
+        assert answer.text == await plain_text_of(served, path)
+
+
+async def test_a_packed_and_a_plain_file_are_two_for_a_cache(served: Served) -> None:
+    async with served.client(None) as nobody:
+        packed, plain = [
+            await nobody.get(VENDORED, headers={"Accept-Encoding": encoding}) for encoding in ("gzip", "identity")
+        ]
+        headers = {"Accept-Encoding": "identity", "If-None-Match": packed.headers["etag"]}
+        assert (await nobody.get(VENDORED, headers=headers)).status_code == 200
+    assert packed.headers["etag"] != plain.headers["etag"]
 
 
 async def test_what_is_no_file_of_the_page_is_not_there(served: Served, ada: httpx.AsyncClient) -> None:
