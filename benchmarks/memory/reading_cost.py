@@ -1,9 +1,10 @@
-"""What reading words adds to a condition, by part, in milliseconds of one thread's CPU.
+"""What reading words adds to a record and a condition, by part, in milliseconds of one thread's CPU.
 
     python benchmarks/memory/reading_cost.py [--head FOLDER]
 
-The query's embedding is counted apart, in the last row. A condition that holds nothing back and one that does are asked
-for by turns, with an embedder whose vectors are known. Medians over the requests of `selective/seen.txt`.
+Embedding a query is counted apart, in the last row; the floor's classifier is left out of a record. A condition that holds nothing back and one that does are
+asked for by turns, with an embedder whose vectors are known. Medians over the requests and wishes of
+`selective/seen.txt`, and for times over the phrases of tests/data/lifetimes.
 """
 
 from __future__ import annotations
@@ -21,9 +22,14 @@ from selective import HERE, users
 from pad_langchain.chat.routes import quoted
 from pad_langchain.defaults import HEADS, SMOLLM2_MODEL
 from pad_langchain.persrm.head import VectorHead
-from pad_memory import PreferenceMemory, SentenceEmbedder, Statement
+from pad_memory import PreferenceMemory, SentenceEmbedder, Statement, Values
 from pad_memory.language import about_manner, occasion
 from pad_memory.language.occasions import _read
+from pad_memory.language.times import timed_parts
+from pad_memory.values.sensitive import kinds
+
+PHRASES = Path(__file__).parents[2] / "tests" / "data" / "lifetimes" / "times.txt"
+NOW = 1.8e9  # Unix seconds
 
 
 def spent(work: Callable[[], object]) -> float:
@@ -48,8 +54,19 @@ def main() -> None:
     for wish in wishes:
         about_manner.cache_clear()
         parts.setdefault("what a wish is about, each", []).append(spent(lambda wish=wish: about_manner(wish)))  # type: ignore[misc]
+    for phrase in PHRASES.read_text().splitlines():
+        words, tab, _ = phrase.partition("\t")
+        if tab:
+            parts.setdefault("the time in a wish, each", []).append(spent(lambda w=words: timed_parts(w, NOW)))  # type: ignore[misc]
+            parts.setdefault("whether a wish is sensitive, each", []).append(spent(lambda w=words: kinds(w)))  # type: ignore[misc]
     embedder = Kept({})
-    embedder.embed(requests)
+    embedder.embed([*requests, *wishes])
+    with PreferenceMemory(embedder=embedder, values=Values(classifier=False)) as memory:
+        for user in ("warm", "ada"):  # the embedder knows all parts of the wishes from the first
+            for wish in wishes:
+                record = lambda: memory.record(user, Statement(wish, time=1000.0))  # noqa: B023, E731
+                parts.setdefault(f"a record of {user}, its embeddings known", []).append(spent(record))
+    parts.pop("a record of warm, its embeddings known")
     with PreferenceMemory(embedder=embedder) as memory:
         for user in told:
             for place, wish in enumerate(user.wishes.values()):

@@ -2,7 +2,8 @@
 
     python benchmarks/serving/cpu_per_token.py
 
-1  CPU time of the server's process for a token ÷ that of a process which has `Chat` alone, for the same requests
+1  CPU time of the server's process for a token ÷ that of a process which has `Chat` alone, for the same requests; the
+   two are measured by turns, and the median of the pairs' ratios is shown
 2  time to the first token of one more request while others stream
 3  time until a client that leaves has given its row, or its place in the queue, free: as others see it in /metrics
 4  time of a small answer while eight bodies of a megabyte are read, which are refused as too long
@@ -48,8 +49,11 @@ def question(number: int) -> str:
     return f"Tell me about {THINGS[number % len(THINGS)]}."
 
 
-def bare(model: str, streams: int, rounds: int, tokens: int, engine: dict[str, Any]) -> float:
-    """CPU seconds for a token of `Chat` in this process."""
+Spent = tuple[float, float]  # CPU and wall-clock seconds for a token
+
+
+def bare(model: str, streams: int, rounds: int, tokens: int, engine: dict[str, Any]) -> Spent:
+    """What a token of `Chat` takes in this process."""
     quiet_libraries()
     chat = Chat.of(model, ChatSettings(engine_settings=engine))
 
@@ -59,11 +63,11 @@ def bare(model: str, streams: int, rounds: int, tokens: int, engine: dict[str, A
         return sum(turn.result().usage.completion_tokens for turn in turns)  # type: ignore[union-attr]
 
     ask()
-    before = time.process_time()
+    before, begun = time.process_time(), time.perf_counter()
     written = sum(ask() for _ in range(rounds))
-    used = time.process_time() - before
+    used, taken = time.process_time() - before, time.perf_counter() - begun
     chat.engine.close()
-    return used / written
+    return used / written, taken / written
 
 
 @dataclass
@@ -140,18 +144,18 @@ def _client(url: str, key: str) -> httpx.AsyncClient:
     return httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=600, limits=limits)
 
 
-async def cpu(server: Server, streams: int, rounds: int) -> float:
-    """CPU seconds of the server's process for a token."""
+async def cpu(server: Server, streams: int, rounds: int) -> Spent:
+    """What a token takes in the server's process."""
 
     async def ask() -> int:
         return sum(written for _, written in await asyncio.gather(*(server.stream(n) for n in range(streams))))
 
     await ask()
     process = psutil.Process(server.process.pid)
-    before = process.cpu_times()
+    before, begun = process.cpu_times(), time.perf_counter()
     written = sum([await ask() for _ in range(rounds)])
-    after = process.cpu_times()
-    return (after.user + after.system - before.user - before.system) / written
+    after, taken = process.cpu_times(), time.perf_counter() - begun
+    return (after.user + after.system - before.user - before.system) / written, taken / written
 
 
 async def first_tokens(server: Server, others: int, samples: int) -> float:
@@ -229,10 +233,18 @@ def measured(options: argparse.Namespace) -> Iterator[tuple[str, str]]:
     parts = set(options.parts)
     with served(options.model, options.tokens, engine) as server, asyncio.Runner() as runner:
         for streams in options.streams if "cpu" in parts else ():
-            mine = runner.run(cpu(server, streams, options.rounds))
-            own = _bare_elsewhere(options, streams, engine)
-            told = f"{mine / own:.2f} × ({mine * 1e6:,.0f} and {own * 1e6:,.0f} µs)"
-            yield f"CPU for a token, {streams} streams: server ÷ engine", told
+            pairs = [
+                (runner.run(cpu(server, streams, options.rounds)), _bare_elsewhere(options, streams, engine))
+                for _ in range(options.pairs)
+            ]
+            for place, what in enumerate(("CPU", "wall clock")):
+                ratios = [mine[place] / own[place] for mine, own in pairs]
+                mine, own = (
+                    1e6 * statistics.median(side[place] for side in sides) for sides in zip(*pairs, strict=True)
+                )
+                spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
+                told = f"{statistics.median(ratios):.2f} ({spread}; {mine:,.0f} and {own:,.0f} µs)"
+                yield f"{what} for a token, {streams} streams: server ÷ engine", told
         for others in options.others if "first" in parts else ():
             seconds = runner.run(first_tokens(server, others, options.samples))
             yield f"first token while {others} stream, p50", f"{seconds * 1000:,.0f} ms"
@@ -253,11 +265,12 @@ async def _close(server: Server) -> None:
     await server.admin.aclose()
 
 
-def _bare_elsewhere(options: argparse.Namespace, streams: int, engine: dict[str, Any]) -> float:
+def _bare_elsewhere(options: argparse.Namespace, streams: int, engine: dict[str, Any]) -> Spent:
     command = [sys.executable, __file__, "--bare", str(streams), "--engine", json.dumps(engine)]
     command += ["--model", options.model, "--rounds", str(options.rounds), "--tokens", str(options.tokens)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return float(done.stdout.split()[-1])
+    used, taken = map(float, done.stdout.split()[-2:])
+    return used, taken
 
 
 def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -267,6 +280,7 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--streams", type=int, nargs="+", default=[8, 32], help="for the CPU time")
     parser.add_argument("--others", type=int, nargs="+", default=[1, 31], help="that stream beside one more request")
     parser.add_argument("--rounds", type=int, default=8, help="answers of each stream")
+    parser.add_argument("--pairs", type=int, default=3, help="server and engine by turns, for the CPU time")
     parser.add_argument("--tokens", type=int, default=64, help="of an answer at most")
     parser.add_argument("--samples", type=int, default=21, help="first tokens, of which the median is shown")
     parser.add_argument("--bytes", type=int, default=1 << 20, help="of a large body")
@@ -279,7 +293,7 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     options = parsed()
     if options.bare:
-        print(bare(options.model, options.bare, options.rounds, options.tokens, options.engine))
+        print(*bare(options.model, options.bare, options.rounds, options.tokens, options.engine))
         return
     table = Table(
         "what",

@@ -62,6 +62,7 @@ def test_two_processes_write_to_one_user(server: Server) -> None:
         assert len(ids) == len(set(ids)) == 45
         assert set(ids) == {f"{name} {number}" for name in ("cats", "dogs", "both") for number in range(15)}
         assert one.profile("ada").to_json() == two.profile("ada").to_json()
+        assert len({event["sequence"] for event in one.export("ada")["events"]}) == 45
         one.record("ada", Statement("no jokes", id="new"))
         assert "new" in [event.id for event in two.events("ada")]  # nothing old is served from a cache
         assert one.users() == ["ada"]

@@ -2,7 +2,7 @@
 
 from pad_memory.evidence.affinity import sides
 from pad_memory.evidence.compute import Interpreter
-from pad_memory.evidence.evidence import Evidence, Recorded
+from pad_memory.evidence.evidence import Evidence, Recorded, next_sequence
 from pad_memory.evidence.scorer import Calibration, EmbeddingScorer, Scorer, judge
 from pad_memory.evidence.signs import SignScorer
 
@@ -15,5 +15,6 @@ __all__ = [
     "Scorer",
     "SignScorer",
     "judge",
+    "next_sequence",
     "sides",
 ]

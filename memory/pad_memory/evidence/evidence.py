@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import secrets
+import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +12,9 @@ from pad_memory.events import Feedback
 from pad_memory.language import Reading
 from pad_memory.values import Verdict
 
-__all__ = ["Evidence", "Recorded"]
+__all__ = ["Evidence", "Recorded", "next_sequence"]
+
+_YEAR_2020 = 1_577_836_800 * 10**9  # ns
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ class Recorded:
 
     Args:
         event: with its id and time.
-        sequence: above that of every event its writer knew of. Two processes that write at once may give one twice.
+        sequence: above that of every event its writer knew of; see `next_sequence`.
         evidence: what it says.
         origin: the id of the user it was recorded for, where that one was merged into this one. None means this one.
     """
@@ -95,3 +99,14 @@ class Recorded:
     def recorded(self) -> tuple[int, float, str]:
         """Its place by when it was recorded, after all that its writer knew of. No two have the same."""
         return (self.sequence, self.event.time or 0.0, self.id)
+
+
+def next_sequence(records: Iterable[Recorded]) -> int:
+    """Return a number above those of all these records, that no other process gives to an event of the same user.
+
+    It is the time in steps of 64 ns, so that JSON's readers keep it exact until 2038. A clock that is behind what is
+    there is not asked: the number is then drawn from the next thousandths of a second.
+    """
+    last = max((record.sequence for record in records), default=-1)
+    now = (time.time_ns() - _YEAR_2020) >> 6
+    return now if now > last else last + 1 + secrets.randbelow(1 << 20)

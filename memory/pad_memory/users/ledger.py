@@ -20,7 +20,7 @@ from pad_memory.catalogue import Dimension
 from pad_memory.embedding import Embedder
 from pad_memory.errors import InvalidEventError, StoreError
 from pad_memory.events import Feedback, Retraction
-from pad_memory.evidence import Evidence, Recorded, Scorer
+from pad_memory.evidence import Evidence, Recorded, Scorer, next_sequence
 from pad_memory.language import Reading, embed_wishes
 from pad_memory.profile import HALF_LIFE, Profile, Snapshot, chosen, fold, retracted, standing, text_key
 from pad_memory.store.chroma import BATCH
@@ -297,8 +297,7 @@ class Ledger(OpenStore):
         # A clock that goes backwards must not make the newest word the older one.
         last = max((record.event.time or 0.0 for record in state.records.values()), default=0.0)
         event = event.stamped(id=uuid.uuid4().hex, time=max(time.time(), last), user=user, tenant=self.tenant)
-        sequence = 1 + max((record.sequence for record in state.records.values()), default=-1)
-        record = Recorded(event, sequence, evidence)
+        record = Recorded(event, next_sequence(state.records.values()), evidence)
         try:
             self._write(owner, user, state, [record])
             if record.id in state.records:

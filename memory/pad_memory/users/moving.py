@@ -14,7 +14,7 @@ from pad_memory.catalogue import Dimension
 from pad_memory.embedding import Embedder
 from pad_memory.errors import InvalidEventError
 from pad_memory.events import Answered, Feedback, Retraction
-from pad_memory.evidence import Evidence, Recorded
+from pad_memory.evidence import Evidence, Recorded, next_sequence
 from pad_memory.language import place
 from pad_memory.profile import own_wishes
 from pad_memory.users.items import Items
@@ -99,7 +99,7 @@ def moved(records: Iterable[Recorded], have: Mapping[str, Recorded], source: str
     """
     found: list[Recorded] = []
     names: dict[str, str] = {}
-    first = 1 + max((record.sequence for record in have.values()), default=-1)
+    first = next_sequence(have.values())
     for record in sorted(records, key=lambda record: record.recorded):
         event = replace(record.event, user=into)
         if isinstance(event, (Answered, Retraction)):

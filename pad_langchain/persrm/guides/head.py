@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache, partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from pad_langchain.arithmetic.arrays import Array
-from pad_langchain.arithmetic.head import features, steer
+from pad_langchain.arithmetic.head import features, gate, steer
 from pad_langchain.engine.protocol import Base, FeatureRows, Plan
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import IncompatibleModelError, InvalidRequestError
@@ -22,6 +22,43 @@ from pad_memory.embedding import Embedder
 from pad_memory.language import embed_wishes
 
 __all__ = ["HeadGuide"]
+
+KEPT = 4096  # preferences
+
+
+class _Read:
+    """What a head makes of one preference, each part once.
+
+    Args:
+        head: in evaluation mode.
+        vector: the preference's embedding, the bytes of E float32.
+    """
+
+    def __init__(self, head: VectorHead, vector: bytes) -> None:
+        self._head = head
+        self._vector_1E = torch.from_numpy(np.frombuffer(vector, np.float32)[None].copy()).to(head.U_RD.device)
+
+    @cached_property
+    def gate_R(self) -> torch.Tensor:
+        with torch.inference_mode():
+            return self._head.gates(self._vector_1E)[0]
+
+    @cached_property
+    def certainty(self) -> float:
+        with torch.inference_mode():
+            return float(self._head.certainty(self._vector_1E))
+
+    @cached_property
+    def wished(self) -> str | None:
+        """The words in which its base is told it (see `HeadConfig.tellings`)."""
+        with torch.inference_mode():
+            return self._head.tellings(self._vector_1E)[0]
+
+    @cached_property
+    def turned_away(self) -> str | None:
+        """Those for its opposite."""
+        with torch.inference_mode():
+            return self._head.tellings(-self._vector_1E)[0]
 
 
 class HeadGuide:
@@ -43,7 +80,7 @@ class HeadGuide:
         self.head = head.eval()
         self.kind, self.recommended = "head", head.recommended
         self.embedder = embedder
-        self._features: WeakKeyDictionary[Base, FeatureRows | None] = WeakKeyDictionary()
+        self._renew()
         self.backbone = self.adapter = None
         if embedder is not None and embedder.name != head.config.embedder:
             raise IncompatibleModelError(
@@ -51,11 +88,17 @@ class HeadGuide:
                 f"{embedder.name!r}. Use the head's embedder, or train a head for this one."
             )
 
+    def _renew(self) -> None:
+        """Forget what is kept of bases and of preferences."""
+        self._features: WeakKeyDictionary[Base, FeatureRows | None] = WeakKeyDictionary()
+        self._read = lru_cache(KEPT)(partial(_Read, self.head))
+
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_features"}  # of bases of this process
+        return {name: value for name, value in vars(self).items() if name not in ("_features", "_read")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, _features=WeakKeyDictionary())
+        vars(self).update(state)
+        self._renew()
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         """Embed N preference texts with the head's embedder: [N, E].
@@ -96,9 +139,7 @@ class HeadGuide:
         Raises:
             InvalidRequestError: an embedding has another shape or is not finite, or there is none and no embedder.
         """
-        with torch.inference_mode():
-            found: list[float] = self.head.certainty(self._vectors(preferences)).tolist()
-        return found
+        return [read.certainty for read in self._readings(preferences)]
 
     def bind(self, base: Base, prompts: Prompts) -> None:
         """Check that the head fits the base, and move it to the base's device.
@@ -114,6 +155,7 @@ class HeadGuide:
                 f"this base's has {got[:12]}…: the tokens are others. Use its own base, or train a head for this one."
             )
         self.head.to(base.head_device)
+        self._renew()
 
     def rides(self, base: Base) -> bool:
         """Return False, as a head has no rows to run."""
@@ -125,12 +167,12 @@ class HeadGuide:
         Raises:
             InvalidRequestError: an embedding has another shape or is not finite, or there is none and no embedder.
         """
-        vectors_PE = self._vectors(request.preferences)
+        gates = [read.gate_R for read in self._readings(request.preferences)]
         weights = [preference.weight for preference in request.preferences]
+        if request.combine != "sum":
+            return Plan(tuple(weights), tuple(gates))
         with torch.inference_mode():
-            if request.combine == "sum":
-                return Plan((1.0,), (self.head.gate(vectors_PE, weights),))
-            return Plan(tuple(weights), tuple(self.head.gate(vector_E[None]) for vector_E in vectors_PE))
+            return Plan((1.0,), (gate(torch.stack(gates), weights),))
 
     def start(self, base: Base, plans: Sequence[Plan]) -> _HeadRows:
         """Open the rows of these plans. This runs nothing, but the first time it may read the base's output matrix."""
@@ -147,21 +189,21 @@ class HeadGuide:
         """
         if self.head.config.tellings is None or not preferences:
             return [(preference.text, preference.weight) for preference in preferences]
-        vectors_PE = self._vectors(preferences)
-        signs_P = torch.tensor([-1.0 if preference.weight < 0 else 1.0 for preference in preferences])
-        with torch.inference_mode():
-            said = self.head.tellings(vectors_PE * signs_P.to(vectors_PE)[:, None])
+        said = [
+            read.turned_away if preference.weight < 0 else read.wished
+            for preference, read in zip(preferences, self._readings(preferences), strict=True)
+        ]
         return [
             (each.text, each.weight) if words is None else (words, abs(each.weight))
             for each, words in zip(preferences, said, strict=True)
             if words != ""
         ]
 
-    def _vectors(self, preferences: Sequence[WeightedPreference]) -> torch.Tensor:
+    def _readings(self, preferences: Sequence[WeightedPreference]) -> list[_Read]:
         missing = [preference.text for preference in preferences if preference.embedding is None]
         made = iter(self.embed(missing)) if missing else iter(())
         size = self.head.config.embedding_size
-        vectors = []
+        found = []
         for preference in preferences:
             vector = np.asarray(next(made) if preference.embedding is None else preference.embedding, dtype=np.float32)
             if vector.shape != (size,) or not np.isfinite(vector).all():
@@ -170,8 +212,8 @@ class HeadGuide:
                     f"{self.head.config.embedder!r}), but has shape {vector.shape}"
                     f"{'' if np.isfinite(vector).all() else ' and is not finite'}."
                 )
-            vectors.append(vector)
-        return torch.from_numpy(np.stack(vectors)).to(self.head.U_RD.device)
+            found.append(self._read(vector.tobytes()))
+        return found
 
 
 class _HeadRows:

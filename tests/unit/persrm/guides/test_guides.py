@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from pad_langchain.models.prompts import SELF_TEMPLATE, Prompts, with_preference
 from pad_langchain.models.rows import Rows
 from pad_langchain.persrm.build import load_engine, load_pair
 from pad_langchain.persrm.guides import ByteLevelGuide, HeadGuide, ModelGuide, SelfGuide
+from pad_langchain.persrm.head import VectorHead
 from pad_langchain.testing import HashEmbedder, TinyPair, tiny_head, tiny_model, tiny_tokenizer
 
 SHAPES = {"A": (2, 32), "B": (32, 2)}
@@ -94,6 +96,32 @@ def test_gates_come_from_texts_or_from_their_embeddings(pair: TinyPair) -> None:
         guide.gates(pair.embedder.embed(texts)[0])
     with pytest.raises(InvalidRequestError, match="no embedder"):
         HeadGuide(pair.head).gates(texts)
+
+
+def test_a_preference_is_read_once_and_again_after_the_head_was_bound(
+    pair: TinyPair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guide, read = pair.guide(), list[int]()
+    real = VectorHead.gates
+
+    def counted(self: VectorHead, embeddings_PE: torch.Tensor, **how: bool) -> torch.Tensor:
+        read.append(len(embeddings_PE))
+        return real(self, embeddings_PE, **how)
+
+    monkeypatch.setattr(VectorHead, "gates", counted)
+    wishes = [WeightedPreference("be kind", 0.5), WeightedPreference("be brief", -2.0)]
+    for combine in ("sum", "max", "sum"):
+        plan = guide.plan(Request(MESSAGES, preferences=wishes, combine=combine))
+    assert read == [1, 1]
+    vectors_PE = torch.from_numpy(guide.embed([wish.text for wish in wishes]))
+    with torch.inference_mode():
+        together_R = pair.head.gate(vectors_PE, [wish.weight for wish in wishes])
+    assert torch.allclose(plan.rows[0], together_R, atol=1e-5)
+    assert pickle.loads(pickle.dumps(guide)).certainty(wishes) == guide.certainty(wishes)
+    guide.bind(Backbone(pair.model), Prompts(pair.tokenizer))
+    read.clear()
+    guide.plan(Request(MESSAGES, preferences=wishes))
+    assert read == [1, 1]
 
 
 def test_guides_name_their_kind(pair: TinyPair) -> None:
