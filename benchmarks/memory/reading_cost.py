@@ -2,9 +2,9 @@
 
     python benchmarks/memory/reading_cost.py [--head FOLDER]
 
-Embedding a query is counted apart, in the last row; the floor's classifier is left out of a record. A condition that holds nothing back and one that does are
-asked for by turns, with an embedder whose vectors are known. Medians over the requests and wishes of
-`selective/seen.txt`, and for times over the phrases of tests/data/lifetimes.
+Embedding a query is counted apart, in the last row; the floor's classifier is left out of a record. A condition that
+holds nothing back and one that does are asked for by turns, with an embedder whose vectors are known. Medians over the
+requests and wishes of `selective/seen.txt`, and for times over the phrases of tests/data/lifetimes.
 """
 
 from __future__ import annotations

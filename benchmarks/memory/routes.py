@@ -165,7 +165,7 @@ def main() -> None:
         print(f"{1000 * took:.0f} ms a question, tokenizing and embedding it included")
         if options.choose:
             torch.set_num_threads(1)
-            choose(bench, data, places[: options.choose])
+            choose(bench, data, [place for place in places if "options_aligned_first" in data[place]][: options.choose])
 
 
 if __name__ == "__main__":

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
 from pad_memory.embedding import Embedder, embed
 from pad_memory.language.plain import LONGEST
-from pad_memory.language.polarity import turned_away
+from pad_memory.language.polarity import KEPT, turned_away
 
 __all__ = ["core", "embed_wishes", "wanted", "without_filler"]
 
@@ -55,6 +56,7 @@ def core(text: str) -> str:
     return text
 
 
+@lru_cache(maxsize=KEPT)
 def wanted(text: str) -> tuple[str, int]:
     """What a preference is about, and -1 where the whole of it turns that away; embeddings hardly tell the two apart.
 

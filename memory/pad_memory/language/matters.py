@@ -19,6 +19,7 @@ __all__ = ["place"]
 
 SAME = 0.9  # least cosine of two wishes that are the same in other words
 OPPOSED = 0.75  # least cosine of a wish and what speaks against it, without their negations
+NEWEST = 512  # of a user's wishes that a new one is compared with
 _LANGUAGES = """english|german|french|spanish|italian|portuguese|dutch|danish|swedish|norwegian|finnish|polish|czech
 |russian|ukrainian|greek|turkish|arabic|hebrew|persian|hindi|urdu|bengali|tamil|chinese|mandarin|japanese|korean
 |vietnamese|thai|indonesian|malay|swahili|hungarian|romanian|bulgarian|croatian|serbian|catalan|latin"""
@@ -63,6 +64,7 @@ def _about(reading: Reading, standing: Sequence[Reading], embedder: Embedder) ->
             if pattern.search(core):
                 before = next((wish for wish in standing if wish.key == key), None)
                 return key, before is not None and without_filler(before.text) != without_filler(reading.text)
+    standing = standing[-NEWEST:]
     if not standing:
         return None, False
     others = [polarity(wish.text) for wish in standing]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 from pad_memory.language.plain import LONGEST, foreign, tidy
 
-__all__ = ["long_forms", "polarity", "taken_back", "turned_away"]
+__all__ = ["KEPT", "long_forms", "polarity", "taken_back", "turned_away"]
+
+KEPT = 16_384  # texts whose words are not read again: with each new wish of a user all others are looked at
 
 
 def _either(phrases: str) -> str:
@@ -141,6 +144,7 @@ def taken_back(text: str) -> tuple[str, bool] | None:
     return None
 
 
+@lru_cache(maxsize=KEPT)
 def polarity(text: str) -> tuple[str, int]:
     """Split `text` into (core, sign): the words without negations, and -1 where an odd number of them was removed.
 

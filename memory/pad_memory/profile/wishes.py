@@ -81,7 +81,7 @@ class Wish:
 
     def said(self, text: str, reading: Reading, record: Recorded) -> None:
         """Count that it was said once more."""
-        if text_key(text) != text_key(self.text):
+        if text != self.text and text_key(text) != text_key(self.text):
             self.text = text
         self.order = record.order
         self.strength += 1.0 if isinstance(record.event, Statement) else 0.5

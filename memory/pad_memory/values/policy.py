@@ -30,6 +30,7 @@ from pad_memory.values.verdict import ALLOWED, MAX_CHARACTERS, Verdict, against
 
 __all__ = ["Guard", "Values"]
 
+KEPT = 16_384  # texts that are not judged again: all wishes of a user, at each condition
 READING = 2  # of texts by the rules; to be raised with every change of it, for then all have to be judged again
 
 
@@ -87,8 +88,8 @@ class Guard:
 
     def __init__(self, values: Values) -> None:
         self.values = values
-        self._by_rules = lru_cache(maxsize=4096)(self._judged_by_rules)
-        self._by_classifier = lru_cache(maxsize=4096)(_judged_by_classifier)
+        self._by_rules = lru_cache(maxsize=KEPT)(self._judged_by_rules)
+        self._by_classifier = lru_cache(maxsize=KEPT)(_judged_by_classifier)
         self._allow = {squeezed(text) for text in values.allow}
         self._refuse = [re.compile(pattern, re.IGNORECASE) for pattern in values.refuse]
 

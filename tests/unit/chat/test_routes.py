@@ -15,8 +15,13 @@ from pad_langchain.chat.routes import beyond, quoted, route
 from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.engine.types import Recommended, WeightedPreference
 from pad_langchain.errors import InvalidRequestError
+from pad_langchain.models.backbone import Backbone
+from pad_langchain.models.prompts import Prompts
+from pad_langchain.persrm.guides import SelfGuide
+from pad_langchain.persrm.persrm import PersRM
 from pad_langchain.testing import HashEmbedder, tiny_model, tiny_pair, tiny_tokenizer
 from pad_memory import PreferenceMemory, Statement
+from parts import adapter_of, text_parts
 
 QUESTION = [{"role": "user", "content": "what is an element?"}]
 LETTER = [{"role": "user", "content": "Write a letter to my landlord about the heating."}]
@@ -102,6 +107,24 @@ def test_the_shipped_heads_way_tells_what_it_steers_in_brackets_and_the_rest_quo
     _, turns, pad = asked(engine, memory, Knows("both"), user_id="ada")
     assert turns == [("user", f"what is an element? (Be concise and brief.)\n\n{BLOCK}")]
     assert ways(pad) == {STYLE: "both", FACT: "prompt"}
+
+
+@pytest.mark.parametrize("kind", ["text", "adapter", "self"])
+def test_a_persrm_that_reads_words_steers_a_fact_as_well(memory, kind):
+    pair = tiny_pair()
+    base, prompts = Backbone(pair.model), Prompts(pair.tokenizer)
+    if kind == "self":
+        persrm, guide = None, SelfGuide(base, prompts)
+    elif kind == "adapter":
+        persrm = PersRM(base, pair.tokenizer, adapter=adapter_of(pair))
+        guide = persrm.guide_on(base, prompts)
+    else:
+        model, value_head = text_parts()
+        persrm = PersRM(model, pair.tokenizer, value_head=value_head)
+        guide = persrm.guide_on(base, prompts)
+    request, _, pad = asked(Recording(TorchEngine(base, pair.tokenizer, guide)), memory, persrm, user_id="ada")
+    assert set(ways(pad).values()) <= {"guide", "both"}
+    assert {one.text for one in request.preferences} == set(ways(pad)) == {STYLE, FACT}
 
 
 def test_without_a_persrm_all_is_told_and_only_a_users_own_words_are_quoted(engines, memory):

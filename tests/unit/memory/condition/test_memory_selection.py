@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fakes import PoleScorer, WordEmbedder
-from pad_memory import CATALOGUE, Choice, Feedback, Preference, PreferenceMemory, Retraction, Statement, Thumb
+from pad_memory import CATALOGUE, Choice, Feedback, Preference, PreferenceMemory, Retraction, Statement, Thumb, Values
 from pad_memory.condition.select import Request, count_tokens, select
 from pad_memory.embedding import embed
 from pad_memory.errors import InvalidEventError
 from pad_memory.evidence import Evidence, Recorded
+from pad_memory.language.matters import NEWEST
+from pad_memory.language.polarity import polarity
 from pad_memory.language.reader import KEPT, Reader
 from pad_memory.profile import fold, infer, standing
 from pad_memory.profile.population import Population
@@ -240,3 +243,28 @@ def test_search_ranks_by_meaning(memory: PreferenceMemory) -> None:
     assert [item.text for item, _ in hits] == ["mention cats"]
     vectors_NE = embed(WordEmbedder(), ["cats", "mention cats"])
     assert hits[0][1] == pytest.approx(float(vectors_NE[0] @ vectors_NE[1]), abs=1e-4)
+
+
+@pytest.mark.slow
+def test_ten_thousand_wishes_of_one_user_are_read_once_each() -> None:
+    embedder = Counting()
+    with PreferenceMemory(embedder=embedder, values=Values(classifier=False)) as memory:
+        memory.record("ada", Statement("mention topic 0", id="e0", time=1.0))
+        export = memory.export("ada")
+        first = json.dumps(export["events"][0])
+        numbers = range(1, 10_000)
+        export["events"] = [
+            json.loads(first.replace("topic 0", f"topic {number}").replace('"e0"', f'"e{number}"'))
+            for number in numbers
+        ]
+        assert memory.import_(export) == len(numbers)
+        assert len(memory.profile("ada").preferences) == 10_000
+        assert len(memory.condition("ada", "what of topic 7?", budget=5)) == 5
+        memory.record("ada", Statement("mention herons"))  # each is read for the first time
+        read, embedder.texts = polarity.cache_info().misses, 0
+        memory.record("ada", Statement("mention owls"))
+        assert len(memory.condition("ada", "what of owls?", budget=5)) == 5
+        assert polarity.cache_info().misses - read < 10
+        assert embedder.texts < 2 * NEWEST
+        assert memory.forget("ada") > 10_000
+        assert memory.users() == []

@@ -118,3 +118,19 @@ def test_the_words_are_kept_as_they_were() -> None:
             (item,) = memory.profile("ada").preferences
             assert (item.key[:5], item.text) == ("text:", text)
     assert unicodedata.normalize("NFC", tidy("x²")) == "x²"
+
+
+@pytest.mark.parametrize(
+    ("text", "keys", "own"),
+    [
+        ("be brief, وتحدث بالعربية", ["length:concise"], "وتحدث بالعربية"),
+        ("Bitte kurz, and no jokes", ["humor:serious"], "Bitte kurz"),
+        ("בקצרה בבקשה, and use bullet points", ["format:list"], "בקצרה בבקשה"),
+    ],
+)  # fmt: skip
+def test_of_two_languages_in_one_sentence_one_is_read_and_the_other_kept(
+    reader: Reader, text: str, keys: list[str], own: str
+) -> None:
+    readings = reader.read(text)
+    assert [reading.key for reading in readings if reading.key is not None] == keys
+    assert [reading.text for reading in readings if reading.key is None] == [own]
