@@ -3,7 +3,9 @@
     python benchmarks/serving/cpu_per_token.py
 
 1  CPU time of the server's process for a token ÷ that of a process which has `Chat` alone, for the same requests; the
-   two are measured by turns, and the median of the pairs' ratios is shown
+   two are measured by turns, and the median of the pairs' ratios is shown. Beside it the process ÷ its own busiest
+   thread, the engine's: with one thread of computing, what is left is what serving takes, and other times or company
+   of the rows are not in it
 2  time to the first token of one more request while others stream
 3  time until a client that leaves has given its row, or its place in the queue, free: as others see it in /metrics
 4  time of a small answer while eight bodies of a megabyte are read, which are refused as too long
@@ -144,18 +146,24 @@ def _client(url: str, key: str) -> httpx.AsyncClient:
     return httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=600, limits=limits)
 
 
-async def cpu(server: Server, streams: int, rounds: int) -> Spent:
-    """What a token takes in the server's process."""
+async def cpu(server: Server, streams: int, rounds: int) -> tuple[Spent, float]:
+    """What a token takes in the server's process, and the process's CPU time ÷ that of its busiest thread."""
 
     async def ask() -> int:
         return sum(written for _, written in await asyncio.gather(*(server.stream(n) for n in range(streams))))
 
     await ask()
     process = psutil.Process(server.process.pid)
-    before, begun = process.cpu_times(), time.perf_counter()
+    before, begun = _by_thread(process), time.perf_counter()
     written = sum([await ask() for _ in range(rounds)])
-    after, taken = process.cpu_times(), time.perf_counter() - begun
-    return (after.user + after.system - before.user - before.system) / written, taken / written
+    taken = time.perf_counter() - begun
+    used = [seconds - before.get(thread, 0.0) for thread, seconds in _by_thread(process).items()]
+    return (sum(used) / written, taken / written), sum(used) / max(used)
+
+
+def _by_thread(process: psutil.Process) -> dict[int, float]:
+    """CPU seconds of each thread."""
+    return {thread.id: thread.user_time + thread.system_time for thread in process.threads()}
 
 
 async def first_tokens(server: Server, others: int, samples: int) -> float:
@@ -233,18 +241,17 @@ def measured(options: argparse.Namespace) -> Iterator[tuple[str, str]]:
     parts = set(options.parts)
     with served(options.model, options.tokens, engine) as server, asyncio.Runner() as runner:
         for streams in options.streams if "cpu" in parts else ():
-            pairs = [
-                (runner.run(cpu(server, streams, options.rounds)), _bare_elsewhere(options, streams, engine))
-                for _ in range(options.pairs)
-            ]
+            pairs, shares = list[tuple[Spent, Spent]](), list[float]()
+            for _ in range(options.pairs):
+                spent, share = runner.run(cpu(server, streams, options.rounds))
+                pairs.append((spent, _bare_elsewhere(options, streams, engine)))
+                shares.append(share)
             for place, what in enumerate(("CPU", "wall clock")):
                 ratios = [mine[place] / own[place] for mine, own in pairs]
-                mine, own = (
-                    1e6 * statistics.median(side[place] for side in sides) for sides in zip(*pairs, strict=True)
-                )
-                spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
-                told = f"{statistics.median(ratios):.2f} ({spread}; {mine:,.0f} and {own:,.0f} µs)"
+                mine, own = (1e6 * statistics.median(one[place] for one in side) for side in zip(*pairs, strict=True))
+                told = f"{_spread(ratios)}, {mine:,.0f} and {own:,.0f} µs"
                 yield f"{what} for a token, {streams} streams: server ÷ engine", told
+            yield f"CPU, {streams} streams: server's process ÷ its engine's thread", _spread(shares)
         for others in options.others if "first" in parts else ():
             seconds = runner.run(first_tokens(server, others, options.samples))
             yield f"first token while {others} stream, p50", f"{seconds * 1000:,.0f} ms"
@@ -258,6 +265,11 @@ def measured(options: argparse.Namespace) -> Iterator[tuple[str, str]]:
         for what, seconds in runner.run(leaving(server)).items():
             yield f"free again after a client left, {what}", f"{seconds * 1000:,.0f} ms"
         runner.run(_close(server))
+
+
+def _spread(ratios: Sequence[float]) -> str:
+    """The median, and the least and the most."""
+    return f"{statistics.median(ratios):.3f} ({min(ratios):.3f}–{max(ratios):.3f})"
 
 
 async def _close(server: Server) -> None:

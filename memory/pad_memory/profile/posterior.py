@@ -18,10 +18,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 
-from pad_memory.events import Choice, Critique, Edit, Rating, Thumb
+from pad_memory.events import Choice, Critique, Edit, Feedback, Rating, Thumb
 from pad_memory.evidence import Recorded
 
 __all__ = ["HALF_LIFE", "Posterior", "answer_chances", "infer", "says"]
@@ -33,6 +34,7 @@ MAX_PATTERNS = 20_000  # a catalogue too large for MAX_ACTIVE at once gets fewer
 HALF_LIFE = 180 * 86_400.0  # seconds after which a judgement counts half
 INFORMATIVENESS = {Choice.kind: 3.0, Edit.kind: 4.0, Thumb.kind: 3.0, Rating.kind: 3.0, Critique.kind: 1.5}  # κ
 ASKED = 6.0  # κ of an answer to a question: its two sides are alike in all but what is asked
+_AT_ONCE = 64  # judgements; times the patterns they fit a processor's cache
 _BIASES = np.linspace(-1.0, 1.0, 5)  # how easily a user is pleased, in units of one weight; the same prior for each
 
 
@@ -65,24 +67,27 @@ def infer(
     newest = max((record.event.time or 0.0 for record in records), default=0.0)
     signs = tuple((fixed or {}).get(name, 0) for name in dimensions)
     weights_HD, log_prior_H = _patterns(signs)
+    judged = [record for record in records if _judges(record)]
     log_likelihood_H = np.zeros(len(weights_HD))
     absolute_SH = np.zeros((len(_BIASES), len(weights_HD)))
-    for record in records:
-        said = _observation(record, dimensions)
-        if said is None:
-            continue
-        x_D, up, kappa = said
-        drive_H = weights_HD @ x_D
-        counts = 1.0 if half_life is None else 0.5 ** ((newest - (record.event.time or 0.0)) / half_life)
-        if isinstance(record.event, Choice) and record.event.tie is not None:
-            log_likelihood_H += counts * np.log(answer_chances(drive_H)[:, 2 if record.event.tie else 0])
-            continue
-        if isinstance(record.event, (Choice, Edit)):
-            log_likelihood_H += counts * _log_up(kappa * drive_H)
-            continue
-        # The bias is the user's own, one for all single judgements, and summed over.
-        z_SH = kappa * (drive_H[None, :] + _BIASES[:, None])
-        absolute_SH += counts * (up * _log_up(z_SH) + (1.0 - up) * _log_up(-z_SH))
+    for first in range(0, len(judged), _AT_ONCE):
+        some = judged[first : first + _AT_ONCE]
+        kinds_N = np.array([_kind(record.event) for record in some])
+        times_N = np.array([record.event.time or 0.0 for record in some])
+        counts_N = np.ones(len(some)) if half_life is None else 0.5 ** ((newest - times_N) / half_life)
+        kappa_N1 = np.array([[INFORMATIVENESS[record.event.kind]] for record in some])
+        x_ND = np.array([[_style(record, name) for name in dimensions] for record in some])
+        drive_NH = x_ND @ weights_HD.T
+        pairs = kinds_N == "pair"
+        log_likelihood_H += counts_N[pairs] @ _log_up(kappa_N1[pairs] * drive_NH[pairs])
+        for column, kind in ((0, "decided"), (2, "tie")):
+            asked = kinds_N == kind
+            log_likelihood_H += counts_N[asked] @ np.log(answer_chances(drive_NH[asked])[..., column])
+        single = kinds_N == "single"
+        up_N1 = np.array([[_up(record.event)] for record in some])[single]
+        for row, bias in enumerate(_BIASES):  # the user's own, one for all single judgements, and summed over
+            z_NH = kappa_N1[single] * (drive_NH[single] + bias)
+            absolute_SH[row] += counts_N[single] @ (up_N1 * _log_up(z_NH) + (1.0 - up_N1) * _log_up(-z_NH))
     log_H = log_prior_H + log_likelihood_H + _log_sum(absolute_SH)
     p_H = np.exp(log_H - _log_sum(log_H))
     mean_D = p_H @ weights_HD
@@ -121,27 +126,42 @@ def answer_chances(drive: np.ndarray) -> np.ndarray:
     return LABEL_NOISE / 2.0 + (1.0 - 1.5 * LABEL_NOISE) * chances
 
 
-def _observation(record: Recorded, dimensions: tuple[str, ...]) -> tuple[np.ndarray, float, float] | None:
-    """An event as (x [D], how much it says yes in [0, 1], κ); None where it says nothing about style."""
-    styles, event = record.evidence.styles, record.event
-    if not styles or (isinstance(event, Critique) and record.evidence.readings):  # its words carry it all
-        return None
-    x_D = np.array([styles[0].get(name, 0.0) for name in dimensions])
-    kappa = INFORMATIVENESS[event.kind]
-    if isinstance(event, (Choice, Edit)):
-        up = 0.5 if isinstance(event, Choice) and event.tie else 1.0
-        return (x_D - np.array([styles[1].get(name, 0.0) for name in dimensions])) / 2.0, up, kappa
-    if isinstance(event, Thumb):
-        return x_D, float(event.up), kappa
-    if isinstance(event, Rating):
-        return x_D, (event.rating - 1.0) / 4.0, kappa
-    return x_D, 0.0, kappa
+def _judges(record: Recorded) -> bool:
+    """Whether an event says something about style. A critique whose words were read says it all by them."""
+    return bool(record.evidence.styles) and not (isinstance(record.event, Critique) and record.evidence.readings)
+
+
+def _style(record: Recorded, dimension: str) -> float:
+    """What a judgement is about along a dimension, x in [-1, 1]: a response's style, or half the difference of two."""
+    styles = record.evidence.styles or ()
+    own = styles[0].get(dimension, 0.0)
+    return (own - styles[1].get(dimension, 0.0)) / 2.0 if isinstance(record.event, (Choice, Edit)) else own
+
+
+def _kind(event: Feedback) -> Literal["pair", "decided", "tie", "single"]:
+    """How a judgement is read: two responses, two where "no difference" could be said, or one response."""
+    if isinstance(event, Choice) and event.tie is not None:
+        return "tie" if event.tie else "decided"
+    return "pair" if isinstance(event, (Choice, Edit)) else "single"
+
+
+def _up(event: Feedback) -> float:
+    """How much a judgement says yes, in [0, 1]."""
+    match event:
+        case Choice():
+            return 0.5 if event.tie else 1.0
+        case Edit():
+            return 1.0
+        case Thumb():
+            return float(event.up)
+        case Rating():
+            return (event.rating - 1.0) / 4.0
+    return 0.0
 
 
 def says(record: Recorded, dimension: str) -> float:
     """How much an event speaks for the first pole of one dimension, in [-1, 1]."""
-    said = _observation(record, (dimension,))
-    return 0.0 if said is None else float(said[0][0]) * (2.0 * said[1] - 1.0)
+    return _style(record, dimension) * (2.0 * _up(record.event) - 1.0) if _judges(record) else 0.0
 
 
 @lru_cache(maxsize=64)
