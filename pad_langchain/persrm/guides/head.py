@@ -65,7 +65,8 @@ class HeadGuide:
     """The vector-conditioned head on the base's own hidden state.
 
     Several preferences are one guide row, whose gate is their weighted sum. With `combine="max"` they are one row each.
-    The head's own backbone is the base, so both references are the same.
+    The head's own backbone is the base, so both references are the same. What is read of a preference is kept, so the
+    head's weights must not change any more.
 
     Args:
         head: the PersRM.
@@ -91,7 +92,7 @@ class HeadGuide:
     def _renew(self) -> None:
         """Forget what is kept of bases and of preferences."""
         self._features: WeakKeyDictionary[Base, FeatureRows | None] = WeakKeyDictionary()
-        self._read = lru_cache(KEPT)(partial(_Read, self.head))
+        self._config, self._read = self.head.config, lru_cache(KEPT)(partial(_Read, self.head))
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name not in ("_features", "_read")}
@@ -200,6 +201,8 @@ class HeadGuide:
         ]
 
     def _readings(self, preferences: Sequence[WeightedPreference]) -> list[_Read]:
+        if self.head.config is not self._config:  # what it recommends was changed
+            self._renew()
         missing = [preference.text for preference in preferences if preference.embedding is None]
         made = iter(self.embed(missing)) if missing else iter(())
         size = self.head.config.embedding_size

@@ -34,7 +34,9 @@ WORDS = st.sampled_from(["be brief", "use a formal tone", "call me Sam", "what i
 ASKED = st.lists(st.fixed_dictionaries({"role": st.just("user"), "content": WORDS}), min_size=1, max_size=3)
 PAIR = {"prompt": WORDS, "response": WORDS}
 FEEDBACK = st.one_of(
-    st.fixed_dictionaries({"kind": st.just("statement"), "text": WORDS}, optional={"thread": WORDS}),
+    st.fixed_dictionaries(
+        {"kind": st.just("statement"), "text": WORDS}, optional={"thread": WORDS, "id": st.sampled_from(["1", "2"])}
+    ),
     st.fixed_dictionaries({"kind": st.just("thumb"), "up": st.booleans(), **PAIR}),
     st.fixed_dictionaries({"kind": st.just("rating"), "rating": st.integers(0, 6), **PAIR}),
     st.fixed_dictionaries({"kind": st.just("critique"), "text": WORDS, **PAIR}),

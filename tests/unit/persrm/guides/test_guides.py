@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -101,7 +103,7 @@ def test_gates_come_from_texts_or_from_their_embeddings(pair: TinyPair) -> None:
 def test_a_preference_is_read_once_and_again_after_the_head_was_bound(
     pair: TinyPair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    guide, read = pair.guide(), list[int]()
+    guide, read = HeadGuide(copy.deepcopy(pair.head), pair.embedder), list[int]()
     real = VectorHead.gates
 
     def counted(self: VectorHead, embeddings_PE: torch.Tensor, **how: bool) -> torch.Tensor:
@@ -122,6 +124,9 @@ def test_a_preference_is_read_once_and_again_after_the_head_was_bound(
     read.clear()
     guide.plan(Request(MESSAGES, preferences=wishes))
     assert read == [1, 1]
+    guide.head.config = replace(guide.head.config, strengths=[2.0] * guide.head.config.prototypes)
+    stronger = guide.plan(Request(MESSAGES, preferences=wishes))
+    assert torch.allclose(stronger.rows[0], 2 * plan.rows[0], atol=1e-5)
 
 
 def test_guides_name_their_kind(pair: TinyPair) -> None:
