@@ -314,7 +314,9 @@ def main() -> None:
     )
     for row in measured(options):
         table.add_row(*row)
-    Console().print(table)
+    console = Console()
+    console.width = max(console.width, 110)  # a row is a line, also in a file
+    console.print(table)
 
 
 if __name__ == "__main__":

@@ -55,7 +55,13 @@ def test_a_server_is_compared_with_its_engine():
     sizes = "--streams 2 --others 1 --rounds 1 --samples 1 --tokens 8 --bytes 20000"
     done = run("serving/cpu_per_token.py", *sizes.split())
     assert done.returncode == 0, done.stderr
-    for what in ("2 streams: server ÷ engine", "first token while 1 stream", "beside 8 large bodies", "left, queued"):
+    for what in (
+        "2 streams: server ÷ engine",
+        "÷ its engine's thread",
+        "first token while 1 stream",
+        "beside 8 large bodies",
+        "left, queued",
+    ):
         assert what in done.stdout
 
 
