@@ -21,6 +21,8 @@ from selective import HERE, users
 
 from pad_langchain.chat.routes import quoted
 from pad_langchain.defaults import HEADS, SMOLLM2_MODEL
+from pad_langchain.engine.types import WeightedPreference
+from pad_langchain.persrm.guides import HeadGuide
 from pad_langchain.persrm.head import VectorHead
 from pad_memory import PreferenceMemory, SentenceEmbedder, Statement, Values
 from pad_memory.language import about_manner, occasion
@@ -62,11 +64,11 @@ def main() -> None:
     embedder = Kept({})
     embedder.embed([*requests, *wishes])
     with PreferenceMemory(embedder=embedder, values=Values(classifier=False)) as memory:
-        for user in ("warm", "ada"):  # the embedder knows all parts of the wishes from the first
-            for wish in wishes:
-                record = lambda: memory.record(user, Statement(wish, time=1000.0))  # noqa: B023, E731
-                parts.setdefault(f"a record of {user}, its embeddings known", []).append(spent(record))
-    parts.pop("a record of warm, its embeddings known")
+        for wish in wishes:
+            memory.record("warm", Statement(wish, time=1000.0))  # from here on the embedder knows all parts of it
+        for wish in wishes:
+            record = lambda: memory.record("ada", Statement(wish, time=1000.0))  # noqa: B023, E731
+            parts.setdefault("a record, its embeddings known", []).append(spent(record))
     with PreferenceMemory(embedder=embedder) as memory:
         for user in told:
             for place, wish in enumerate(user.wishes.values()):
@@ -80,9 +82,11 @@ def main() -> None:
                     name = "a condition that holds back" if selective else "a condition that holds nothing back"
                     parts.setdefault(name, []).append(spent(ask))
     head = VectorHead.from_pretrained(options.head)
-    vectors_PE = torch.randn(10, head.config.embedding_size)
-    with torch.inference_mode():
-        parts["whether the head knows ten wishes"] = [spent(lambda: head.certainty(vectors_PE)) for _ in range(200)]
+    for _ in range(100):
+        guide = HeadGuide(head)  # which has read none of them
+        ten = [WeightedPreference("wish", embedding=torch.randn(head.config.embedding_size).numpy()) for _ in range(10)]
+        for name in ("ten wishes that the head reads first", "the same again"):
+            parts.setdefault(name, []).append(spent(lambda: guide.certainty(ten)))  # noqa: B023
     parts["quoting five wishes"] = [spent(lambda: quoted([(wish, 1.0) for wish in wishes[:5]])) for _ in range(200)]
     encoder = SentenceEmbedder()
     encoder.embed(["warm"])

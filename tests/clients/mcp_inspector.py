@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -45,7 +44,7 @@ def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[str]
     if request.param == "pipe":
         yield command
         return
-    served = subprocess.Popen([*command, "--http", "--port", "0"], stderr=subprocess.PIPE, text=True, env=os.environ)
+    served = subprocess.Popen([*command, "--http", "--port", "0"], stderr=subprocess.PIPE, text=True)
     try:
         assert served.stderr is not None
         found = re.match(r"(http://127\.0\.0\.1:\d+/mcp) ", served.stderr.readline())

@@ -102,10 +102,10 @@ class Recorded:
 
 
 def next_sequence(records: Iterable[Recorded]) -> int:
-    """Return a number above those of all these records, that no other process gives to an event of the same user.
+    """Return a number above those of all these records. Another process gives it to an event by a rare chance alone.
 
     It is the time in steps of 64 ns, so that JSON's readers keep it exact until 2038. A clock that is behind what is
-    there is not asked: the number is then drawn from the next thousandths of a second.
+    there is not asked: the number is then drawn from the next 2^20 steps, 67 ms.
     """
     last = max((record.sequence for record in records), default=-1)
     now = (time.time_ns() - _YEAR_2020) >> 6

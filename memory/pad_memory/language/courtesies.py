@@ -10,7 +10,7 @@ import numpy as np
 
 from pad_memory.embedding import Embedder, embed
 from pad_memory.language.plain import LONGEST
-from pad_memory.language.polarity import KEPT, turned_away
+from pad_memory.language.polarity import TEXTS_KEPT, turned_away
 
 __all__ = ["core", "embed_wishes", "wanted", "without_filler"]
 
@@ -56,13 +56,17 @@ def core(text: str) -> str:
     return text
 
 
-@lru_cache(maxsize=KEPT)
 def wanted(text: str) -> tuple[str, int]:
     """What a preference is about, and -1 where the whole of it turns that away; embeddings hardly tell the two apart.
 
     >>> wanted("Please don't use emojis."), wanted("use emojis"), wanted("never skip the examples")
     (('emojis', -1), ('use emojis', 1), ('examples', 1))
     """
+    return (text, 1) if len(text) > LONGEST else _wanted(text)
+
+
+@lru_cache(maxsize=TEXTS_KEPT)
+def _wanted(text: str) -> tuple[str, int]:
     return turned_away(core(text))
 
 

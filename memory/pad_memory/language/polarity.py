@@ -8,9 +8,9 @@ from functools import lru_cache
 
 from pad_memory.language.plain import LONGEST, foreign, tidy
 
-__all__ = ["KEPT", "long_forms", "polarity", "taken_back", "turned_away"]
+__all__ = ["TEXTS_KEPT", "long_forms", "polarity", "taken_back", "turned_away"]
 
-KEPT = 16_384  # texts whose words are not read again: with each new wish of a user all others are looked at
+TEXTS_KEPT = 16_384  # texts whose words are not read again: with each new wish of a user all others are looked at
 
 
 def _either(phrases: str) -> str:
@@ -144,7 +144,6 @@ def taken_back(text: str) -> tuple[str, bool] | None:
     return None
 
 
-@lru_cache(maxsize=KEPT)
 def polarity(text: str) -> tuple[str, int]:
     """Split `text` into (core, sign): the words without negations, and -1 where an odd number of them was removed.
 
@@ -153,7 +152,12 @@ def polarity(text: str) -> tuple[str, int]:
     >>> polarity("not too long")
     ('long', -1)
     """
-    if len(text) > LONGEST or foreign(text := long_forms(text)):
+    return (text, 1) if len(text) > LONGEST else _polarity(text)
+
+
+@lru_cache(maxsize=TEXTS_KEPT)
+def _polarity(text: str) -> tuple[str, int]:
+    if foreign(text := long_forms(text)):
         return text, 1
     for pattern, plain in _PREFIXED:
         text = pattern.sub(plain, text)

@@ -81,6 +81,7 @@ class HeadGuide:
         self.head = head.eval()
         self.kind, self.recommended = "head", head.recommended
         self.embedder = embedder
+        self._features: WeakKeyDictionary[Base, FeatureRows | None] = WeakKeyDictionary()
         self._renew()
         self.backbone = self.adapter = None
         if embedder is not None and embedder.name != head.config.embedder:
@@ -90,15 +91,14 @@ class HeadGuide:
             )
 
     def _renew(self) -> None:
-        """Forget what is kept of bases and of preferences."""
-        self._features: WeakKeyDictionary[Base, FeatureRows | None] = WeakKeyDictionary()
+        """Forget what was read of preferences."""
         self._config, self._read = self.head.config, lru_cache(KEPT)(partial(_Read, self.head))
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name not in ("_features", "_read")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
+        vars(self).update(state, _features=WeakKeyDictionary())  # of bases of this process
         self._renew()
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:

@@ -15,7 +15,7 @@ from pad_memory.embedding import embed
 from pad_memory.errors import InvalidEventError
 from pad_memory.evidence import Evidence, Recorded
 from pad_memory.language.matters import NEWEST
-from pad_memory.language.polarity import polarity
+from pad_memory.language.polarity import _polarity
 from pad_memory.language.reader import KEPT, Reader
 from pad_memory.profile import fold, infer, standing
 from pad_memory.profile.population import Population
@@ -261,10 +261,10 @@ def test_ten_thousand_wishes_of_one_user_are_read_once_each() -> None:
         assert len(memory.profile("ada").preferences) == 10_000
         assert len(memory.condition("ada", "what of topic 7?", budget=5)) == 5
         memory.record("ada", Statement("mention herons"))  # each is read for the first time
-        read, embedder.texts = polarity.cache_info().misses, 0
+        read, embedder.texts = _polarity.cache_info().misses, 0
         memory.record("ada", Statement("mention owls"))
         assert len(memory.condition("ada", "what of owls?", budget=5)) == 5
-        assert polarity.cache_info().misses - read < 10
+        assert _polarity.cache_info().misses - read < 10
         assert embedder.texts < 2 * NEWEST
         assert memory.forget("ada") > 10_000
         assert memory.users() == []

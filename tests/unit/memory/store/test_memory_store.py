@@ -25,6 +25,7 @@ from pad_memory.errors import (
     StoreLockedError,
     StoreVersionError,
 )
+from pad_memory.evidence import Evidence, Recorded, next_sequence
 from places import TESTS
 
 
@@ -250,3 +251,16 @@ def test_what_was_recorded_under_the_same_rules_is_not_judged_again(
         condition = memory.condition("ada")
         assert condition.items == ()
         assert "the operator of this memory does not allow it" in condition.explain()
+
+
+def test_a_number_is_above_all_others_and_drawn_where_the_clock_is_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    def numbered(*numbers: int) -> list[Recorded]:
+        return [Recorded(Statement("be brief", id=str(number), time=1.0), number, Evidence()) for number in numbers]
+
+    first = next_sequence(())
+    assert first < next_sequence(numbered(first)) < 2**53, "JSON's readers keep it exact"
+    assert next_sequence(numbered(2**52)) > 2**52, "a clock that was ahead, 6 years"
+    monkeypatch.setattr("time.time_ns", lambda: 0)
+    drawn = {next_sequence(numbered(7, 3)) for _ in range(20)}
+    assert min(drawn) > 7
+    assert len(drawn) > 10
