@@ -1,6 +1,7 @@
 """What a memory on a Chroma server costs: times of one client, and what several writing processes lose or double.
 
     python benchmarks/memory/over_url.py
+    python benchmarks/memory/over_url.py --costs costs.json       what a call takes of the client's and of Chroma's CPU
 
 It starts `chroma run` on a temporary folder. One user has 200 events: half of them wishes in words, half choices. A
 time is the median of `--repeats` calls. "Unchanged" means that nobody wrote since the last call. "Changed" means that
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
 import socket
 import subprocess
@@ -24,6 +26,7 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
+import psutil
 
 from pad_langchain.testing import HashEmbedder
 from pad_memory import Choice, Feedback, PreferenceMemory, Statement, Values
@@ -44,8 +47,8 @@ def opened(url: str) -> PreferenceMemory:
 
 
 @contextmanager
-def served() -> Iterator[str]:
-    """Run a Chroma server on a temporary folder; yield its address."""
+def served() -> Iterator[tuple[str, psutil.Process]]:
+    """Run a Chroma server on a temporary folder; yield its address and its process."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -58,7 +61,7 @@ def served() -> Iterator[str]:
                     if probe.connect_ex(("127.0.0.1", port)) == 0:
                         break
                 time.sleep(0.1)
-            yield f"http://127.0.0.1:{port}"
+            yield f"http://127.0.0.1:{port}", psutil.Process(server.pid)
         finally:
             server.terminate()
             server.wait()
@@ -96,6 +99,33 @@ def one_client(url: str, repeats: int) -> Iterator[tuple[str, float]]:
         yield "record, 200 events", milliseconds(lambda: memory.record("ada", Statement("no jokes")), min(repeats, 20))
 
 
+def costs(url: str, chroma: psutil.Process, repeats: int) -> dict[str, float]:
+    """Milliseconds of a call as the client waits, and CPU milliseconds of Chroma's process for it."""
+    with opened(url) as memory, opened(url) as other:
+        for number in range(EVENTS - 1):
+            memory.record("ada", event(number))
+        renew = touch(other, memory.record("ada", Statement("be polite")))
+        memory.condition("ada")
+        told, alone = dict[str, float](), _cpu(chroma, renew, repeats)
+        for name, call, before in (
+            ("condition", lambda: memory.condition("ada"), None),
+            ("changed", lambda: memory.condition("ada"), renew),
+            ("record", lambda: memory.record("ada", Statement("no jokes")), None),
+        ):
+            told[f"{name}_ms"] = milliseconds(call, repeats, before or (lambda: None))
+            both = (lambda call=call: (renew(), call())) if before else call
+            told[f"{name}_chroma_ms"] = _cpu(chroma, both, repeats) - (alone if before else 0.0)
+    return told
+
+
+def _cpu(process: psutil.Process, call: Callable[[], object], repeats: int) -> float:
+    """CPU milliseconds of another process for a call, in the mean: its clock has ticks of ten."""
+    begun = sum(process.cpu_times()[:2])
+    for _ in range(repeats):
+        call()
+    return 1e3 * (sum(process.cpu_times()[:2]) - begun) / repeats
+
+
 def touch(other: PreferenceMemory, last: str) -> Callable[[], object]:
     """What another client does before each call: it restates one event, so that there are no more than before."""
     versions = iter(range(10**6))
@@ -131,14 +161,18 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=100)
     parser.add_argument("--processes", type=int, default=4)
     parser.add_argument("--events", type=int, default=200, help="of each writing process")
+    parser.add_argument("--costs", type=Path, help="file of JSON to write them to, instead of all else")
     parser.add_argument("--url", help="a server that runs already")
     parser.add_argument(WRITER, metavar="NAME", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.write_as:
         write(given.url, given.write_as, given.events)
         return
-    with served() as own:
+    with served() as (own, chroma):
         url = given.url or own
+        if given.costs:
+            given.costs.write_text(json.dumps(costs(own, chroma, given.repeats)))
+            return
         print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
         for name, time_ms in one_client(url, given.repeats):
             print(f"{name:<24}{time_ms:8.1f} ms")

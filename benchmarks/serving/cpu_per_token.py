@@ -24,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,9 +81,10 @@ class Server:
     admin: httpx.AsyncClient
     model: str
     tokens: int
+    asks: Callable[[int], str] = question
 
     def body(self, number: int, **more: Any) -> dict[str, Any]:
-        asked = [{"role": "user", "content": question(number)}]
+        asked = [{"role": "user", "content": self.asks(number)}]
         said = {"model": self.model, "messages": asked, "max_tokens": self.tokens, "temperature": 0.0}
         return {**said, "pad": {"preference": WISH}, **more}
 
@@ -154,14 +155,14 @@ async def cpu(server: Server, streams: int, rounds: int) -> tuple[Spent, float]:
 
     await ask()
     process = psutil.Process(server.process.pid)
-    before, begun = _by_thread(process), time.perf_counter()
+    before, begun = by_thread(process), time.perf_counter()
     written = sum([await ask() for _ in range(rounds)])
     taken = time.perf_counter() - begun
-    used = [seconds - before.get(thread, 0.0) for thread, seconds in _by_thread(process).items()]
+    used = [seconds - before.get(thread, 0.0) for thread, seconds in by_thread(process).items()]
     return (sum(used) / written, taken / written), sum(used) / max(used)
 
 
-def _by_thread(process: psutil.Process) -> dict[int, float]:
+def by_thread(process: psutil.Process) -> dict[int, float]:
     """CPU seconds of each thread."""
     return {thread.id: thread.user_time + thread.system_time for thread in process.threads()}
 

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from pad_langchain.cli.adapt import adapt
 from pad_langchain.cli.cache import cache_app
+from pad_langchain.cli.deploy import deploy_app
 from pad_langchain.cli.keys import keys_app
 from pad_langchain.cli.mcp import mcp
 from pad_langchain.cli.memory import memory_app
@@ -49,6 +50,7 @@ app = typer.Typer(
 )
 app.command()(serve)
 app.add_typer(keys_app, name="keys")
+app.add_typer(deploy_app, name="deploy")
 app.add_typer(memory_app, name="memory")
 app.add_typer(cache_app, name="cache")
 app.command()(mcp)

@@ -1,8 +1,8 @@
 """Clients of OpenAI's API against a server process: `make test-clients`, or `python tests/clients/run.py [NAME ...]`.
 
-The inspector of MCP is one more, against `pad-langchain mcp`. Clients pin each other out, so each lives in an
-environment of its own, `.venv-clients/NAME`, made from NAME.txt beside this file. An environment is kept until its
-file changes. The server runs in the environment of the project.
+The inspector of MCP is one more, against `pad-langchain mcp`, and so is Ray Serve, which runs servers itself. Clients
+pin each other out, so each lives in an environment of its own, `.venv-clients/NAME`, made from NAME.txt beside this
+file. An environment is kept until its file changes. The server runs in the environment of the project.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ CLIENTS = {
     "curl": "curl.py",
     "compatcanary": "compat_canary.py",
     "mcp-inspector": "mcp_inspector.py",
+    "ray": "ray_serve.py",
 }
+ON_TOP = {"ray"}  # of the project: their environments see what the project's has
+_PROJECT = [path for path in sys.path if path.endswith("site-packages")] + [str(ROOT), str(ROOT / "memory")]
 INSTALLS_S = 600  # seconds for one environment
 TESTS_S = 600  # seconds for one client's tests
 
@@ -83,8 +86,15 @@ class Environment:
                     subprocess.run(command, stdout=said, stderr=said, timeout=INSTALLS_S, check=True)
                 except (OSError, subprocess.SubprocessError) as error:
                     raise InstallError(self._failed(log, error)) from None
+                self._see_the_project()
         stamp.write_text(wanted.read_text())
         return time.monotonic() - begun
+
+    def _see_the_project(self) -> None:
+        """Let it find the project's packages after its own. pip then takes them as installed."""
+        if self.name in ON_TOP:
+            for own in (self.place / self.name / "lib").glob("python*/site-packages"):
+                own.joinpath("project.pth").write_text("".join(f"{path}\n" for path in _PROJECT), encoding="utf-8")
 
     def _failed(self, log: Path, error: Exception) -> str:
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
