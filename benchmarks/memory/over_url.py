@@ -5,8 +5,8 @@
 
 It starts `chroma run` on a temporary folder. One user has 200 events: half of them wishes in words, half choices. A
 time is the median of `--repeats` calls. "Unchanged" means that nobody wrote since the last call. "Changed" means that
-another client did. Embeddings and rewards come from hashes and the classifier of values is off: no model's time is in
-the figures.
+another client recorded one more, "replaced" that it restated one, so that all are read anew. Embeddings and rewards
+come from hashes and the classifier of values is off: no model's time is in the figures.
 """
 
 from __future__ import annotations
@@ -93,6 +93,8 @@ def one_client(url: str, repeats: int) -> Iterator[tuple[str, float]]:
         yield "condition, unchanged", milliseconds(lambda: memory.condition("ada"), repeats)
         yield "profile, unchanged", milliseconds(lambda: memory.profile("ada"), repeats)
         renew = touch(other, last)
+        yield "condition, replaced", milliseconds(lambda: memory.condition("ada"), repeats, renew)
+        renew = add(other)
         yield "condition, changed", milliseconds(lambda: memory.condition("ada"), repeats, renew)
         yield "profile, changed", milliseconds(lambda: memory.profile("ada"), repeats, renew)
         yield "record, new user", milliseconds(lambda: memory.record("bob", Statement("no jokes")), min(repeats, 20))
@@ -104,8 +106,8 @@ def costs(url: str, chroma: psutil.Process, repeats: int) -> dict[str, float]:
     with opened(url) as memory, opened(url) as other:
         for number in range(EVENTS - 1):
             memory.record("ada", event(number))
-        renew = touch(other, memory.record("ada", Statement("be polite")))
         memory.condition("ada")
+        renew = add(other)
         told, alone = dict[str, float](), _cpu(chroma, renew, repeats)
         for name, call, before in (
             ("condition", lambda: memory.condition("ada"), None),
@@ -124,6 +126,12 @@ def _cpu(process: psutil.Process, call: Callable[[], object], repeats: int) -> f
     for _ in range(repeats):
         call()
     return 1e3 * (sum(process.cpu_times()[:2]) - begun) / repeats
+
+
+def add(other: PreferenceMemory) -> Callable[[], object]:
+    """What another client does before each call: it records one more wish, in words of the user's own."""
+    numbers = iter(range(10**6))
+    return lambda: other.record("ada", Statement(f"mention town {next(numbers)}"))
 
 
 def touch(other: PreferenceMemory, last: str) -> Callable[[], object]:

@@ -11,6 +11,7 @@ import pytest
 import uvicorn
 import yaml
 
+from pad_langchain.server.ray import RayDeployment
 from pad_langchain.server.settings import PREFIX, ServerSettings
 from pad_memory.sources import ResponseLog
 from places import DOCS
@@ -84,7 +85,7 @@ def test_nginx_lets_the_server_refuse_bodies_and_closes_connections_first() -> N
 
 
 def test_the_configuration_is_one() -> None:
-    settings = ServerSettings(**yaml.safe_load(block("yaml", "model:")))
+    settings = ServerSettings(**yaml.safe_load(block("yaml", "drain_s:")))
     assert settings.memory == "http://127.0.0.1:8000"
     assert settings.drain_s > 0
 
@@ -107,3 +108,10 @@ def test_what_is_said_of_recent_answers_is_so() -> None:
     assert log.seconds == 24 * 3600
     assert f"up to {log.per_user} a user, {log.answers:,} in all" in TEXT
     assert f"{log.characters // 1_000_000} million characters" in TEXT
+
+
+def test_rays_configuration_is_one() -> None:
+    deployment = RayDeployment(**yaml.safe_load(block("yaml", "replicas:")))
+    assert deployment.replicas.most > 1
+    assert deployment.settings.answer_retention_s is not None  # or feedback finds no answer of another replica
+    assert f"RAY_SERVE_SESSION_ID_HEADER_KEY={deployment.session_header}" in block("bash", "ray start")

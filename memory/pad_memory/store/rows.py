@@ -14,7 +14,16 @@ from pad_memory.errors import InvalidEventError, InvalidUserError
 from pad_memory.events import Feedback
 from pad_memory.evidence import Evidence, Recorded
 
-__all__ = ["StoredRow", "owner_of", "read_record", "record_to_dict", "row_id", "text_of", "version_id", "version_row"]
+__all__ = [
+    "StoredRow",
+    "owner_of",
+    "read_record",
+    "record_to_dict",
+    "row_id",
+    "text_of",
+    "version_ids",
+    "version_rows",
+]
 
 MAX_USER_BYTES = 1024
 
@@ -52,19 +61,23 @@ def row_id(owner: str, kind: str, name: str) -> str:
     return hashlib.sha256(json.dumps([owner, kind, name]).encode()).hexdigest()
 
 
-def version_id(owner: str) -> str:
-    """Return the id of the row that has a user's version."""
-    return row_id(owner, "version", "")
+def version_ids(owner: str) -> tuple[str, str]:
+    """Return the ids of the rows that have a user's version, and that of the last write which replaced rows."""
+    return row_id(owner, "version", ""), row_id(owner, "version", "replaced")
 
 
-def version_row(owner: str, about: Mapping[str, Any]) -> StoredRow:
-    """Return a row with a version that was never there before.
+def version_rows(owner: str, about: Mapping[str, Any], *, added: bool = False) -> list[StoredRow]:
+    """Return rows with a version that was never there before, to be written together with what it is the version of.
+
+    The second row is for itself, so that of two writers at once none undoes what the other says of replaced rows.
 
     Args:
         owner: whose.
         about: the metadata that all rows of the user have.
+        added: whether only rows are added whose ids nobody else can have made.
     """
-    return StoredRow(version_id(owner), {**about, "kind": "version", "version": uuid.uuid4().hex})
+    ids = version_ids(owner)[: 1 if added else 2]
+    return [StoredRow(id, {**about, "kind": "version", "version": uuid.uuid4().hex}) for id in ids]
 
 
 def text_of(metadata: Mapping[str, Any]) -> str | None:

@@ -26,7 +26,7 @@ from pad_memory.store.catalogue import CatalogueVectors
 from pad_memory.store.chroma import BATCH, Collections
 from pad_memory.store.connection import Connection
 from pad_memory.store.journal import Journal
-from pad_memory.store.rows import StoredRow, version_id
+from pad_memory.store.rows import StoredRow, version_ids
 
 __all__ = ["RepairReport", "Store", "shard_of"]
 
@@ -127,6 +127,13 @@ class Store:
             rows = dict(zip(found["ids"], found["metadatas"], strict=True))
         return rows | {id: row.metadata for id, row in self._waiting(owner).items()}
 
+    def ids_of(self, owner: str) -> set[str]:
+        """Return the ids of all of an owner's rows: a fraction of what their metadata takes."""
+        shard, ids = self._shard(owner), list[str]()
+        if shard is not None:
+            ids = self._connection.call("read", shard.get, where={"owner": owner}, include=[])["ids"]
+        return {*ids, *self._waiting(owner)}
+
     def load(self, owner: str, *, vectors: bool = False) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
         """Return the metadata of all of an owner's rows, and the embeddings of their wordings by text.
 
@@ -225,10 +232,10 @@ class Store:
         shard = self._shard(owner)
         if shard is None:
             return 0
-        found = self._connection.call("read", shard.get, where={"owner": owner}, include=[])["ids"]
-        version = version_id(owner)
-        gone = sorted((set(found) if ids is None else set(found) & set(ids)) - {version})
-        rows = [version, *gone] if version in found else gone  # the version first: without it, nobody trusts the rest
+        found = self.ids_of(owner)
+        versions = [id for id in version_ids(owner) if id in found]
+        gone = sorted((set(found) if ids is None else set(found) & set(ids)) - set(versions))
+        rows = [*versions, *gone]  # the version first: without it, nobody trusts the rest
         if self.shared:
             self._chroma.delete(name, rows)
         else:

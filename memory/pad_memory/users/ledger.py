@@ -24,7 +24,7 @@ from pad_memory.evidence import Evidence, Recorded, Scorer, next_sequence
 from pad_memory.language import Reading, embed_wishes
 from pad_memory.profile import HALF_LIFE, Profile, Snapshot, chosen, fold, retracted, standing, text_key
 from pad_memory.store.chroma import BATCH
-from pad_memory.store.rows import StoredRow, owner_of, record_to_dict, row_id, version_row
+from pad_memory.store.rows import StoredRow, owner_of, record_to_dict, row_id, version_rows
 from pad_memory.store.shards import Store
 from pad_memory.users.forgetting import rows_of_event, wordings
 from pad_memory.users.opened import OpenStore
@@ -226,7 +226,7 @@ class Ledger(OpenStore):
             self._states.drop(owner)
             erased = self._open.erase(owner, rows)
             if self._open.shared and self._state(owner).records:  # the version went with the event
-                self._open.write(owner, [version_row(owner, self._about(owner, user))])
+                self._open.write(owner, version_rows(owner, self._about(owner, user)))
             return erased
 
     def claim(self, owner: str, user: str, name: str, by: str) -> str:
@@ -296,10 +296,11 @@ class Ledger(OpenStore):
             raise InvalidEventError(f"This user has no event {event.target!r} to take back. Pass an id of theirs.")
         # A clock that goes backwards must not make the newest word the older one.
         last = max((record.event.time or 0.0 for record in state.records.values()), default=0.0)
+        told = event.id is not None  # then another process may be told the same
         event = event.stamped(id=uuid.uuid4().hex, time=max(time.time(), last), user=user, tenant=self.tenant)
         record = Recorded(event, next_sequence(state.records.values()), evidence)
         try:
-            self._write(owner, user, state, [record])
+            self._write(owner, user, state, [record], added=not told)
             if record.id in state.records:
                 self._drop_wordings(owner, state, [record])
         except StoreError as error:
@@ -322,13 +323,23 @@ class Ledger(OpenStore):
     def _about(self, owner: str, user: str) -> dict[str, str]:
         return {"owner": owner, "tenant": self.tenant, "user": user}
 
-    def _write(self, owner: str, user: str, state: State, records: Sequence[Recorded], *, judged: bool = True) -> None:
+    def _write(
+        self,
+        owner: str,
+        user: str,
+        state: State,
+        records: Sequence[Recorded],
+        *,
+        judged: bool = True,
+        added: bool = False,
+    ) -> None:
         """Write events, the user's own wordings with their vectors, and where others read, a new version.
 
         Args:
             owner, user, state: whose, and what they had.
             records: the events.
             judged: whether their words were held against today's rules just now.
+            added: whether their ids were made just now, so that nobody else has them.
         """
         self._catalogue_vectors()  # the store learns the embeddings' size from them
         about = self._about(owner, user)
@@ -347,9 +358,9 @@ class Ledger(OpenStore):
             state.own_vectors[text] = vector_E
         if not state.versioned:
             return self._open.write(owner, rows)
-        size = BATCH - 1 if self._open.shared else len(rows)
+        size = BATCH - 2 if self._open.shared else len(rows)
         for start in range(0, len(rows), size):  # a call is all or nothing, so each has a version of its own
-            self._open.write(owner, [*rows[start : start + size], version_row(owner, about)])
+            self._open.write(owner, [*rows[start : start + size], *version_rows(owner, about, added=added)])
         return None
 
     def _drop_wordings(self, owner: str, state: State, newer: Sequence[Recorded]) -> None:

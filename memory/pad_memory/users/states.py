@@ -2,7 +2,8 @@
 
 On a server others write, too. Whoever does changes a row of the user, their version, in the same call as the events. So
 one row says whether what is at hand is all there is. The call is one transaction of Chroma's: whoever dies, it is done
-or it is not. Where there is no version, everything is read anew.
+or it is not. A second row changes only where rows were replaced. While it does not, what was added is found by the ids
+of the user's rows, and nothing else is read. Where a row is gone, or there is no version, everything is read anew.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 
 from pad_memory.evidence import Recorded, Scorer
 from pad_memory.profile import Snapshot
-from pad_memory.store.rows import read_record, version_id
+from pad_memory.store.rows import read_record, version_ids
 from pad_memory.store.shards import Store
 
 __all__ = ["State", "States"]
@@ -35,7 +37,9 @@ class State:
         cleared: wishes that were held against today's rules when they were recorded.
         own_vectors: text of a wording of their own → embedding [E], as stored.
         parsed: line of a row → its record, so that only what is new has to be parsed. Empty in a folder.
-        version: the version that all of this is of. None means it has to be read anew where others may write.
+        version: the version that all of this is of. None means others, or we, may have written since.
+        replaced: the version of the last write that replaced rows. None means there was none.
+        rows: the ids of the rows that this was read of, on a server.
         versioned: whether the user has a version, which whoever writes has to change.
         read: when it was known to be all there is, in monotonic seconds.
         known: the conclusion. None means none is drawn yet.
@@ -48,6 +52,8 @@ class State:
     own_vectors: dict[str, np.ndarray]
     parsed: Mapping[str, Recorded] = field(default_factory=dict)
     version: str | None = None
+    replaced: str | None = None
+    rows: frozenset[str] = frozenset()
     versioned: bool = False
     read: float = 0.0
     known: Snapshot | None = None
@@ -95,10 +101,13 @@ class States:
         state = self._states.get(owner)
         if store.shared:
             # Before the events: what is read after it is at least as new.
-            version = store.get(owner, [version_id(owner)]).get(version_id(owner), {}).get("version")
+            told = store.get(owner, version_ids(owner))
+            version, replaced = (told.get(id, {}).get("version") for id in version_ids(owner))
             if state is None or version is None or state.version != version:
-                state = self._read(store, owner, state)
-                state.version = version
+                alike = state is not None and version is not None and state.replaced == replaced
+                newer = self._newer(store, owner, state) if state is not None and alike else None
+                state = newer or self._read(store, owner, state)
+                state.version, state.replaced = version, replaced
         elif state is None:
             state = self._read(store, owner, None, vectors=vectors)
         state.read = time.monotonic()
@@ -118,24 +127,52 @@ class States:
         self._states.pop(owner, None)
 
     def _read(self, store: Store, owner: str, before: State | None, *, vectors: bool = False) -> State:
-        rows, own_vectors = store.load(owner, vectors=vectors)
-        events = [row for row in rows if row["kind"] == "event"]
-        known = {} if before is None else before.parsed
-        read = [(known.get(row["record"]) or read_record(json.loads(row["record"])), row) for row in events]
-        read.sort(key=lambda item: item[0].recorded)
-        cleared = frozenset(
-            reading.text
-            for record, row in read
-            for reading in record.evidence.readings
-            if row.get("rules") == self._rulebook
-        )
-        state = State({record.id: record for record, _ in read}, cleared, own_vectors)
+        if store.shared:
+            found, own_vectors = store.rows_of(owner), dict[str, np.ndarray]()
+            ids, rows = frozenset(found), list(found.values())
+        else:
+            rows, own_vectors = store.load(owner, vectors=vectors)
+            ids = frozenset()
+        read = _events(rows, {} if before is None else before.parsed)
+        state = State({record.id: record for record, _ in read}, self._cleared(read), own_vectors, rows=ids)
         state.versioned = store.shared or any(row["kind"] == "version" for row in rows)
         if store.shared:
             state.parsed = {row["record"]: record for record, row in read}
         if before is not None:
             _take_over(state, before)
         return state
+
+    def _newer(self, store: Store, owner: str, before: State) -> State | None:
+        """What is at hand and what was added to it. None means that a row is gone, or that nothing was read yet."""
+        ids = store.ids_of(owner)
+        if not before.rows or not before.rows <= ids:
+            return None
+        read = _events(store.get(owner, sorted(ids - before.rows)).values(), before.parsed)
+        together = {**before.records, **{record.id: record for record, _ in read}}
+        records = sorted(together.values(), key=lambda record: record.recorded)
+        state = State({record.id: record for record in records}, before.cleared | self._cleared(read), {})
+        state.rows, state.versioned = frozenset(ids), True
+        state.parsed = {**before.parsed, **{row["record"]: record for record, row in read}}
+        _take_over(state, before)
+        return state
+
+    def _cleared(self, read: Iterable[tuple[Recorded, Mapping[str, Any]]]) -> frozenset[str]:
+        """The wishes of events that were held against today's rules when they were recorded."""
+        return frozenset(
+            reading.text
+            for record, row in read
+            for reading in record.evidence.readings
+            if row.get("rules") == self._rulebook
+        )
+
+
+def _events(
+    rows: Iterable[Mapping[str, Any]], parsed: Mapping[str, Recorded]
+) -> list[tuple[Recorded, Mapping[str, Any]]]:
+    """The events among rows, each with its row, in the order they were recorded."""
+    lines = [(row["record"], row) for row in rows if row["kind"] == "event"]
+    read = [(parsed.get(line) or read_record(json.loads(line)), row) for line, row in lines]
+    return sorted(read, key=lambda item: item[0].recorded)
 
 
 def _take_over(state: State, before: State) -> None:
