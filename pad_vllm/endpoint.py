@@ -6,6 +6,7 @@ vLLM loads it where `VLLM_PLUGINS` names pad_vllm.
 from __future__ import annotations
 
 import hashlib
+import logging
 from argparse import Namespace
 from typing import Any
 
@@ -15,6 +16,8 @@ from pad_vllm._version import __version__
 from pad_vllm.heads import served
 
 __all__ = ["PadEndpoint"]
+
+logger = logging.getLogger(__name__)
 
 
 class PadEndpoint:
@@ -40,14 +43,18 @@ class PadEndpoint:
             "hidden_size": model.get_hidden_size(),
             "vocab_size": model.get_vocab_size(),
             "dtype": str(model.dtype).removeprefix("torch."),
-            "tokenizer": _fingerprint(engine_client.get_tokenizer()),
+            "tokenizer": _fingerprint(engine_client.renderer.tokenizer),
         }
 
 
 async def info(request: Request) -> dict[str, Any]:
-    """The plugin's version, the base, and the heads by name."""
-    heads = served()
-    told = {name: heads.get(name).describe() for name in heads.names()}
+    """The plugin's version, the base, and the heads by name; one that does not read is left out, and the log says why."""
+    heads, told = served(), {}
+    for name in heads.names():
+        try:
+            told[name] = heads.get(name).describe()
+        except ValueError as error:
+            logger.warning("%s", error)
     return {"version": __version__, "base": request.app.state.pad_base, "heads": told}
 
 

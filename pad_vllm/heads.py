@@ -130,28 +130,36 @@ class Heads:
         """Return a head. None means the only one.
 
         Raises:
-            ValueError: it is not there, does not read, was changed since it was read, or is for a base of other sizes.
+            ValueError: it is not there, does not read, or is for a base of other sizes.
         """
         if name is None and (self._alone or len(self._known) == 1):
             name = next(iter(self._known))
         if name not in self._known and name not in self.names():
             raise ValueError(f"pad_head has to be one of {self.names()}, but is {name!r:.200}.")
-        folder = self._place if self._alone else self._place / str(name)
-        try:
-            stamp = _stamp(folder / WEIGHTS_NAME)
-            known = self._known.get(name)
-            if known is None:
-                return self._keep(stamp, Head.read(folder))
-            if known[0] != stamp and _sha256(folder / WEIGHTS_NAME) != known[1].fingerprint:
-                raise ValueError(
-                    f"The head {name!r} was changed while it was served. Put a new head under a new name, or restart."
-                )
-        except OSError as error:
-            raise ValueError(f"The weights of the head {name!r} cannot be read: {error}") from error
-        self._known[name] = stamp, known[1]
-        return known[1]
+        if name not in self._known:
+            head = Head.read(folder := self._folder(str(name)))
+            self._keep(_stamp(folder), head)
+        return self._known[str(name)][1]
 
-    def _keep(self, stamp: tuple[int, ...], head: Head) -> Head:
+    def check(self, head: Head) -> None:
+        """Raise ValueError if a head's file is another than when it was read, or gone: clients may have the new one."""
+        stamp, _ = self._known[head.name]
+        try:
+            if (now := _stamp(self._folder(head.name))) == stamp:
+                return
+            fingerprint = _sha256(self._folder(head.name) / WEIGHTS_NAME)
+        except OSError as error:
+            raise ValueError(f"The weights of the head {head.name!r} cannot be read any more: {error}") from error
+        if fingerprint != head.fingerprint:
+            raise ValueError(
+                f"The head {head.name!r} was changed while it was served. Put a new head under a new name, or restart."
+            )
+        self._known[head.name] = now, head
+
+    def _folder(self, name: str) -> Path:
+        return self._place if self._alone else self._place / name
+
+    def _keep(self, stamp: tuple[int, ...], head: Head) -> None:
         for _, other in self._known.values():
             sizes = [(each.config.hidden_size, each.config.vocab_size) for each in (head, other)]
             if sizes[0] != sizes[1]:
@@ -160,7 +168,6 @@ class Heads:
                     f"{other.name!r} for one with {sizes[1]}. One server has one base."
                 )
         self._known[head.name] = stamp, head
-        return head
 
 
 @cache
@@ -179,8 +186,8 @@ def served() -> Heads:
     return _heads(place)
 
 
-def _stamp(file: Path) -> tuple[int, ...]:
-    found = file.stat()
+def _stamp(folder: Path) -> tuple[int, ...]:
+    found = (folder / WEIGHTS_NAME).stat()
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 

@@ -57,9 +57,11 @@ class PadProcessor(v1.LogitsProcessor, v2.LogitsProcessor):  # type: ignore[misc
         """Refuse what no worker may see. It runs in the front end, whose clients get HTTP 400.
 
         Raises:
-            ValueError: see `read_guidance`.
+            ValueError: see `read_guidance` and `Heads.check`.
         """
-        read_guidance(sampling_params.extra_args, served())
+        guidance = read_guidance(sampling_params.extra_args, heads := served())
+        if guidance is not None:
+            heads.check(guidance.head)
 
     def is_argmax_invariant(self) -> bool:
         """Return False: guidance changes which token is the best."""

@@ -57,13 +57,15 @@ def test_a_head_that_was_changed_is_refused_and_one_that_was_copied_anew_is_not(
     weights = tmp_path / "v1" / WEIGHTS_NAME
     shutil.copy(weights, tmp_path / "copy")
     os.replace(tmp_path / "copy", weights)
-    assert heads.get("v1").name == "v1"
+    heads.check(head := heads.get("v1"))
+    heads.check(head)
     save_head(tmp_path / "v1", 1)
     with pytest.raises(ValueError, match="'v1' was changed while it was served"):
-        heads.get("v1")
+        heads.check(head)
     shutil.rmtree(tmp_path / "v1")
-    with pytest.raises(ValueError, match="'v1' cannot be read"):
-        heads.get("v1")
+    with pytest.raises(ValueError, match="'v1' cannot be read any more"):
+        heads.check(head)
+    assert heads.get("v1") is head, "requests that were taken before go on"
 
 
 def test_heads_of_other_bases_do_not_live_on_one_server(tmp_path: Path) -> None:
@@ -78,7 +80,7 @@ def test_heads_of_other_bases_do_not_live_on_one_server(tmp_path: Path) -> None:
     ("spoil", "said"),
     [
         (lambda folder: (folder / WEIGHTS_NAME).write_bytes(b"nothing"), "No readable head"),
-        (lambda folder: (folder / WEIGHTS_NAME).unlink(), "cannot be read"),
+        (lambda folder: (folder / WEIGHTS_NAME).unlink(), "No readable head"),
         (lambda folder: (folder / CONFIG_NAME).write_text("{}"), "No readable head"),
         (lambda folder: _change(folder, rank=R + 1), "has to hold finite"),
         (lambda folder: _change(folder, format_version=99), "format version 99"),
