@@ -48,7 +48,7 @@ class PadEndpoint:
 
 
 async def info(request: Request) -> dict[str, Any]:
-    """The plugin's version, the base, and the heads by name; one that does not read is left out, and the log says why."""
+    """The version, the base, and the heads by name. One that does not read is left out, and the log says why."""
     heads, told = served(), {}
     for name in heads.names():
         try:
