@@ -9,7 +9,7 @@ BEGUN := .venv/.begun
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help chat serve llama-cpp test test-fast test-clients lint bench demo-model demo-report smollm2-head clean
+.PHONY: help chat serve llama-cpp test test-fast test-clients test-vllm lint bench demo-model demo-report smollm2-head clean
 
 help:
 	@echo "make chat         talk to SmolLM2-135M (make chat ARGS='--user ada'; --model pad-demo is the demo pair)"
@@ -18,6 +18,7 @@ help:
 	@echo "make test         all tests, on all cores"
 	@echo "make test-fast    those that start no process and need no long generation: a few minutes"
 	@echo "make test-clients OpenAI's, LangChain's, LlamaIndex' and other clients against a server, each in .venv-clients/NAME"
+	@echo "make test-vllm   the plugin in a vLLM of its own, in .venv-vllm, against our engine (25 minutes at most)"
 	@echo "make lint         ruff, mypy and the floors of the plan (import-linter)"
 	@echo "make bench        benchmarks (memory, speed)"
 	@echo "make demo-model   make the demo pair again from nothing (an hour or two)"
@@ -73,6 +74,10 @@ test-fast: $(STAMP)
 test-clients: $(STAMP)
 	$(BIN)/python tests/clients/run.py $(ARGS)
 
+# vLLM pins other versions than this project; a wheel of it for CPUs is for tests only.
+test-vllm: $(STAMP)
+	$(BIN)/python tests/live_vllm/run.py $(ARGS)
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -104,5 +109,5 @@ smollm2-head: $(STAMP)
 	cp $(STAGES)/head/persrm_head.* pad_langchain/defaults/smollm2/persrm/
 
 clean:
-	rm -rf .venv .venv-clients build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
+	rm -rf .venv .venv-clients .venv-vllm build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
