@@ -72,12 +72,8 @@ class Chat:
         """
         names = ("device", "dtype", "backend")
         said = {name: value for name in ("weights", "url") if (value := getattr(settings, name)) is not None}
-        place = {
-            **{name: getattr(settings, name) for name in names},
-            **said,
-            **settings.connection(),
-            **settings.engine_settings,
-        }
+        where = {name: getattr(settings, name) for name in names}
+        place = {**where, **said, **settings.connection(), **settings.engine_settings}
         pair = shared_pair(
             model, settings.reward_model, embedder=embedder_of(settings), memory=settings.memory, **place
         )

@@ -78,8 +78,8 @@ class ChatSettings(KnownNames):
             tokenizer and the config are read here, and `reward_model` is a head or None; servers need the plugin
             pad-vllm with the same head. None: the model runs in this process.
         engine_settings: keywords of `persrm.build.load_pair`: `max_batch`, `max_batch_tokens`, `prefix_tokens`, …;
-            for llama.cpp `threads`, `gpu_layers`, `context_length`, `flash_attention`, `kv_type`, for servers `api_key`,
-            `served_model`, `timeout`, `connect_timeout`, `retries` (see `engine.settings`); for transformers
+            for llama.cpp `threads`, `gpu_layers`, `context_length`, `flash_attention`, `kv_type`; for servers
+            `api_key`, `served_model`, `timeout`, `connect_timeout`, `retries` (see `engine.settings`); for transformers
             `device_map`, `quantization_config`, … Models and settings that are the same share one engine.
         response_template: how answers are split into text, reasoning and tool calls: transformers' response template,
             or the family that writes calls as the model does ("llama-3", "mistral", "qwen", "gemma"); None finds it

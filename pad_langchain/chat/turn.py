@@ -49,8 +49,8 @@ class Delta:
             `top_logprobs` as OpenAI has them, and `reward` (nats).
         finish: why the answer ended; None means it goes on. What follows comes with the last delta only.
         usage: tokens.
-        pad: what steered: user, thread, condition, beta, top_k, response_id, mean_reward (nats per token; None where the
-            engine is not told rewards), and what the engine did otherwise than asked (`Stream.notes`).
+        pad: what steered: user, thread, condition, beta, top_k, response_id, mean_reward (nats per token; None where
+            the engine is not told rewards), and what the engine did otherwise than asked (`Stream.notes`).
     """
 
     text: str = ""

@@ -85,9 +85,8 @@ def _head_folder(reward_model: Any, keywords: Mapping[str, Any]) -> Path:
         raise IncompatibleModelError(f"reward_model='self' needs a second row of the base for each answer. {way}")
     if not isinstance(reward_model, str | PathLike):
         raise IncompatibleModelError(f"With url, reward_model cannot be a {type(reward_model).__name__}. {way}")
-    folder = local_folder(
-        str(reward_model), **{name: keywords[name] for name in keywords.keys() & SOURCE - {"proxies"}}
-    )
+    fetching = keywords.keys() & SOURCE - {"proxies"}  # the hub's client takes those from the environment only
+    folder = local_folder(str(reward_model), **{name: keywords[name] for name in fetching})
     if not (folder / CONFIG_NAME).exists():
         raise IncompatibleModelError(f"{str(reward_model)!r} is no head: it has no {CONFIG_NAME}. {way}")
     if not (folder / WEIGHTS_NAME).exists():
