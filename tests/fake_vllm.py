@@ -7,12 +7,11 @@ settings that a client of ours sends. Tests make it slow, broken or another serv
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import json
 import socket
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -36,7 +35,7 @@ from pad_langchain.persrm.guides.head import HeadGuide
 from pad_langchain.testing import TinyPair
 from waiting import until
 
-__all__ = ["FakeVllm", "fingerprint_of", "remote_engine", "tiny_base"]
+__all__ = ["FakeVllm", "GateGuide", "decoder", "fingerprint", "fingerprint_of", "remote_engine", "tiny_base"]
 
 # What each key of a body may be. Another key is refused.
 TAKEN = {
@@ -132,11 +131,16 @@ class FakeVllm:
             self._thread.join(10)
             self._server = None
 
+    def close(self) -> None:
+        """Stop, and close what decodes."""
+        self.stop()
+        self.engine.close()
+
     def __enter__(self) -> FakeVllm:
         return self.start()
 
     def __exit__(self, *exc_info: object) -> None:
-        self.stop()
+        self.close()
 
     # Routes
 
@@ -261,30 +265,30 @@ class _Remote(RemoteEngine):
 
     def close(self, timeout: float | None = 10.0) -> None:
         super().close(timeout)
-        self.fake.engine.close()
-        self.fake.stop()
+        self.fake.close()
+
+
+def decoder(pair: TinyPair, **settings: Any) -> TorchEngine:
+    """What decodes in a server: a tiny pair, with gates from outside."""
+    return TorchEngine(pair.model, pair.tokenizer, GateGuide(pair.head, pair.embedder), **settings)
 
 
 def remote_engine(pair: TinyPair, *, guided: bool = True, **settings: Any) -> _Remote:
     """A remote engine on a server of its own, guided by the pair's head."""
-    decoder = TorchEngine(pair.model, pair.tokenizer, GateGuide(pair.head, pair.embedder))
-    with TemporaryDirectory() as folder:
-        pair.head.save_pretrained(folder)
-        mark = fingerprint_of(folder)
-    fake = FakeVllm(decoder, heads={"tiny": mark}).start()
+    mark = fingerprint(pair)
+    fake = FakeVllm(decoder(pair), heads={"tiny": mark}).start()
     try:
         guide = pair.guide() if guided else None
         engine = _Remote(tiny_base(pair), fake.url, guide, fingerprint=mark if guided else None, **settings)
     except BaseException:
-        decoder.close()
-        fake.stop()
+        fake.close()
         raise
     engine.fake = fake
     return engine
 
 
-@contextlib.contextmanager
-def serving(engine: TorchEngine, **said: Any) -> Iterator[FakeVllm]:
-    """A server on an engine that outlives it."""
-    with FakeVllm(engine, **said) as fake:
-        yield fake
+def fingerprint(pair: TinyPair) -> str:
+    """The fingerprint of a tiny pair's head."""
+    with TemporaryDirectory() as folder:
+        pair.head.save_pretrained(folder)
+        return fingerprint_of(folder)

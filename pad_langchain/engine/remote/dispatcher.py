@@ -251,8 +251,8 @@ class Dispatcher:
         used = len(admitted.prompt) + len(so_far)
         if server.context is not None and used + 1 > server.context:
             raise ContextLengthError(
-                f"The prompt has {used} tokens, but the context at {server.url} is {server.context} and one must be "
-                "left to write. Drop older messages or shorten the prompt."
+                f"The prompt has {used} tokens, but the server's context is {server.context} and one must be left to "
+                "write. Drop older messages or shorten the prompt."
             )
         body, factor = to_body(admitted, server, self.end_tokens, self.nonce, so_far=so_far, gate=steers)
         if server.context is not None:
@@ -329,5 +329,5 @@ def _raise_for(server: Server, status: int, body: bytes) -> None:
         busy = EngineBusyError if status == HTTPStatus.TOO_MANY_REQUESTS else EngineUnavailableError
         raise _LostError(busy(told), rests=False)
     if status in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.REQUEST_ENTITY_TOO_LARGE):
-        raise InvalidRequestError(f"{told}. The request is one that this server does not take.")
+        raise InvalidRequestError(f"The server that decodes refuses the request: {said}")
     raise _LostError(EngineUnavailableError(told))

@@ -202,9 +202,9 @@ class Servers:
         answer = await self._client.get(f"{server.url}/pad/info")
         if answer.status_code in (404, 405):
             raise IncompatibleModelError(
-                f"The vLLM at {server.url} has no PersRM: install pad-vllm there, and start it with "
-                "PAD_PERSRM=HEAD, VLLM_PLUGINS=pad_vllm and --logits-processors pad_vllm:PadProcessor. Or pass reward_model=None, which tells preferences in "
-                "the prompt."
+                f"The vLLM at {server.url} has no PersRM: install pad-vllm there, and start it with PAD_PERSRM=HEAD, "
+                "VLLM_PLUGINS=pad_vllm and --logits-processors pad_vllm:PadProcessor. Or pass reward_model=None, which "
+                "tells preferences in the prompt."
             )
         answer.raise_for_status()
         info = answer.json()

@@ -168,7 +168,7 @@ def _penalties(request: Request, server: Server) -> dict[str, Any]:
             continue
         if key not in server.accepts:
             raise InvalidRequestError(
-                f"{name} is {value!r}, by the call or as the PersRM recommends, but the plugin at {server.url} has no "
+                f"{name} is {value!r}, by the call or as the PersRM recommends, but the plugin on the server has no "
                 f"{key}, and vLLM's own penalties count the prompt, too. Pass {name}={neutral!r}, or update pad-vllm."
             )
         said[key] = value
