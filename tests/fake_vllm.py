@@ -31,11 +31,23 @@ from pad_langchain.engine.remote import RemoteBase, RemoteEngine
 from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import EngineClosedError, PadError
+from pad_langchain.models.loading import load_tokenizer
+from pad_langchain.persrm import VectorHead, load_engine
 from pad_langchain.persrm.guides.head import HeadGuide
 from pad_langchain.testing import TinyPair
+from places import DEMO
 from waiting import until
 
-__all__ = ["FakeVllm", "GateGuide", "decoder", "fingerprint", "fingerprint_of", "remote_engine", "tiny_base"]
+__all__ = [
+    "FakeVllm",
+    "GateGuide",
+    "decoder",
+    "demo_vllm",
+    "fingerprint",
+    "fingerprint_of",
+    "remote_engine",
+    "tiny_base",
+]
 
 # What each key of a body may be. Another key is refused.
 TAKEN = {
@@ -77,6 +89,7 @@ class FakeVllm:
         accepts: keys of a request beyond those of every plugin.
         dies_after: chunks after which it breaks off. None means never.
         delay: seconds before each chunk.
+        key: what it asks for as a bearer token. None means nothing.
         status: what it answers to completions, with the text `refusal`. 200 means it decodes.
         bodies: what it was asked.
         grammars: objects that stand for grammars by their source.
@@ -89,9 +102,11 @@ class FakeVllm:
     model: str = "tiny"
     max_model_len: int = 512
     tokens_shifted: bool = False
+    rank: int | None = None
     dies_after: int | None = None
     quiet: bool = False
     delay: float = 0.0
+    key: str | None = None
     status: int = 200
     refusal: str = "refused"
     bodies: list[dict[str, Any]] = field(default_factory=list)
@@ -145,6 +160,8 @@ class FakeVllm:
     # Routes
 
     async def _models(self, request: HttpRequest) -> Response:
+        if self.key is not None and request.headers.get("authorization") != f"Bearer {self.key}":
+            return _refused("Unauthorized", 401)
         listed = [{"id": self.model, "object": "model", "max_model_len": self.max_model_len, "parent": None}]
         return JSONResponse({"object": "list", "data": listed})
 
@@ -155,7 +172,7 @@ class FakeVllm:
 
     async def _info(self, request: HttpRequest) -> Response:
         config = self.engine.guide.head.config
-        sizes = {"rank": config.rank, "vocab_size": config.vocab_size, "hidden_size": config.hidden_size}
+        sizes = {"rank": self.rank or config.rank, "vocab_size": config.vocab_size, "hidden_size": config.hidden_size}
         heads = {
             name: {"fingerprint": mark, "gate_bound": self.bound, **sizes} for name, mark in (self.heads or {}).items()
         }
@@ -271,6 +288,15 @@ class _Remote(RemoteEngine):
 def decoder(pair: TinyPair, **settings: Any) -> TorchEngine:
     """What decodes in a server: a tiny pair, with gates from outside."""
     return TorchEngine(pair.model, pair.tokenizer, GateGuide(pair.head, pair.embedder), **settings)
+
+
+def demo_vllm(**said: Any) -> FakeVllm:
+    """A server of the demo pair."""
+    base = load_engine(str(DEMO / "base")).base
+    head = VectorHead.from_pretrained(DEMO / "persrm")
+    engine = TorchEngine(base, load_tokenizer(DEMO / "base"), GateGuide(head))
+    marks = {"pad-demo": fingerprint_of(DEMO / "persrm")}
+    return FakeVllm(engine, **{"heads": marks, "model": "pad-demo", "max_model_len": base.context, **said})
 
 
 def remote_engine(pair: TinyPair, *, guided: bool = True, **settings: Any) -> _Remote:

@@ -125,7 +125,7 @@ class GrammarCompiler:
         schemas = [(f"tool {function['name']!r}", function.get("parameters") or {}) for function in functions]
         schemas += [] if otherwise is None else [("the answer", otherwise)]
         blank = self._literal(begin[len(begin.rstrip()) :])
-        rest = [*lines[1:3], f"start: {blank} body {self._literal(end)} again", _CALL_ID]
+        rest = [*lines[:3], f"start: {blank} body {self._literal(end)} again", _CALL_ID]
         return self._compile("\n".join([*lines, _CALL_ID]), schemas, "\n".join(rest))
 
     def _answer(self, choice: str, begin: str, otherwise: Mapping[str, Any] | None) -> list[str]:

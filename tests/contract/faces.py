@@ -73,6 +73,7 @@ class Shop:
     def close(self) -> None:
         self.memory.close()
         if self.fake is not None:
+            vars(self).pop("chat", None)
             unload(self.model)
             self.fake.close()
 
