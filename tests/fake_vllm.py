@@ -31,9 +31,9 @@ from pad_langchain.engine.remote import RemoteBase, RemoteEngine
 from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import EngineClosedError, PadError
-from pad_langchain.models.loading import load_tokenizer
-from pad_langchain.persrm import VectorHead, load_engine
+from pad_langchain.models.loading import load_causal_lm
 from pad_langchain.persrm.guides.head import HeadGuide
+from pad_langchain.persrm.head import VectorHead
 from pad_langchain.testing import TinyPair
 from places import DEMO
 from waiting import until
@@ -292,11 +292,10 @@ def decoder(pair: TinyPair, **settings: Any) -> TorchEngine:
 
 def demo_vllm(**said: Any) -> FakeVllm:
     """A server of the demo pair."""
-    base = load_engine(str(DEMO / "base")).base
-    head = VectorHead.from_pretrained(DEMO / "persrm")
-    engine = TorchEngine(base, load_tokenizer(DEMO / "base"), GateGuide(head))
+    model, tokenizer = load_causal_lm(str(DEMO / "base"))
+    engine = TorchEngine(model, tokenizer, GateGuide(VectorHead.from_pretrained(DEMO / "persrm")))
     marks = {"pad-demo": fingerprint_of(DEMO / "persrm")}
-    return FakeVllm(engine, **{"heads": marks, "model": "pad-demo", "max_model_len": base.context, **said})
+    return FakeVllm(engine, **{"heads": marks, "model": "pad-demo", "max_model_len": engine.context, **said})
 
 
 def remote_engine(pair: TinyPair, *, guided: bool = True, **settings: Any) -> _Remote:

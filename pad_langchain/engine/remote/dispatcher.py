@@ -180,6 +180,7 @@ class Dispatcher:
         finally:
             asyncio.set_event_loop(None)
             loop.close()
+            atexit.unregister(self.close)  # which would keep the base
 
     async def _end(self) -> None:
         """End what runs, and the connections."""
