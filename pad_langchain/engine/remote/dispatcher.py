@@ -7,10 +7,8 @@ import atexit
 import logging
 import secrets
 import threading
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
-from http import HTTPStatus
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -19,34 +17,19 @@ from pad_langchain.engine.local.failures import failure
 from pad_langchain.engine.local.queue import Queue
 from pad_langchain.engine.local.row import Row
 from pad_langchain.engine.remote.base import RemoteBase
+from pad_langchain.engine.remote.exchange import Exchange, LostError
 from pad_langchain.engine.remote.servers import Server, Servers
-from pad_langchain.engine.remote.wire import ALL, Chunk, read_chunk, said_of_error, steered_until, to_body
+from pad_langchain.engine.remote.wire import ALL, steered_until
 from pad_langchain.engine.settings import RemoteSettings
-from pad_langchain.engine.types import FinishReason, TokenEvent
-from pad_langchain.errors import (
-    ContextLengthError,
-    EngineBusyError,
-    EngineClosedError,
-    EngineUnavailableError,
-    InvalidRequestError,
-    PadError,
-)
+from pad_langchain.errors import EngineClosedError, PadError
 from pad_langchain.models.forks import survive_forks
 
 __all__ = ["Dispatcher"]
 
 LOOK = 0.02  # seconds after which it is seen that a reader has left
-_BUSY = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
+_CLOSED = "The engine was closed while the request ran."
 
 logger = logging.getLogger(__name__)
-
-
-class _LostError(Exception):
-    """A server could not answer; another may. The error is what the caller is told if none can."""
-
-    def __init__(self, error: PadError, *, rests: bool = True) -> None:
-        super().__init__(str(error))
-        self.error, self.rests = error, rests
 
 
 class Dispatcher:
@@ -69,8 +52,8 @@ class Dispatcher:
         self._tasks: dict[Row, asyncio.Task[None] | None] = {}  # changed by who holds the queue
         self._threads: list[threading.Thread] = []
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._client: httpx.AsyncClient | None = None
         self._servers: Servers | None = None
+        self._exchange: Exchange | None = None
         self._parents: list[Any] = []  # see `begin_anew`
         survive_forks(self)
 
@@ -143,8 +126,8 @@ class Dispatcher:
             "The request was made before the process forked: its answer is in the parent. Ask again in this process."
         )
         streams = [row.stream for row in (*self._tasks, *self.queue.begin_anew())]
-        self._parents += [self._loop, self._client, self._servers, self._tasks]  # whose sockets must not be closed here
-        self._tasks, self._threads, self._loop, self._client, self._servers = {}, [], None, None, None
+        self._parents += [self._loop, self._servers, self._exchange, self._tasks]  # whose sockets must stay open here
+        self._tasks, self._threads, self._loop, self._servers, self._exchange = {}, [], None, None, None
         atexit.unregister(self.close)
         for stream in streams:
             stream.abandon(lost)
@@ -162,25 +145,36 @@ class Dispatcher:
                     if task is not None and row.stream.cancelled and not task.cancelling():
                         loop.call_soon_threadsafe(task.cancel)
                 queue.changed.wait(LOOK if self._tasks or len(queue) else None)
-        loop.call_soon_threadsafe(loop.stop)
+        with suppress(RuntimeError):  # the other thread has failed
+            loop.call_soon_threadsafe(loop.stop)
 
     # In the thread that talks
 
     def _talk(self, loop: asyncio.AbstractEventLoop) -> None:
         asyncio.set_event_loop(loop)
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=60.0)
-        timeout = httpx.Timeout(self.settings.timeout, connect=self.settings.connect_timeout, pool=None)
-        key = self.settings.api_key
-        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-        self._client = httpx.AsyncClient(headers=headers, timeout=timeout, limits=limits)
-        self._servers = self._connect(self._client)
         try:
+            self._open()
             loop.run_forever()
             loop.run_until_complete(self._end())
         finally:
+            self.queue.close()
+            lost = EngineClosedError(_CLOSED)
+            for row in self.rows:  # where this thread failed
+                row.stream.fail(lost)
+            self.queue.fail(lost)
             asyncio.set_event_loop(None)
             loop.close()
             atexit.unregister(self.close)  # which would keep the base
+
+    def _open(self) -> None:
+        """Make what talks to servers. It connects to none yet."""
+        said = self.settings
+        client = httpx.AsyncClient(
+            headers={} if said.api_key is None else {"Authorization": f"Bearer {said.api_key}"},
+            timeout=httpx.Timeout(said.timeout, connect=said.connect_timeout, pool=None),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=60.0),
+        )
+        self._servers, self._exchange = self._connect(client), Exchange(client, self.end_tokens)
 
     async def _end(self) -> None:
         """End what runs, and the connections."""
@@ -188,8 +182,8 @@ class Dispatcher:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._client is not None:
-            await self._client.aclose()
+        if self._exchange is not None:
+            await self._exchange.client.aclose()
 
     async def _any_ready(self) -> bool:
         return self._servers is not None and await self._servers.any_ready()
@@ -205,7 +199,7 @@ class Dispatcher:
             if row.stream.cancelled:
                 row.cancel()
             else:
-                row.stream.fail(EngineClosedError("The engine was closed while the request ran."))
+                row.stream.fail(EngineClosedError(_CLOSED))
         except PadError as error:
             row.stream.fail(error)
         except BaseException as error:
@@ -229,14 +223,16 @@ class Dispatcher:
     async def _on_some_server(self, row: Row, steers: bool, until: int | None) -> None:
         """Have one server after another try, until a token has come."""
         assert self._servers is not None
+        assert self._exchange is not None
         begun, tried = row.index, set[Server]()
         for left in reversed(range(self.settings.retries + 1)):
             server = await self._servers.choose(tried)
             server.running += 1
             try:
-                await self._on(server, row, steers, until)
+                await self._exchange.answer(server, row, steers, until, self.nonce)
+                self.prompt_tokens += 0 if begun else len(row.prompt)
                 return
-            except _LostError as lost:
+            except LostError as lost:
                 if lost.rests:
                     self._servers.failed(server, lost.error)
                 if row.index > begun or not left:
@@ -245,90 +241,3 @@ class Dispatcher:
                 tried.add(server)
             finally:
                 server.running -= 1
-
-    async def _on(self, server: Server, row: Row, steers: bool, until: int | None) -> None:
-        """Have a server answer a row, up to the end or to a token."""
-        admitted, so_far = row.admitted, tuple(row.tokens)
-        used = len(admitted.prompt) + len(so_far)
-        if server.context is not None and used + 1 > server.context:
-            raise ContextLengthError(
-                f"The prompt has {used} tokens, but the server's context is {server.context} and one must be left to "
-                "write. Drop older messages or shorten the prompt."
-            )
-        body, factor = to_body(admitted, server, self.end_tokens, self.nonce, so_far=so_far, gate=steers)
-        if server.context is not None:
-            body["max_tokens"] = min(body["max_tokens"], server.context - used)
-        if factor < 1.0:
-            row.stream.notes["gate_scaled"] = round(factor, 6)
-        guided = "pad_gate" in body.get("vllm_xargs", {})
-        async with self._opened(server, row, body) as lines:
-            self.prompt_tokens += 0 if so_far else used
-            ended = False
-            async for data in lines:
-                chunk = read_chunk(data, row.request, guided)
-                ended = ended or self._put(row, chunk, until if steers else None)
-                if ended and chunk.finish is None:  # the server would go on; else its connection is read to the end
-                    return
-            if not ended:
-                raise EngineUnavailableError("the stream ended without saying why.")
-
-    @asynccontextmanager
-    async def _opened(self, server: Server, row: Row, body: dict[str, Any]) -> AsyncIterator[AsyncIterator[str]]:
-        """The data of the events of a server's answer. Leaving early ends it there, too.
-
-        Raises:
-            _LostError: it cannot be reached, is busy, or broke off.
-            InvalidRequestError: it refuses the request.
-        """
-        assert self._client is not None
-        try:
-            async with self._client.stream("POST", f"{server.url}/v1/completions", json=body) as response:
-                if response.status_code != HTTPStatus.OK:
-                    _raise_for(server, response.status_code, await response.aread())
-                server.answered = time.monotonic()
-                async with aclosing(_data(response)) as lines:
-                    yield lines
-        except httpx.HTTPError as error:
-            said = f"{type(error).__name__}: {error}".rstrip(": .")
-            raise _LostError(EngineUnavailableError(f"{server.url} broke off {_after(row)}: {said}.")) from error
-        except EngineUnavailableError as error:  # what it sent says so
-            raise _LostError(EngineUnavailableError(f"{server.url} broke off {_after(row)}: {error}")) from error
-
-    def _put(self, row: Row, chunk: Chunk, until: int | None) -> bool:
-        """Put tokens into a row's stream. Return whether its answer has ended, or has reached a token."""
-        for chosen in chunk.chosen:
-            if row.emit(chosen, self.end_tokens) or chosen.token_id == until:
-                return True
-        if chunk.finish is None:
-            return False
-        if chunk.finish not in ("stop", "length"):
-            raise EngineUnavailableError(f"the server ended the answer with {chunk.finish!r}.")
-        reason: FinishReason = "stop" if chunk.finish == "stop" else "length"
-        row.stream.put(TokenEvent(row.index, -1, row.text.flush(), 0.0, 0.0, reason))
-        return True
-
-
-async def _data(response: httpx.Response) -> AsyncGenerator[str, None]:
-    """The data of the events of a stream, without the mark of its end."""
-    async for line in response.aiter_lines():
-        if line.startswith("data:") and (said := line[5:].strip()) != "[DONE]":
-            yield said
-
-
-def _after(row: Row) -> str:
-    return f"after {row.index} tokens" if row.index else "before the first token"
-
-
-def _raise_for(server: Server, status: int, body: bytes) -> None:
-    """Raise what a refusal means."""
-    try:
-        said = said_of_error(httpx.Response(status, content=body).json())
-    except ValueError:
-        said = body[:200].decode(errors="replace")
-    told = f"{server.url} answers HTTP {status}: {said}"
-    if status in _BUSY:
-        busy = EngineBusyError if status == HTTPStatus.TOO_MANY_REQUESTS else EngineUnavailableError
-        raise _LostError(busy(told), rests=False)
-    if status in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.REQUEST_ENTITY_TOO_LARGE):
-        raise InvalidRequestError(f"The server that decodes refuses the request: {said}")
-    raise _LostError(EngineUnavailableError(told))
