@@ -8,6 +8,7 @@
     ├── GuideError (RuntimeError)             a guide returned something that is not a reward
     ├── EngineBusyError (RuntimeError)        the queue is full
     ├── EngineClosedError (RuntimeError)      the engine was shut down
+    ├── EngineUnavailableError (OSError)      no server of a remote engine answers, or it broke off
     ├── EngineMemoryError (MemoryError)       memory ran out while a request ran
     ├── CheckpointError (OSError)             a training run could not write a checkpoint
     └── MissingDependencyError (ImportError)  an optional package is not installed
@@ -23,6 +24,7 @@ __all__ = [
     "EngineBusyError",
     "EngineClosedError",
     "EngineMemoryError",
+    "EngineUnavailableError",
     "GuideError",
     "IncompatibleModelError",
     "InvalidRequestError",
@@ -62,6 +64,10 @@ class EngineBusyError(PadError, RuntimeError):
 
 class EngineClosedError(PadError, RuntimeError):
     """The engine was shut down before or while the request ran."""
+
+
+class EngineUnavailableError(PadError, OSError):
+    """No server of a remote engine answers, or the one that did broke off; try again later."""
 
 
 class EngineMemoryError(PadError, MemoryError):

@@ -40,7 +40,8 @@ class Chat:
     Making one costs nothing and keeps nothing beside what it is given: faces make one for each call. The memory gets
     the PersRM as its scorer, if it has none, and the engine forgets its kept prompts when a user is forgotten. A base
     that guides itself reads an answer anew for each pole of the catalogue, which takes long: it becomes the scorer only
-    where `reward_model` names it.
+    where `reward_model` names it. A head whose base is on a server judges nothing: what answers are worth waits for a
+    scorer of the memory's own.
 
     Args:
         engine: decodes.
@@ -54,7 +55,8 @@ class Chat:
         self.memory = self.settings.memory
         if self.memory is not None:
             named = not engine.contrasts or self.settings.reward_model == "self"
-            self.memory.attach(scorer=persrm if named else None, on_forget=engine.forget_prefixes)
+            scorer = persrm.judge if persrm is not None and named else None
+            self.memory.attach(scorer=scorer, on_forget=engine.forget_prefixes)
 
     @classmethod
     def of(cls, model: str, settings: ChatSettings) -> Chat:
@@ -69,8 +71,9 @@ class Chat:
             IncompatibleModelError: base, PersRM and embedder do not fit each other.
         """
         names = ("device", "dtype", "backend")
-        said = {"weights": settings.weights} if settings.weights is not None else {}
-        place = {**{name: getattr(settings, name) for name in names}, **said, **settings.engine_settings}
+        said = {name: value for name in ("weights", "url") if (value := getattr(settings, name)) is not None}
+        where = {name: getattr(settings, name) for name in names}
+        place = {**where, **said, **settings.connection(), **settings.engine_settings}
         pair = shared_pair(
             model, settings.reward_model, embedder=embedder_of(settings), memory=settings.memory, **place
         )

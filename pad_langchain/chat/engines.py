@@ -150,8 +150,8 @@ def shared_pair(
         device, dtype, backend: as `persrm.build.load_pair` takes them.
         embedder: embeds preferences that come without a vector; a head refuses any but the one it was trained with.
         memory: a memory that the PersRM becomes the scorer of; it is taken out there when the pair is given up.
-        settings: the keywords of `load_pair` (`max_batch_tokens`, `device_map`, …). Engines with other settings are
-            other engines, with weights of their own.
+        settings: the keywords of `load_pair` (`url`, `max_batch_tokens`, `device_map`, …). Engines with other settings
+            are other engines, with weights of their own.
 
     Raises:
         ModelLoadError: a model was not found or could not be read.
@@ -159,6 +159,8 @@ def shared_pair(
     """
     _check_name(model)
     reward = reward_folder(model, reward_model, settings)
+    if reward == "self" and reward_model == "auto" and "url" in settings:
+        reward = None  # a server has no row for it
     place_said = {"device": device, "dtype": dtype, "backend": backend}
     key = (model_folder(model), str(reward), said({**place_said, **settings}))
     with _lock:

@@ -12,7 +12,7 @@ from pad_langchain.chat.condition import check_defaults, parse_preference
 from pad_langchain.chat.names import KnownNames, hint
 from pad_langchain.defaults import NAMES
 from pad_langchain.engine import checks
-from pad_langchain.engine.settings import split_settings
+from pad_langchain.engine.settings import EngineSettings, LlamaSettings, RemoteSettings, read_urls, split_settings
 from pad_langchain.engine.types import CHECKS, RECOMMENDABLE, CandidateRule, Recommended, Request, WishPlace
 from pad_langchain.errors import InvalidRequestError
 from pad_langchain.paths import absolute, model_place
@@ -74,10 +74,13 @@ class ChatSettings(KnownNames):
             None: in `dtype`.
         backend: what runs a GGUF file: "llama.cpp", "torch", or "auto": llama.cpp where its binding is installed.
             Other models run in torch.
+        url: address of a vLLM server that runs the model, or of several, such as "http://vllm:8000". Of `model` the
+            tokenizer and the config are read here, and `reward_model` is a head or None; servers need the plugin
+            pad-vllm with the same head. None: the model runs in this process.
         engine_settings: keywords of `persrm.build.load_pair`: `max_batch`, `max_batch_tokens`, `prefix_tokens`, …;
-            for llama.cpp `threads`, `gpu_layers`, `context_length`, `flash_attention`, `kv_type` (see
-            `engine.settings`); for transformers `device_map`, `quantization_config`, … Models and settings that are
-            the same share one engine.
+            for llama.cpp `threads`, `gpu_layers`, `context_length`, `flash_attention`, `kv_type`; for servers
+            `api_key`, `served_model`, `timeout`, `connect_timeout`, `retries` (see `engine.settings`); for transformers
+            `device_map`, `quantization_config`, … Models and settings that are the same share one engine.
         response_template: how answers are split into text, reasoning and tool calls: transformers' response template,
             or the family that writes calls as the model does ("llama-3", "mistral", "qwen", "gemma"); None finds it
             out from the tokenizer and its chat template.
@@ -112,6 +115,7 @@ class ChatSettings(KnownNames):
     dtype: str = "auto"
     weights: Literal["int8"] | None = None
     backend: Literal["auto", "torch", "llama.cpp"] = "auto"
+    url: str | Sequence[str] | None = None
     engine_settings: dict[str, Any] = Field(default_factory=dict)
     embedder: Any = Field(default=None, exclude=True, repr=False)
     response_template: dict[str, Any] | str | None = None
@@ -142,6 +146,11 @@ class ChatSettings(KnownNames):
         """A folder is meant as it is named now, wherever the process goes later."""
         return None if reward_model is None else model_place(reward_model, *NAMES, "auto", "self")
 
+    @field_validator("url", mode="before")
+    @classmethod
+    def _read_urls(cls, url: Any) -> tuple[str, ...] | None:
+        return None if url is None else read_urls(url)
+
     @field_validator("engine_settings")
     @classmethod
     def _place_folders(cls, settings: dict[str, Any]) -> dict[str, Any]:
@@ -161,9 +170,14 @@ class ChatSettings(KnownNames):
             stop=tuple(self.stop or ()),
             template_kwargs=self.chat_template_kwargs or {},
         )
-        split_settings(self.engine_settings)
+        kinds = (EngineSettings, LlamaSettings) if self.url is None else (EngineSettings, RemoteSettings)
+        split_settings(self.engine_settings, kinds)
         check_defaults(self.defaults, self.memory)
         return self
+
+    def connection(self) -> dict[str, Any]:
+        """What a face says of the connection to servers, as keywords of `engine.settings.RemoteSettings`."""
+        return {}
 
 
 class _Unsaid:

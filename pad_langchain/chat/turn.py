@@ -49,7 +49,8 @@ class Delta:
             `top_logprobs` as OpenAI has them, and `reward` (nats).
         finish: why the answer ended; None means it goes on. What follows comes with the last delta only.
         usage: tokens.
-        pad: what steered: user, thread, condition, beta, top_k, response_id, mean_reward (nats per token).
+        pad: what steered: user, thread, condition, beta, top_k, response_id, mean_reward (nats per token; None where
+            the engine is not told rewards), and what the engine did otherwise than asked (`Stream.notes`).
     """
 
     text: str = ""
@@ -98,7 +99,7 @@ class Turn:
         self._token_text, self._answered = token_text, answered
         self._text: list[str] = []
         self._tokens = 0
-        self._reward = 0.0
+        self._reward: float | None = 0.0
         self._entries: list[Mapping[str, Any]] = []
 
     def when_begun(self, call: Callable[[float], object]) -> None:
@@ -145,7 +146,7 @@ class Turn:
     def _piece(self, event: TokenEvent) -> Piece:
         if event.token_id >= 0:
             self._tokens += 1
-            self._reward += event.reward
+            self._reward = None if self._reward is None or event.reward is None else self._reward + event.reward
             if self._token_text is not None:
                 self._entries.append(_entry(event, self._token_text))
         if self._parser is None:
@@ -169,12 +170,13 @@ class Turn:
             return delta
         if self._answered is not None:
             self._answered("".join(self._text))
+        mean = None if self._reward is None else self._reward / max(self._tokens, 1)
         called = reason == "stop" and self._parser is not None and self._parser.calls > 0
         return replace(
             delta,
             finish="tool_calls" if called else reason,
             usage=Usage(self._stream.prompt_tokens, self._tokens),
-            pad={**self._pad, "mean_reward": self._reward / max(self._tokens, 1)},
+            pad={**self._pad, **self._stream.notes, "mean_reward": mean},
         )
 
 
@@ -221,7 +223,7 @@ def _entry(event: TokenEvent, token_text: Callable[[int], str]) -> dict[str, Any
     }
 
 
-def _token(text: str, logprob: float, reward: float) -> dict[str, Any]:
+def _token(text: str, logprob: float, reward: float | None) -> dict[str, Any]:
     # A token that is part of a character has no text of its own; like OpenAI, say so by leaving the bytes out.
     data = None if "\ufffd" in text else list(text.encode())
     return {"token": text, "logprob": logprob, "reward": reward, "bytes": data}

@@ -19,6 +19,7 @@ from pad_langchain.cli.mcp import mcp
 from pad_langchain.cli.memory import memory_app
 from pad_langchain.cli.options import (
     AnyTerminal,
+    EngineUrl,
     MemoryPath,
     ModelName,
     NoRepeat,
@@ -93,6 +94,7 @@ def chat(
         str | None,
         typer.Option(help="int8: torch on a CPU reads a quarter of the bytes. [default: none]"),
     ] = None,
+    engine_url: EngineUrl = None,
     threads: Annotated[int | None, typer.Option(help="llama.cpp: threads of the CPU. [default: those free]")] = None,
     gpu_layers: Annotated[int | None, typer.Option(help="llama.cpp: layers on a GPU; -1 is all. [default: 0]")] = None,
     context_length: Annotated[
@@ -107,6 +109,7 @@ def chat(
     with one_line_errors():
         settings = ChatSettings(
             weights=weights,  # type: ignore[arg-type]
+            url=engine_url or None,
             backend=backend,  # type: ignore[arg-type]  # pydantic refuses another word
             engine_settings={name: value for name, value in llama.items() if value is not None},
             reward_model=None if reward_model.lower() == "none" else reward_model,
@@ -148,7 +151,9 @@ def _load(model: str, settings: ChatSettings) -> Chat:
     quiet_libraries()
     check_defaults(settings.defaults, settings.memory)
     loaded = Chat.of(model, settings)
-    if settings.repetition_penalty is None:  # a small model repeats itself without a wish as well
+    if (
+        settings.repetition_penalty is None and settings.url is None
+    ):  # a small model repeats itself without a wish as well
         settings.repetition_penalty = loaded.engine.recommended.repetition_penalty
     return loaded
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AnyTerminal",
+    "EngineUrl",
     "MemoryPath",
     "ModelName",
     "NoRepeat",
@@ -61,6 +62,14 @@ RewardModelName = Annotated[
     typer.Option(
         help="Folder or hub id of the PersRM; 'self' is the base itself, 'none' is without one, 'auto' the shipped one "
         "that fits, or else 'self'."
+    ),
+]
+
+EngineUrl = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Address of a vLLM server that runs the model, such as http://vllm:8000; may be repeated. "
+        "[default: the model runs here]"
     ),
 ]
 

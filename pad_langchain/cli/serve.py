@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pad_langchain.cli.options import ModelName, default_memory_path, default_model, one_line_errors, quiet_libraries
+from pad_langchain.cli.options import (
+    EngineUrl,
+    ModelName,
+    default_memory_path,
+    default_model,
+    one_line_errors,
+    quiet_libraries,
+)
 from pad_langchain.errors import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -24,6 +31,13 @@ def serve(
     model: ModelName = None,
     reward_model: Annotated[
         str | None, typer.Option(help="Folder or hub id of the PersRM, 'self', 'none' or 'auto'. [default: auto]")
+    ] = None,
+    engine_url: EngineUrl = None,
+    scorer: Annotated[
+        str | None,
+        typer.Option(
+            help="A model whose PersRM judges what feedback says of answers, where the one that answers cannot."
+        ),
     ] = None,
     memory: Annotated[
         str | None,
@@ -75,6 +89,8 @@ def serve(
     flags = {
         "model": model,
         "reward_model": reward_model,
+        "engine_url": engine_url or None,
+        "scorer": scorer,
         "memory": memory,
         "answer_retention_s": answer_retention,
         "defaults": default or None,
@@ -105,7 +121,8 @@ def _serve(settings: ServerSettings) -> None:
     _log()
     _check_keys(settings)
     quiet_libraries()
-    typer.echo(f"Loading {settings.model} …")
+    where = "" if settings.engine_url is None else f" of {', '.join(settings.engine_url)}"
+    typer.echo(f"Loading {settings.model}{where} …")
     run(build_app(settings), settings, lambda address: typer.echo(_listening(address)))
 
 

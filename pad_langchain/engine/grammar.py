@@ -22,6 +22,8 @@ __all__ = ["Grammar", "GrammarCompiler", "GrammarState"]
 # As `json.dumps` writes it and models learn it; free whitespace would let a model write blanks for ever.
 JSON_STYLE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 
+_CALL_ID = "ID: /[a-zA-Z0-9]{9}/"
+
 _NO_TOKEN = "it allows no token of the vocabulary, which may lack a character. Change the schema, or use another model"
 
 
@@ -64,8 +66,7 @@ class GrammarCompiler:
         Raises:
             InvalidRequestError: the schema cannot be compiled. The message names the field.
         """
-        grammar = LLMatcher.grammar_from_json_schema(self._styled(schema))
-        return self._compile(grammar, [("the answer", schema)])
+        return self._compile(f"start: %json {json.dumps(self._styled(schema))}", [("the answer", schema)])
 
     def lark(self, source: str) -> Grammar:
         """Compile a grammar in llguidance's dialect of Lark, from the rule `start`.
@@ -73,7 +74,7 @@ class GrammarCompiler:
         Raises:
             InvalidRequestError: it cannot be compiled.
         """
-        return self._compile(LLMatcher.grammar_from_lark(source))
+        return self._compile(source)
 
     def tool_calls(
         self,
@@ -123,7 +124,9 @@ class GrammarCompiler:
         lines += self._answer(choice, begin, otherwise)
         schemas = [(f"tool {function['name']!r}", function.get("parameters") or {}) for function in functions]
         schemas += [] if otherwise is None else [("the answer", otherwise)]
-        return self._compile(LLMatcher.grammar_from_lark("\n".join([*lines, "ID: /[a-zA-Z0-9]{9}/"])), schemas)
+        blank = self._literal(begin[len(begin.rstrip()) :])
+        rest = [*lines[:3], f"start: {blank} body {self._literal(end)} again", _CALL_ID]
+        return self._compile("\n".join([*lines, _CALL_ID]), schemas, "\n".join(rest))
 
     def _answer(self, choice: str, begin: str, otherwise: Mapping[str, Any] | None) -> list[str]:
         """The rule `answer`: calls, or what may stand in their place."""
@@ -170,8 +173,11 @@ class GrammarCompiler:
         rest = "" if self._starts_special(marker) else f" & ~(/(.|\\n)*/ {json.dumps(marker)} /(.|\\n)*/)"
         return f"/(.|\\n)+/{rest}"
 
-    def _compile(self, grammar: str, schemas: Sequence[tuple[str, Mapping[str, Any]]] = ()) -> Grammar:
-        """Compile, or say which of `schemas`, each with its owner's name, and which field of it is to blame."""
+    def _compile(
+        self, source: str, schemas: Sequence[tuple[str, Mapping[str, Any]]] = (), rest: str | None = None
+    ) -> Grammar:
+        """Compile Lark, or say which of `schemas`, each with its owner's name, and which field of it is to blame."""
+        grammar = LLMatcher.grammar_from_lark(source)
         reason = self._error(grammar)
         if reason is not None:
             for owner, schema in schemas:
@@ -183,7 +189,8 @@ class GrammarCompiler:
                         "say it in a description and check it afterwards."
                     )
             raise InvalidRequestError(f"This grammar cannot be compiled: {reason}")
-        return Grammar(LLMatcher(self._tokenizer, grammar, log_level=0), self._tokenizer, self.vocab_size)
+        matcher = LLMatcher(self._tokenizer, grammar, log_level=0)
+        return Grammar(matcher, self._tokenizer, self.vocab_size, source, rest)
 
     def _schema_error(self, schema: Mapping[str, Any]) -> str | None:
         return self._error(LLMatcher.grammar_from_json_schema(self._styled(schema)))
@@ -220,10 +227,15 @@ class Grammar:
 
     Args:
         vocab_size: V of the logits that its masks are for.
+        source: what it was compiled from, in llguidance's dialect of Lark.
+        rest: of calls, what may follow the mark that begins the first. None means the grammar is of something else.
     """
 
-    def __init__(self, matcher: LLMatcher, tokenizer: LLTokenizer, vocab_size: int) -> None:
+    def __init__(
+        self, matcher: LLMatcher, tokenizer: LLTokenizer, vocab_size: int, source: str, rest: str | None = None
+    ) -> None:
         self._matcher, self._tokenizer, self.vocab_size = matcher, tokenizer, vocab_size
+        self.source, self.rest = source, rest
 
     def start(self) -> GrammarState:
         """Return the state before the first token of an answer."""

@@ -37,7 +37,8 @@ class Capabilities:
 
     Args:
         guides: the `Guide.kind`s it can decode under, of "head", "text", "self" and "adapter".
-        token_rewards: whether its events carry a reward in nats per token and per candidate.
+        token_rewards: whether its events carry a reward in nats per token and per candidate. Else guided tokens have
+            None.
         prefixes: whether prompts that begin alike are run once. `EngineStats.reused_tokens` counts their tokens.
     """
 
@@ -121,7 +122,14 @@ class Engine(Protocol):
 
     @property
     def alive(self) -> bool:
-        """Whether it can answer: it is not closed, and what runs its models has not died."""
+        """Whether it can answer: it is not closed, and what runs its models in this process has not died."""
+        ...
+
+    def ready(self) -> bool:
+        """Return whether a request would be answered now: it is alive, and so is a server that it asks.
+
+        Blocks for a few seconds where such servers have to be asked first.
+        """
         ...
 
     def submit(self, request: Request) -> Stream:

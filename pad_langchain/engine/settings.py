@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from pad_langchain.engine import checks
 from pad_langchain.errors import InvalidRequestError
 
-__all__ = ["EngineSettings", "KvType", "LlamaSettings", "split_settings"]
+__all__ = ["EngineSettings", "KvType", "LlamaSettings", "RemoteSettings", "read_urls", "split_settings"]
 
 KvType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"]
+
+_ADDRESS = re.compile(r"https?://[^\s/?#@]+(/[^\s?#@]*)?")
 
 
 @dataclass(frozen=True)
@@ -104,18 +107,68 @@ class LlamaSettings:
         object.__setattr__(self, name, value)
 
 
-def split_settings(keywords: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """Split keywords into those of `EngineSettings`, those of `LlamaSettings`, and all others.
+@dataclass(frozen=True)
+class RemoteSettings:
+    """Settings of the connection to servers that decode.
+
+    Args:
+        api_key: what the servers ask for as a bearer token. None means nothing is sent.
+        served_model: the name under which the servers serve the base. None means the first that they list.
+        timeout: seconds after which a server that sends nothing counts as dead. Its own queue counts, too.
+        connect_timeout: seconds in which a connection has to be made.
+        retries: further tries of a request, 0 or more, on other servers where there are some. A request of which a
+            token has come is never tried again.
+
+    Raises:
+        InvalidRequestError: a setting is out of its range.
+    """
+
+    api_key: str | None = field(default=None, repr=False)
+    served_model: str | None = None
+    timeout: float = 120.0
+    connect_timeout: float = 5.0
+    retries: int = 2
+
+    def __post_init__(self) -> None:
+        for name in ("api_key", "served_model"):
+            if (value := getattr(self, name)) is not None and not checks.text(name, value):
+                checks.refuse(name, value, "a text, or None")
+        for name in ("timeout", "connect_timeout"):
+            check = checks.number(0.0, 1e6, "seconds above 0", above=True)
+            object.__setattr__(self, name, check(name, getattr(self, name)))
+        check = checks.integer(0, 100, "an integer from 0 to 100")
+        object.__setattr__(self, "retries", check("retries", self.retries))
+
+
+def read_urls(url: str | Sequence[str]) -> tuple[str, ...]:
+    """Return the addresses of servers, each once, without "/v1" or a slash at its end.
+
+    >>> read_urls(["http://one:8000/v1", "http://two:8000/", "http://one:8000"])
+    ('http://one:8000', 'http://two:8000')
+
+    Raises:
+        InvalidRequestError: there is none, or one is no http:// or https:// address of a host.
+    """
+    listed = [url] if isinstance(url, str) else list(url)
+    if not listed or not all(isinstance(one, str) and _ADDRESS.fullmatch(one) for one in listed):
+        checks.refuse("url", url, "an address like 'http://vllm:8000', or a list of such (a key goes into api_key)")
+    return tuple(dict.fromkeys(one.rstrip("/").removesuffix("/v1").rstrip("/") for one in listed))
+
+
+def split_settings(
+    keywords: Mapping[str, Any], kinds: Sequence[type] = (EngineSettings, LlamaSettings)
+) -> tuple[dict[str, Any], ...]:
+    """Split keywords into those of each of some classes of settings, and all others, which are the last.
 
     Raises:
         InvalidRequestError: a setting is out of its range, or another keyword is spelt almost like a setting.
     """
-    engine, llama = ({field.name for field in fields(kind)} for kind in (EngineSettings, LlamaSettings))
-    for name in keywords.keys() - engine - llama:
-        if near := difflib.get_close_matches(name, engine | llama, 1, 0.8):
+    names = [{field.name for field in fields(kind)} for kind in kinds]
+    known = set().union(*names)
+    for name in keywords.keys() - known:
+        if near := difflib.get_close_matches(name, known, 1, 0.8):
             raise InvalidRequestError(f"The engine has no setting {name!r}. Did you mean {near[0]!r}?")
-    mine = {name: value for name, value in keywords.items() if name in engine}
-    theirs = {name: value for name, value in keywords.items() if name in llama}
-    EngineSettings(**mine)
-    LlamaSettings(**theirs)
-    return mine, theirs, {name: value for name, value in keywords.items() if name not in engine | llama}
+    split = [{name: value for name, value in keywords.items() if name in own} for own in names]
+    for kind, own in zip(kinds, split, strict=True):
+        kind(**own)
+    return *split, {name: value for name, value in keywords.items() if name not in known}

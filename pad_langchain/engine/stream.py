@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from pad_langchain.engine.types import FinishReason, Request, TokenEvent
 
@@ -25,6 +26,7 @@ class Completion:
         finish_reason: "stop", "length" or "cancelled".
         prompt_tokens, completion_tokens: token counts for the base model.
         mean_reward: mean of r over the tokens the guide was asked about, in nats per token. 0.0 without a condition.
+            None where the engine is not told rewards.
         skipped: share of the tokens for which lazy guidance skipped the guide, 0 to 1.
     """
 
@@ -34,7 +36,7 @@ class Completion:
     finish_reason: FinishReason
     prompt_tokens: int
     completion_tokens: int
-    mean_reward: float
+    mean_reward: float | None
     skipped: float = 0.0
 
 
@@ -47,11 +49,14 @@ class Stream:
     Args:
         request: what was submitted.
         prompt_tokens: tokens of its prompt for the base.
+
+    `notes` is what the engine did otherwise than it was asked to, for whoever reads the answer. It is whole at the end.
     """
 
     def __init__(self, request: Request, prompt_tokens: int) -> None:
         self.request = request
         self.prompt_tokens = prompt_tokens
+        self.notes: dict[str, Any] = {}
         self._cancelled = False
         self._made, self._waited = time.perf_counter(), -1.0  # seconds in the queue; below 0 while it waits there
         self._on_begin: Callable[[float], object] | None = None
@@ -173,6 +178,7 @@ class Stream:
     def _join(self) -> Completion:
         events = tuple(self._events)
         tokens = [event for event in events if event.token_id >= 0]
+        rewards = [event.reward for event in tokens if event.reward is not None]
         skipped = sum(event.skipped for event in tokens)
         reason = events[-1].finish_reason
         assert reason is not None
@@ -183,7 +189,7 @@ class Stream:
             finish_reason=reason,
             prompt_tokens=self.prompt_tokens,
             completion_tokens=len(tokens),
-            mean_reward=sum(event.reward for event in tokens) / max(1, len(tokens) - skipped),
+            mean_reward=sum(rewards) / max(1, len(tokens) - skipped) if len(rewards) == len(tokens) else None,
             skipped=skipped / max(1, len(tokens)),
         )
 

@@ -224,15 +224,15 @@ class Candidate:
         token_id: its id in the base's vocabulary.
         text: its text alone.
         logprob: its log-probability under the base, over the full vocabulary (nats, ≤ 0), penalties included.
-        reward: r(token), combined over the condition (nats).
-        score: its guided score z + beta * r.
+        reward: r(token), combined over the condition (nats). None where the engine is not told rewards.
+        score: its guided score z + beta * r. None where the reward is.
     """
 
     token_id: int
     text: str
     logprob: float
-    reward: float
-    score: float
+    reward: float | None
+    score: float | None
 
 
 @dataclass(frozen=True)
@@ -248,7 +248,7 @@ class TokenEvent:
             temperature (nats, ≤ 0). With beta = 0 or no preference it is the base's, over the full vocabulary.
             Penalties are included. NaN if the request does not want it.
         reward: r(token), combined over the condition with its weights (nats). 0.0 without a condition. It knows no
-            penalties.
+            penalties. None where the engine is not told rewards (see `Capabilities.token_rewards`).
         finish_reason: why the answer ended. None means more events follow.
         candidates: the candidates weighed, best first, as many as the request asked for.
         skipped: whether lazy guidance skipped the guide, or the token is outside the request's region. Then rewards
@@ -259,7 +259,7 @@ class TokenEvent:
     token_id: int
     text: str
     logprob: float
-    reward: float
+    reward: float | None
     finish_reason: FinishReason | None = None
     candidates: tuple[Candidate, ...] = ()
     skipped: bool = False

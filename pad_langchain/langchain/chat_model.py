@@ -54,7 +54,7 @@ class ChatPAD(ChatSettings, UserChatModel):
 
     Args:
         model: a folder or hub id of a causal LM with a chat template; "pad-demo" is the embedded one.
-        api_key, timeout, max_retries: accepted, as apps pass them to every chat model; no effect on a local one.
+        api_key, timeout, max_retries: of servers that run the model (`url`); no effect on a model that runs here.
 
     The other settings are those of `pad_langchain.chat.ChatSettings`: `reward_model`, `memory`, `beta`, `top_k`,
     `temperature`, `max_tokens`, `stop`, `seed`, `user_id`, `thread_id`, …
@@ -88,6 +88,12 @@ class ChatPAD(ChatSettings, UserChatModel):
     @classmethod
     def _place_model(cls, model: str) -> str:
         return model_place(model, *NAMES)
+
+    @override
+    def connection(self) -> dict[str, Any]:
+        key = None if self.api_key is None else self.api_key.get_secret_value()
+        said = {"api_key": key, "timeout": self.timeout, "retries": self.max_retries}
+        return {} if self.url is None else {name: value for name, value in said.items() if value is not None}
 
     # ---- LangChain's identity cards
 

@@ -21,6 +21,7 @@ __all__ = [
     "VERSION",
     "context_size",
     "load_causal_lm",
+    "load_config",
     "load_tokenizer",
     "open_gguf",
     "pick_device",
@@ -158,6 +159,32 @@ def _check_weights(weights: Any, device: torch.device, dtype: torch.dtype, kwarg
     if both := sorted(kwargs.keys() & {"device_map", "quantization_config"}):
         raise InvalidRequestError(f"weights='int8' cannot be combined with {both!r}. Pass one of them.")
     check_int8()
+
+
+def load_config(path: Any, **kwargs: Any) -> tuple[Any, Any]:
+    """Load the config of a folder's or hub id's language model, without its weights.
+
+    Args:
+        path: the folder or hub id.
+        kwargs: which files, as for a model (`SOURCE`, `VERSION`).
+
+    Returns:
+        the config of the part that writes text, and the generation config, which is None where there is none.
+
+    Raises:
+        ModelLoadError: there is no config, or it cannot be read.
+    """
+    from transformers import AutoConfig, GenerationConfig
+
+    place = model_place(str(path))
+    try:
+        config = AutoConfig.from_pretrained(place, **_ASK_NOBODY | kwargs).get_text_config()
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise ModelLoadError(_message("config of the model", path, error)) from error
+    try:
+        return config, GenerationConfig.from_pretrained(place, **kwargs)
+    except (OSError, ValueError):
+        return config, None
 
 
 def load_tokenizer(path: Any, **kwargs: Any) -> Any:

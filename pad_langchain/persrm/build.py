@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -25,6 +26,7 @@ from pad_memory.embedding import Embedder
 
 if TYPE_CHECKING:
     from pad_langchain.engine.llama_cpp import LlamaCppEngine
+    from pad_langchain.engine.remote import RemoteEngine
 
 __all__ = ["Pair", "guide_for", "load_engine", "load_pair"]
 
@@ -33,7 +35,7 @@ __all__ = ["Pair", "guide_for", "load_engine", "load_pair"]
 class Pair:
     """An engine, and the PersRM behind its guide. None means the base decodes alone."""
 
-    engine: TorchEngine | LlamaCppEngine
+    engine: TorchEngine | LlamaCppEngine | RemoteEngine
     persrm: PersRM | None
 
 
@@ -101,6 +103,7 @@ def load_pair(
     dtype: Any = "auto",
     embedder: Embedder | None = None,
     backend: str = "auto",
+    url: str | Sequence[str] | None = None,
     **keywords: Any,
 ) -> Pair:
     """Load base and PersRM and put an engine on them.
@@ -118,6 +121,8 @@ def load_pair(
             first needed.
         backend: what runs a GGUF file: "llama.cpp" or "torch", whose weights are dequantised once into the user's
             cache folder. "auto" is llama.cpp where a binding is installed and nothing that is asked for needs torch.
+        url: address of a vLLM server, or of several, which run the base in the place of this process. Of `model` the
+            tokenizer and config are read, and `reward_model` has to be a head or None (see `persrm.remote`).
         keywords: settings of the engine (`EngineSettings`) and of llama.cpp (`LlamaSettings`). All others are passed to
             `load_causal_lm` for the base: `weights="int8"` on a CPU, `device_map="auto"` for a model larger than one
             card, `quantization_config=` for 4 or 8 bits, … Those that say which files are read (`revision`,
@@ -129,6 +134,12 @@ def load_pair(
         IncompatibleModelError: base and PersRM do not fit each other.
         MissingDependencyError: a keyword needs a package that is not installed.
     """
+    if url is not None:
+        from pad_langchain.persrm.remote import load_remote
+
+        place = {"device": device, "dtype": dtype, "backend": backend}
+        keywords |= {name: value for name, value in place.items() if value != "auto"}
+        return Pair(*load_remote(model, reward_model, url, tokenizer=tokenizer, embedder=embedder, **keywords))
     file = open_gguf(model, keywords)
     choice = choose(backend, model, file, reward_model, keywords, device=device, dtype=dtype)
     if choice.backend == "llama.cpp" and file is not None:
@@ -138,8 +149,9 @@ def load_pair(
         dtype = fastest_dtype(dtype, pick_device(device), choice.model.get("weights"), model)
     model, tokenizer = load_causal_lm(file or model, tokenizer, device=device, dtype=dtype, **choice.model)
     base = Backbone(model)
-    place: dict[str, Any] = {"device": device, "dtype": dtype}
-    persrm, guide = guide_for(reward_model, base, tokenizer, embedder=embedder, **place, **choice.model)
+    persrm, guide = guide_for(
+        reward_model, base, tokenizer, embedder=embedder, device=device, dtype=dtype, **choice.model
+    )
     engine = TorchEngine(base, tokenizer, guide, **choice.engine)
     if loads and engine.settings.pack_weights == "auto":
         for backbone in engine.models:
@@ -158,6 +170,8 @@ def _on_llama_cpp(
     return Pair(LlamaCppEngine(base, tokenizer, guide, **choice.engine), persrm)
 
 
-def load_engine(model: Any, reward_model: Any | None = None, **keywords: Any) -> TorchEngine | LlamaCppEngine:
+def load_engine(
+    model: Any, reward_model: Any | None = None, **keywords: Any
+) -> TorchEngine | LlamaCppEngine | RemoteEngine:
     """Load the engine of `load_pair` alone. The arguments and errors are the same."""
     return load_pair(model, reward_model, **keywords).engine

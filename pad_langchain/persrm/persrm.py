@@ -22,6 +22,7 @@ import torch
 from pad_langchain.arithmetic.head_file import CONFIG_NAME
 from pad_langchain.defaults import model_folder
 from pad_langchain.engine.protocol import Guide
+from pad_langchain.engine.remote.base import RemoteBase
 from pad_langchain.engine.types import Route, WeightedPreference
 from pad_langchain.errors import IncompatibleModelError, InvalidRequestError, ModelLoadError
 from pad_langchain.models.adapter import Adapter
@@ -309,6 +310,11 @@ class PersRM:
             reference=self.backbone,
             config=self.config,
         )
+
+    @property
+    def judge(self) -> PersRM | SignScorer | None:
+        """What a memory can have as its scorer; None: the base is on a server, so that nothing here judges answers."""
+        return self.memory_scorer if isinstance(self.backbone, RemoteBase) else self
 
     def as_guide(self) -> Guide:
         """The same PersRM as a guide for `TorchEngine(base, tokenizer, guide)`."""

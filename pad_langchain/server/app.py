@@ -100,7 +100,9 @@ async def ready(request: Request) -> dict[str, str]:
     """Say whether requests should be sent here now."""
     if request.app.state.draining:
         raise ApiError(503, "shutting_down", "The server shuts down. Try again later.", retry_after=5)
-    service_of(request)
+    engine = service_of(request).chat.engine
+    if not await asyncio.to_thread(engine.ready):  # it may ask servers
+        raise ApiError(503, "not_ready", "No server that decodes answers. Try again later.", retry_after=5)
     return {"status": "ready"}
 
 

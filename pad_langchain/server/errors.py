@@ -12,7 +12,7 @@
 | 413 | `body_too_large` | |
 | 429 | `queue_full`, `rate_limited` | `Retry-After` says when to try again |
 | 500 | `internal_error` | a bug; the log has it under the request's id |
-| 503 | `shutting_down`, `not_ready`, `memory_unavailable`, `out_of_memory` | |
+| 503 | `shutting_down`, `not_ready`, `memory_unavailable`, `engine_unavailable`, `out_of_memory` | |
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from pad_langchain.errors import (
     EngineBusyError,
     EngineClosedError,
     EngineMemoryError,
+    EngineUnavailableError,
     InvalidRequestError,
     ModelLoadError,
 )
@@ -153,6 +154,9 @@ def _of_server(error: BaseException) -> ApiError:
         case StoreError() | EmbedderError():
             message = "The preference memory does not answer now. Try again later."
             return ApiError(503, "memory_unavailable", message, retry_after=5)
+        case EngineUnavailableError():
+            message = "The server that decodes does not answer, or broke off. Try again later."
+            return ApiError(503, "engine_unavailable", message, retry_after=2)
         case ModelLoadError():
             return ApiError(503, "not_ready", "The model is not loaded. Try again later.", retry_after=5)
     return ApiError(500, "internal_error", INTERNAL)

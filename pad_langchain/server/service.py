@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from pad_langchain.chat import CallOptions, Chat, ChatSettings, Delta, Turn
 from pad_langchain.chat.turn import begin
-from pad_langchain.errors import EngineBusyError
+from pad_langchain.errors import EngineBusyError, EngineUnavailableError, IncompatibleModelError
 from pad_langchain.models.prompts import LONG
 from pad_langchain.server.errors import ApiError
 from pad_langchain.server.identity import Caller, memory_user, who
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from pad_memory import PreferenceMemory
 
 __all__ = ["Service", "load_chat", "service_of", "user_of", "while_connected"]
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -52,14 +55,31 @@ def load_chat(settings: ServerSettings) -> Chat:
             memory=memory,
             defaults=settings.defaults,
             selective=settings.selective,
+            url=settings.engine_url,
             engine_settings=engine,
             **place,
         )
+        if memory is not None and settings.scorer is not None:
+            memory.scorer = _scorer(settings.scorer)
         return Chat.of(settings.model, chat_settings)
     except BaseException:
         if memory is not None:
             memory.close()
         raise
+
+
+def _scorer(model: str) -> Any:
+    """The PersRM of a model that is loaded here.
+
+    Raises:
+        IncompatibleModelError: the model has none.
+    """
+    from pad_langchain.chat.engines import shared_pair
+
+    persrm = shared_pair(model).persrm
+    if persrm is None or persrm.judge is None:
+        raise IncompatibleModelError(f"{model!r} has no PersRM that judges answers. Name another scorer.")
+    return persrm.judge
 
 
 def _open_memory(place: str | None) -> PreferenceMemory | None:
@@ -106,8 +126,17 @@ class Service:
         return memory
 
     def warm_up(self) -> None:
-        """Do once what takes seconds the first time: an answer, a grammar, the embedder, the floor, the scorer."""
-        self.chat.submit([{"role": "user", "content": "Hello"}], CallOptions(user_id=None, max_tokens=2)).result()
+        """Do once what takes seconds the first time: an answer, a grammar, the embedder, the floor, the scorer.
+
+        Raises:
+            IncompatibleModelError: servers that decode have another model or PersRM. Those that do not answer yet may
+                come later: until then this server is not ready.
+        """
+        hello = CallOptions(user_id=None, max_tokens=2)
+        try:
+            self.chat.submit([{"role": "user", "content": "Hello"}], hello).result()
+        except EngineUnavailableError as error:
+            logger.warning("Nothing decodes yet: %s", error)
         self.chat.engine.grammars.json_schema({"type": "object"})
         memory = self.chat.memory
         if memory is None:

@@ -19,7 +19,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from pad_langchain.chat.condition import parse_preference
-from pad_langchain.paths import absolute, data_folder
+from pad_langchain.defaults import NAMES
+from pad_langchain.engine.settings import read_urls
+from pad_langchain.paths import absolute, data_folder, model_place
 from pad_langchain.training.settings import STRICT, ModelName, checked, load_yaml
 
 __all__ = ["PREFIX", "ServerSettings", "default_keys_file", "is_loopback"]
@@ -118,6 +120,9 @@ class ServerSettings:
     Args:
         model: GGUF file, folder, hub id or name of the base model, as `ChatPAD` takes it.
         reward_model: a PersRM, "self", "auto", or None, as `ChatPAD` takes it.
+        engine_url: address of a vLLM server that runs the model in the place of this process, or of several.
+        scorer: name of a model whose PersRM, loaded here, judges what feedback says of answers, as `ChatPAD` takes a
+            model. None: that of the model that answers; where it is on a server, feedback waits for a scorer.
         engine_settings: keywords of the engine: `max_batch`, `max_queue`, `device`, `threads`, `context_length`, …
         memory: folder of the preference memory, or http:// address of a Chroma server. None: nothing is kept.
         answer_retention_s: seconds for which answers are kept in the memory, so that feedback may name them by id after
@@ -158,6 +163,10 @@ class ServerSettings:
     model: ModelName
     _: KW_ONLY
     reward_model: Annotated[str | None, Unset] = "auto"
+    engine_url: Annotated[
+        Annotated[tuple[str, ...], AfterValidator(read_urls)] | None, BeforeValidator(_listed), Unset
+    ] = None
+    scorer: Annotated[Annotated[Text, AfterValidator(lambda name: model_place(name, *NAMES))] | None, Unset] = None
     engine_settings: Annotated[dict[str, Any], BeforeValidator(_mapped)] = field(default_factory=dict)
     memory: Annotated[Annotated[Text, AfterValidator(_memory)] | None, Unset] = None
     answer_retention_s: Annotated[Annotated[Positive, Field(le=_LONGEST)] | None, Unset] = None
@@ -201,6 +210,8 @@ class ServerSettings:
             )
         if (self.jwt_secret is None) != (self.jwt_issuer is None):
             wrong.append("jwt_secret and jwt_issuer need each other: name both or neither.")
+        if self.scorer is not None and self.memory is None:
+            wrong.append("scorer judges for the memory, but there is none: name a memory, or leave it out.")
         if self.answer_retention_s is not None and self.memory is None:
             wrong.append(
                 "answer_retention_s keeps answers in the memory, but there is none: name a memory, or leave it out."

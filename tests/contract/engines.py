@@ -7,6 +7,7 @@ settings. Where an engine cannot do something, its `capabilities` say so and the
 from __future__ import annotations
 
 import asyncio
+import copy
 import math
 import threading
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 
+from fake_vllm import remote_engine
 from llama_parts import llama_engine
 from pad_langchain.engine.grammar import Grammar
 from pad_langchain.engine.protocol import Engine
@@ -44,7 +46,7 @@ def torch_engine(pair: TinyPair, *, guided: bool = True, **settings: Any) -> Eng
     return TorchEngine(pair.model, pair.tokenizer, pair.guide() if guided else None, **settings)
 
 
-ENGINES: dict[str, Factory] = {"torch": torch_engine, "llama.cpp": llama_engine}
+ENGINES: dict[str, Factory] = {"torch": torch_engine, "llama.cpp": llama_engine, "remote": remote_engine}
 
 
 @pytest.fixture(scope="module", params=ENGINES)
@@ -77,8 +79,11 @@ class Gate(Grammar):
     def __init__(self, engine: Engine, after: int = 1) -> None:
         self._engine, self._left, self._opened = engine, after, threading.Event()
         self.vocab_size = PAIR.head.config.vocab_size
+        self.source = f"gate {id(self)}"
 
     def __enter__(self) -> Gate:
+        if (fake := getattr(self._engine, "fake", None)) is not None:
+            fake.grammars[self.source] = copy.copy(self)  # the server counts its own tokens
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -200,10 +205,12 @@ def test_stop_strings_are_cut_alike_in_stream_and_result(engine: Engine, start: 
 def test_candidates_are_reported_best_first(engine: Engine) -> None:
     for preferences in ([], WISH):
         event = engine.submit(ask(max_tokens=1, candidates=5, preferences=preferences)).result(60).events[0]
-        scores = [candidate.score for candidate in event.candidates]
+        told = engine.capabilities.token_rewards or not preferences  # else they are known by the base's logprobs alone
+        scores = [candidate.score if told else candidate.logprob for candidate in event.candidates]
         assert len(scores) == 5
         assert scores == sorted(scores, reverse=True)
-        assert event.candidates[0].token_id == event.token_id
+        assert {candidate.reward is None for candidate in event.candidates} == {not told}
+        assert event.candidates[0].token_id == event.token_id or not told
         assert [one.text for one in event.candidates] == [
             PAIR.tokenizer.decode([one.token_id]) for one in event.candidates
         ]

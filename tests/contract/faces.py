@@ -22,11 +22,13 @@ from langgraph.checkpoint.memory import MemorySaver
 from llama_index.core.llms import ChatMessage
 from rich.console import Console
 
+from fake_vllm import FakeVllm, decoder, fingerprint_of
 from gguf_models import to_gguf
 from llama_parts import needs_llama_cpp
 from pad_langchain import PADLLM, ChatPAD, PreferenceMiddleware
 from pad_langchain.chat import CallOptions, Chat, ChatSettings
 from pad_langchain.chat.compare import two_answers
+from pad_langchain.chat.engines import unload
 from pad_langchain.cli.chat import ChatSession
 from pad_langchain.cli.show import printable
 from pad_langchain.server import ServerSettings, build_app
@@ -51,6 +53,7 @@ class Shop:
     memory: PreferenceMemory
     engine: dict[str, Any]
     defaults: list[tuple[str, float]] = field(default_factory=list)
+    fake: FakeVllm | None = None
 
     @classmethod
     def open(cls, folder: Any, backend: str) -> Shop:
@@ -59,9 +62,20 @@ class Shop:
         if backend == "llama.cpp":
             base = to_gguf(base, base / "tiny.gguf")
             engine = {"backend": backend, "engine_settings": EXACT}
+        fake = None
+        if backend == "vLLM":
+            fake = FakeVllm(decoder(tiny_pair()), heads={"tiny": fingerprint_of(persrm)}).start()
+            engine = {"url": fake.url}
         memory = PreferenceMemory(embedder=HashEmbedder())
         memory.record("ada", Statement(WISH, thread="monday"))
-        return cls(str(base), str(persrm), memory, engine)
+        return cls(str(base), str(persrm), memory, engine, fake=fake)
+
+    def close(self) -> None:
+        self.memory.close()
+        if self.fake is not None:
+            vars(self).pop("chat", None)
+            unload(self.model)
+            self.fake.close()
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -167,13 +181,13 @@ FACES: dict[str, Ask] = {
 }
 
 
-@pytest.fixture(scope="module", params=["torch", "llama.cpp"])
+@pytest.fixture(scope="module", params=["torch", "llama.cpp", "vLLM"])
 def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     if request.param == "llama.cpp":
         needs_llama_cpp()
     opened = Shop.open(tmp_path_factory.mktemp("pair"), request.param)
     yield opened
-    opened.memory.close()
+    opened.close()
 
 
 @pytest.fixture(params=list(FACES))

@@ -13,6 +13,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_tests.integration_tests import ChatModelIntegrationTests
 from langchain_tests.unit_tests import ChatModelUnitTests
 
+from fake_vllm import demo_vllm
 from gguf_models import to_gguf
 from pad_langchain import ChatPAD
 from pad_langchain.testing import HashEmbedder, tiny_model, tiny_pair
@@ -108,6 +109,23 @@ class TestDemoPairOnLlamaCpp(TestDemoPair):
     @property
     def model_override_value(self) -> str:
         return self.file
+
+
+@pytest.fixture(scope="session")
+def demo_server():
+    """The demo pair on a server."""
+    with demo_vllm() as server:
+        yield server
+
+
+class TestDemoPairOnAServer(TestDemoPair):
+    @pytest.fixture(autouse=True)
+    def _url(self, demo_server):
+        self.url = demo_server.url
+
+    @property
+    def chat_model_params(self) -> dict:
+        return {"url": self.url}
 
 
 # What random weights cannot do: copy from a request, or decide to call.

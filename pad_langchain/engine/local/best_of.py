@@ -28,7 +28,7 @@ class BestOf:
         if failed is not None:
             self.stream.fail(failed)
         elif all(sample.done for sample in self.samples):
-            best = max(self.samples, key=lambda sample: sum(event.reward for event in sample.events))
+            best = max(self.samples, key=lambda sample: sum(event.reward or 0.0 for event in sample.events))
             for event in best.events:
                 self.stream.put(event)
 

@@ -1,4 +1,4 @@
-"""What callers see of an engine that decodes in this process.
+"""What callers see of an engine with a queue, and of one that decodes in this process.
 
 submit(Request) → admission → queue → worker: batch, step → Stream of TokenEvents → Completion
 """
@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import copy
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 from pad_langchain.engine.admission import Admission, Admitted
 from pad_langchain.engine.detokenize import Detokenizer
@@ -23,34 +23,58 @@ from pad_langchain.engine.protocol import Guide
 from pad_langchain.engine.stream import Stream
 from pad_langchain.engine.types import Recommended, Request
 
-__all__ = ["LocalEngine"]
+__all__ = ["LocalEngine", "QueuedEngine", "Runner"]
 
 
-class LocalEngine:
-    """Decodes requests in a thread of its own, all in one batch.
+class Runner(Protocol):
+    """Takes rows out of an engine's queue and fills their streams. Thread-safe."""
+
+    end_tokens: frozenset[int]
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        """The rows that decode now."""
+        ...
+
+    @property
+    def alive(self) -> bool:
+        """Whether its threads run, or have not been needed yet."""
+        ...
+
+    def ended(self) -> Callable[[], bool]:
+        """Return what says, without holding this, whether its threads have ended. True where none ever ran."""
+        ...
+
+    def start(self) -> None:
+        """Start the threads if they do not run yet."""
+        ...
+
+    def close(self, timeout: float | None = 10.0) -> None:
+        """End all requests and the threads, in so many seconds if possible."""
+        ...
+
+
+class QueuedEngine:
+    """Admits requests to a queue, which a runner takes them from.
 
     It lives until it is closed, or until no reference to it is left and all submitted requests are done.
 
     Args:
-        models: run the batches.
+        runner: takes from `queue`.
+        queue: where requests wait.
         tokenizer: the base's fast tokenizer.
         guide: the source of rewards. None means the base decodes alone.
         admission: checks requests. Its settings are the engine's.
-        ends: ids of the tokens that end an answer. They add nothing to its text.
     """
 
-    def __init__(
-        self, models: Models, tokenizer: Any, guide: Guide | None, admission: Admission, ends: frozenset[int]
-    ) -> None:
+    def __init__(self, runner: Runner, queue: Queue, tokenizer: Any, guide: Guide | None, admission: Admission) -> None:
         self.tokenizer: Any = tokenizer
         self.prompts, self.settings, self.guide = admission.prompts, admission.settings, guide
-        self._admission = admission
-        # A copy: the worker decodes while callers encode.
+        self._admission, self._queue, self._runner = admission, queue, runner
+        # A copy: the runner decodes while callers encode.
         self._detokenizer = Detokenizer(copy.deepcopy(tokenizer.backend_tokenizer))
-        self._queue = Queue(self.settings.max_queue, admission.fit)
-        self._worker = Worker(models, self._queue, self.settings, ends)
         # Nobody has the engine any more: what runs is finished, then its thread ends and the weights go.
-        weakref.finalize(self, self._queue.finish).atexit = False
+        weakref.finalize(self, queue.finish).atexit = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         raise TypeError("An engine has a thread and cannot be copied or pickled. Share it, or make another one.")
@@ -63,11 +87,11 @@ class LocalEngine:
     @property
     def end_tokens(self) -> frozenset[int]:
         """Ids of the tokens that end an answer. They add nothing to its text. Set others before the first request."""
-        return self._worker.end_tokens
+        return self._runner.end_tokens
 
     @end_tokens.setter
     def end_tokens(self, tokens: frozenset[int]) -> None:
-        self._worker.end_tokens = tokens
+        self._runner.end_tokens = tokens
 
     @property
     def guided(self) -> bool:
@@ -91,12 +115,12 @@ class LocalEngine:
 
     def ended(self) -> Callable[[], bool]:
         """Return what says, without holding the engine, whether its thread has ended; true where none ever ran."""
-        return self._worker.ended()
+        return self._runner.ended()
 
     @property
     def running(self) -> int:
         """Rows in the batch now."""
-        return len(self._worker.rows)
+        return len(self._runner.rows)
 
     @property
     def waiting(self) -> int:
@@ -111,12 +135,11 @@ class LocalEngine:
     @property
     def alive(self) -> bool:
         """Whether it can answer: it is not closed, and its thread has not died."""
-        return not self.closed and self._worker.alive
+        return not self.closed and self._runner.alive
 
-    @property
-    def steps(self) -> int:
-        """Forwards of the base over the whole batch so far, prefills not counted."""
-        return self._worker.steps
+    def ready(self) -> bool:
+        """Return whether a request would be answered now."""
+        return self.alive
 
     def submit(self, request: Request) -> Stream:
         """Queue a request and return its stream at once. Thread-safe.
@@ -130,7 +153,7 @@ class LocalEngine:
         admitted = self._admission.admit(request)
         stream, rows = self._open(admitted)
         self._queue.put(rows)
-        self._worker.start()
+        self._runner.start()
         return stream
 
     def count_tokens(self, request: Request) -> int:
@@ -158,17 +181,13 @@ class LocalEngine:
         """Let waiting requests join again, as many at once as fit."""
         self._queue.resume()
 
-    def watch(self, call: Callable[[StepReport], object] | None) -> None:
-        """Call this with a report of every step, in the thread that runs it. None means no reports."""
-        self._worker.report = call
-
     def close(self, timeout: float | None = 10.0) -> None:
         """Stop the engine. Its requests, running or waiting, end with EngineClosedError. Closing twice is fine.
 
         Args:
             timeout: seconds to wait for the step that is running. None means wait until it ends.
         """
-        self._worker.close(timeout)
+        self._runner.close(timeout)
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
@@ -183,3 +202,33 @@ class LocalEngine:
             for one, generator in zip(streams, generators(request.seed, len(streams)), strict=True)
         ]
         return stream, rows
+
+
+class LocalEngine(QueuedEngine):
+    """Decodes requests in a thread of its own, all in one batch.
+
+    It lives until it is closed, or until no reference to it is left and all submitted requests are done.
+
+    Args:
+        models: run the batches.
+        tokenizer: the base's fast tokenizer.
+        guide: the source of rewards. None means the base decodes alone.
+        admission: checks requests. Its settings are the engine's.
+        ends: ids of the tokens that end an answer. They add nothing to its text.
+    """
+
+    def __init__(
+        self, models: Models, tokenizer: Any, guide: Guide | None, admission: Admission, ends: frozenset[int]
+    ) -> None:
+        queue = Queue(admission.settings.max_queue, admission.fit)
+        self._worker = Worker(models, queue, admission.settings, ends)
+        super().__init__(self._worker, queue, tokenizer, guide, admission)
+
+    @property
+    def steps(self) -> int:
+        """Forwards of the base over the whole batch so far, prefills not counted."""
+        return self._worker.steps
+
+    def watch(self, call: Callable[[StepReport], object] | None) -> None:
+        """Call this with a report of every step, in the thread that runs it. None means no reports."""
+        self._worker.report = call

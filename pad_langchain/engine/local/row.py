@@ -24,12 +24,15 @@ __all__ = ["Chosen", "Row", "Weighed", "generators"]
 
 @dataclass(frozen=True)
 class Weighed:
-    """A candidate as numbers: token id, base logprob over the full vocabulary, reward and guided score (nats)."""
+    """A candidate as numbers: token id, base logprob over the full vocabulary, reward and guided score (nats).
+
+    The last two are None where the engine is not told them.
+    """
 
     token_id: int
     logprob: float
-    reward: float
-    score: float
+    reward: float | None
+    score: float | None
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Chosen:
 
     token_id: int
     logprob: float
-    reward: float = 0.0
+    reward: float | None = 0.0
     weighed: tuple[Weighed, ...] = ()
     skipped: bool = False
 

@@ -108,7 +108,7 @@ class _Message(_Reply):
 class _Candidate(_Reply):
     token: str
     logprob: float
-    reward: float
+    reward: float | None
     bytes: list[int] | None
 
 
@@ -154,7 +154,9 @@ class _Pad(_Reply):
     beta: float
     top_k: int
     response_id: str
-    mean_reward: float
+    mean_reward: float | None
+    steered: str | None = None
+    gate_scaled: float | None = None
 
 
 class ChatCompletion(_Reply):

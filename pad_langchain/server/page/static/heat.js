@@ -28,7 +28,7 @@ export function shade(reward) {
   return strength ? `heat ${reward > 0 ? "for" : "against"}${strength}` : "heat";
 }
 
-const nats = (reward) => `${reward > 0 ? "+" : reward < 0 ? "−" : ""}${Math.abs(reward).toFixed(2)} nats`;
+const nats = (reward) => reward == null ? "not known" : `${reward > 0 ? "+" : reward < 0 ? "−" : ""}${Math.abs(reward).toFixed(2)} nats`;
 
 export const Heat = ({ text, tokens }) => html`
   <p class="text">${align(text, tokens).map(({ text, reward }) =>
