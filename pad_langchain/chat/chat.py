@@ -177,13 +177,28 @@ class Chat:
         else:
             usual: Route = "both" if self.engine.recommended.condition_base else "guide"
             recommended = [usual for _ in wishes]
+        strange = self._unread(wishes)
+        recommended = ["prompt" if one in strange else way for one, way in zip(wishes, recommended, strict=True)]
         condition_base: Literal["auto"] | bool = "auto" if said.condition_base is None else said.condition_base
         if plain_only(said):
             recommended = ["prompt" if wish.own_words else one for wish, one in zip(wishes, recommended, strict=True)]
         elif binds(said) and not said.style_arguments and condition_base == "auto" and said.preference is None:
             recommended = ["guide" if one == "both" else one for one in recommended]  # words would reach every field
-        ways = (route(one, condition_base) for one in recommended)
+        ways = (
+            None if wish in strange and not condition_base else route(one, condition_base)
+            for wish, one in zip(wishes, recommended, strict=True)
+        )
         return tuple(replace(wish, route=way) for wish, way in zip(wishes, ways, strict=True))
+
+    def _unread(self, wishes: Sequence[Wish]) -> list[Wish]:
+        """The wishes in other languages that a head must not steer: their vectors hardly tell "keine Emojis" from
+        "Emojis".
+        """
+        if self.persrm is None or self.persrm.head is None:
+            return []
+        from pad_memory.language import unread
+
+        return [wish for wish in wishes if unread(wish.preference.text) is not None]
 
     def _region(self, said: CallOptions, bound: Constraint) -> Region | None:
         """Where in an answer the wishes steer. What a call names itself steers everywhere."""

@@ -197,6 +197,9 @@ class ChatSession:
         if profile.expired_from(event_id) and not profile.learned_from(event_id):
             self.say("The time that it names is over, so it changes nothing.")
             return
+        for item in profile.learned_from(event_id):
+            if item.unread:
+                self.say(f"Not read, as it is in {item.unread}: the prompt tells it in your own words.")
         steers = ", ".join(f"{item.text} ({item.weight:+.1f})" for item in self.conversation.steering())
         self.say(f"Noted. Next answers: {steers or 'as before'}")
 

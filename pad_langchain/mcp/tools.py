@@ -308,6 +308,8 @@ class MemoryTools:
             )
         elif profile.expired_from(event_id) and not learned:
             held_back = "The time that it names is over, so it changes nothing."
+        elif language := next((item.unread for item in learned if item.unread), None):
+            held_back = f"It is in {language} and was not read: it is told as it was said, and steers nothing else."
         elif not learned and not ended:
             held_back = "It is kept, but says too little to conclude anything from it yet."
         return Learned(

@@ -8,6 +8,7 @@ from pad_memory.language.reader import Reader, Reading, ReadsWishes
 from pad_memory.language.scopes import THREAD, thread_scope
 from pad_memory.language.subjects import about_manner
 from pad_memory.language.times import UTC, check_zone, clock_time, timed_parts
+from pad_memory.language.tongues import unread
 
 __all__ = [
     "ANSWER",
@@ -29,5 +30,6 @@ __all__ = [
     "place",
     "thread_scope",
     "timed_parts",
+    "unread",
     "wanted",
 ]

@@ -14,7 +14,7 @@ from functools import cache
 
 from pad_memory.catalogue import CATALOGUE
 
-__all__ = ["LONGEST", "foreign", "tidy", "understood", "vocabulary"]
+__all__ = ["LONGEST", "THINGS", "foreign", "tidy", "understood", "vocabulary"]
 
 LONGEST = 2000  # characters of a text in which wishes are looked for; a longer one is a document
 
@@ -66,6 +66,13 @@ upon us use used useless user uses using usually ve very want wanted wants was w
 weren what whatever when whenever where whether which while who whole whom whose why will wish with within
 without won word words would wouldn write writing written wrong yes yet you your yours yourself
 """.split()
+
+# Words of the catalogue that other languages have as well.
+THINGS = frozenset(
+    "emoji emojis emoticon emoticons smiley smileys formal formel formale casual informal humor list lista listas liste"
+    " listen lists jargon ironic neutral professional detail details direct text note bullet bullets technical"
+    " icon icons elegant original normal special serious colorful format".split()
+)
 
 
 def tidy(text: str) -> str:

@@ -8,11 +8,7 @@ wording of "emoji". A ridge classifier on the cores names the pole, and the clau
 
 from __future__ import annotations
 
-import hashlib
-import json
-import logging
 import re
-import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,23 +17,21 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from pad_memory.catalogue import Dimension
-from pad_memory.embedding import Embedder, embed
+from pad_memory.embedding import Embedder
 from pad_memory.language.courtesies import without_filler
-from pad_memory.language.plain import LONGEST, tidy, understood
-from pad_memory.language.polarity import long_forms, polarity, taken_back
+from pad_memory.language.plain import LONGEST, THINGS, tidy, understood
+from pad_memory.language.polarity import long_forms, taken_back
+from pad_memory.language.ridge import PoleRidge, synonyms
 from pad_memory.language.scopes import THREAD, Scoped, scoped_parts
-from pad_memory.paths import replacing
+from pad_memory.language.tongues import Part, Tongue, parts_abroad, tongues_of
 
-__all__ = ["KEPT", "Reader", "Reading", "ReadsWishes"]
-
-logger = logging.getLogger(__name__)
-
-KEPT = "catalogue.npz"
+__all__ = ["Reader", "Reading", "ReadsWishes"]
 
 _CLAUSE = re.compile(
     r"[.;!?\n。！？；，、]+|,| but "
     r"| and (?=(?:please |also |do |don|never |no |not |use |be |keep |add |give |with |stop ))"
 )
+_SENTENCE = re.compile(r"[.;!?\n。！？；]+")
 # A name is the user's own, whatever it is near to: "call me Captain" asks for no formal tone.
 _NAME = re.compile(r"\b(?:(?:call|address)\s+me|refer\s+to\s+me|my\s+name\s+is|i\s+go\s+by)\b", re.IGNORECASE)
 _REFUSED = re.compile(r"\?\s+(?=(?:no\b|never\b|nope\b|not for me\b|please don))", re.IGNORECASE)  # "emojis? no thanks"
@@ -72,32 +66,6 @@ class Reading:
         return {name: value for name, value in asdict(self).items() if name not in limits or value is not None}
 
 
-# Words people use for a pole that no head has to be trained on.
-_SYNONYMS = {
-    "length:concise": "be terse; terse; be succinct; laconic; crisp; snappy; pithy; curt; stick to the point",
-    "length:detailed": "exhaustive; comprehensive; elaborate; extensive; go deep; long-winded; wordy; verbose",
-    "tone:formal": "courteous; businesslike; stiff; official",
-    "tone:casual": "chatty; laid-back; colloquial; informal; relaxed",
-    "humor:humorous": "witty; funny; hilarious; jokes; puns; humor; play the clown",
-    "humor:serious": "earnest; sober; matter-of-fact; deadpan",
-    "format:list": "bulleted; itemized; bullet points; bullets; lists",
-    "format:prose": "paragraphs; flowing text; prose; running text",
-    "level:simple": "layman's terms; simple; basic; easy; dumb it down",
-    "level:technical": "rigorous; scholarly; complicated; technical; scientific; jargon; technical terms",
-    "examples:examples": "examples; illustrations; sample cases",
-    "warnings:warnings": "warnings; caveats; disclaimers; safety notices; risks; dangers",
-    "emoji:emoji": "emojis; emoticons; smileys",
-}
-
-
-# Words of the catalogue that other languages have as well.
-THINGS = frozenset(
-    "emoji emojis emoticon emoticons smiley smileys formal formel formale casual informal humor list lista listas liste"
-    " listen lists jargon ironic neutral professional detail details direct text note bullet bullets technical"
-    " icon icons elegant original normal special serious colorful format".split()
-)
-
-
 class ReadsWishes(Protocol):
     """Finds wishes in words: the built-in `Reader`, or one that asks a chat model."""
 
@@ -119,17 +87,20 @@ class Reader:
     NEAR = 0.50  # mean cosine to the three nearest wordings
     ABOUT = 0.50  # ridge score of the best dimension, about 1 for a wording of the catalogue
     SIDE = 0.15  # absolute ridge score of the pole, about 1 for a wording of the catalogue
+    # An embedder knows a language if the English wordings tell it the poles of so many of that language's wordings.
+    EXAM = 0.7  # share of 26; all-MiniLM-L6-v2 has at most 0.62 (French), multilingual ones 0.77 to 1
 
     def __init__(self, catalogue: Sequence[Dimension], embedder: Embedder, folder: Path | None = None) -> None:
         self._folder = folder
         self._catalogue = tuple(catalogue)
         self._embedder = embedder
-        self._fitted: _Ridge | None = None
+        self._fitted: PoleRidge | None = None
+        self._abroad: dict[str, PoleRidge | None] = {}  # by language; None: the embedder does not know it
         self._exact = {
             long_forms(wording): _Pole(dimension, f"{dimension.name}:{pole.name}")
             for dimension in self._catalogue
             for pole in dimension.poles
-            for wording in (pole.text, *pole.paraphrases, *_synonyms(f"{dimension.name}:{pole.name}"))
+            for wording in (pole.text, *pole.paraphrases, *synonyms(f"{dimension.name}:{pole.name}"))
         }
 
     def read(self, text: str, *, keep_rest: bool = True) -> tuple[Reading, ...]:
@@ -147,6 +118,12 @@ class Reader:
             return (Reading(said, None),) if keep_rest else ()
         if exact := self._exact.get(long_forms(text)):
             return (Reading(text, exact.key),)
+        sentences = [sentence.strip() for sentence in _SENTENCE.split(text) if len(sentence.strip()) > 1]
+        if any(tongues_of(sentence) for sentence in sentences):
+            return self._read_abroad(said, sentences, keep_rest)
+        return self._read_at_home(text, keep_rest)
+
+    def _read_at_home(self, text: str, keep_rest: bool) -> tuple[Reading, ...]:
         parts = [self._resolved(part) for part in scoped_parts(text)]
         if not any(part.scope for part in parts):
             parts = [Scoped(text)]
@@ -158,6 +135,60 @@ class Reader:
                 ) or reading.text
                 found[slot, reading.scope, reading.ends] = reading
         return tuple(found.values())
+
+    def _read_abroad(self, text: str, sentences: list[str], keep_rest: bool) -> tuple[Reading, ...]:
+        """The wishes in a text of which some sentence is in another language; all of it is one where that is unclear.
+
+        A word beside such a sentence may be what it is about ("Emojis? Nein, danke"), so that one alone is not read.
+        """
+        found: list[Reading] = []
+        for sentence in sentences:
+            tongues, parts = parts_abroad(sentence)
+            if tongues:
+                found += self._wishes_abroad(sentence, tongues, parts)
+            else:
+                plain = len(sentence.split()) > 1
+                found += self._read_at_home(sentence, True) if plain else (Reading(sentence, None),)
+        keys = {reading.key for reading in found if reading.key is not None}
+        if re.search(r"[?？]", text) or len({key.partition(":")[0] for key in keys}) < len(keys) or not keys:
+            found = [Reading(text, None)]
+        read = {(reading.key or reading.text, reading.scope, reading.ends): reading for reading in found}
+        return tuple(reading for reading in read.values() if keep_rest or reading.key is not None)
+
+    def _wishes_abroad(self, sentence: str, tongues: Sequence[Tongue], parts: Sequence[Part]) -> list[Reading]:
+        """The wishes in one sentence, by its parts or as a whole; none where these contradict each other."""
+        known = [ridge for tongue in tongues if (ridge := self._taught(tongue)) is not None]
+        if not known or not parts:
+            return [Reading(sentence, None)]
+        whole = [Part(sentence, " ".join(part.core for part in parts), parts[0].sign)]
+        if len({part.sign for part in parts}) > 1:
+            whole = []
+        keys = self._poles_abroad(known[0], [*whole, *parts])
+        named = {key for key in keys if key is not None}
+        if len({key.partition(":")[0] for key in named}) < len(named) or not named:  # "a loose, informal tone"
+            return [Reading(sentence, None)]
+        if not any(keys[len(whole) :]):
+            return [Reading(sentence, keys[0])]
+        return [Reading(part.said, key) for part, key in zip(parts, keys[len(whole) :], strict=True)]
+
+    def _poles_abroad(self, ridge: PoleRidge, parts: Sequence[Part]) -> list[str | None]:
+        scores = ridge.scored([part.core for part in parts])
+        return [
+            self._pole(about_D, side_D * part.sign, near).key
+            for part, about_D, side_D, near in zip(parts, *scores, strict=True)
+        ]
+
+    def _taught(self, tongue: Tongue) -> PoleRidge | None:
+        """What finds wishes in a language; None where the embedder does not know it."""
+        if tongue.code not in self._abroad:
+            have = {f"{dimension.name}:{pole.name}" for dimension in self._catalogue for pole in dimension.poles}
+            exam = [(key, wording) for key, wording in tongue.exam if key in have]
+            home = self._ridge()
+            scores = zip(*home.scored([wording for _, wording in exam]), strict=True) if exam else ()
+            named = [self._pole(about_D, side_D, near, sure=False).key for about_D, side_D, near in scores]
+            right = sum(key == name for (key, _), name in zip(exam, named, strict=True))
+            self._abroad[tongue.code] = home.taught(exam) if right > self.EXAM * len(exam) else None
+        return self._abroad[tongue.code]
 
     def opposites(self, text: str) -> tuple[str | None, ...]:
         """Return for each wish in `text` what asks for its opposite: the wording of its dimension's other pole.
@@ -208,24 +239,30 @@ class Reader:
         exact = [self._exact.get(long_forms(text)) for text in texts]
         if all(exact):
             return [pole for pole in exact if pole]
-        if self._fitted is None:
-            self._fitted = _Ridge(self._catalogue, self._embedder, self._folder)
-        about_ND, side_ND, near_N = self._fitted.scores(texts)
+        about_ND, side_ND, near_N = self._ridge().scores(texts)
         found = []
         for text, known, about_D, side_D, near in zip(texts, exact, about_ND, side_ND, near_N, strict=True):
             if known:
                 found.append(known)
                 continue
-            best = int(about_D.argmax())
-            unsure = near < self.NEAR or about_D[best] < self.ABOUT
-            if unsure or _NAME.search(text) or not understood(text, THINGS):
-                found.append(_Pole())
-                continue
-            dimension = self._catalogue[best]
-            name = dimension.poles[0 if side_D[best] > 0 else 1].name
-            sure = abs(side_D[best]) >= self.SIDE
-            found.append(_Pole(dimension, f"{dimension.name}:{name}" if sure else None))
+            strange = _NAME.search(text) or not understood(text, THINGS)
+            found.append(_Pole() if strange else self._pole(about_D, side_D, near))
         return found
+
+    def _ridge(self) -> PoleRidge:
+        if self._fitted is None:
+            self._fitted = PoleRidge(self._catalogue, self._embedder, self._folder)
+        return self._fitted
+
+    def _pole(self, about_D: np.ndarray, side_D: np.ndarray, near: float, *, sure: bool = True) -> _Pole:
+        """The pole that scores name; one that is not sure only where it has to be."""
+        best = int(about_D.argmax())
+        if sure and (near < self.NEAR or about_D[best] < self.ABOUT):
+            return _Pole()
+        dimension = self._catalogue[best]
+        name = dimension.poles[0 if side_D[best] > 0 else 1].name
+        decided = not sure or abs(side_D[best]) >= self.SIDE
+        return _Pole(dimension, f"{dimension.name}:{name}" if decided else None)
 
 
 class _Pole(NamedTuple):
@@ -233,64 +270,3 @@ class _Pole(NamedTuple):
 
     dimension: Dimension | None = None
     key: str | None = None
-
-
-def _synonyms(key: str) -> list[str]:
-    return _SYNONYMS[key].split("; ") if key in _SYNONYMS else []
-
-
-class _Ridge:
-    """Ridge regressions on the cores of the catalogue's wordings: which of D dimensions, and which pole of it (±1)."""
-
-    PENALTY = 1.0
-
-    def __init__(self, catalogue: tuple[Dimension, ...], embedder: Embedder, folder: Path | None) -> None:
-        self._embedder = embedder
-        wordings = [
-            (wording, row, side)
-            for row, dimension in enumerate(catalogue)
-            for pole, side in zip(dimension.poles, (1, -1), strict=True)
-            for wording in (pole.text, *pole.paraphrases, *_synonyms(f"{dimension.name}:{pole.name}"))
-        ]
-        self._core_NF, sign_N = self._features([wording for wording, _, _ in wordings], folder)
-        about_ND = np.zeros((len(wordings), len(catalogue)))
-        about_ND[np.arange(len(wordings)), [row for _, row, _ in wordings]] = 1.0
-        side_ND = about_ND * (sign_N * [side for _, _, side in wordings])[:, None]
-        gram_FF = self._core_NF.T @ self._core_NF + self.PENALTY * np.eye(self._core_NF.shape[1])
-        self._about_FD, self._side_FD = (
-            np.linalg.solve(gram_FF, self._core_NF.T @ target_ND) for target_ND in (about_ND, side_ND)
-        )
-
-    def scores(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return (about_ND, side_ND, near_N) for N texts."""
-        core_NF, sign_N = self._features([without_filler(text) or text for text in texts])
-        near_N = np.sort(core_NF[:, :-1] @ self._core_NF[:, :-1].T, axis=1)[:, -3:].mean(axis=1)
-        return core_NF @ self._about_FD, core_NF @ self._side_FD * sign_N[:, None], near_N
-
-    def _features(self, texts: list[str], folder: Path | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """The embeddings of the texts' cores with a constant 1 appended [N, E + 1], and the texts' signs [N]."""
-        cores, signs = zip(*(polarity(text) for text in texts), strict=True)
-        vectors_NE = _kept(folder, self._embedder, cores).astype(np.float64)
-        return np.hstack([vectors_NE, np.ones((len(texts), 1))]), np.array(signs, dtype=np.float64)
-
-
-def _kept(folder: Path | None, embedder: Embedder, texts: Sequence[str]) -> np.ndarray:
-    """Embed texts [N, E], or take their vectors from the file in `folder` where an earlier process put them."""
-    if folder is None:
-        return embed(embedder, texts)
-    key = hashlib.sha256(json.dumps([embedder.name, *texts]).encode()).hexdigest()
-    path = folder / KEPT
-    try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as kept:
-            if str(kept["key"]) == key:
-                found: np.ndarray = kept["vectors"]
-                return found
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        pass  # not there, damaged or of another version: it is only a copy, and written anew
-    vectors_NE = embed(embedder, texts)
-    try:
-        with replacing(path) as file:
-            np.savez(file, key=np.array(key), vectors=vectors_NE)
-    except OSError as error:  # a full disk costs time, not the wish
-        logger.debug("The vectors of the catalogue's wordings are not kept for the next process: %s", error)
-    return vectors_NE

@@ -12,6 +12,7 @@ import numpy as np
 from pad_memory.errors import InvalidEventError, StoreVersionError
 from pad_memory.events import SCHEMA_VERSION
 from pad_memory.fields import check_text
+from pad_memory.language import unread
 
 __all__ = ["Preference"]
 
@@ -68,6 +69,11 @@ class Preference:
             raise InvalidEventError(
                 f"Preference.source has to be 'stated', 'inferred', 'population' or 'operator', but is {self.source!r}."
             )
+
+    @property
+    def unread(self) -> str | None:
+        """The language of a wish in the user's own words that was not read, "German": it is told, and never steers."""
+        return unread(self.text) if self.key.startswith("text:") else None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the preference as a JSON-able dict, without its embedding."""

@@ -4,7 +4,8 @@ Every wish in words is read before anything is learned from it, in three layers:
 
 1. The text is made plain: look-alike letters, invisible characters, "h@te" and "h a t e" become ordinary letters.
 2. Rules catch instructions dressed up as a preference and plain requests for harm, hate, deception or no safety.
-3. A classifier, the default sentence encoder taught on 23,500 sentences, catches hostile intent in other words.
+3. A classifier, the default sentence encoder taught on 23,500 sentences, catches hostile intent in other words. It
+   knows Latin letters only: what is written in another script is held to the rules, which know the plainest of it.
 
 What a rule catches is refused. What only the classifier catches is quarantined: it does not count either, until the
 operator lists it in `Values.allow`. Only the operator makes a `Values`; no event of a user can change it.
@@ -23,7 +24,7 @@ from typing import Literal
 from pad_memory.errors import InvalidEventError
 from pad_memory.fields import check_text
 from pad_memory.values.classifier import classifier
-from pad_memory.values.plain_text import BLOB, decoded, plain, sentences, squeezed
+from pad_memory.values.plain_text import BLOB, decoded, in_latin, plain, sentences, squeezed
 from pad_memory.values.rules import FILE, broken
 from pad_memory.values.sensitive import kinds
 from pad_memory.values.verdict import ALLOWED, MAX_CHARACTERS, Verdict, against
@@ -31,7 +32,7 @@ from pad_memory.values.verdict import ALLOWED, MAX_CHARACTERS, Verdict, against
 __all__ = ["Guard", "Values"]
 
 KEPT = 16_384  # texts that are not judged again: all wishes of a user, at each condition
-READING = 2  # of texts by the rules; to be raised with every change of it, for then all have to be judged again
+READING = 3  # of texts by the rules; to be raised with every change of it, for then all have to be judged again
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ class Guard:
             return against("refused", rule), ()
         if BLOB.search(text):
             return against("quarantined", "encoded"), ()
-        return ALLOWED, forms
+        return ALLOWED, tuple(readable for form in forms if (readable := in_latin(form)))
 
     def check_all(self, texts: Sequence[str]) -> Verdict:
         """The first verdict that is not "allowed"."""

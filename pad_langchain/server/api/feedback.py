@@ -129,6 +129,7 @@ def _learned(item: Preference) -> dict[str, Any]:
         "valid_to": item.valid_to,
         "answers_left": item.answers_left,
         "sensitive": list(item.sensitive),
+        "unread": item.unread,
     }
     found = {"key": item.key, "text": item.text, "weight": item.weight, "confidence": item.confidence}
     return found | {name: value for name, value in rare.items() if value not in (None, [])}

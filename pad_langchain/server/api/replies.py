@@ -180,6 +180,7 @@ class _Learned(_Reply):
     valid_to: float | None = None
     answers_left: int | None = None
     sensitive: list[str] | None = None
+    unread: str | None = None
 
 
 class _HeldBack(_Reply):

@@ -16,7 +16,8 @@ from pad_memory.errors import InvalidEventError
 from pad_memory.evidence import Evidence, Recorded
 from pad_memory.language.matters import NEWEST
 from pad_memory.language.polarity import _polarity
-from pad_memory.language.reader import KEPT, Reader
+from pad_memory.language.reader import Reader
+from pad_memory.language.ridge import KEPT
 from pad_memory.profile import fold, infer, standing
 from pad_memory.profile.population import Population
 
