@@ -346,8 +346,8 @@ class PreferenceMemory(Keeping):
         return next(iter(self.questions(user)), None)
 
     def questions(self, user: str) -> tuple[Question, ...]:
-        """Return the comparisons worth asking about (a gain above 0.02 nats), the most telling first."""
-        return questions(self.profile(user).posterior, self.catalogue)
+        """Return the comparisons worth asking (a gain above 0.02 nats): about drifts, then the most telling first."""
+        return questions((known := self.profile(user)).posterior, self.catalogue, known.drifts)
 
     # --- the store ---
 

@@ -59,6 +59,8 @@ def show(
             console.print(_history_table(profile.history))
         if profile.later:
             console.print(_later_table(profile.later))
+        for drift in profile.drifts:
+            console.print(f"Changed since {_when(drift.since)}? {drift.why}", markup=False)
         if profile.paused:
             console.print("Nothing is recorded: paused.")
         if events:

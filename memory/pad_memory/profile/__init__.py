@@ -1,5 +1,6 @@
 """What is concluded from a user's events: a pure fold from records to preferences, and what to ask next."""
 
+from pad_memory.profile.drift import Drift
 from pad_memory.profile.elicitation import Question, questions
 from pad_memory.profile.population import Population
 from pad_memory.profile.posterior import HALF_LIFE, Posterior, infer
@@ -10,6 +11,7 @@ from pad_memory.profile.wishes import chosen, own_wishes, retracted, standing, t
 
 __all__ = [
     "HALF_LIFE",
+    "Drift",
     "Population",
     "Posterior",
     "Preference",

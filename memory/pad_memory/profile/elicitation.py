@@ -2,14 +2,15 @@
 
 A question puts two styles side by side that are opposite in one or two dimensions and alike in all others. Its gain is
 the mutual information of the answer (the first, the second, no difference) and the user's weights under the exact
-posterior of `pad_memory.profile.posterior`, with its noise ε and informativeness κ.
+posterior of `pad_memory.profile.posterior`, with its noise ε and informativeness κ. A taste that seems to have changed
+is asked about first, as long as the answer is worth it; one in words once.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -17,6 +18,7 @@ import numpy as np
 from pad_memory.catalogue import Dimension, Pole
 from pad_memory.errors import InvalidEventError
 from pad_memory.events import Choice
+from pad_memory.profile.drift import Drift
 from pad_memory.profile.posterior import Posterior, answer_chances
 
 __all__ = ["Question", "questions"]
@@ -61,22 +63,45 @@ class Question:
         return Choice(prompt, chosen, rejected, tie=picked is None, metadata={"asked": list(self.dimensions)})
 
 
-def questions(posterior: Posterior, catalogue: Sequence[Dimension]) -> tuple[Question, ...]:
+def questions(
+    posterior: Posterior, catalogue: Sequence[Dimension], drifts: Sequence[Drift] = ()
+) -> tuple[Question, ...]:
     """Return the questions worth asking, the most telling first; none where the user is known.
 
     Args:
         posterior: what is known, over the dimensions of `catalogue` in its order.
         catalogue: the dimensions.
+        drifts: tastes that seem to have changed; what is asked about them alone comes before all else.
     """
     difference_QD = _differences(len(catalogue))
-    chance_HQA = answer_chances(posterior.weights_HD @ difference_QD.T)
-    expected_QA = np.einsum("h,hqa->qa", posterior.p_H, chance_HQA)
-    gain_Q = _entropy(expected_QA) - posterior.p_H @ _entropy(chance_HQA)
+    gain_Q = _gains(posterior.weights_HD, posterior.p_H, difference_QD)
     # Rounding before sorting: equal gains keep the catalogue's order on every machine.
     ranked = sorted(range(len(gain_Q)), key=lambda row: (-round(float(gain_Q[row]), 9), row))
-    return tuple(
-        _question(difference_QD[row], catalogue, float(gain_Q[row])) for row in ranked if gain_Q[row] > WORTH_ASKING
-    )
+    worth = [row for row in ranked if gain_Q[row] > WORTH_ASKING]
+    found = [_question(difference_QD[row], catalogue, float(gain_Q[row])) for row in worth]
+    first = [question for drift in drifts if (question := _about(drift, found, catalogue)) is not None]
+    asked = {question.dimensions for question in first}
+    return (*first, *(question for question in found if question.dimensions not in asked))
+
+
+def _about(drift: Drift, found: Sequence[Question], catalogue: Sequence[Dimension]) -> Question | None:
+    """The question whether a taste did change; None where it would teach nothing, or was answered."""
+    question = next((question for question in found if question.dimensions == (drift.dimension,)), None)
+    if drift.stated and not drift.asked:  # words leave no doubt in the posterior
+        (dimension,) = [dimension for dimension in catalogue if dimension.name == drift.dimension]
+        first = f"{dimension.name}:{dimension.poles[0].name}"
+        weight = {None: 0.0, first: 1.0}
+        weights_21 = np.array([[weight.get(key, -1.0)] for key in (drift.before, drift.after)])
+        gain = float(_gains(weights_21, np.array([0.5, 0.5]), np.ones((1, 1)))[0])
+        question = _question(np.ones(1), [dimension], gain) if gain > WORTH_ASKING else None
+    return None if question is None else replace(question, why=f"{drift.why} Is that so?")
+
+
+def _gains(weights_HD: np.ndarray, p_H: np.ndarray, difference_QD: np.ndarray) -> np.ndarray:
+    """What each answer is expected to teach about the weights, in nats [Q]."""
+    chance_HQA = answer_chances(weights_HD @ difference_QD.T)
+    gain_Q: np.ndarray = _entropy(np.einsum("h,hqa->qa", p_H, chance_HQA)) - p_H @ _entropy(chance_HQA)
+    return gain_Q
 
 
 def _differences(dimensions: int) -> np.ndarray:

@@ -45,11 +45,13 @@ class Population:
     def preferences(self, profile: Profile, catalogue: Sequence[Dimension]) -> tuple[Preference, ...]:
         """Return what most others want where nothing is known of this user, half as strong as a wish of their own.
 
-        A dimension the user ever spoke about is theirs, and so is one where their judgements lean the other way.
+        A dimension the user ever spoke about is theirs, and so is one where their judgements lean the other way or
+        their taste changed.
         """
         if self.users < self.MIN_USERS:
             return ()
         spoken = {item.key.partition(":")[0] for item in (*profile.preferences, *profile.history)}
+        spoken |= {drift.dimension for drift in profile.drifts}
         found = []
         for row, dimension in enumerate(catalogue):
             votes = [self.counts.get(f"{dimension.name}:{pole.name}", 0) for pole in dimension.poles]

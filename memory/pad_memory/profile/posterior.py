@@ -25,7 +25,7 @@ import numpy as np
 from pad_memory.events import Choice, Critique, Edit, Feedback, Rating, Thumb
 from pad_memory.evidence import Recorded
 
-__all__ = ["HALF_LIFE", "Posterior", "answer_chances", "infer", "says"]
+__all__ = ["BIASES", "HALF_LIFE", "Judgements", "Posterior", "answer_chances", "infer", "judgements", "says"]
 
 LABEL_NOISE = 0.1  # ε: share of judgements that say the opposite of what was meant
 ACTIVE = 0.25  # prior probability that a user cares about a dimension at all
@@ -35,7 +35,7 @@ HALF_LIFE = 180 * 86_400.0  # seconds after which a judgement counts half
 INFORMATIVENESS = {Choice.kind: 3.0, Edit.kind: 4.0, Thumb.kind: 3.0, Rating.kind: 3.0, Critique.kind: 1.5}  # κ
 ASKED = 6.0  # κ of an answer to a question: its two sides are alike in all but what is asked
 _AT_ONCE = 64  # judgements; times the patterns they fit a processor's cache
-_BIASES = np.linspace(-1.0, 1.0, 5)  # how easily a user is pleased, in units of one weight; the same prior for each
+BIASES = np.linspace(-1.0, 1.0, 5)  # how easily a user is pleased, in units of one weight; the same prior for each
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +53,76 @@ class Posterior:
     weights_HD: np.ndarray
     p_H: np.ndarray
 
+    @classmethod
+    def of(cls, dimensions: tuple[str, ...], weights_HD: np.ndarray, p_H: np.ndarray) -> Posterior:
+        """The posterior of H patterns of weights with their probabilities."""
+        mean_D = p_H @ weights_HD
+        covariance_DD = (weights_HD * p_H[:, None]).T @ weights_HD - np.outer(mean_D, mean_D)
+        return cls(dimensions, mean_D, covariance_DD, p_H @ (weights_HD > 0), p_H @ (weights_HD < 0), weights_HD, p_H)
+
+
+@dataclass(frozen=True, eq=False)
+class Judgements:
+    """N judgements as numbers.
+
+    Args:
+        kinds_N: how each is read: "pair", "decided", "tie" or "single".
+        kappa_N: the informativeness κ of its kind.
+        up_N: how much it says yes, in [0, 1].
+        x_ND: what it is about, in [-1, 1]: a response's style, or half the difference of two.
+    """
+
+    kinds_N: np.ndarray
+    kappa_N: np.ndarray
+    up_N: np.ndarray
+    x_ND: np.ndarray
+
+    @classmethod
+    def of(cls, records: Sequence[Recorded], dimensions: Sequence[str]) -> Judgements:
+        """Read N records that judge, see `judgements`."""
+        return cls(
+            np.array([_kind(record.event) for record in records], dtype=str),
+            np.array([INFORMATIVENESS[record.event.kind] for record in records]),
+            np.array([_up(record.event) for record in records]),
+            np.array([[_style(record, name) for name in dimensions] for record in records]).reshape(
+                len(records), len(dimensions)
+            ),
+        )
+
+    def where(self, rows_N: np.ndarray) -> Judgements:
+        """Those of some rows."""
+        return Judgements(self.kinds_N[rows_N], self.kappa_N[rows_N], self.up_N[rows_N], self.x_ND[rows_N])
+
+    def log_chances(self, drive_NK: np.ndarray, bias: float = 0.0) -> np.ndarray:
+        """How likely each judgement is, in nats [N, K].
+
+        Args:
+            drive_NK: w · x under K weights.
+            bias: how easily the user is pleased, for judgements of one response.
+        """
+        found_NK = np.empty_like(drive_NK)
+        for kind in dict.fromkeys(self.kinds_N.tolist()):
+            rows = self.kinds_N == kind
+            found_NK[rows] = self.where(rows).of_one_kind(drive_NK[rows], bias)
+        return found_NK
+
+    def of_one_kind(self, drive_NK: np.ndarray, bias: float = 0.0) -> np.ndarray:
+        """The same for judgements that are all read in one way."""
+        kind = self.kinds_N[0] if len(self.kinds_N) else "pair"
+        kappa_N1, up_N1 = self.kappa_N[:, None], self.up_N[:, None]
+        if kind in ("decided", "tie"):
+            chance_NK: np.ndarray = answer_chances(drive_NK)[..., 0 if kind == "decided" else 2]
+            return np.log(chance_NK)
+        if kind == "pair":
+            return _log_up(kappa_N1 * drive_NK)
+        z_NK = np.where(up_N1 < 0.5, -kappa_N1, kappa_N1) * (drive_NK + bias)
+        log_NK = _log_up(z_NK)
+        both = (self.up_N > 0.0) & (self.up_N < 1.0)  # stars between say both
+        if both.any():
+            surest_N1 = np.maximum(up_N1, 1.0 - up_N1)[both]
+            log_NK[both] = surest_N1 * log_NK[both] + (1.0 - surest_N1) * _log_up(-z_NK[both])
+        return log_NK
+
 
 def infer(
     records: Sequence[Recorded],
@@ -66,36 +136,30 @@ def infer(
     """
     newest = max((record.event.time or 0.0 for record in records), default=0.0)
     signs = tuple((fixed or {}).get(name, 0) for name in dimensions)
-    weights_HD, log_prior_H = _patterns(signs)
-    judged = [record for record in records if _judges(record)]
+    weights_HD, log_prior_H = patterns(signs)
+    judged = judgements(records)
     log_likelihood_H = np.zeros(len(weights_HD))
-    absolute_SH = np.zeros((len(_BIASES), len(weights_HD)))
+    absolute_SH = np.zeros((len(BIASES), len(weights_HD)))
     for first in range(0, len(judged), _AT_ONCE):
         some = judged[first : first + _AT_ONCE]
-        kinds_N = np.array([_kind(record.event) for record in some])
         times_N = np.array([record.event.time or 0.0 for record in some])
         counts_N = np.ones(len(some)) if half_life is None else 0.5 ** ((newest - times_N) / half_life)
-        kappa_N1 = np.array([[INFORMATIVENESS[record.event.kind]] for record in some])
-        x_ND = np.array([[_style(record, name) for name in dimensions] for record in some])
-        drive_NH = x_ND @ weights_HD.T
-        pairs = kinds_N == "pair"
-        log_likelihood_H += counts_N[pairs] @ _log_up(kappa_N1[pairs] * drive_NH[pairs])
-        for column, kind in ((0, "decided"), (2, "tie")):
-            asked = kinds_N == kind
-            log_likelihood_H += counts_N[asked] @ np.log(answer_chances(drive_NH[asked])[..., column])
-        single = kinds_N == "single"
-        up_N1 = np.array([[_up(record.event)] for record in some])[single]
-        for row, bias in enumerate(_BIASES):  # the user's own, one for all single judgements, and summed over
-            z_NH = kappa_N1[single] * (drive_NH[single] + bias)
-            absolute_SH[row] += counts_N[single] @ (up_N1 * _log_up(z_NH) + (1.0 - up_N1) * _log_up(-z_NH))
-    log_H = log_prior_H + log_likelihood_H + _log_sum(absolute_SH)
-    p_H = np.exp(log_H - _log_sum(log_H))
-    mean_D = p_H @ weights_HD
-    covariance_DD = (weights_HD * p_H[:, None]).T @ weights_HD - np.outer(mean_D, mean_D)
-    return Posterior(dimensions, mean_D, covariance_DD, p_H @ (weights_HD > 0), p_H @ (weights_HD < 0), weights_HD, p_H)
+        read = Judgements.of(some, dimensions)
+        for kind in ("pair", "decided", "tie", "single"):
+            rows = read.kinds_N == kind
+            part, count_N = read.where(rows), counts_N[rows]
+            drive_NH = part.x_ND @ weights_HD.T
+            if kind != "single":
+                log_likelihood_H += count_N @ part.of_one_kind(drive_NH)
+                continue
+            for row, bias in enumerate(BIASES):  # the user's own, one for all single judgements, and summed over
+                absolute_SH[row] += count_N @ part.of_one_kind(drive_NH, bias)
+    log_H = log_prior_H + log_likelihood_H + log_sum(absolute_SH)
+    p_H = np.exp(log_H - log_sum(log_H))
+    return Posterior.of(dimensions, weights_HD, p_H)
 
 
-def _log_sum(logs: np.ndarray) -> np.ndarray:
+def log_sum(logs: np.ndarray) -> np.ndarray:
     """log Σ exp over the first axis."""
     top = logs.max(axis=0)
     result: np.ndarray = top + np.log(np.exp(logs - top).sum(axis=0))
@@ -124,6 +188,11 @@ def answer_chances(drive: np.ndarray) -> np.ndarray:
     first, second = _logistic(ASKED * (drive - 0.5)), _logistic(ASKED * (-drive - 0.5))
     chances = np.stack([first, second, 1.0 - first - second], axis=-1)
     return LABEL_NOISE / 2.0 + (1.0 - 1.5 * LABEL_NOISE) * chances
+
+
+def judgements(records: Sequence[Recorded]) -> list[Recorded]:
+    """Return the judgements: events that say something about style."""
+    return [record for record in records if _judges(record)]
 
 
 def _judges(record: Recorded) -> bool:
@@ -165,7 +234,7 @@ def says(record: Recorded, dimension: str) -> float:
 
 
 @lru_cache(maxsize=64)
-def _patterns(signs: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+def patterns(signs: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Every weight pattern [H, D] with at most MAX_ACTIVE of the weights not in `signs`, and its log prior [H]."""
     free = [row for row, sign in enumerate(signs) if sign == 0]
     rows: list[list[int]] = []

@@ -258,13 +258,29 @@ class _Preference(_Reply):
     sensitive: list[str] | None = None
 
 
+class _Drift(_Reply):
+    dimension: str
+    since: float
+    before: str | None
+    after: str | None
+    confidence: Share
+    evidence: list[str]
+    stated: bool
+    asked: bool
+    why: str
+
+
 class Known(_Reply):
-    """Preferences of a user; `leanings` are those not sure enough to steer, `later` those that do not hold yet."""
+    """Preferences of a user; `leanings` are those not sure enough to steer, `later` those that do not hold yet.
+
+    `drifts` are tastes that judgements say have changed.
+    """
 
     object: Literal["list"]
     data: list[_Preference]
     leanings: list[_Preference] | None = None
     later: list[_Preference] | None = None
+    drifts: list[_Drift] | None = None
 
 
 class _KeptAnswer(_Reply):

@@ -122,6 +122,7 @@ export function Panel({ api, memory, fail, erased, title = "What is known" }) {
     ${known && known.data.length + known.leanings.length + known.later.length === 0 && html`<p class="quiet">Nothing yet. Judge answers, or tell a wish.</p>`}
     <ul class="known">${(known?.data || []).map((item) => html`<${Known} key=${item.key} item=${item} takeBack=${takeBack} />`)}
       ${(known?.later || []).map((item) => html`<${Known} key=${`later:${item.key}`} item=${item} takeBack=${takeBack} waits />`)}</ul>
+    ${(known?.drifts || []).map((drift) => html`<p class="quiet" key=${`drift:${drift.dimension}`}>Changed? ${drift.why}</p>`)}
     <${Leanings} items=${known?.leanings || []} />
     ${paused && html`<p class="quiet" role="status">Paused: nothing is recorded.</p>`}
     <div class="row">
