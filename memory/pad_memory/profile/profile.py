@@ -14,8 +14,9 @@ from typing import Any
 
 from pad_memory.catalogue import Dimension
 from pad_memory.evidence import Recorded
-from pad_memory.profile.posterior import HALF_LIFE, Posterior, infer, says
+from pad_memory.profile.posterior import HALF_LIFE, Posterior, drives, infer, says
 from pad_memory.profile.preference import Preference
+from pad_memory.profile.taste import Taste, learn_taste
 from pad_memory.profile.wishes import chosen, signs, spoken, standing
 from pad_memory.values import Verdict
 
@@ -42,6 +43,7 @@ class Profile:
         time_zone: whose clock and calendar the user means.
         paused: whether nothing is recorded of them.
         window: from when to when it is true (Unix seconds): in between nothing begins or ends by itself.
+        taste: what choices and edits say beyond all of this. None where it would not predict them better.
     """
 
     preferences: tuple[Preference, ...]
@@ -55,6 +57,7 @@ class Profile:
     time_zone: str = "UTC"
     paused: bool = False
     window: tuple[float, float] = field(default=(-math.inf, math.inf), compare=False, repr=False)
+    taste: Taste | None = field(default=None, repr=False)
 
     def why(self, key: str) -> str:
         """Say in one sentence what makes us believe the preference `key`.
@@ -80,6 +83,7 @@ class Profile:
             "later": [item.to_dict() for item in self.later],
             "time_zone": self.time_zone if self.time_zone != "UTC" else "",
             "paused": self.paused,
+            "taste": None if self.taste is None else self.taste.to_dict(),
         }
         return {
             "preferences": [{**item.to_dict(), "why": self.reasons[item.key]} for item in self.preferences],
@@ -150,6 +154,7 @@ def fold(
         settings.get("time_zone", "UTC"),
         settings.get("paused") == "yes",
         (before, after),
+        learn_taste(judged, drives(judged, posterior), half_life),
     )
 
 

@@ -146,11 +146,17 @@ class _Held(_Reply):
     reason: str
 
 
+class _Taste(_Reply):
+    choices: int
+    more_like: list[str]
+
+
 class _Pad(_Reply):
     user: str | None
     thread: str | None
     condition: list[_Wish]
     held_back: list[_Held] | None = None
+    taste: _Taste | None = None
     beta: float
     top_k: int
     response_id: str
