@@ -29,7 +29,8 @@ class ResidualGate:
     def __post_init__(self) -> None:
         checks.text("A residual gate's maker", self.maker)
         try:
-            gate_R = np.asarray(self.gate, dtype=np.float32)
+            with np.errstate(over="ignore"):
+                gate_R = np.asarray(self.gate, dtype=np.float32)
         except (TypeError, ValueError):
             gate_R = np.zeros(0, dtype=np.float32)
         if gate_R.ndim != 1 or not len(gate_R) or not np.isfinite(gate_R).all():

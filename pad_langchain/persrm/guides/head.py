@@ -94,7 +94,7 @@ class HeadGuide:
     def _renew(self) -> None:
         """Forget what was read of preferences."""
         self._config, self._read = self.head.config, lru_cache(KEPT)(partial(_Read, self.head))
-        self.features_maker = self.head.features_maker
+        self._maker = self.head.features_maker
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name not in ("_features", "_read")}
@@ -180,6 +180,13 @@ class HeadGuide:
             return Plan(tuple(weights), tuple(gates))
         with torch.inference_mode():
             return Plan((1.0,), (gate(torch.stack(gates), weights),))
+
+    @property
+    def features_maker(self) -> str | None:
+        """Whose features a taste has to be in (see `VectorHead.features_maker`)."""
+        if self.head.config is not self._config:
+            self._renew()
+        return self._maker
 
     def _residual(self, taste: ResidualGate) -> torch.Tensor:
         """The gate of a taste [R], without what would raise the reward of harm and no longer than the head knows gates.

@@ -120,7 +120,12 @@ def _change(memory: PreferenceMemory, user: str, body: MySettings) -> dict[str, 
 def _known(memory: PreferenceMemory, user: str) -> dict[str, Any]:
     profile = memory.profile(user)
     more = {"leanings": _listed(profile.leanings, profile.reasons), "later": _listed(profile.later, {})}
-    return {**_listed(profile.preferences, profile.reasons), **{name: each["data"] for name, each in more.items()}}
+    taste = profile.taste
+    return {
+        **_listed(profile.preferences, profile.reasons),
+        **{name: each["data"] for name, each in more.items()},
+        **({} if taste is None else {"taste": {"why": taste.why(), "evidence": taste.evidence}}),
+    }
 
 
 def _steering(memory: PreferenceMemory, user: str, query: str, thread: str | None) -> dict[str, Any]:

@@ -261,13 +261,22 @@ class _Preference(_Reply):
     sensitive: list[str] | None = None
 
 
+class _KnownTaste(_Reply):
+    why: str
+    evidence: list[str]
+
+
 class Known(_Reply):
-    """Preferences of a user; `leanings` are those not sure enough to steer, `later` those that do not hold yet."""
+    """Preferences of a user; `leanings` are those not sure enough to steer, `later` those that do not hold yet.
+
+    `taste` is what their choices say beyond all of these.
+    """
 
     object: Literal["list"]
     data: list[_Preference]
     leanings: list[_Preference] | None = None
     later: list[_Preference] | None = None
+    taste: _KnownTaste | None = None
 
 
 class _KeptAnswer(_Reply):
