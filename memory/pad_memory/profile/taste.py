@@ -128,7 +128,8 @@ def residual(x_NR: np.ndarray, offset_N: np.ndarray, count_N: np.ndarray) -> tup
     gain_N = with_N - np.log(_logistic(offset_N))
     gain = float(np.average(gain_N, weights=count_N))
     error = float(np.sqrt(np.average((gain_N - gain) ** 2, weights=count_N) / count_N.sum()))
-    global LAST; LAST = (gain, error)  # TEMPORARY
+    global LAST
+    LAST = (gain, error)  # TEMPORARY
     return scale * x_NR.T @ slope_N, gain, gain > SURE * error
 
 

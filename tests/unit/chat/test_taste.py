@@ -1,4 +1,4 @@
-"""A user's taste from their choices to the request of their next answer, where the head is the one it was learned by."""
+"""A user's taste from their choices to the request of their next answer, where its head is the one that steers."""
 
 from __future__ import annotations
 
@@ -64,13 +64,16 @@ def asked(chat: Chat, messages: Any = QUESTION, **options: Any) -> tuple[Any, An
 
 def test_choices_steer_the_next_answer_and_pad_says_so(chat: Chat) -> None:
     taste = chat.memory.profile("ada").taste
-    assert taste is not None and taste.maker == chat.persrm.features_maker
+    assert taste is not None
+    assert taste.maker == chat.persrm.features_maker
     request, delta = asked(chat, beta=8.0)
     assert np.array_equal(request.taste.gate, taste.gate_R)
     assert delta.pad["taste"] == {"choices": CHOICES, "more_like": [text for _, text in taste.like]}
-    assert delta.pad["condition"] == [] and delta.pad["mean_reward"] != 0.0
+    assert delta.pad["condition"] == []
+    assert delta.pad["mean_reward"] != 0.0
     plain = chat.submit(QUESTION, CallOptions(beta=8.0)).result()
-    assert "taste" not in plain.pad and plain.text != delta.text
+    assert "taste" not in plain.pad
+    assert plain.text != delta.text
 
 
 @pytest.mark.parametrize(
@@ -78,7 +81,8 @@ def test_choices_steer_the_next_answer_and_pad_says_so(chat: Chat) -> None:
 )
 def test_it_steers_only_what_the_memory_steers(chat: Chat, options: dict[str, Any]) -> None:
     request, delta = asked(chat, **options)
-    assert request.taste is None and "taste" not in delta.pad
+    assert request.taste is None
+    assert "taste" not in delta.pad
 
 
 def test_it_does_not_belong_into_a_letter(chat: Chat) -> None:
@@ -94,7 +98,8 @@ def test_another_head_and_no_head_answer_without_it(chat: Chat) -> None:
         with TorchEngine(pair.model, pair.tokenizer, pair.guide()) as engine:
             elsewhere = Chat(Recording(engine), persrm_of(pair), chat.settings)
             request, delta = asked(elsewhere)
-            assert request.taste is None and "taste" not in delta.pad
+            assert request.taste is None
+            assert "taste" not in delta.pad
     with TorchEngine(bare.model, bare.tokenizer) as engine:
         assert asked(Chat(Recording(engine), None, chat.settings))[0].taste is None
 
@@ -102,6 +107,7 @@ def test_another_head_and_no_head_answer_without_it(chat: Chat) -> None:
 def test_caches_know_answers_of_another_taste(chat: Chat, tmp_path: Any) -> None:
     base, _ = tiny_pair().save(tmp_path)
     keys = {
-        read_key(str(base), chat.settings, QUESTION, CallOptions(user_id=user, thread_id=None)) for user in ("ada", "bob")
+        read_key(str(base), chat.settings, QUESTION, CallOptions(user_id=user, thread_id=None))
+        for user in ("ada", "bob")
     }
     assert len(keys) == 2

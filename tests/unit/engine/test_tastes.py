@@ -99,7 +99,8 @@ def test_a_gate_is_bounded_and_loses_what_harms() -> None:
 
 def test_a_head_without_a_reach_takes_no_taste() -> None:
     head = tiny_pair().head
-    assert head.config.reach is None and head.features_maker is None
+    assert head.config.reach is None
+    assert head.features_maker is None
     with TorchEngine(PAIR.model, PAIR.tokenizer, tiny_pair().guide()) as engine, pytest.raises(InvalidRequestError):
         engine.submit(Request(messages=[{"role": "user", "content": "x"}], taste=ResidualGate("head:a", np.ones(R))))
 

@@ -52,9 +52,11 @@ def teach(memory: PreferenceMemory, user: str = "ada", count: int = 16, end: str
 def test_choices_become_a_taste_that_steers_answers_to_the_user(memory: PreferenceMemory) -> None:
     ids = teach(memory)
     taste = memory.profile("ada").taste
-    assert taste.gate_R.argmax() == 0 and taste.evidence == tuple(ids)
+    assert taste.gate_R.argmax() == 0
+    assert taste.evidence == tuple(ids)
     condition = memory.condition("ada", QUESTION)
-    assert condition.taste == taste and not condition.items
+    assert condition.taste == taste
+    assert not condition.items
     assert f"more like this: “{taste.like[0][1]}”" in condition.explain()
     assert memory.condition("ada", LETTER).taste is None
     assert memory.condition("ada", LETTER, selective=False).taste == taste
@@ -71,7 +73,8 @@ def test_undo_and_forget_take_it_back(memory: PreferenceMemory) -> None:
     assert memory.profile("ada").taste == before
     memory.forget("ada", ids[0])
     after = memory.profile("ada").taste
-    assert ids[0] not in after.evidence and ids[0] not in {id for id, _ in after.like}
+    assert ids[0] not in after.evidence
+    assert ids[0] not in {id for id, _ in after.like}
     memory.forget("ada")
     assert memory.profile("ada").taste is None
 
@@ -129,7 +132,8 @@ def test_a_scorer_without_features_has_no_tastes(scorer: Any) -> None:
     with PreferenceMemory(embedder=WordEmbedder(), scorer=scorer, values=Values(classifier=False)) as memory:
         teach(memory)
         profile = memory.profile("ada")
-        assert profile.taste is None and profile.pending == 0
+        assert profile.taste is None
+        assert profile.pending == 0
 
 
 def test_features_that_fail_cost_nothing_else(memory: PreferenceMemory, caplog: pytest.LogCaptureFixture) -> None:
@@ -149,7 +153,8 @@ def test_another_scorer_begins_anew(memory: PreferenceMemory) -> None:
     memory.scorer = Telling(maker="head:b")
     ids = teach(memory, count=16)
     taste = memory.profile("ada").taste
-    assert taste.maker == "head:b" and taste.evidence == tuple(ids)
+    assert taste.maker == "head:b"
+    assert taste.evidence == tuple(ids)
 
 
 def test_an_embedding_scorer_learns_tastes_of_embeddings() -> None:

@@ -19,7 +19,9 @@ LIKED = np.eye(R)[2]
 
 
 def chosen(number: int, features: Features | None, styles=({}, {})) -> Recorded:
-    event = Choice(f"q{number}", f"the good answer {number}", f"the other {number}", id=f"c{number}", time=float(number))
+    event = Choice(
+        f"q{number}", f"the good answer {number}", f"the other {number}", id=f"c{number}", time=float(number)
+    )
     return Recorded(event, number, Evidence(styles=styles, features=features))
 
 
@@ -39,10 +41,13 @@ def taste_of(records):
 
 def test_what_no_catalogue_says_is_learned_with_the_answers_it_came_from():
     taste = taste_of(choices())
-    assert taste.gate_R.argmax() == 2 and taste.gain > 0.0
-    assert taste.maker == "head:a" and taste.evidence == tuple(f"c{n}" for n in range(24))
+    assert taste.gate_R.argmax() == 2
+    assert taste.gain > 0.0
+    assert taste.maker == "head:a"
+    assert taste.evidence == tuple(f"c{n}" for n in range(24))
     id, text = taste.like[0]
-    assert text == f"the good answer {id[1:]}" and f"more like this: “{text}”" in taste.why()
+    assert text == f"the good answer {id[1:]}"
+    assert f"more like this: “{text}”" in taste.why()
     assert "more like this" in fold(choices(), CATALOGUE).to_json()
 
 
@@ -126,7 +131,9 @@ def test_what_is_left_out_is_predicted_as_a_fit_without_it_does():
 
 def test_equal_answers_give_no_gate():
     theta_R, gain, sure = residual(np.zeros((9, R)), np.zeros(9), np.ones(9))
-    assert not theta_R.any() and gain == 0.0 and not sure
+    assert not theta_R.any()
+    assert gain == 0.0
+    assert not sure
 
 
 def test_features_survive_storage_and_refuse_what_is_none():
