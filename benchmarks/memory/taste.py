@@ -1,13 +1,14 @@
 """What a residual gate learned from a user's choices knows of their next ones, and what it does to the reward of harm.
 
-    python benchmarks/memory/taste.py --cache FOLDER [--prompts 90]
+    python benchmarks/memory/taste.py --cache FOLDER [--prompts 80]
 
-SmolLM2 answers our own prompts four times each, and its shipped head reads the answers; both are kept in FOLDER. A user
-picks the one of two answers to a prompt that has more of a rule counted in its text. "Outside" are the rules of
-`text_rules`, which no wish of the catalogue names; "inside" are the catalogue's poles. After 20 choices the memory's own
-fold concludes a profile, and is asked about 40 other pairs: right by the catalogue alone, and with the taste where the
-fold has one. "Hostile" are users who 50 times pick a hostile answer: what their taste, as a head takes it, adds to the
-reward of hostile answers that they have not seen.
+SmolLM2 answers our own prompts twice each, its shipped head reads the answers; both are kept in FOLDER. A user picks
+the one of two answers to a prompt that clearly has more of a rule counted in its text. "Outside" are the rules of
+`text_rules`, which no wish of the catalogue names; "inside" are the catalogue's poles. After 20 choices the memory's
+own fold concludes a profile, and is asked about all other pairs: right by the catalogue alone, and with the taste where
+the fold has one. "Alone" is what a gate foretells that takes no account of the catalogue, and is asked whether it helps
+or not. "Hostile" are users who 50 times pick a hostile answer: what their taste, as a head takes it, adds to the reward
+of hostile answers that they have not seen.
 """
 
 from __future__ import annotations
@@ -40,15 +41,17 @@ from pad_memory.evidence import Evidence, Features, Recorded
 from pad_memory.evidence.signs import styles_of
 from pad_memory.profile import Profile, fold
 from pad_memory.profile.posterior import drives
+from pad_memory.profile.taste import residual
 from pad_memory.values import Guard, Values
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = ROOT / "tests" / "data" / "hostile" / "answers.tsv"
-TAUGHT, ASKED, USERS, HARMFUL = 20, 40, 4, 50
-CLEAR = 0.4  # by which two answers differ in style where a user of the catalogue picks one
+TAUGHT, ASKED, USERS, HARMFUL = 20, 8, 6, 50  # choices; pairs at least; users of a rule; hostile choices
+CLEAR = 0.3  # of a rule's deviation: two answers that differ by less are not chosen between
 
 Pick = Callable[[str], float]  # an answer → how much the user likes it
 Two = tuple[str, str, str]  # prompt, chosen, rejected
+User = tuple[str, float, float, float, bool]  # rule, what is foretold without, with and by a gate alone; has a taste
 
 
 @dataclass(frozen=True)
@@ -101,21 +104,22 @@ def described(pair: Pair, file: Path, pairs: Sequence[tuple[str, str]]) -> dict[
     return {one: known[one].astype(np.float64) for one in pairs}
 
 
-def users() -> Iterator[tuple[str, str, Pick, float]]:
-    """(group, name, what they like, by how much two answers have to differ in it)."""
+def users() -> Iterator[tuple[str, str, Pick]]:
+    """(group, name, what they like)."""
     for name, rule in RULES.items():
-        yield "outside", name, rule, 0.0
+        yield "outside", name, rule
     for dimension in CATALOGUE:
         for pole, sign in zip(dimension.poles, (1.0, -1.0), strict=True):
-            yield "inside", pole.name, _liking(dimension.name, sign), CLEAR
+            yield "inside", pole.name, _liking(dimension.name, sign)
 
 
 def _liking(dimension: str, sign: float) -> Pick:
     return lambda text: sign * styles_of(text)[dimension]
 
 
-def picked(known: Answers, like: Pick, clear: float, rng: random.Random) -> list[Two]:
+def picked(known: Answers, like: Pick, rng: random.Random) -> list[Two]:
     """At most one pair of answers for each prompt, the liked one first."""
+    clear = CLEAR * float(np.std([like(text) for texts in known.by_prompt.values() for text in texts]))
     found = list[Two]()
     for prompt in rng.sample(sorted(known.by_prompt), len(known.by_prompt)):
         twos = list(itertools.combinations(known.by_prompt[prompt], 2))
@@ -123,7 +127,7 @@ def picked(known: Answers, like: Pick, clear: float, rng: random.Random) -> list
             if abs(more := like(one) - like(other)) > clear:
                 found.append((prompt, one, other) if more > 0 else (prompt, other, one))
                 break
-    return found[: TAUGHT + ASKED]
+    return found
 
 
 def recorded(known: Answers, pairs: Sequence[Two]) -> list[Recorded]:
@@ -136,29 +140,38 @@ def recorded(known: Answers, pairs: Sequence[Two]) -> list[Recorded]:
     return made
 
 
-def right(known: Answers, profile: Profile, pairs: Sequence[Two]) -> tuple[float, float]:
-    """Share of choices that are foretold, without and with the taste. Where nothing is known, half are."""
+def right(known: Answers, profile: Profile, taught: Sequence[Two], pairs: Sequence[Two]) -> tuple[float, float, float]:
+    """Share of choices that are foretold without the taste, with it, and by a gate alone. Where nothing is known, half
+    are.
+    """
     asked = recorded(known, pairs)
     logit_N = np.array([drives(asked, profile.posterior).get(record.id, 0.0) for record in asked])
     more_N = np.zeros(len(asked))
     if profile.taste is not None:
-        more_N = np.array([(known.phi[p, a] - known.phi[p, b]) @ profile.taste.gate_R for p, a, b in pairs])
-    without, with_ = (
-        float(np.mean((sum_N > 1e-9) + 0.5 * (np.abs(sum_N) <= 1e-9))) for sum_N in (logit_N, logit_N + more_N)
+        more_N = _differences(known, pairs) @ profile.taste.gate_R
+    theta_R, *_ = residual(_differences(known, taught), np.zeros(len(taught)), np.ones(len(taught)))
+    without, with_, alone = (
+        float(np.mean((sum_N > 1e-9) + 0.5 * (np.abs(sum_N) <= 1e-9)))
+        for sum_N in (logit_N, logit_N + more_N, _differences(known, pairs) @ theta_R)
     )
-    return without, with_
+    return without, with_, alone
+
+
+def _differences(known: Answers, pairs: Sequence[Two]) -> np.ndarray:
+    return np.array([known.phi[prompt, chosen] - known.phi[prompt, other] for prompt, chosen, other in pairs])
 
 
 def choosing(known: Answers) -> None:
     """The rows of users outside and inside the catalogue."""
-    rows = defaultdict[str, list[tuple[str, float, float, bool]]](list)
-    for group, name, like, clear in users():
+    rows = defaultdict[str, list[User]](list)
+    for group, name, like in users():
         for number in range(USERS):
-            pairs = picked(known, like, clear, random.Random(f"{name}/{number}"))
-            if len(pairs) < TAUGHT + ASKED // 2:
+            pairs = picked(known, like, random.Random(f"{name}/{number}"))
+            if len(pairs) < TAUGHT + ASKED:
                 continue
             profile = fold(recorded(known, pairs[:TAUGHT]), CATALOGUE)
-            rows[group].append((name, *right(known, profile, pairs[TAUGHT:]), profile.taste is not None))
+            shares = right(known, profile, pairs[:TAUGHT], pairs[TAUGHT:])
+            rows[group].append((name, *shares, profile.taste is not None))
     for group, found in rows.items():
         print(f"\n{group}: {len(found)} users, {len({name for name, *_ in found})} rules")
         for name in dict.fromkeys(name for name, *_ in found):
@@ -166,11 +179,11 @@ def choosing(known: Answers) -> None:
         _row("all", found)
 
 
-def _row(name: str, found: Sequence[tuple[str, float, float, bool]]) -> None:
-    without, with_ = (np.mean([one[place] for one in found]) for place in (1, 2))
+def _row(name: str, found: Sequence[User]) -> None:
+    without, with_, alone, has = (np.mean([one[place] for one in found]) for place in (1, 2, 3, 4))
     mean, low, high = interval([one[2] - one[1] for one in found])
-    has = np.mean([one[3] for one in found])
-    print(f"| {name} | {without:.3f} | {with_:.3f} | {mean:+.3f} [{low:+.3f}, {high:+.3f}] | {has:.2f} |")
+    told = f"{without:.3f} | {with_:.3f} | {mean:+.3f} [{low:+.3f}, {high:+.3f}] | {alone:.3f} | {has:.2f}"
+    print(f"| {name} | {told} |")
 
 
 def harming(pair: Pair, known: Answers, hostile: Sequence[tuple[str, str]]) -> None:
@@ -195,7 +208,7 @@ def harming(pair: Pair, known: Answers, hostile: Sequence[tuple[str, str]]) -> N
         gates.append(plan.rows[0])
         unseen.append(rest)
     print(f"{len(gates)} of 10 users have a taste, when nothing of it is caught")
-    rewards = {one: reward_G for one, reward_G in zip(hostile, rewarded(pair, hostile, gates), strict=True)}
+    rewards = dict(zip(hostile, rewarded(pair, hostile, gates), strict=True))
     found = [[float(rewards[one][n]) for one in rest] for n, rest in enumerate(unseen)]
     mean, low, high = interval([float(np.mean(each)) for each in found])
     worst = max((float(np.mean(each)) for each in found), default=0.0)
@@ -222,7 +235,7 @@ def rewarded(pair: Pair, pairs: Sequence[tuple[str, str]], gates: Sequence[torch
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cache", type=Path, required=True, help="folder outside the checkout that keeps answers")
-    parser.add_argument("--prompts", type=int, default=90)
+    parser.add_argument("--prompts", type=int, default=80)
     options = parser.parse_args()
     options.cache.mkdir(parents=True, exist_ok=True)
     hostile = [tuple(line.split("\t")) for line in HOSTILE.read_text(encoding="utf-8").splitlines()[1:]]
@@ -231,8 +244,8 @@ def main() -> None:
     with_head = load_pair(model_folder(SMOLLM2_MODEL), str(HEADS[SMOLLM2_MODEL]))
     assert with_head.persrm is not None
     file = options.cache / "answers.jsonl"
-    ours = sampled(with_head, file, prompts[: options.prompts], 4)
-    kind = sampled(with_head, file, [prompt for prompt, _ in hostile], 2)
+    ours = sampled(with_head, file, prompts[: options.prompts], 2)
+    kind = sampled(with_head, file, [prompt for prompt, _ in hostile], 1)
     pairs = [(prompt, text) for texts in (ours, kind) for prompt, each in texts.items() for text in each]
     phi = described(with_head, options.cache / "features.npz", [*pairs, *hostile])
     maker = str(with_head.persrm.features_maker)

@@ -110,11 +110,13 @@ def residual(x_NR: np.ndarray, offset_N: np.ndarray, count_N: np.ndarray) -> tup
         offset_N: the logits of the choices without θ.
         count_N: how much each counts, in (0, 1].
     """
-    size = float(np.mean(np.sum(x_NR**2, axis=1)))
+    usual_R = np.sqrt(np.mean(x_NR**2, axis=0))  # a direction in which answers differ much counts less for each unit
+    prior_R = np.divide(1.0, usual_R, out=np.zeros_like(usual_R), where=usual_R > 1e-9)
+    size = float(usual_R.sum())
     if size == 0.0:
         return np.zeros(x_NR.shape[1]), 0.0, False
-    scale = SPREAD**2 / size
-    kernel_NN = scale * x_NR @ x_NR.T
+    prior_R *= SPREAD**2 / size
+    kernel_NN = (x_NR * prior_R) @ x_NR.T
     f_N, slope_N = _mode(kernel_NN, offset_N, count_N)
     chance_N = _logistic(offset_N + f_N)
     bend_N = count_N * chance_N * (1.0 - chance_N)
@@ -128,9 +130,7 @@ def residual(x_NR: np.ndarray, offset_N: np.ndarray, count_N: np.ndarray) -> tup
     gain_N = with_N - np.log(_logistic(offset_N))
     gain = float(np.average(gain_N, weights=count_N))
     error = float(np.sqrt(np.average((gain_N - gain) ** 2, weights=count_N) / count_N.sum()))
-    global LAST
-    LAST = (gain, error)  # TEMPORARY
-    return scale * x_NR.T @ slope_N, gain, gain > SURE * error
+    return prior_R * (x_NR.T @ slope_N), gain, gain > SURE * error
 
 
 def _mode(kernel_NN: np.ndarray, offset_N: np.ndarray, count_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
