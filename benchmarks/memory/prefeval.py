@@ -3,7 +3,8 @@
     python benchmarks/memory/prefeval.py --data FOLDER [--cache VECTORS.npz]
 
 dsp_dev.jsonl: a user of one of four tastes chooses n times between the answer to their taste and another; which taste
-is it? By both answers' cosine to each taste's wordings; the row `EmbeddingScorer` is what users get.
+is it? By both answers' cosine to each taste's wordings; the row `EmbeddingScorer` is what users get. Two rows learn a
+residual gate from the choices, and ask it about the answers to twenty other questions.
 
 prefeval_dev.jsonl: which of 4 preferences of one topic does a choice express, from the user's sentence or from the
 option alone ("+0.5 passed over": half the mean of the options not taken is added, since a preference names what it
@@ -28,6 +29,7 @@ from pad_memory.embedding import DEFAULT_MODEL
 from pad_memory.evidence.affinity import sides
 from pad_memory.evidence.scorer import embed_answers
 from pad_memory.language import wanted
+from pad_memory.profile.taste import residual
 
 TASTES = {  # in words about the taste and in its voice
     "academy": """research; academic study; scientific evidence; scholars and universities; theory and methodology;
@@ -46,6 +48,7 @@ TASTES = {  # in words about the taste and in its voice
         Once upon a time, as the moon rose over the silent hills; Like a rose unfolding its petals in the dawn;
         As Shakespeare wrote in his sonnets""",
 }
+PANEL = 20  # other questions that a gate is asked about
 Vectors = Mapping[str, np.ndarray]
 
 
@@ -139,6 +142,43 @@ def dsp(data: list[dict[str, Any]], vectors: Vectors, trials: int = 2000) -> Non
             for n in (5, 10)
         ]
         print(f"{name:<34}" + "".join(f"{share:>8.3f}" for share in shares))
+
+    features_QTE = scorer.features([("", text) for text in texts]).astype(np.float64).reshape(answers_QTE.shape)
+    for name, fit_QTT in (
+        ("θ, tastes known by answers", None),
+        ("EmbeddingScorer and θ's own picks", variants["EmbeddingScorer"]),
+    ):
+        shares = [
+            _dsp_by_gate(features_QTE[part], None if fit_QTT is None else fit_QTT[part], n, trials // 2)
+            for part in (slice(None), slice(0, None, 2), slice(1, None, 2))
+            for n in (5, 10)
+        ]
+        print(f"{name:<34}" + "".join(f"{share:>8.3f}" for share in shares))
+
+
+def _dsp_by_gate(features_QTE: np.ndarray, fit_QTT: np.ndarray | None, choices: int, trials: int) -> float:
+    """The same by a residual gate, learned from the choices and asked about the answers to `PANEL` other questions.
+
+    Args:
+        fit_QTT: as in `_dsp`: what the gate would pick there is read in the tastes' words, beside the choices. None:
+            the taste is the one whose answers the gate likes best; it is known by answers then, and not by words.
+    """
+    rng, right = np.random.default_rng(0), 0
+    for _ in range(trials):
+        true = int(rng.integers(4))
+        order = rng.permutation(len(features_QTE))
+        asked, panel = order[:choices], order[choices : choices + PANEL]
+        others = rng.choice([taste for taste in range(4) if taste != true], choices)
+        x_NE = features_QTE[asked, true] - features_QTE[asked, others]
+        theta_E, *_ = residual(x_NE, np.zeros(choices), np.ones(choices))
+        liked_PT = features_QTE[panel] @ theta_E
+        if fit_QTT is None:
+            said_T = liked_PT.sum(axis=0)
+        else:
+            picked_PT = fit_QTT[panel, liked_PT.argmax(axis=1)] - fit_QTT[panel].mean(axis=1)
+            said_T = (fit_QTT[asked, true] - fit_QTT[asked, others]).sum(axis=0) + picked_PT.sum(axis=0)
+        right += int(said_T.argmax() == true)
+    return right / trials
 
 
 def _dsp(fit_QTT: np.ndarray, choices: int, trials: int) -> float:
@@ -257,15 +297,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with prefeval_dev.jsonl and dsp_dev.jsonl")
     parser.add_argument("--cache", type=Path, default=None, help="keep the vectors in this .npz file")
+    parser.add_argument("--only", choices=["prefeval", "dsp"], default=None, help="one of the two parts")
     options = parser.parse_args()
-    if data := rows(options.data / "prefeval_dev.jsonl"):
+    if options.only != "dsp" and (data := rows(options.data / "prefeval_dev.jsonl")):
         data = [row for row in data if row.get("aligned_option") in row.get("options", ()) and row.get("conversation")]
         texts = [row[key] for row in data for key in ("preference", "question", "aligned_option")]
         texts += [text for row in data for text in (*row["options"], row["conversation"]["user_selection"])]
         texts += [clause for row in data for clause in clauses(row["preference"])]
         texts += [wanted(row["preference"])[0] for row in data]
         prefeval(data, embedded(texts, options.cache))
-    if data := rows(options.data / "dsp_dev.jsonl"):
+    if options.only != "prefeval" and (data := rows(options.data / "dsp_dev.jsonl")):
         texts = [text for row in data for text in row["responses"].values()]
         texts += [text for name in TASTES for text in (name, *wordings(name))]
         vectors = embedded(texts, options.cache)

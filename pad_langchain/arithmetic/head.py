@@ -22,7 +22,18 @@ import numpy as np
 import torch
 from torch import nn
 
-__all__ = ["Layer", "features", "gate", "gates", "read", "steer", "vocabulary_features"]
+__all__ = [
+    "Layer",
+    "bounded",
+    "features",
+    "gate",
+    "gates",
+    "gradients",
+    "harmless",
+    "read",
+    "steer",
+    "vocabulary_features",
+]
 
 Array = TypeVar("Array", torch.Tensor, np.ndarray)
 Layer = tuple[torch.Tensor, torch.Tensor]  # weight [out, in] and bias [out] of a linear map
@@ -95,6 +106,27 @@ def features(hidden_BD: Array, U_RD: Array) -> Array:
 def steer(hidden_BD: Array, gates_BR: Array, U_RD: Array, V_DR: Array) -> Array:
     """Steer hidden states, h + V (U h ⊙ g): [..., D] and [..., R] → [..., D]. A gate of zeros changes nothing."""
     return hidden_BD + _product(features(hidden_BD, U_RD) * gates_BR, V_DR)
+
+
+def gradients(features_TR: torch.Tensor, own_TR: torch.Tensor, usual_TR: torch.Tensor) -> torch.Tensor:
+    """The gradient of each token's reward with respect to the gate, at a gate of zeros: [T, R].
+
+    Args:
+        features_TR: U h of the states that the tokens were predicted from.
+        own_TR: what each feature adds to the token's logit (`vocabulary_features`).
+        usual_TR: the same in the mean over the base's distribution.
+    """
+    return features_TR * (own_TR - usual_TR)
+
+
+def harmless(gates_NR: torch.Tensor, harm_KR: torch.Tensor) -> torch.Tensor:
+    """Gates without their part in the span of K orthonormal directions, along which the reward of harm changes."""
+    return gates_NR - (gates_NR @ harm_KR.T) @ harm_KR
+
+
+def bounded(gate_R: torch.Tensor, reach: float) -> torch.Tensor:
+    """The gate, no longer than `reach`."""
+    return gate_R * min(1.0, reach / max(float(gate_R.norm()), 1e-12))
 
 
 def _product(vectors: Array, matrix: Array) -> Array:

@@ -7,6 +7,7 @@
 | f.3.weight, f.3.bias | [Q, M], [Q] | f's outer layer |
 | G_QR | [Q, R] | prototype gates |
 | U_RD, V_DR | [R, D], [D, R] | features of a hidden state, and what they add to it |
+| harm_KR | [K, R] | orthonormal directions of a gate that raise or lower the reward of harm; missing means K = 0 |
 
 All are float32. `arithmetic.head` says what is computed from them.
 """
@@ -68,6 +69,8 @@ class HeadConfig:
             not told, None where it is told in its own words. None for all means that.
         none_pole: whether the last prototype stands for no pole, so that the head can tell which preferences it knows.
             None means that every preference is taken for known.
+        reach: length of the longest gate that a pole of the catalogue has, which a gate learned from a user's choices
+            may have, too. None means that the head takes none.
         top_k, condition_base, wish_place, repetition_penalty, no_repeat_ngram, candidates: what it recommends beside
             beta and alpha (see `engine.types.Recommended`). None means nothing.
     """
@@ -87,6 +90,7 @@ class HeadConfig:
     strengths: list[float] | None = None
     tellings: list[str | None] | None = None
     none_pole: bool | None = None
+    reach: float | None = None
     top_k: int | None = None
     condition_base: bool | None = None
     wish_place: str | None = None
@@ -104,6 +108,7 @@ _LATER = frozenset(
         "strengths",
         "tellings",
         "none_pole",
+        "reach",
         "top_k",
         "condition_base",
         "wish_place",

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 
 from pad_langchain.chat.chat import Chat
-from pad_langchain.chat.condition import embedder_of, steering
+from pad_langchain.chat.condition import condition_of, embedder_of
 from pad_langchain.chat.engines import said, weights
 from pad_langchain.chat.messages import ChatDict, last_user_text
 from pad_langchain.chat.options import CallOptions, ChatSettings
@@ -33,7 +33,7 @@ def read_key(model: str, settings: ChatSettings, messages: Sequence[ChatDict], o
         pad_memory.PadMemoryError: the memory cannot be read.
     """
     told, memory, embedder = options.over(settings), settings.memory, embedder_of(settings)
-    steers: list[tuple[str, float]] = []
+    steers: list[tuple[str | float, ...]] = []
     files = weights(model, settings.reward_model, settings.engine_settings)
     if None in files:
         Chat.of(model, settings)  # which version it is, the download shows
@@ -41,8 +41,9 @@ def read_key(model: str, settings: ChatSettings, messages: Sequence[ChatDict], o
     if memory is not None and told.user_id is not None and told.preference is None:
         if memory.scorer is None and memory.profile(told.user_id).pending:
             Chat.of(model, settings)  # the answer will have a scorer that judges what waits
-        wishes = steering(told, settings, last_user_text(messages), vectors=False)
+        wishes, _, taste = condition_of(told, settings, last_user_text(messages), vectors=False)
         steers = [(wish.preference.text, wish.preference.weight) for wish in wishes]
+        steers += [] if taste is None else [taste.gate]
     parts = (
         files,
         # What the call may set is as it will be, whoever set it.

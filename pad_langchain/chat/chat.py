@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from pad_langchain.chat.condition import HeldBack, Wish, binds, condition_of, embedder_of, plain_only
+from pad_langchain.chat.condition import Conditioned, HeldBack, Wish, binds, condition_of, embedder_of, plain_only
 from pad_langchain.chat.contrast import contrast, reader_of
 from pad_langchain.chat.engines import shared_pair
 from pad_langchain.chat.messages import (
@@ -25,11 +25,13 @@ from pad_langchain.chat.routes import beyond, quoted, route
 from pad_langchain.chat.tools.constraint import Constraint, constrain
 from pad_langchain.chat.turn import Turn, begin
 from pad_langchain.engine.regions import Region, free_fields
+from pad_langchain.engine.residual import ResidualGate
 from pad_langchain.engine.types import Request, Route, WeightedPreference
 
 if TYPE_CHECKING:
     from pad_langchain.engine.protocol import Engine
     from pad_langchain.persrm.persrm import PersRM
+    from pad_memory.profile import Taste
 
 __all__ = ["Chat"]
 
@@ -107,18 +109,21 @@ class Chat:
         question = last_user_text(messages)  # before a template's needs put other words into user turns
         read, prompt_ids = bound.render(messages)
         # 4  what steers, and what the base is told
-        wishes, held = self._conditioned(said, question, messages)
+        wishes, held, taste = self._conditioned(said, question, messages)
         steer = tuple(wish.preference for wish in wishes if wish.route in ("guide", "both"))
-        if self.engine.guided and not steer and (wishes or held):
+        gate = self._residual(taste)
+        if self.engine.guided and not steer and gate is None and (wishes or held):
             said = replace(said, best_of=1)  # no reward tells samples apart
         contrast_ids = None
         if told := [wish for wish in wishes if wish.route in ("prompt", "both")]:
             prompt_ids, contrast_ids = self._told(said, bound, messages, read, told)
         # 5  the request
-        request = self._request(said, bound, read, prompt_ids, steer, contrast_ids)
+        request = self._request(said, bound, read, prompt_ids, steer, contrast_ids, gate)
         if said.private or salt is not None:
             request = replace(request, salt=None if said.private else salt)
         pad = _pad(said, request, wishes, held, response_id or f"pad-{uuid.uuid4().hex}")
+        if taste is not None and gate is not None:
+            pad["taste"] = {"choices": len(taste.evidence), "more_like": [text for _, text in taste.like]}
         return Turn(
             self.engine.submit(request),
             pad,
@@ -148,21 +153,25 @@ class Chat:
             template_kwargs=said.chat_template_kwargs,
         )
 
-    def _conditioned(
-        self, said: CallOptions, question: str, messages: Sequence[ChatDict]
-    ) -> tuple[tuple[Wish, ...], tuple[HeldBack, ...]]:
-        """What conditions the answer, each wish with its route, and what is held back."""
+    def _conditioned(self, said: CallOptions, question: str, messages: Sequence[ChatDict]) -> Conditioned:
+        """What conditions the answer, each wish with its route."""
         reads_vectors = self.persrm is not None and self.persrm.head is not None
         if said.private is True:
             said = replace(said, user_id=None)  # nothing known steers
         earlier = user_texts(messages)[:-1]
-        wishes, held = condition_of(said, self.settings, question, *earlier, vectors=reads_vectors)
+        wishes, held, taste = condition_of(said, self.settings, question, *earlier, vectors=reads_vectors)
         wishes = self._routed(said, wishes)
         only_told = [wish for wish in wishes if wish.route == "prompt" and wish.worth < math.inf]
         left = beyond(only_told, said.wish_tokens or 0, lambda text: len(self.engine.prompts.encode(text)))
         dropped = {id(wish) for wish, _ in left}
         kept = tuple(wish for wish in wishes if id(wish) not in dropped)
-        return kept, (*held, *((wish.preference.text, reason) for wish, reason in left))
+        return Conditioned(kept, (*held, *((wish.preference.text, reason) for wish, reason in left)), taste)
+
+    def _residual(self, taste: Taste | None) -> ResidualGate | None:
+        """The taste as a gate; None where there is none, or no head whose features it is in."""
+        if taste is None or self.persrm is None or taste.maker != self.persrm.features_maker:
+            return None
+        return ResidualGate(taste.maker, taste.gate_R)
 
     def _routed(self, said: CallOptions, wishes: Sequence[Wish]) -> tuple[Wish, ...]:
         """The wishes with their routes. In what a program reads, a user's own words are told and do not steer."""
@@ -241,10 +250,11 @@ class Chat:
         prompt_ids: Sequence[int],
         preferences: tuple[WeightedPreference, ...],
         contrast_ids: Sequence[int] | None,
+        taste: ResidualGate | None,
     ) -> Request:
         recommended = self.engine.recommended
         # Where nothing steers, the base is as it is. What a grammar repeats has to be repeated.
-        if not preferences or said.beta == 0 or bound.grammar is not None:
+        if not (preferences or taste) or said.beta == 0 or bound.grammar is not None:
             recommended = replace(recommended, repetition_penalty=None, no_repeat_ngram=None)
         said_of = {name: getattr(said, name) for name in SETTLED}
         decoding = {name: getattr(said, name) for name in ("temperature", "top_p", "seed", "max_tokens")}
@@ -259,6 +269,7 @@ class Chat:
             visible=bound.visible_tokens(),
             preferences=preferences if self.engine.guided else (),
             contrast_ids=contrast_ids,
+            taste=taste,
             stop=tuple(said.stop or ()),
             candidates=said.top_logprobs or 0,
             logprobs=bool(said.logprobs or said.top_logprobs),

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -26,11 +26,13 @@ if TYPE_CHECKING:
     from pad_memory import Condition, Preference, PreferenceMemory
     from pad_memory.embedding import Embedder
     from pad_memory.language import Occasion, Reader, Reading
+    from pad_memory.profile import Taste
     from pad_memory.values import Guard
 
 NUMBERS = (int, float, np.integer, np.floating)
 
 __all__ = [
+    "Conditioned",
     "HeldBack",
     "Wish",
     "binds",
@@ -75,14 +77,20 @@ class Wish:
 HeldBack = tuple[str, str]  # a wish that does not steer here, in words, and the reason
 
 
+class Conditioned(NamedTuple):
+    """What conditions one call: wishes, those that are held back, and the user's taste where they have one."""
+
+    wishes: tuple[Wish, ...] = ()
+    held: tuple[HeldBack, ...] = ()
+    taste: Taste | None = None
+
+
 def steering(said: CallOptions, settings: ChatSettings, question: str, *, vectors: bool) -> tuple[Wish, ...]:
     """Choose what conditions one call; see `condition_of`, which says what is held back as well."""
-    return condition_of(said, settings, question, vectors=vectors)[0]
+    return condition_of(said, settings, question, vectors=vectors).wishes
 
 
-def condition_of(
-    said: CallOptions, settings: ChatSettings, question: str, *earlier: str, vectors: bool
-) -> tuple[tuple[Wish, ...], tuple[HeldBack, ...]]:
+def condition_of(said: CallOptions, settings: ChatSettings, question: str, *earlier: str, vectors: bool) -> Conditioned:
     """Choose what conditions a call: its own preferences or else the memory's, and the defaults they leave room for.
 
     What the user wishes of answers to them does not belong into JSON and arguments (`style_arguments`), nor into texts
@@ -102,12 +110,13 @@ def condition_of(
     memory, embedder = settings.memory, embedder_of(settings) if vectors else None
     wishes: list[Wish] = []
     held: tuple[HeldBack, ...] = ()
+    taste: Taste | None = None
     unsaid: list[str] = []
     bound = plain_only(said)
     if said.preference is not None:
         wishes = [Wish(one, "call") for one in explicit(said.preference, embedder)]
         if not wishes:
-            return (), ()  # a call that asks for nothing is not told the defaults either
+            return Conditioned()  # a call that asks for nothing is not told the defaults either
         _check_call(wishes, memory)
     elif memory is not None and said.user_id is not None:
         condition = memory.condition(
@@ -120,14 +129,16 @@ def condition_of(
         )
         wishes = [_wish(item, condition) for item in condition]
         held = tuple((item.text, reason) for item, reason in condition.held_back)
+        taste = None if bound else condition.taste
         unsaid = _crowded_out(condition, memory, said.thread_id) if settings.defaults else []
     check_defaults(settings.defaults, memory)
     if bound and settings.defaults and said.preference is None:
         reason = "it is the operator's style of answers, and a program reads this"
-        return tuple(wishes), (*held, *((text, reason) for text, _ in settings.defaults))
+        return Conditioned(tuple(wishes), (*held, *((text, reason) for text, _ in settings.defaults)))
     if not wishes or not settings.defaults:
-        return (*wishes, *(Wish(one, "operator") for one in explicit(settings.defaults, embedder))), held
-    return _with_defaults(wishes, unsaid, settings, embedder), held
+        defaults = (Wish(one, "operator") for one in explicit(settings.defaults, embedder))
+        return Conditioned((*wishes, *defaults), held, taste)
+    return Conditioned(_with_defaults(wishes, unsaid, settings, embedder), held, taste)
 
 
 def plain_only(said: CallOptions) -> bool:

@@ -27,7 +27,7 @@ def printable(text: str) -> str:
 def profile_table(memory: PreferenceMemory, user: str) -> Table | str:
     """Return a table of what is known about a user: preference, weight, confidence in [0, 1] and its origin."""
     profile = memory.profile(user)
-    if not profile.preferences:
+    if not profile.preferences and profile.taste is None:
         return f"Nothing is known about {user} yet."
     table = Table("preference", "weight", "sure", "why", box=None, pad_edge=False)
     for preference in profile.preferences:
@@ -37,6 +37,8 @@ def profile_table(memory: PreferenceMemory, user: str) -> Table | str:
             f"{preference.confidence:.0%}",
             Text(str(profile.why(preference.key)) + _notes(preference, profile.time_zone)),
         )
+    if profile.taste is not None:
+        table.add_row("more like this", "", "", Text(printable(profile.taste.why())))
     return table
 
 

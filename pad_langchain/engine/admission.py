@@ -143,12 +143,16 @@ class Admission:
 
     def _plan(self, request: Request) -> Plan | None:
         # Samples are compared by reward even where the reward does not steer them.
-        if not request.preferences or (request.beta == 0.0 and request.best_of == 1):
+        if not request.conditioned or (request.beta == 0.0 and request.best_of == 1):
             return None
         if self.guide is None:
             raise InvalidRequestError(
                 f"There is no PersRM to guide {len(request.preferences)} preferences with. Load one (reward_model=), "
                 "pass no preferences, or beta=0."
+            )
+        if request.taste is not None and self.guide.kind != "head":
+            raise InvalidRequestError(
+                f"A taste is a gate of a head, but the PersRM is of kind {self.guide.kind!r}. Leave it out."
             )
         self._check_ids("contrast_ids", request.contrast_ids or ())
         return replace(self.guide.plan(request), salt=request.salt)

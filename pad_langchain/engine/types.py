@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from pad_langchain.engine import checks
+from pad_langchain.engine.residual import ResidualGate
 from pad_langchain.errors import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ __all__ = [
     "FinishReason",
     "Recommended",
     "Request",
+    "ResidualGate",
     "Route",
     "TokenEvent",
     "WeightedPreference",
@@ -81,7 +83,8 @@ class Request:
             chat template.
         tools: JSON schemas for the chat template. None means no tools.
         template_kwargs: the chat template's own switches, such as `enable_thinking`, with values as JSON has them.
-        preferences: the condition. Empty means the plain base model decodes.
+        preferences: the condition. Empty means the plain base model decodes, unless there is a taste.
+        taste: a gate of the user's own that a head adds to those of the preferences. None means none.
         contrast_ids: the base's prompt told the opposite of the preferences, as token ids. With it a guide of kind
             "self" steers from these words towards those of `prompt_ids`, which has to tell the preferences. None means
             that the guide tells the preferences itself. Other guides do not read it.
@@ -151,6 +154,7 @@ class Request:
     salt: str | None = ""
     repetition_penalty: float = 1.0
     no_repeat_ngram: int = 0
+    taste: ResidualGate | None = None
 
     def __post_init__(self) -> None:
         for name, check in CHECKS.items():
@@ -165,11 +169,16 @@ class Request:
                 f"{self.temperature!r}. Set both, or lazy=False."
             )
         many = self.best_of
-        if many > 1 and not (self.preferences and self.temperature > 0):
+        if many > 1 and not (self.conditioned and self.temperature > 0):
             raise InvalidRequestError(
                 f"best_of={many!r} compares samples by their reward: it needs preferences (got "
                 f"{len(self.preferences)}) and a temperature above 0 (got {self.temperature!r})."
             )
+
+    @property
+    def conditioned(self) -> bool:
+        """Whether there is anything to steer by."""
+        return bool(self.preferences) or self.taste is not None
 
 
 @dataclass(frozen=True)
@@ -312,6 +321,12 @@ def _preferences(name: str, value: Any) -> tuple[WeightedPreference, ...]:
     return tuple(checks.list_of(WeightedPreference, "a list of WeightedPreferences")(name, value))
 
 
+def _taste(name: str, value: Any) -> ResidualGate:
+    if not isinstance(value, ResidualGate):
+        checks.refuse(name, value, "a ResidualGate, or None")
+    return value
+
+
 def _grammar(name: str, value: Any) -> Grammar:
     from pad_langchain.engine.grammar import Grammar
 
@@ -363,6 +378,7 @@ CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "salt": _maybe(checks.text),
     "repetition_penalty": checks.number(1.0, 1e6, "a finite number of at least 1 (1 changes nothing) and at most 1e6"),
     "no_repeat_ngram": checks.integer(0, checks.LARGEST, "an integer of at least 0 (0 forbids nothing)"),
+    "taste": _maybe(_taste),
 }
 
 # What a PersRM may recommend.

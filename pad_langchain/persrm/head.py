@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
@@ -58,6 +59,18 @@ class VectorHead(nn.Module):
         self.register_buffer("spread_E", torch.full((config.embedding_size,), config.embedding_size**-0.5))
         self.U_RD = nn.Parameter(torch.randn(config.rank, config.hidden_size) / config.hidden_size**0.5)
         self.V_DR = nn.Parameter(torch.zeros(config.hidden_size, config.rank))
+        self.harm_KR: torch.Tensor
+        self.register_buffer("harm_KR", torch.zeros(0, config.rank))
+
+    @property
+    def features_maker(self) -> str | None:
+        """Stands for what the head's features mean, the same wherever it is loaded; None where it takes no taste."""
+        if self.config.reach is None:
+            return None
+        mark = hashlib.sha256()
+        for tensor in (self.U_RD, self.V_DR, self.harm_KR):
+            mark.update(tensor.detach().float().cpu().numpy().tobytes())
+        return f"head:{mark.hexdigest()[:32]}"
 
     @property
     def recommended(self) -> Recommended:
@@ -165,7 +178,9 @@ class VectorHead(nn.Module):
         except (OSError, ValueError) as error:
             raise ModelLoadError(f"No readable {CONFIG_NAME} in {str(folder)!r}: {error}") from error
         try:
-            head.load_state_dict(read_weights(folder))
+            weights = read_weights(folder)
+            head.harm_KR = weights.setdefault("harm_KR", head.harm_KR).clone()
+            head.load_state_dict(weights)
         except (OSError, RuntimeError, ValueError) as error:
             raise ModelLoadError(f"The weights {WEIGHTS_NAME} in {str(folder)!r} do not load: {error}") from error
         return head.eval()

@@ -10,9 +10,7 @@ from __future__ import annotations
 import copy
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from os import PathLike
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,7 +25,6 @@ from pad_langchain.engine.types import Route, WeightedPreference
 from pad_langchain.errors import IncompatibleModelError, InvalidRequestError, ModelLoadError
 from pad_langchain.models.adapter import Adapter
 from pad_langchain.models.backbone import Backbone
-from pad_langchain.models.loading import SOURCE, VERSION, load_causal_lm, load_tokenizer
 from pad_langchain.models.prompts import Prompts
 from pad_langchain.paths import absolute
 from pad_langchain.persrm.files import (
@@ -47,6 +44,7 @@ from pad_langchain.persrm.guides.self_guide import SelfGuide
 from pad_langchain.persrm.guides.text import ModelGuide
 from pad_langchain.persrm.head import VectorHead
 from pad_langchain.persrm.scorers import HeadScorer, Prompt, TextScorer, TokenScorer, answer_ids
+from pad_langchain.persrm.source import CODE, LOADING, Source
 from pad_langchain.persrm.token_rewards import TokenRewards
 from pad_memory.embedding import Embedder, SentenceEmbedder
 from pad_memory.evidence.scorer import Calibration
@@ -56,42 +54,6 @@ from pad_memory.openmp import dismiss_helpers
 __all__ = ["PersRM"]
 
 KNOWN = 0.5  # how sure a head has to be that it knows a wish
-# A GGUF file has no room for what makes a causal LM a PersRM.
-_LOADING = (SOURCE | VERSION) - {"gguf_file"}
-_CODE = frozenset({"code_revision", "trust_remote_code"})
-
-
-@dataclass(frozen=True, eq=False)
-class _Source:
-    """Where a PersRM is loaded from, and what it is loaded with: the arguments of `PersRM.from_pretrained`.
-
-    Args:
-        keywords: those of `_LOADING` that it got.
-    """
-
-    name: str
-    folder: Path
-    base: Any | None
-    tokenizer: Any | None
-    device: str
-    dtype: Any
-    keywords: Mapping[str, Any]
-
-    def load_base(self, base: Any) -> tuple[Backbone, Any]:
-        """The base as a backbone, and its tokenizer; it is fetched in the same way, but is of no such version."""
-        if hasattr(base, "candidate_logits"):  # a `Base` already
-            return base, self.tokenizer
-        named = isinstance(base, str | PathLike)  # a loaded one takes no keywords
-        source = {name: self.keywords[name] for name in self.keywords.keys() & SOURCE} if named else {}
-        loaded, tokenizer = load_causal_lm(base, self.tokenizer, device=self.device, dtype=self.dtype, **source)
-        return Backbone(loaded), tokenizer
-
-    def load_own(self) -> tuple[Backbone, Any]:
-        """The causal LM in the folder as a backbone, and its tokenizer."""
-        code = {name: self.keywords[name] for name in self.keywords.keys() & _CODE}
-        tokenizer = load_tokenizer(self.folder, **code)
-        loaded, _ = load_causal_lm(self.folder, tokenizer, device=self.device, dtype=self.dtype, **code)
-        return Backbone(loaded), tokenizer
 
 
 class PersRM:
@@ -200,13 +162,13 @@ class PersRM:
             ModelLoadError: a file is missing or not readable.
             IncompatibleModelError: the parts do not fit each other.
         """
-        if unknown := sorted(kwargs.keys() - _LOADING):
+        if unknown := sorted(kwargs.keys() - LOADING):
             raise InvalidRequestError(
-                f"PersRM.from_pretrained got unknown keywords {unknown}. Allowed for loading: {sorted(_LOADING)}."
+                f"PersRM.from_pretrained got unknown keywords {unknown}. Allowed for loading: {sorted(LOADING)}."
             )
         # The hub's client takes proxies from the environment only.
-        folder = local_folder(path, **{name: kwargs[name] for name in kwargs.keys() - _CODE - {"proxies"}})
-        source = _Source(str(path), folder, base, tokenizer, device, dtype, kwargs)
+        folder = local_folder(path, **{name: kwargs[name] for name in kwargs.keys() - CODE - {"proxies"}})
+        source = Source(str(path), folder, base, tokenizer, device, dtype, kwargs)
         if (folder / CONFIG_NAME).exists():
             return cls._load_head(source, embedder)
         if (folder / ADAPTER_CONFIG).exists():
@@ -214,7 +176,7 @@ class PersRM:
         return cls._load_text(source)
 
     @classmethod
-    def _load_head(cls, source: _Source, embedder: Embedder | None) -> PersRM:
+    def _load_head(cls, source: Source, embedder: Embedder | None) -> PersRM:
         head = VectorHead.from_pretrained(source.folder)
         if source.base is None:
             raise InvalidRequestError(
@@ -225,7 +187,7 @@ class PersRM:
         return cls(backbone, tokenizer, head=head, embedder=embedder)
 
     @classmethod
-    def _load_adapter(cls, source: _Source) -> PersRM:
+    def _load_adapter(cls, source: Source) -> PersRM:
         value_head, config = read_value_head(source.folder), TextConfig.load(source.folder)
         if source.base is None and not config.base:
             raise InvalidRequestError(f"{source.name!r} is an adapter: pass base= (hub id, folder or loaded model).")
@@ -234,7 +196,7 @@ class PersRM:
         return cls(backbone, tokenizer, value_head=value_head, adapter=adapter, reference=backbone, config=config)
 
     @classmethod
-    def _load_text(cls, source: _Source) -> PersRM:
+    def _load_text(cls, source: Source) -> PersRM:
         value_head, config = read_value_head(source.folder), TextConfig.load(source.folder)
         if value_head is None:
             raise ModelLoadError(
@@ -384,6 +346,26 @@ class PersRM:
         if len(preferences) == 0:
             return TokenRewards(texts, np.zeros((0, len(ids))))
         return TokenRewards(texts, self._token_rewards([(prompt, response)], preferences)[0])
+
+    @property
+    def features_maker(self) -> str | None:
+        """Stands for what `features` mean; None where there are none, as this PersRM is no head or takes no taste."""
+        return self._guide.features_maker if isinstance(self._guide, HeadGuide) else None
+
+    def features(self, pairs: Sequence[tuple[Prompt, str]]) -> np.ndarray:
+        """What N answers are in all directions of a head, with a name or without: [N, R] float64.
+
+        It is the gradient of an answer's reward with respect to the gate, at no gate, over the root of its tokens. What
+        makes it more or less harmful is taken out of it, so that nobody's taste is learned from that.
+
+        Raises:
+            InvalidRequestError: this PersRM is no head.
+        """
+        if not isinstance(self._scorer, HeadScorer):
+            raise InvalidRequestError(f"Only a head has features, but this PersRM is of kind {self.kind!r}.")
+        features_NR = self._scorer.gradients(pairs)
+        dismiss_helpers()
+        return features_NR
 
     @torch.inference_mode()
     def _token_rewards(

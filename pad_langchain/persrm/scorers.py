@@ -9,13 +9,14 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from pad_langchain.arithmetic.head import harmless
 from pad_langchain.errors import InvalidRequestError
 from pad_langchain.models.adapter import Adapter
 from pad_langchain.models.backbone import Backbone
 from pad_langchain.models.prompts import Prompts, with_preference
 from pad_langchain.persrm.guides.head import HeadGuide
 from pad_langchain.persrm.hidden import answers
-from pad_langchain.persrm.token_rewards import head_rewards, log_probabilities
+from pad_langchain.persrm.token_rewards import head_gradients, head_rewards, log_probabilities
 
 __all__ = ["HeadScorer", "Prompt", "TextScorer", "TokenScorer", "answer_ids"]
 
@@ -50,6 +51,20 @@ class HeadScorer:
         for group in answers(self.base, [answer_ids(self.prompts, *pair) for pair in pairs]):
             for answer in group:
                 found[answer.index] = head_rewards(self.base, answer, self.guide.head, self._features_VR, gates_PR)
+        return found
+
+    @torch.inference_mode()
+    def gradients(self, pairs: Sequence[tuple[Prompt, str]]) -> np.ndarray:
+        """φ of N answers, the gradients of their rewards with respect to a gate, at none: [N, R] float64.
+
+        Summed over the tokens and divided by the root of their number, as each token adds a step of chance.
+        """
+        head = self.guide.head
+        found = np.zeros((len(pairs), head.config.rank))
+        for group in answers(self.base, [answer_ids(self.prompts, *pair) for pair in pairs]):
+            steps = head_gradients(self.base, group, head, self._features_VR)
+            phi_NR = torch.stack([steps_TR.sum(0) / len(steps_TR) ** 0.5 for steps_TR in steps])
+            found[[answer.index for answer in group]] = harmless(phi_NR, head.harm_KR).double().cpu().numpy()
         return found
 
     @cached_property

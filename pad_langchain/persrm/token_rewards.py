@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from pad_langchain.arithmetic.head import features
+from pad_langchain.arithmetic.head import features, gradients
 from pad_langchain.models.adapter import Adapter
 from pad_langchain.models.backbone import Backbone
 from pad_langchain.persrm.head import VectorHead
 from pad_langchain.persrm.hidden import Answer, answers, blocks
 
-__all__ = ["TokenRewards", "head_rewards", "log_probabilities"]
+__all__ = ["TokenRewards", "head_gradients", "head_rewards", "log_probabilities"]
 
 LOGITS_AT_ONCE = 2**23  # float32 numbers a block of full-vocabulary logits
 FOLLOWED = 1024  # tokens whose probability is followed exactly
@@ -103,3 +103,18 @@ def head_rewards(
             sum_TP += (p_TV.sum(-1, keepdim=True) + backbone.finish(far_TPR.sum(-1))).clamp_min(0.0)
         parts.append((delta_TPF[..., -1] - sum_TP.log()).T.double().cpu())
     return torch.cat(parts, dim=-1).numpy()
+
+
+def head_gradients(
+    backbone: Backbone, group: Sequence[Answer], head: VectorHead, features_VR: torch.Tensor
+) -> list[torch.Tensor]:
+    """The gradients of `head_rewards` of answers' tokens with respect to the gate, at no gate: for each answer [T, R].
+
+    What comes after the output matrix, such as a cap of the logits, is left out: that changes its length only.
+    """
+    parts = []
+    for hidden_TD, tokens_T1 in blocks(group, max(1, LOGITS_AT_ONCE // backbone.vocab_size)):
+        p_TV = backbone.logits(hidden_TD).softmax(-1)
+        known_TR = features(hidden_TD.to(head.U_RD.dtype), head.U_RD)
+        parts.append(gradients(known_TR, features_VR[tokens_T1[:, 0]], p_TV @ features_VR))
+    return list(torch.cat(parts).split([len(answer.tokens_T) for answer in group]))

@@ -58,7 +58,8 @@ class Chooser:
         items = self._floor.put_under([replace(item, embedding=known.vectors[item.text]) for item in chosen])
         profile = known.profile
         timely = out_of_time(profile), profile.time_zone
-        return Condition(user, items, (*left_out, *barred), known.age, held, request.similarity, *timely)
+        taste = profile.taste if request.budget and (request.now.for_user or not request.selective) else None
+        return Condition(user, items, (*left_out, *barred), known.age, held, request.similarity, *timely, taste)
 
     def nearest(self, profile: Profile, query: str, limit: int) -> tuple[tuple[Preference, float], ...]:
         """Return at most `limit` things that a user wants or once wanted, the nearest to a query first, by cosine."""

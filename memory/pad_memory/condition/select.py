@@ -10,7 +10,7 @@ from pad_memory.condition.belonging import asked_for, held_back
 from pad_memory.condition.relevance import Relevance
 from pad_memory.errors import InvalidEventError
 from pad_memory.language import ANSWER, UTC, Occasion, clock_time, thread_scope
-from pad_memory.profile import Preference, Profile
+from pad_memory.profile import Preference, Profile, Taste
 
 __all__ = ["Condition", "Request", "count_tokens", "out_of_time", "select"]
 
@@ -33,6 +33,7 @@ class Condition:
         time_zone: the user's, for the times in `explain`.
         age: seconds since the memory was read last, where it cannot be read now and allows this (`last_known`). None
             means it was read for this.
+        taste: what steers beside the preferences and has no words: a residual gate. None means nothing does.
     """
 
     user: str
@@ -43,6 +44,7 @@ class Condition:
     bearing: Mapping[str, float] = field(default_factory=dict, repr=False)
     out_of_time: tuple[tuple[Preference, str], ...] = ()
     time_zone: str = UTC
+    taste: Taste | None = field(default=None, repr=False)
 
     def __iter__(self) -> Iterator[Preference]:
         return iter(self.items)
@@ -53,6 +55,7 @@ class Condition:
     def explain(self) -> str:
         """Say in lines of plain text what steers, what was left out, and why."""
         lines = [f"{item.weight:+.2f} {item.text} ({_grounds(item, self.time_zone)})" for item in self.items]
+        lines += [] if self.taste is None else [f"more like this: “{text}”" for _, text in self.taste.like]
         lines += [f"held back: {item.text} ({reason})" for item, reason in self.held_back]
         lines += [f"left out: {item.text} ({reason})" for item, reason in (*self.left_out, *self.out_of_time)]
         lines = lines or ["Nothing is known about this user yet: the plain base model answers."]

@@ -3,6 +3,7 @@
 from pad_memory.evidence.affinity import sides
 from pad_memory.evidence.compute import Interpreter
 from pad_memory.evidence.evidence import Evidence, Recorded, next_sequence
+from pad_memory.evidence.features import Features
 from pad_memory.evidence.scorer import Calibration, EmbeddingScorer, Scorer, judge
 from pad_memory.evidence.signs import SignScorer
 
@@ -10,6 +11,7 @@ __all__ = [
     "Calibration",
     "EmbeddingScorer",
     "Evidence",
+    "Features",
     "Interpreter",
     "Recorded",
     "Scorer",

@@ -10,11 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from pad_memory.catalogue import Dimension
 from pad_memory.embedding import Embedder
-from pad_memory.events import Critique, Feedback
+from pad_memory.events import Choice, Critique, Edit, Feedback
 from pad_memory.evidence.evidence import Evidence, Recorded
-from pad_memory.evidence.scorer import Scorer, judge
+from pad_memory.evidence.features import Features
+from pad_memory.evidence.scorer import Describes, Scorer, judge
 from pad_memory.language import UTC, Reader, Reading, ReadsWishes, timed_parts
 from pad_memory.values import MAX_CHARACTERS, Guard
 
@@ -66,8 +69,10 @@ class Interpreter:
     def screened(self, event: Feedback, evidence: Evidence) -> Evidence:
         """Let nothing come of words that ask for what the operator's values forbid, and mark what is sensitive.
 
-        The event itself is kept.
+        Nor may a preferred answer teach a taste that the same policy calls hostile. The event itself is kept.
         """
+        if evidence.features is not None and not self._guard.check(event.responses[0][1]).allowed:
+            evidence = replace(evidence, features=None)
         if event.words is None:
             return evidence
         sensitive = self._guard.sensitive(event.words)
@@ -79,7 +84,7 @@ class Interpreter:
         """Judge the responses of records that waited for a scorer, in one call; return those that it could judge."""
         scored = self.scored([record.event for record in records], scorer)
         return [
-            replace(record, evidence=replace(record.evidence, styles=evidence.styles, margins=evidence.margins))
+            replace(record, evidence=self.screened(record.event, _with_scores(record.evidence, evidence)))
             for record, evidence in zip(records, scored, strict=True)
             if not evidence.pending
         ]
@@ -120,9 +125,35 @@ class Interpreter:
         except Exception:
             logger.warning("The scorer failed; the evidence of %d events stays pending.", len(events), exc_info=True)
             return waiting
+        features = self._features(events, scorer)
         found, start = [], 0
-        for event in events:
+        for number, event in enumerate(events):
             stop = start + len(event.responses)
-            found.append(Evidence(styles=styles[start:stop], margins=margins[start:stop]))
+            found.append(Evidence(styles[start:stop], margins[start:stop], features=features.get(number)))
             start = stop
         return found
+
+    def _features(self, events: Sequence[Feedback], scorer: Scorer) -> dict[int, Features]:
+        """What the answers of choices and edits are beyond the catalogue, by the events' places; {} if nobody can say.
+
+        A tie prefers nothing, and of one answer alone nobody knows what it is compared with.
+        """
+        places = [n for n, event in enumerate(events) if _prefers(event)]
+        if not places or not isinstance(scorer, Describes) or scorer.features_maker is None:
+            return {}
+        try:
+            pairs = [pair for n in places for pair in events[n].responses]
+            vectors_NR = np.asarray(scorer.features(pairs), dtype=np.float64)
+            rows = vectors_NR.reshape(len(places), 2, -1)
+            return {n: Features.of(scorer.features_maker, row) for n, row in zip(places, rows, strict=True)}
+        except Exception:
+            logger.warning("The scorer failed; %d events teach no taste.", len(places), exc_info=True)
+            return {}
+
+
+def _prefers(event: Feedback) -> bool:
+    return isinstance(event, Edit) or (isinstance(event, Choice) and not event.tie)
+
+
+def _with_scores(evidence: Evidence, scored: Evidence) -> Evidence:
+    return replace(evidence, styles=scored.styles, margins=scored.margins, features=scored.features)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pad_memory.events import Feedback
+from pad_memory.evidence.features import Features
 from pad_memory.language import Reading
 from pad_memory.values import Verdict
 
@@ -29,6 +30,8 @@ class Evidence:
         verdict: why nothing of the event counts, where the floor of values holds it back; None means it counts.
         sensitive: what its words tell of the user that is sensitive, kinds of `values.sensitive.KINDS`.
         consented: the user was asked about that, and agreed.
+        features: of a choice or an edit, what its responses are beyond the catalogue. None means that nobody can say,
+            or that nothing may be learned from them.
     """
 
     styles: tuple[dict[str, float], ...] | None = ()
@@ -37,6 +40,7 @@ class Evidence:
     verdict: Verdict | None = None
     sensitive: tuple[str, ...] = ()
     consented: bool = False
+    features: Features | None = None
 
     @property
     def in_own_words(self) -> bool:
@@ -56,6 +60,7 @@ class Evidence:
             **({} if self.verdict is None else {"verdict": self.verdict.to_dict()}),
             **({"sensitive": list(self.sensitive)} if self.sensitive else {}),
             **({"consented": True} if self.consented else {}),
+            **({} if self.features is None else {"features": self.features.to_dict()}),
         }
 
     @classmethod
@@ -67,6 +72,7 @@ class Evidence:
             verdict=Verdict(**data["verdict"]) if data.get("verdict") else None,
             sensitive=tuple(data.get("sensitive", ())),
             consented=bool(data.get("consented", False)),
+            features=Features.from_dict(data["features"]) if data.get("features") else None,
         )
 
 

@@ -19,7 +19,7 @@ from pad_memory.embedding import Embedder, embed
 from pad_memory.errors import ScorerError
 from pad_memory.evidence.affinity import sides
 
-__all__ = ["Calibration", "EmbeddingScorer", "Scorer", "embed_answers", "judge"]
+__all__ = ["Calibration", "Describes", "EmbeddingScorer", "Scorer", "embed_answers", "judge"]
 
 DEFAULT_SCALE = 10.0  # nats; rewards of whole responses differ by tens of nats
 SENTENCES = 64  # of one answer that are read, the first ones
@@ -31,10 +31,25 @@ class Scorer(Protocol):
     """Rewards a response under each of P preferences, in nats: float [P].
 
     It may also have `score_many(pairs, preferences) -> [N, P]` for N (prompt, response) pairs, which is then used,
-    `calibration`, a `Calibration` or None, and `memory_scorer`, another scorer that judges answers in its place.
+    `calibration`, a `Calibration` or None, and `memory_scorer`, another scorer that judges answers in its place. One
+    that `Describes` answers lets a memory learn tastes that the catalogue has no name for.
     """
 
     def __call__(self, prompt: str, response: str, preferences: Sequence[str]) -> np.ndarray: ...
+
+
+@runtime_checkable
+class Describes(Protocol):
+    """A scorer that can say what answers are beyond the catalogue, see `pad_memory.evidence.features`."""
+
+    @property
+    def features_maker(self) -> str | None:
+        """Stands for all that its features depend on; None means that it has none."""
+        ...
+
+    def features(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
+        """φ of N (prompt, response) pairs: [N, R]."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -131,6 +146,16 @@ class EmbeddingScorer:
         preference_PE = np.stack([self._known[text] for text in preferences])
         rewards_NP: np.ndarray = self._nats * (response_NE @ preference_PE.T).astype(np.float64)
         return rewards_NP
+
+    @property
+    def features_maker(self) -> str:
+        """The embedder's name, after what the features are."""
+        return f"embedding:{self._embedder.name}"
+
+    def features(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
+        """The vectors of N answers, as the rewards are made of: [N, E]."""
+        answers_NE: np.ndarray = self._answer(embed_answers(self._embedder, [response for _, response in pairs]))
+        return answers_NE
 
 
 def embed_answers(embedder: Embedder, texts: Sequence[str]) -> np.ndarray:

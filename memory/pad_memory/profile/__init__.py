@@ -7,6 +7,7 @@ from pad_memory.profile.posterior import HALF_LIFE, Posterior, infer
 from pad_memory.profile.preference import Preference
 from pad_memory.profile.profile import Profile, fold
 from pad_memory.profile.snapshot import Snapshot
+from pad_memory.profile.taste import Taste
 from pad_memory.profile.wishes import chosen, own_wishes, retracted, standing, text_key
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Profile",
     "Question",
     "Snapshot",
+    "Taste",
     "chosen",
     "fold",
     "infer",

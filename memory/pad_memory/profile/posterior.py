@@ -25,7 +25,17 @@ import numpy as np
 from pad_memory.events import Choice, Critique, Edit, Feedback, Rating, Thumb
 from pad_memory.evidence import Recorded
 
-__all__ = ["BIASES", "HALF_LIFE", "Judgements", "Posterior", "answer_chances", "infer", "judgements", "says"]
+__all__ = [
+    "BIASES",
+    "HALF_LIFE",
+    "Judgements",
+    "Posterior",
+    "answer_chances",
+    "drives",
+    "infer",
+    "judgements",
+    "says",
+]
 
 LABEL_NOISE = 0.1  # ε: share of judgements that say the opposite of what was meant
 ACTIVE = 0.25  # prior probability that a user cares about a dimension at all
@@ -226,6 +236,16 @@ def _up(event: Feedback) -> float:
         case Rating():
             return (event.rating - 1.0) / 4.0
     return 0.0
+
+
+def drives(records: Sequence[Recorded], posterior: Posterior) -> dict[str, float]:
+    """The logit that the mean weights give each choice and edit, by the event's id: κ · w · x."""
+    found = {}
+    for record in records:
+        if _judges(record) and _kind(record.event) != "single":
+            x_D = np.array([_style(record, name) for name in posterior.dimensions])
+            found[record.id] = INFORMATIVENESS[record.event.kind] * float(x_D @ posterior.mean_D)
+    return found
 
 
 def says(record: Recorded, dimension: str) -> float:

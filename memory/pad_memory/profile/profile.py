@@ -15,8 +15,9 @@ from typing import Any
 from pad_memory.catalogue import Dimension
 from pad_memory.evidence import Recorded
 from pad_memory.profile.drift import Drift, counting, follow
-from pad_memory.profile.posterior import HALF_LIFE, Posterior, says
+from pad_memory.profile.posterior import HALF_LIFE, Posterior, drives, says
 from pad_memory.profile.preference import Preference
+from pad_memory.profile.taste import Taste, learn_taste
 from pad_memory.profile.wishes import chosen, signs, spoken, standing
 from pad_memory.values import Verdict
 
@@ -45,6 +46,7 @@ class Profile:
         window: from when to when it is true (Unix seconds): in between nothing begins or ends by itself.
         drifts: tastes that judgements say have changed, without a word, the surest first. Each is news for twenty
             judgements; one against a wish in words until the user says what holds.
+        taste: what choices and edits say beyond all of this. None where it would not predict them better.
     """
 
     preferences: tuple[Preference, ...]
@@ -59,6 +61,7 @@ class Profile:
     paused: bool = False
     window: tuple[float, float] = field(default=(-math.inf, math.inf), compare=False, repr=False)
     drifts: tuple[Drift, ...] = ()
+    taste: Taste | None = field(default=None, repr=False)
 
     def why(self, key: str) -> str:
         """Say in one sentence what makes us believe the preference `key`.
@@ -85,6 +88,7 @@ class Profile:
             "time_zone": self.time_zone if self.time_zone != "UTC" else "",
             "paused": self.paused,
             "drifts": [drift.to_dict() for drift in self.drifts],
+            "taste": None if self.taste is None else self.taste.to_dict(),
         }
         return {
             "preferences": [{**item.to_dict(), "why": self.reasons[item.key]} for item in self.preferences],
@@ -131,7 +135,8 @@ def fold(
         preference = wish.preference()
         preferences.append(preference)
         reasons[preference.key] = wish.why()
-    inferred = _inferred([counting(record, since) for record in judged], catalogue, posterior, fixed, since)
+    counted = [counting(record, since) for record in judged]
+    inferred = _inferred(counted, catalogue, posterior, fixed, since)
     for preference, reason in inferred:
         if preference.confidence >= LISTED:
             preferences.append(preference)
@@ -157,6 +162,7 @@ def fold(
         settings.get("paused") == "yes",
         (before, after),
         drifts,
+        learn_taste(judged, drives(counted, posterior), half_life),
     )
 
 

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 
 from pad_langchain.arithmetic.arrays import Array
-from pad_langchain.arithmetic.head import features, gate, steer
+from pad_langchain.arithmetic.head import bounded, features, gate, harmless, steer
 from pad_langchain.engine.protocol import Base, FeatureRows, Plan
+from pad_langchain.engine.residual import ResidualGate
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.errors import IncompatibleModelError, InvalidRequestError
 from pad_langchain.models.fingerprint import of_vocabulary
@@ -93,6 +94,7 @@ class HeadGuide:
     def _renew(self) -> None:
         """Forget what was read of preferences."""
         self._config, self._read = self.head.config, lru_cache(KEPT)(partial(_Read, self.head))
+        self._maker = self.head.features_maker
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name not in ("_features", "_read")}
@@ -163,17 +165,44 @@ class HeadGuide:
         return False
 
     def plan(self, request: Request) -> Plan:
-        """Compute the gates of a request's preferences.
+        """Compute the gates of a request's preferences, and of its taste.
 
         Raises:
-            InvalidRequestError: an embedding has another shape or is not finite, or there is none and no embedder.
+            InvalidRequestError: an embedding has another shape or is not finite, or there is none and no embedder; or
+                the taste is of another head or rank.
         """
         gates = [read.gate_R for read in self._readings(request.preferences)]
         weights = [preference.weight for preference in request.preferences]
+        if request.taste is not None:
+            gates.append(self._residual(request.taste))
+            weights.append(1.0)
         if request.combine != "sum":
             return Plan(tuple(weights), tuple(gates))
         with torch.inference_mode():
             return Plan((1.0,), (gate(torch.stack(gates), weights),))
+
+    @property
+    def features_maker(self) -> str | None:
+        """Whose features a taste has to be in (see `VectorHead.features_maker`)."""
+        if self.head.config is not self._config:
+            self._renew()
+        return self._maker
+
+    def _residual(self, taste: ResidualGate) -> torch.Tensor:
+        """The gate of a taste [R], without what would raise the reward of harm and no longer than the head knows gates.
+
+        Raises:
+            InvalidRequestError: it is of another head or rank, or the head takes none.
+        """
+        config = self.head.config
+        if config.reach is None or taste.maker != self.features_maker or taste.gate.shape != (config.rank,):
+            raise InvalidRequestError(
+                f"A taste has to be a gate of this head ({self.features_maker!r}, {config.rank} numbers), but is one "
+                f"of {taste.maker!r} with {len(taste.gate)}. Leave it out."
+            )
+        gate_1R = torch.from_numpy(taste.gate)[None].to(self.head.U_RD)
+        with torch.inference_mode():
+            return bounded(harmless(gate_1R, self.head.harm_KR)[0], config.reach)
 
     def start(self, base: Base, plans: Sequence[Plan]) -> _HeadRows:
         """Open the rows of these plans. This runs nothing, but the first time it may read the base's output matrix."""

@@ -120,9 +120,13 @@ def _change(memory: PreferenceMemory, user: str, body: MySettings) -> dict[str, 
 def _known(memory: PreferenceMemory, user: str) -> dict[str, Any]:
     profile = memory.profile(user)
     more = {"leanings": _listed(profile.leanings, profile.reasons), "later": _listed(profile.later, {})}
-    drifts = {"drifts": [drift.to_dict() for drift in profile.drifts]} if profile.drifts else {}
-    listed = _listed(profile.preferences, profile.reasons)
-    return {**listed, **{name: each["data"] for name, each in more.items()}, **drifts}
+    drifts, taste = profile.drifts, profile.taste
+    return {
+        **_listed(profile.preferences, profile.reasons),
+        **{name: each["data"] for name, each in more.items()},
+        **({"drifts": [drift.to_dict() for drift in drifts]} if drifts else {}),
+        **({} if taste is None else {"taste": {"why": taste.why(), "evidence": taste.evidence}}),
+    }
 
 
 def _steering(memory: PreferenceMemory, user: str, query: str, thread: str | None) -> dict[str, Any]:

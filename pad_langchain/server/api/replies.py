@@ -146,11 +146,17 @@ class _Held(_Reply):
     reason: str
 
 
+class _Taste(_Reply):
+    choices: int
+    more_like: list[str]
+
+
 class _Pad(_Reply):
     user: str | None
     thread: str | None
     condition: list[_Wish]
     held_back: list[_Held] | None = None
+    taste: _Taste | None = None
     beta: float
     top_k: int
     response_id: str
@@ -270,10 +276,15 @@ class _Drift(_Reply):
     why: str
 
 
+class _KnownTaste(_Reply):
+    why: str
+    evidence: list[str]
+
+
 class Known(_Reply):
     """Preferences of a user; `leanings` are those not sure enough to steer, `later` those that do not hold yet.
 
-    `drifts` are tastes that judgements say have changed.
+    `drifts` are tastes that judgements say have changed, and `taste` is what their choices say beyond all of these.
     """
 
     object: Literal["list"]
@@ -281,6 +292,7 @@ class Known(_Reply):
     leanings: list[_Preference] | None = None
     later: list[_Preference] | None = None
     drifts: list[_Drift] | None = None
+    taste: _KnownTaste | None = None
 
 
 class _KeptAnswer(_Reply):
