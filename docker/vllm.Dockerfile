@@ -4,6 +4,5 @@
 ARG VLLM=v0.32.0
 FROM vllm/vllm-openai:${VLLM}
 COPY pad_langchain/arithmetic /src/pad_langchain/arithmetic
-COPY pad_langchain/errors.py /src/pad_langchain/errors.py
 COPY pad_vllm /src/pad_vllm
 RUN pip install --no-cache-dir --no-deps /src/pad_vllm
