@@ -14,6 +14,7 @@ from fastapi import FastAPI, Request
 
 from pad_vllm._version import __version__
 from pad_vllm.heads import served
+from pad_vllm.requests import KEYS
 
 __all__ = ["PadEndpoint"]
 
@@ -48,14 +49,17 @@ class PadEndpoint:
 
 
 async def info(request: Request) -> dict[str, Any]:
-    """The version, the base, and the heads by name. One that does not read is left out, and the log says why."""
+    """The version, the keys of a request, the base, and the heads by name.
+
+    A head that does not read is left out, and the log says why.
+    """
     heads, told = served(), {}
     for name in heads.names():
         try:
             told[name] = heads.get(name).describe()
         except ValueError as error:
             logger.warning("%s", error)
-    return {"version": __version__, "base": request.app.state.pad_base, "heads": told}
+    return {"version": __version__, "accepts": list(KEYS), "base": request.app.state.pad_base, "heads": told}
 
 
 def _fingerprint(tokenizer: Any) -> str | None:

@@ -41,13 +41,13 @@ class Group:
     """G guided rows of one head.
 
     Args:
-        rows_G: their places among the rows of the logits, int64.
+        rows: their places among the rows of the logits: int64 [G], or a slice where they are consecutive.
         gates_GR, beta_G, alpha_G, k_G: what they asked for.
         most: the largest of `k_G`.
         weights: of their head.
     """
 
-    rows_G: torch.Tensor
+    rows: torch.Tensor | slice
     gates_GR: torch.Tensor
     beta_G: torch.Tensor
     alpha_G: torch.Tensor
@@ -61,7 +61,7 @@ def groups_of(
 ) -> list[Group]:
     """Put guided rows together, on the device: one group a head, more where the rows' candidates take much memory."""
     by_head: dict[Head, list[tuple[int, Guidance]]] = {}
-    for row, guidance in guided.items():
+    for row, guidance in sorted(guided.items()):
         by_head.setdefault(guidance.head, []).append((row, guidance))
     groups = []
     for head, rows in by_head.items():
@@ -72,9 +72,11 @@ def groups_of(
 
 
 def _group(rows: list[tuple[int, Guidance]], weights: Weights, device: torch.device) -> Group:
-    asked = [guidance for _, guidance in rows]
+    places, asked = [row for row, _ in rows], [guidance for _, guidance in rows]
+    first, last = places[0], places[-1]
+    consecutive = places == list(range(first, last + 1))
     return Group(
-        torch.tensor([row for row, _ in rows]).to(device),
+        slice(first, last + 1) if consecutive else torch.tensor(places).to(device),
         torch.stack([torch.from_numpy(each.gate_R) for each in asked]).to(device),
         torch.tensor([each.beta for each in asked]).to(device),
         torch.tensor([each.alpha for each in asked]).to(device),
@@ -94,13 +96,15 @@ def steer_rows(
         hidden_BD: the hidden states that the logits were computed from.
         candidate_logits: the base's output layer for candidates alone.
     """
-    rows_GV = logits_BV[group.rows_G]
+    rows_GV = logits_BV[group.rows]  # not copied where they are consecutive
     found = plausible_candidates(rows_GV, group.k_G, group.alpha_G, min(group.most, rows_GV.shape[1]))
-    hidden_GD = hidden_BD[group.rows_G].float()
+    hidden_GD = hidden_BD[group.rows].float()
     steered_GD = steer(hidden_GD, group.gates_GR, *group.weights)
     own_GK, guide_GK = candidate_logits(found.tokens_BK, torch.stack([hidden_GD, steered_GD], -1)).unbind(-1)
     scores = score_candidates(found, guide_GK, group.beta_G, reference_GK=own_GK)
-    logits_BV[group.rows_G] = rows_GV.fill_(NEVER).scatter_(1, found.tokens_BK, scores.scores_BK)
+    rows_GV.fill_(NEVER).scatter_(1, found.tokens_BK, scores.scores_BK)
+    if not isinstance(group.rows, slice):
+        logits_BV[group.rows] = rows_GV
 
 
 def candidate_logits(

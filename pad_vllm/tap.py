@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakValueDictionary
 
 import torch
 from vllm.config import VllmConfig, get_current_vllm_config
@@ -27,7 +28,7 @@ LAYER = "LogitsProcessor"
 PROCESSOR = "pad_vllm:PadProcessor"
 
 
-@dataclass
+@dataclass(eq=False)
 class Taken:
     """What the output layer of a worker's model was called with last.
 
@@ -81,7 +82,8 @@ class Taken:
         return logits_GKN * self.layer.scale
 
 
-_taken: dict[int, Taken] = {}  # by the id of the config that a worker's model was made with
+# By the id of the config that a worker's model was made with; the model's layer keeps it.
+_taken: WeakValueDictionary[int, Taken] = WeakValueDictionary()
 
 
 def taken_of(config: VllmConfig) -> Taken:
@@ -90,9 +92,9 @@ def taken_of(config: VllmConfig) -> Taken:
     Raises:
         RuntimeError: no layer of it is tapped.
     """
-    if id(config) not in _taken:
+    if (taken := _taken.get(id(config))) is None:
         raise RuntimeError(f"pad-vllm found no {LAYER} layer in this model, so it cannot steer it.")
-    return _taken[id(config)]
+    return taken
 
 
 class Tap(LogitsProcessor):  # type: ignore[misc, unused-ignore]

@@ -40,6 +40,7 @@ async def test_it_tells_the_base_and_every_head(tmp_path: Path, monkeypatch: pyt
     client = TestClient(await app_of(tokenizer))
     told = client.get("/pad/info").json()
     assert told["version"] == __version__
+    assert told["accepts"] == ["pad_gate", "pad_beta", "pad_alpha", "pad_top_k", "pad_head"]
     assert told["base"] == {
         "model": "base",
         "hidden_size": D,

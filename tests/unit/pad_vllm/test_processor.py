@@ -212,7 +212,7 @@ def test_many_rows_with_many_candidates_are_gathered_in_parts(worker: Worker, pe
     rows = [asked(seed, pad_top_k=V, pad_alpha=0.0) for seed in range(5)]
     update(worker, 5, added=list(enumerate(rows)))
     run(worker, persrm, rows)
-    assert [len(group.rows_G) for group in worker.processor._groups] == [2, 2, 1]
+    assert [len(group.k_G) for group in worker.processor._groups] == [2, 2, 1]
 
 
 def test_parts_of_a_tensor_parallel_head_add_up(vllm: None, persrm: Path) -> None:
