@@ -225,5 +225,5 @@ def _id(name: str) -> int:
 def said_of_error(body: Any) -> str:
     """Return what an error of the server says, in vLLM's form or in any other."""
     inner = body.get("error", body) if isinstance(body, Mapping) else body
-    message = inner.get("message", inner) if isinstance(inner, Mapping) else inner
+    message = (inner.get("message") or inner.get("type") or inner) if isinstance(inner, Mapping) else inner
     return " ".join(str(message).split())[:500]
