@@ -109,6 +109,7 @@ class FakeVllm:
     key: str | None = None
     status: int = 200
     refusal: str = "refused"
+    in_stream: bool = False
     bodies: list[dict[str, Any]] = field(default_factory=list)
     grammars: dict[str, Grammar] = field(default_factory=dict)
 
@@ -181,6 +182,9 @@ class FakeVllm:
     async def _complete(self, request: HttpRequest) -> Response:
         body = await request.json()
         self.bodies.append(body)
+        if self.status != 200 and self.in_stream:  # as vLLM refuses what a plugin's `validate_params` does
+            told = f"data: {json.dumps({'error': {'message': self.refusal, 'code': self.status}})}\n\ndata: [DONE]\n\n"
+            return Response(told, media_type="text/event-stream")
         if self.status != 200:
             return _refused(self.refusal, self.status)
         try:

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 from rich.console import Console
 from rich.table import Table
 
@@ -35,9 +36,9 @@ from pad_memory import PreferenceMemory, Statement
 
 USER = "ada"
 WISHES = ("be concise and brief", "use a formal tone", "give an example", "I am vegetarian")
-QUESTION = [{"role": "user", "content": "Tell me about a lion."}]
 TOKEN = 300  # what the stand-in writes
 STARTS = 240.0  # seconds
+WARM = 20  # requests before those that are measured
 
 
 def stand_in(port: int) -> None:
@@ -86,7 +87,7 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running(command: Sequence[str], url: str, path: str) -> Iterator[None]:
+def running(command: Sequence[str], url: str, path: str) -> Iterator[psutil.Process]:
     """Run a process until the end of the block, which begins when it answers."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     end = time.monotonic() + STARTS
@@ -94,7 +95,7 @@ def running(command: Sequence[str], url: str, path: str) -> Iterator[None]:
         while time.monotonic() < end and process.poll() is None:
             with contextlib.suppress(httpx.HTTPError):
                 if httpx.get(url + path).status_code < 500:
-                    yield
+                    yield psutil.Process(process.pid)
                     return
             time.sleep(0.1)
         raise SystemExit(f"{command[:4]} does not answer.")
@@ -110,29 +111,48 @@ def timed(client: httpx.Client, url: str, body: dict[str, Any]) -> float:
     return 1e3 * (time.perf_counter() - begun)
 
 
-def measure(front: str, vllm: str, key: str, requests: int, tokens: int) -> list[tuple[float, float]]:
-    """Milliseconds of requests to the front and, by turns, to the stand-in."""
-    asked = {"model": DEMO_MODEL, "messages": QUESTION, "max_tokens": tokens}
+def cpu(process: psutil.Process) -> float:
+    """Milliseconds of CPU that a process has taken."""
+    taken = process.cpu_times()
+    return 1e3 * (taken.user + taken.system)
+
+
+def measure(front: str, vllm: str, key: str, requests: int, tokens: int, news: bool) -> list[tuple[float, float]]:
+    """Milliseconds of requests to the front and, by turns, to the stand-in. With `news` each has another question."""
+
+    def asked(number: int) -> dict[str, Any]:
+        question = f"Tell me about lion {number}." if news else "Tell me about a lion."
+        return {"model": DEMO_MODEL, "messages": [{"role": "user", "content": question}], "max_tokens": tokens}
+
     sent = {"model": DEMO_MODEL, "prompt": [1] * 40, "max_tokens": tokens, "vllm_xargs": {"pad_gate": [0.5] * 64}}
     with httpx.Client(headers={"Authorization": f"Bearer {key}"}, timeout=60) as client:
         pairs = [
-            (timed(client, f"{front}/v1/chat/completions", asked), timed(client, f"{vllm}/v1/completions", sent))
-            for _ in range(requests + 20)
+            (timed(client, f"{front}/v1/chat/completions", asked(n)), timed(client, f"{vllm}/v1/completions", sent))
+            for n in range(requests + WARM)
         ]
-    return pairs[20:]
+    return pairs[WARM:]
 
 
 def main() -> None:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--requests", type=int, default=300)
-    parser.add_argument("--tokens", type=int, nargs="*", default=[1, 32], help="of an answer")
     parser.add_argument("--stand-in", type=int, help=argparse.SUPPRESS)
     said = parser.parse_args()
     if said.stand_in is not None:
         stand_in(said.stand_in)
         return
-    table = Table("tokens", "front p50", "front p95", "stand-in p50", "own p50", "own p95", title="milliseconds")
+    table = Table(
+        "tokens",
+        "question",
+        "front p50",
+        "front p95",
+        "stand-in p50",
+        "own p50",
+        "own p95",
+        "front CPU, mean",
+        title="milliseconds",
+    )
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
         vllm, chroma, front = (f"http://127.0.0.1:{free_port()}" for _ in range(3))
@@ -147,14 +167,16 @@ def main() -> None:
         _, key = Keys(keys).create("user", user=USER)
         command = [sys.executable, "-m", "pad_langchain", "serve", "--model", DEMO_MODEL, "--engine-url", vllm]
         command += ["--memory", chroma, "--keys", str(keys), "--port", port[front]]
-        stack.enter_context(running(command, front, "/ready"))
-        for tokens in said.tokens:
-            pairs = measure(front, vllm, key, said.requests, tokens)
+        process = stack.enter_context(running(command, front, "/ready"))
+        for tokens, news in ((1, False), (32, False), (1, True)):
+            before = cpu(process)
+            pairs = measure(front, vllm, key, said.requests, tokens, news)
+            spent = (cpu(process) - before) / (said.requests + WARM)
             own = sorted(one - other for one, other in pairs)
             through, direct = (sorted(each) for each in zip(*pairs, strict=True))
             row = [statistics.median(through), through[int(0.95 * len(through))], statistics.median(direct)]
-            row += [statistics.median(own), own[int(0.95 * len(own))]]
-            table.add_row(str(tokens), *(f"{value:.1f}" for value in row))
+            row += [statistics.median(own), own[int(0.95 * len(own))], spent]
+            table.add_row(str(tokens), "another each time" if news else "the same", *(f"{value:.1f}" for value in row))
     console = Console()
     console.print(table)
     console.print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")

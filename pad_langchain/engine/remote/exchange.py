@@ -12,20 +12,18 @@ import httpx
 
 from pad_langchain.engine.local.row import Row
 from pad_langchain.engine.remote.servers import Server
-from pad_langchain.engine.remote.wire import Chunk, read_chunk, said_of_error, to_body
+from pad_langchain.engine.remote.wire import REFUSED, Chunk, read_chunk, refused, said_of_error, to_body
 from pad_langchain.engine.types import FinishReason, TokenEvent
 from pad_langchain.errors import (
     ContextLengthError,
     EngineBusyError,
     EngineUnavailableError,
-    InvalidRequestError,
     PadError,
 )
 
 __all__ = ["Exchange", "LostError"]
 
 _BUSY = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
-_REFUSED = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 
 
 class LostError(Exception):
@@ -139,13 +137,13 @@ def _after(row: Row) -> str:
 def _raise_for(server: Server, status: int, body: bytes) -> None:
     """Raise what a refusal means."""
     try:
-        said = said_of_error(httpx.Response(status, content=body).json())
+        said = httpx.Response(status, content=body).json()
     except ValueError:
         said = body[:200].decode(errors="replace")
-    told = f"{server.url} answers HTTP {status}: {said}"
+    if status in REFUSED:
+        raise refused(said)
+    told = f"{server.url} answers HTTP {status}: {said_of_error(said)}"
     if status in _BUSY:
         busy = EngineBusyError if status == HTTPStatus.TOO_MANY_REQUESTS else EngineUnavailableError
         raise LostError(busy(told), rests=False)
-    if status in _REFUSED:
-        raise InvalidRequestError(f"The server that decodes refuses the request: {said}")
     raise LostError(EngineUnavailableError(told))

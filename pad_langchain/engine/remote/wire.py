@@ -20,11 +20,13 @@ from pad_langchain.engine.remote.servers import Server
 from pad_langchain.engine.types import Request
 from pad_langchain.errors import EngineUnavailableError, GuideError, InvalidRequestError
 
-__all__ = ["ALL", "Chunk", "check", "read_chunk", "said_of_error", "steered_until", "to_body"]
+__all__ = ["ALL", "REFUSED", "Chunk", "check", "read_chunk", "refused", "said_of_error", "steered_until", "to_body"]
 
 # What our request asks for beyond every plugin, by key: the request's field, and the value that asks for nothing.
 _LATER = {"pad_repetition_penalty": ("repetition_penalty", 1.0), "pad_no_repeat_ngram": ("no_repeat_ngram", 0)}
 ALL = -1  # no token
+NOT_ONE = -9999.0  # what vLLM says for the log-probability of a token that is not allowed
+REFUSED = (400, 413, 422)  # of HTTP: what is asked for is at fault
 _WITHIN = 1 - 2**-20  # what is scaled to a bound stays below it in float32
 
 
@@ -184,11 +186,14 @@ def read_chunk(data: str, request: Request, guided: bool) -> Chunk:
         guided: whether it is steered, so that rewards are not known.
 
     Raises:
+        InvalidRequestError: it says that the server refuses the request.
         EngineUnavailableError: it says that the server failed, or it is no chunk of a completion.
     """
     try:
         said = json.loads(data)
-        if "error" in said:
+        if (error := said.get("error")) is not None:
+            if isinstance(error, Mapping) and error.get("code") in REFUSED:  # it is found out after the stream began
+                raise refused(said)
             raise EngineUnavailableError(f"the server failed: {said_of_error(said)}")
         if not (choices := said["choices"]):  # usage
             return Chunk((), None)
@@ -196,6 +201,8 @@ def read_chunk(data: str, request: Request, guided: bool) -> Chunk:
         tokens = choice.get("token_ids") or []
         known = _logprobs(choice.get("logprobs"), tokens, request, guided)
         return Chunk(tuple(known), choice.get("finish_reason"))
+    except InvalidRequestError:
+        raise
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise EngineUnavailableError(f"the server sent what is no chunk of a completion: {data[:200]!r}") from error
 
@@ -211,7 +218,8 @@ def _logprobs(
             yield Chosen(token, math.nan, reward)
             continue
         others = (said.get("top_logprobs") or [{}] * len(tokens))[place] or {}
-        ranked = sorted(((float(value), _id(name)) for name, value in others.items()), key=lambda one: -one[0])
+        allowed = ((float(value), _id(name)) for name, value in others.items() if value > NOT_ONE)
+        ranked = sorted(allowed, key=lambda one: -one[0])
         weighed = tuple(
             Weighed(index, value, reward, None if guided else value) for value, index in ranked[: request.candidates]
         )
@@ -222,8 +230,13 @@ def _id(name: str) -> int:
     return int(name.removeprefix("token_id:"))
 
 
+def refused(body: Any) -> InvalidRequestError:
+    """Return the error of a request that a server refuses, which does not say where the server is."""
+    return InvalidRequestError(f"The server that decodes refuses the request: {said_of_error(body)}")
+
+
 def said_of_error(body: Any) -> str:
     """Return what an error of the server says, in vLLM's form or in any other."""
     inner = body.get("error", body) if isinstance(body, Mapping) else body
-    message = inner.get("message", inner) if isinstance(inner, Mapping) else inner
+    message = (inner.get("message") or inner.get("type") or inner) if isinstance(inner, Mapping) else inner
     return " ".join(str(message).split())[:500]

@@ -260,3 +260,23 @@ def test_a_model_without_bytes_still_writes_text() -> None:
             _ = engine.grammars
         request = Request(prompt_ids=[1, 1], messages=[], max_tokens=2, temperature=0.0, top_k=2)
         assert engine.submit(request).result(30).finish_reason in ("stop", "length")
+
+
+def test_its_source_and_the_rest_after_a_mark_are_grammars_of_their_own(
+    pair: TinyPair, grammars: GrammarCompiler
+) -> None:
+    """Where another process compiles them."""
+    whole = grammars.tool_calls([WEATHER, NOW], choice="auto", parallel=True)
+    assert whole.rest is not None
+    mark = pair.tokenizer.convert_tokens_to_ids("<tool_call>")
+    written = '\n{"name": "now", "arguments": {}}\n</tool_call>\n<tool_call>'
+    states = [grammars.lark(source).start() for source in (whole.source, whole.rest)]
+    states[0].accept(mark)
+    for token in pair.tokenizer.encode(written, add_special_tokens=False):
+        masks = [state.mask() for state in states]
+        assert (masks[0] == masks[1]).all()
+        for state in states:
+            state.accept(token)
+    schema = grammars.json_schema({"enum": [1, 2]})
+    assert schema.rest is None
+    assert (grammars.lark(schema.source).start().mask() == schema.start().mask()).all()

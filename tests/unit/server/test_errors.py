@@ -77,6 +77,7 @@ def test_what_a_request_got_wrong_keeps_its_message(
         (errors.EngineBusyError, 429, "queue_full"),
         (errors.EngineClosedError, 503, "shutting_down"),
         (errors.EngineMemoryError, 503, "out_of_memory"),
+        (errors.EngineUnavailableError, 503, "engine_unavailable"),
         (errors.ModelLoadError, 503, "not_ready"),
         (errors.IncompatibleModelError, 503, "not_ready"),
         (errors.GuideError, 500, "internal_error"),

@@ -258,11 +258,14 @@ def test_a_request_moves_to_another_server_before_its_first_token(local: TorchEn
         assert isinstance(first, str) or len(first.bodies) <= 1  # it rests
 
 
-def test_a_refused_request_is_not_tried_again(made: Made) -> None:
-    servers = [made.server(status=400, refusal="no such thing") for _ in range(2)]
+@pytest.mark.parametrize("in_stream", [False, True])
+def test_a_refused_request_is_not_tried_again(made: Made, in_stream: bool) -> None:
+    servers = [made.server(status=400, refusal="no such thing", in_stream=in_stream) for _ in range(2)]
+    engine = made.engine(*servers)
     with pytest.raises(InvalidRequestError, match=r"refuses the request: no such thing$"):
-        made.engine(*servers).submit(ask()).result(60)
+        engine.submit(ask()).result(60)
     assert sum(len(server.bodies) for server in servers) == 1
+    assert engine.ready()
 
 
 def test_busy_servers_are_busy(made: Made) -> None:
