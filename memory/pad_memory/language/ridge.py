@@ -74,7 +74,10 @@ class PoleRidge:
     def taught(self, wordings: Sequence[tuple[str, str]]) -> PoleRidge:
         """Return one that has learned from more wordings, each with the key of its pole and without a negation."""
         other = copy.copy(self)
-        more = (self._with_constant([wording for _, wording in wordings]), *self._targets([key for key, _ in wordings], np.ones(len(wordings))))
+        more = (
+            self._with_constant([wording for _, wording in wordings]),
+            *self._targets([key for key, _ in wordings], np.ones(len(wordings))),
+        )
         other._fit(*(np.vstack(both) for both in zip(self._learned, more, strict=True)))
         return other
 
