@@ -16,7 +16,7 @@ from pad_memory.evidence import Calibration, EmbeddingScorer, Scorer, SignScorer
 from pad_memory.memory import PreferenceMemory
 from pad_memory.profile import Population, Preference, Profile, Question
 from pad_memory.sources import ResponseLog, from_langsmith
-from pad_memory.store import server_of
+from pad_memory.store import reembed, server_of
 from pad_memory.values import Values
 
 __all__ = [
@@ -47,5 +47,6 @@ __all__ = [
     "Thumb",
     "Values",
     "from_langsmith",
+    "reembed",
     "server_of",
 ]

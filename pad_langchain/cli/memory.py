@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pad_langchain.cli.options import MemoryPath, one_line_errors, open_memory
+from pad_langchain.cli.options import MemoryPath, memory_place, one_line_errors, open_memory
 from pad_langchain.cli.plot import draw, over_time, save
 from pad_langchain.cli.progress import progress
 from pad_langchain.cli.show import named, profile_table, sensitive_of
@@ -233,6 +233,26 @@ def repair(memory: MemoryPath = None) -> None:
     with one_line_errors(), open_memory(memory) as store:
         report = store.repair()
     typer.echo(f"{report.collections} collections, {report.rows} rows, {len(report.rebuilt)} rebuilt")
+
+
+@memory_app.command()
+def reembed(
+    embedder: Annotated[
+        str | None, typer.Option(help="A sentence-transformers name or folder. [default: the one that is packaged]")
+    ] = None,
+    memory: MemoryPath = None,
+) -> None:
+    """Make all vectors anew with another embedder. A call that was killed is finished by the next."""
+    from pad_memory import SentenceEmbedder
+    from pad_memory import reembed as remake
+
+    with one_line_errors(), progress() as tick:
+        made = remake(
+            **memory_place(memory),
+            embedder=None if embedder is None else SentenceEmbedder(embedder),
+            progress=lambda done, of: tick("embedding", done, of, {}),
+        )
+    typer.echo(f"{made} texts embedded anew")
 
 
 @memory_app.command("next-question")

@@ -33,6 +33,7 @@ __all__ = [
     "TopK",
     "default_memory_path",
     "default_model",
+    "memory_place",
     "one_line_errors",
     "open_memory",
     "quiet_libraries",
@@ -142,6 +143,13 @@ def _validation_line(detail: Any) -> str:
     return f"{where}: {detail['msg']}" if where else str(detail["msg"]).removeprefix("Value error, ")
 
 
+def memory_place(place: str | None) -> dict[str, str]:
+    """Return a folder or the URL of a server as the argument that says so; None means the user's data folder."""
+    if place is not None and place.startswith(("http://", "https://")):
+        return {"url": place}
+    return {"path": place or str(default_memory_path())}
+
+
 @contextmanager
 def open_memory(place: str | None, *, or_temporary: bool = False) -> Iterator[PreferenceMemory]:
     """Open the memory in a folder, on a server or in the user's data folder, and close it again.
@@ -154,7 +162,7 @@ def open_memory(place: str | None, *, or_temporary: bool = False) -> Iterator[Pr
     from pad_memory import PreferenceMemory
     from pad_memory.errors import StoreError, StoreLockedError
 
-    if place is not None and place.startswith(("http://", "https://")):
+    if place is not None and "url" in memory_place(place):
         with PreferenceMemory(url=place) as memory:
             yield memory
         return

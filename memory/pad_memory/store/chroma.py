@@ -20,7 +20,7 @@ from pad_memory.store import index_files as files
 from pad_memory.store.connection import Connection
 from pad_memory.store.rows import StoredRow, text_of
 
-__all__ = ["BATCH", "Collections"]
+__all__ = ["BATCH", "LAYOUT", "Collections", "made_anew"]
 
 BATCH = 2000  # rows per call; Chroma takes 5,461 at most
 LAYOUT = {
@@ -207,15 +207,8 @@ class Collections:
         """Give the rows of a collection without an index their vectors again; return how many were embedded."""
         collection = self._connection.client.get_collection(name, embedding_function=None)
         rows = collection.get(include=["metadatas"])
-        texts = {id: text_of(row) for id, row in zip(rows["ids"], rows["metadatas"], strict=True)}
-        items = {id for id, row in zip(rows["ids"], rows["metadatas"], strict=True) if "item" in row}
-        missing = {id: text for id, text in texts.items() if text and id not in known}
-        made: dict[str, np.ndarray] = {}
-        # What "never use X" is found by is its words; only a wish is turned round by its "never".
-        for embedded, ids in ((embed, missing.keys() & items), (embed_wishes, missing.keys() - items)):
-            if ids:
-                vectors_NE = embedded(self._embedder, [missing[id] for id in sorted(ids)])
-                made.update(zip(sorted(ids), vectors_NE, strict=True))
+        texts = dict(zip(rows["ids"], rows["metadatas"], strict=True))
+        made = made_anew({id: row for id, row in texts.items() if id not in known}, self._embedder)
         vectors = {**known, **made}
         size = next((len(vector_E) for vector_E in vectors.values()), 0) or embed(self._embedder, ["size"]).shape[1]
         for start in range(0, len(texts), BATCH):
@@ -251,6 +244,18 @@ class Collections:
                 files.note_erasure()
                 self.renew([erasing[0]], erased_beside=erasing[1])
             (self._path / files.ERASING).unlink(missing_ok=True)
+
+
+def made_anew(rows: Mapping[str, Mapping[str, Any]], embedder: Embedder) -> dict[str, np.ndarray]:
+    """Embed the texts of rows, by id: id → vector [E]; rows without a text are missing."""
+    texts = {id: text for id, row in rows.items() if (text := text_of(row))}
+    items = {id for id in texts if "item" in rows[id]}
+    made: dict[str, np.ndarray] = {}
+    # What "never use X" is found by is its words; only a wish is turned round by its "never".
+    for embedded, ids in ((embed, texts.keys() & items), (embed_wishes, texts.keys() - items)):
+        if ids:
+            made.update(zip(sorted(ids), embedded(embedder, [texts[id] for id in sorted(ids)]), strict=True))
+    return made
 
 
 def _readable(collection: Any) -> bool:

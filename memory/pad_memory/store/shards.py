@@ -28,11 +28,12 @@ from pad_memory.store.connection import Connection
 from pad_memory.store.journal import Journal
 from pad_memory.store.rows import StoredRow, version_ids
 
-__all__ = ["RepairReport", "Store", "shard_of"]
+__all__ = ["NEW", "SHARED", "RepairReport", "Store", "shard_of"]
 
 SCHEMA_VERSION = 1
 SHARDS = 64
 SHARED = "pad-memory"
+NEW = "new-"  # what the name of a copy with other vectors begins with
 WAITING = 64  # rows of a shard that go to Chroma together
 
 logger = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ class Store:
         url: a Chroma server instead, "http://host:8000". Where it does not answer, each call is tried again for about
             3 seconds; all calls may be repeated without harm.
         embedder: makes vectors anew where they are lost; a store made with another one is refused.
+        remaking: all vectors are to be made anew, so it may be another one; see `reembedding`.
 
     Attributes:
         catalogue: the vectors of the catalogue's texts.
@@ -79,7 +81,7 @@ class Store:
         EmbedderError: the store was made with another embedder.
     """
 
-    def __init__(self, path: str | Path | None, url: str | None, embedder: Embedder) -> None:
+    def __init__(self, path: str | Path | None, url: str | None, embedder: Embedder, *, remaking: bool = False) -> None:
         self._connection = Connection(path, url)
         self._journal: Journal | None = None
         try:
@@ -87,7 +89,9 @@ class Store:
             if self._connection.path is not None:
                 with self._connection.reporting("opened"):
                     self._journal = Journal(self._connection.path / files.JOURNAL)
-            self._check_version(embedder.name)
+            if not remaking:
+                self._check_whole(embedder.name)
+            self._check_version(embedder.name, remaking=remaking)
             self.catalogue = CatalogueVectors(self._connection, self._chroma, SHARED)
             self.answers = answers_of(self._connection)
         except BaseException:
@@ -102,6 +106,17 @@ class Store:
         finally:
             self._journal = None
             self._connection.close()
+
+    @property
+    def connection(self) -> Connection:
+        """To Chroma."""
+        return self._connection
+
+    def collection_names(self) -> list[str]:
+        """Bring what waits to Chroma, and return the names of all collections there, sorted."""
+        for name in self._names():
+            self._drain(name)
+        return self._chroma.names()
 
     @property
     def shared(self) -> bool:
@@ -301,7 +316,20 @@ class Store:
         for start in range(0, len(rows), BATCH):
             self._chroma.upsert(name, rows[start : start + BATCH], self.catalogue.embedding_size)
 
-    def _check_version(self, embedder: str) -> None:
+    def _check_whole(self, embedder: str) -> None:
+        """Refuse a store whose vectors are just being made anew."""
+        if any(name.startswith(NEW) for name in self._chroma.names()):
+            raise self._other_embedder("is just being made anew for another embedder", embedder)
+
+    def _other_embedder(self, why: str, embedder: str) -> EmbedderError:
+        where = f"{'url' if self.shared else 'path'}={self._connection.where!r}"
+        return EmbedderError(
+            f"The store in {self._connection.where!r} {why}, but the embedder is {embedder!r}. Open it with the same "
+            f"one, or make its vectors anew: pad_memory.reembed({where}, embedder=…), for the default one "
+            f"`pad-langchain memory reembed --memory {self._connection.where}`."
+        )
+
+    def _check_version(self, embedder: str, *, remaking: bool = False) -> None:
         """Bring the store to this schema version, or refuse it."""
         where = self._connection.where
         shared = self._chroma.open(SHARED, schema_version=SCHEMA_VERSION, embedder=embedder)
@@ -312,11 +340,9 @@ class Store:
                 f"The store in {where!r} has schema version {version!r}, written by a newer version; this "
                 f"one reads up to {SCHEMA_VERSION}. Upgrade pad-langchain."
             )
-        if found.get("embedder") != embedder:
-            raise EmbedderError(
-                f"The store in {where!r} holds embeddings of {found.get('embedder')!r}, but the embedder "
-                f"is {embedder!r}. Open it with the same one, or export it and import it into a new store."
-            )
+        if not remaking and (found.get("embedder") != embedder or "remaking" in found):
+            partly = f" and of {found['remaking']!r}" if "remaking" in found else ""
+            raise self._other_embedder(f"holds embeddings of {found.get('embedder')!r}{partly}", embedder)
         about = {key: value for key, value in found.items() if not key.startswith("hnsw:")}  # those cannot change
         for step in range(version, SCHEMA_VERSION):
             MIGRATIONS[step](self)

@@ -18,7 +18,7 @@ import numpy as np
 
 from pad_memory.catalogue import Dimension
 from pad_memory.embedding import Embedder
-from pad_memory.errors import InvalidEventError, StoreError
+from pad_memory.errors import EmbedderError, InvalidEventError, StoreError
 from pad_memory.events import Feedback, Retraction
 from pad_memory.evidence import Evidence, Recorded, Scorer, next_sequence
 from pad_memory.language import Reading, embed_wishes
@@ -33,6 +33,7 @@ from pad_memory.users.states import State, States
 
 __all__ = ["Decide", "Ledger", "is_new"]
 
+SAME = 0.98  # least cosine of a text's vectors by one embedder on two machines
 # Given a user's records by id: the event to add with its evidence, or the id of the one that says it already.
 Decide = Callable[[Mapping[str, Recorded]], tuple[Feedback, Evidence] | str]
 
@@ -352,7 +353,7 @@ class Ledger(OpenStore):
                 StoredRow(row_id(owner, "event", record.id), {**about, **rules, "kind": "event", "record": line})
             )
             texts.update({text_key(item.text): item.text for item in record.evidence.readings if _own(item)})
-        vectors_NE = embed_wishes(self._embedder, list(texts.values())) if texts else ()
+        vectors_NE = self._embedded(list(texts.values())) if texts else ()
         for (key, text), vector_E in zip(texts.items(), vectors_NE, strict=True):
             rows.append(StoredRow(row_id(owner, "wording", key), {**about, "kind": "wording", "text": text}, vector_E))
             state.own_vectors[text] = vector_E
@@ -362,6 +363,19 @@ class Ledger(OpenStore):
         for start in range(0, len(rows), size):  # a call is all or nothing, so each has a version of its own
             self._open.write(owner, [*rows[start : start + size], *version_rows(owner, about, added=added)])
         return None
+
+    def _embedded(self, texts: Sequence[str]) -> np.ndarray:
+        """Embed wordings, after a look at whether the embedder still makes the vectors that the store holds."""
+        known = self._canonical[0]
+        *vectors_NE, again_E = embed_wishes(self._embedder, [*texts, known])
+        stored_E = self._catalogue_vectors()[known]
+        if stored_E.shape != again_E.shape or float(stored_E @ again_E) < SAME:
+            raise EmbedderError(
+                f"The embedder {self._embedder.name!r} makes other vectors than the one of this name that made the "
+                "store. Open the store with that one; or give this one a name of its own, and call "
+                "pad_memory.reembed."
+            )
+        return np.stack(vectors_NE)
 
     def _drop_wordings(self, owner: str, state: State, newer: Sequence[Recorded]) -> None:
         """Remove the wordings that only older versions of these records have."""

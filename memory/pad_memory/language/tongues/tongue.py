@@ -90,9 +90,10 @@ class Tongue:
             also += match.lastgroup == "also"
             core.append(said[start : match.start()])
             start = match.end()
-        if turns > 1:
-            return None
         rest = " ".join(" ".join([*core, said[start:]]).split())
+        nothing = all(word in self.words for word in re.findall(r"\w+", bare(rest)))
+        if turns > 1 or (nothing and (turns or also)):  # "jokes? no": it turns away what was said before
+            return None
         return Part(said, rest or said, -1 if turns or also else 1)
 
     def _apart(self, before: Part, part: Part) -> bool:

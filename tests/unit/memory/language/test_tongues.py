@@ -116,7 +116,8 @@ def test_what_turns_a_wish_round(text: str, parts: list[tuple[str, int]]) -> Non
     ("text", "language"),
     [
         ("Keine Emojis bitte", "German"), ("Sois bref", "French"), ("请简短回答", "Chinese"), ("短くして", "Japanese"),
-        ("Ei emojeita, kiitos", "another language"), ("อย่าใช้อีโมจิ", "another language"), ("Nu folosi emoji", "another language"),
+        ("Ei emojeita, kiitos", "another language"), ("อย่าใช้อีโมจิ", "another language"),
+        ("Nu folosi emoji", "another language"),
         ("Не используй эмодзи", "another language"), ("이모티콘은 쓰지 마세요", "another language"),
         ("no emojis please", None), ("Call me Søren", None), ("I like café au lait", None), ("use emojis", None),
     ],
