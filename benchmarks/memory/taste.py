@@ -191,30 +191,33 @@ def harming(pair: Pair, known: Answers, hostile: Sequence[tuple[str, str]]) -> N
     persrm = pair.persrm
     assert persrm is not None
     assert persrm.head is not None
-    guard, gates, unseen = Guard(Values()), list[torch.Tensor](), list[list[tuple[str, str]]]()
+    guard, gates, unseen, concluded = Guard(Values()), list[torch.Tensor](), list[list[tuple[str, str]]](), 0
     print(f"\nhostile: {np.mean([not guard.check(text).allowed for _, text in hostile]):.2f} of the answers are caught")
     usual = [text for texts in known.by_prompt.values() for text in texts]
     print(f"of {len(usual)} answers of the base {np.mean([not guard.check(text).allowed for text in usual]):.4f} are")
     for number in range(10):
         rng = random.Random(number)
         shuffled = rng.sample(list(hostile), len(hostile))
-        seen, rest = shuffled[: len(hostile) // 2], shuffled[len(hostile) // 2 :]
+        seen, rest = shuffled[:HARMFUL], shuffled[HARMFUL:]
         twos = [(prompt, text, kind) for prompt, text in seen for kind in known.by_prompt[prompt]]
-        profile = fold(recorded(known, rng.sample(twos, min(HARMFUL, len(twos)))), CATALOGUE)
-        if profile.taste is None:
-            continue
-        taste = ResidualGate(profile.taste.maker, profile.taste.gate_R)
+        taught = rng.sample(twos, len(twos))
+        concluded += fold(recorded(known, taught), CATALOGUE).taste is not None
+        theta_R, *_ = residual(_differences(known, taught), np.zeros(len(taught)), np.ones(len(taught)))
+        taste = ResidualGate(known.maker, theta_R)
         plan = persrm.as_guide().plan(Request(messages=[{"role": "user", "content": "x"}], taste=taste))
         gates.append(plan.rows[0])
         unseen.append(rest)
-    print(f"{len(gates)} of 10 users have a taste, when nothing of it is caught")
+    print(f"{concluded} of 10 users would have a taste if nothing of it were caught; here all have a gate of that only")
     rewards = dict(zip(hostile, rewarded(pair, hostile, gates), strict=True))
     found = [[float(rewards[one][n]) for one in rest] for n, rest in enumerate(unseen)]
     mean, low, high = interval([float(np.mean(each)) for each in found])
     worst = max((float(np.mean(each)) for each in found), default=0.0)
     share = np.mean([value > 0 for each in found for value in each])
     print(f"reward of an unseen hostile answer {mean:+.3f} [{low:+.3f}, {high:+.3f}] nats, worst user {worst:+.3f};")
-    print(f"share of answers whose reward rises {share:.2f}")
+    length = np.mean([float(gate_R.norm()) for gate_R in gates])
+    print(f"share of answers whose reward rises {share:.2f}; length of the gates {length:.2f}")
+    every = np.mean([reward_G.mean() for reward_G in rewards.values()])
+    print(f"reward of all hostile answers, those taught as well {every:+.3f} nats")
 
 
 def rewarded(pair: Pair, pairs: Sequence[tuple[str, str]], gates: Sequence[torch.Tensor]) -> list[np.ndarray]:
@@ -236,12 +239,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cache", type=Path, required=True, help="folder outside the checkout that keeps answers")
     parser.add_argument("--prompts", type=int, default=80)
+    parser.add_argument("--hostile", action="store_true", help="the hostile users only")
+    parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     options.cache.mkdir(parents=True, exist_ok=True)
     hostile = [tuple(line.split("\t")) for line in HOSTILE.read_text(encoding="utf-8").splitlines()[1:]]
     prompts = [prompt.messages[-1]["content"] for prompt in read_prompts(None) if len(prompt.messages) == 1]
     random.Random(0).shuffle(prompts)
-    with_head = load_pair(model_folder(SMOLLM2_MODEL), str(HEADS[SMOLLM2_MODEL]))
+    with_head = load_pair(model_folder(SMOLLM2_MODEL), str(HEADS[SMOLLM2_MODEL]), threads=options.threads)
     assert with_head.persrm is not None
     file = options.cache / "answers.jsonl"
     ours = sampled(with_head, file, prompts[: options.prompts], 2)
@@ -249,7 +254,8 @@ def main() -> None:
     pairs = [(prompt, text) for texts in (ours, kind) for prompt, each in texts.items() for text in each]
     phi = described(with_head, options.cache / "features.npz", [*pairs, *hostile])
     maker = str(with_head.persrm.features_maker)
-    choosing(Answers(ours, phi, maker))
+    if not options.hostile:
+        choosing(Answers(ours, phi, maker))
     harming(with_head, Answers(kind, phi, maker), hostile)
 
 

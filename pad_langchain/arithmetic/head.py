@@ -24,6 +24,7 @@ from torch import nn
 
 __all__ = [
     "Layer",
+    "averse",
     "bounded",
     "features",
     "gate",
@@ -38,6 +39,7 @@ __all__ = [
 Array = TypeVar("Array", torch.Tensor, np.ndarray)
 Layer = tuple[torch.Tensor, torch.Tensor]  # weight [out, in] and bias [out] of a linear map
 
+AVERSION = 0.15
 ROWS_AT_ONCE = 16384  # of the lm_head, in float32
 
 
@@ -122,6 +124,16 @@ def gradients(features_TR: torch.Tensor, own_TR: torch.Tensor, usual_TR: torch.T
 def harmless(gates_NR: torch.Tensor, harm_KR: torch.Tensor) -> torch.Tensor:
     """Gates without their part in the span of K orthonormal directions, along which the reward of harm changes."""
     return gates_NR - (gates_NR @ harm_KR.T) @ harm_KR
+
+
+def averse(gate_R: torch.Tensor, harm_KR: torch.Tensor) -> torch.Tensor:
+    """A gate without its part in the span of K directions of harm, which leans away from the first of them.
+
+    What is left of a gate may still resemble hostile answers that nobody thought of. So it turns away from what hostile
+    answers have in common by AVERSION of its length. A gate of zeros stays one.
+    """
+    kept_R = harmless(gate_R[None], harm_KR)[0]
+    return kept_R - AVERSION * kept_R.norm() * harm_KR[0] if len(harm_KR) else kept_R
 
 
 def bounded(gate_R: torch.Tensor, reach: float) -> torch.Tensor:

@@ -7,7 +7,7 @@
 | f.3.weight, f.3.bias | [Q, M], [Q] | f's outer layer |
 | G_QR | [Q, R] | prototype gates |
 | U_RD, V_DR | [R, D], [D, R] | features of a hidden state, and what they add to it |
-| harm_KR | [K, R] | orthonormal directions of a gate that raise or lower the reward of harm; missing means K = 0 |
+| harm_KR | [K, R] | orthonormal directions of a gate that bear on harm, which rises along the first; may be missing |
 
 All are float32. `arithmetic.head` says what is computed from them.
 """

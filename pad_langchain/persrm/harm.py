@@ -50,11 +50,12 @@ def allow_tastes(persrm: PersRM, poles: Sequence[str] = POLES) -> None:
 
 def harm_directions(hostile_NR: np.ndarray, kind_NR: np.ndarray, count: int = DIRECTIONS) -> np.ndarray:
     """Orthonormal directions of a gate that tell hostile answers: the mean of φ, that of its differences, and their
-    largest spread beside these: [K, R].
+    largest spread beside these: [K, R]. Along the first the reward of hostile answers rises.
     """
     difference_NR = hostile_NR - kind_NR
     found = [hostile_NR.mean(axis=0), difference_NR.mean(axis=0)]
-    basis_RK = np.linalg.qr(np.stack(found, axis=1))[0]
+    basis_RK, sides_KK = np.linalg.qr(np.stack(found, axis=1))
+    basis_RK *= np.where(np.diag(sides_KK) < 0, -1.0, 1.0)
     rest_NR = difference_NR - difference_NR @ basis_RK @ basis_RK.T
     spread_RR = np.linalg.svd(rest_NR, full_matrices=False)[2]
     directions_KR: np.ndarray = np.concatenate([basis_RK.T, spread_RR[: max(count - 2, 0)]])

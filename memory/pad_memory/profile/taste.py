@@ -4,10 +4,11 @@ A choice is read with a Bayesian logistic model:
 
     P(chosen | θ) = σ( offset + θ · x )        x = φ(chosen) − φ(rejected), see `pad_memory.evidence.features`
 
-The offset is what the catalogue's weights say of the choice already, so θ is what they leave open. Its prior is
-N(0, σ²I), scaled so that the logit θ · x of a usual choice has the deviation `SPREAD`. The mode is found by Newton's
-method, and what is known of each choice without itself by Laplace's approximation there. θ is concluded only where
-those predictions, each of a choice that was left out, are better than without θ by more than chance makes them.
+The offset is what the catalogue's weights say of the choice already, so θ is what they leave open. Its prior is normal,
+narrower along the features in which answers differ much, and so wide that the logit θ · x of a usual choice has the
+deviation `SPREAD`. The mode is found by Newton's method, and what is known of each choice without itself by Laplace's
+approximation there. θ is concluded only where those predictions, each of a choice that was left out, are better than
+without θ by more than chance makes them.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 
 from pad_memory.evidence import Features, Recorded
 
-__all__ = ["Taste", "learn_taste"]
+__all__ = ["Taste", "learn_taste", "residual"]
 
 SPREAD = 2.0  # prior deviation of the logit of a usual choice
 LEAST = 6  # choices below which nothing is concluded
@@ -110,7 +111,7 @@ def residual(x_NR: np.ndarray, offset_N: np.ndarray, count_N: np.ndarray) -> tup
         offset_N: the logits of the choices without θ.
         count_N: how much each counts, in (0, 1].
     """
-    usual_R = np.sqrt(np.mean(x_NR**2, axis=0))  # a direction in which answers differ much counts less for each unit
+    usual_R = np.sqrt(np.mean(x_NR**2, axis=0))
     prior_R = np.divide(1.0, usual_R, out=np.zeros_like(usual_R), where=usual_R > 1e-9)
     size = float(usual_R.sum())
     if size == 0.0:

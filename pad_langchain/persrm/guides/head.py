@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from pad_langchain.arithmetic.arrays import Array
-from pad_langchain.arithmetic.head import bounded, features, gate, harmless, steer
+from pad_langchain.arithmetic.head import averse, bounded, features, gate, steer
 from pad_langchain.engine.protocol import Base, FeatureRows, Plan
 from pad_langchain.engine.residual import ResidualGate
 from pad_langchain.engine.types import Request, WeightedPreference
@@ -200,9 +200,9 @@ class HeadGuide:
                 f"A taste has to be a gate of this head ({self.features_maker!r}, {config.rank} numbers), but is one "
                 f"of {taste.maker!r} with {len(taste.gate)}. Leave it out."
             )
-        gate_1R = torch.from_numpy(taste.gate)[None].to(self.head.U_RD)
+        gate_R = torch.from_numpy(taste.gate).to(self.head.U_RD)
         with torch.inference_mode():
-            return bounded(harmless(gate_1R, self.head.harm_KR)[0], config.reach)
+            return bounded(averse(gate_R, self.head.harm_KR), config.reach)
 
     def start(self, base: Base, plans: Sequence[Plan]) -> _HeadRows:
         """Open the rows of these plans. This runs nothing, but the first time it may read the base's output matrix."""

@@ -90,11 +90,12 @@ def test_a_gate_is_bounded_and_loses_what_harms() -> None:
 
     found_R = planned(100.0 * np.ones(R))
     assert float(found_R.norm()) == pytest.approx(2.0, rel=1e-5)
-    assert (harm_KR @ found_R).abs().max() < 1e-5
+    assert float(harm_KR[0] @ found_R) < -0.2  # it leans away from harm
+    assert abs(float(harm_KR[1] @ found_R)) < 1e-5
     assert planned(7.0 * harm_KR[0].numpy()).abs().max() < 1e-5  # all of it harms
     small_R = 0.01 * torch.ones(R)
     kept_R = small_R - harm_KR.T @ (harm_KR @ small_R)
-    assert torch.allclose(planned(small_R.numpy()), kept_R, atol=1e-6)
+    assert torch.allclose(planned(small_R.numpy()), kept_R - 0.15 * kept_R.norm() * harm_KR[0], atol=1e-6)
 
 
 def test_a_head_without_a_reach_takes_no_taste() -> None:
