@@ -180,8 +180,7 @@ class PersRM:
         head = VectorHead.from_pretrained(source.folder)
         if source.base is None:
             raise InvalidRequestError(
-                f"{source.name!r} is a PersRM head and reads its base's hidden states: pass base= (hub id, folder or "
-                "loaded model)."
+                f"{source.name!r} is a head and reads its base: pass base= (hub id, folder or loaded model)."
             )
         backbone, tokenizer = source.load_base(source.base)
         return cls(backbone, tokenizer, head=head, embedder=embedder)
@@ -315,8 +314,7 @@ class PersRM:
         `token_rewards.head_rewards`).
 
         Args:
-            prompt: one user message, or a conversation as chat-template dicts.
-            response: the answer to it.
+            prompt, response: one user message, or a conversation as chat-template dicts, and the answer to it.
             preferences: P texts, or for a head their embeddings [P, E].
 
         Returns:
@@ -379,8 +377,6 @@ class PersRM:
 
 def _place_value_head(value_head: torch.nn.Linear, backbone: Backbone) -> None:
     if value_head.weight.shape != (backbone.hidden_size,) * 2:
-        raise IncompatibleModelError(
-            f"The value head has shape {tuple(value_head.weight.shape)}, but the model's hidden size is "
-            f"{backbone.hidden_size}. Both must come from one checkpoint."
-        )
+        shape, size = tuple(value_head.weight.shape), backbone.hidden_size
+        raise IncompatibleModelError(f"The value head has shape {shape}, but the model's hidden size is {size}.")
     value_head.to(device=backbone.head.weight.device, dtype=torch.float32).eval()

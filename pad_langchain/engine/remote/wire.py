@@ -134,6 +134,11 @@ def _steering(admitted: Admitted, server: Server) -> tuple[dict[str, Any], float
     request, plan = admitted.request, admitted.plan
     if plan is None:
         return {}, 1.0
+    if len(plan.rows) != 1 or request.clip is not None:  # whatever makes its rows; `check` sees preferences alone
+        raise InvalidRequestError(
+            f"A server takes one gate and bounds no rewards, but there are {len(plan.rows)} and clip is "
+            f"{request.clip!r}. Pass combine='sum' and no clip, or decode in this process (without url)."
+        )
     gate = [plan.weights[0] * value for value in plan.rows[0].tolist()]
     if not all(map(math.isfinite, gate)):
         raise GuideError("The gate of these preferences is not finite. Lower their weights.")
