@@ -56,7 +56,7 @@ def serving(told: dict[str, Any], folder: Path, *options: str) -> Iterator[str]:
             url, begun = f"http://127.0.0.1:{port}", time.monotonic()
             while not ready(url):
                 if process.poll() is not None or time.monotonic() - begun > STARTS_S:
-                    raise RuntimeError(f"The server did not start:\n{log.read_text(errors='replace')[-20000:]}")
+                    raise RuntimeError(f"The server did not start:\n{log.read_text(errors='replace')[-50000:]}")
                 time.sleep(1)
             yield url
         finally:
