@@ -87,6 +87,7 @@ class Reader:
     NEAR = 0.50  # mean cosine to the three nearest wordings
     ABOUT = 0.50  # ridge score of the best dimension, about 1 for a wording of the catalogue
     SIDE = 0.15  # absolute ridge score of the pole, about 1 for a wording of the catalogue
+    SIDE_ABROAD = 0.25  # the same in another language, whose words an embedder knows less well
     # An embedder knows a language if the English wordings tell it the poles of so many of that language's wordings.
     EXAM = 0.7  # share of 26; all-MiniLM-L6-v2 has at most 0.62 (French), multilingual ones 0.77 to 1
 
@@ -174,7 +175,7 @@ class Reader:
     def _poles_abroad(self, ridge: PoleRidge, parts: Sequence[Part]) -> list[str | None]:
         scores = ridge.scored([part.core for part in parts])
         return [
-            self._pole(about_D, side_D * part.sign, near).key
+            self._pole(about_D, side_D * part.sign, near, side=self.SIDE_ABROAD).key
             for part, about_D, side_D, near in zip(parts, *scores, strict=True)
         ]
 
@@ -185,7 +186,7 @@ class Reader:
             exam = [(key, wording) for key, wording in tongue.exam if key in have]
             home = self._ridge()
             scores = zip(*home.scored([wording for _, wording in exam]), strict=True) if exam else ()
-            named = [self._pole(about_D, side_D, near, sure=False).key for about_D, side_D, near in scores]
+            named = [self._pole(about_D, side_D, near, whatever=True).key for about_D, side_D, near in scores]
             right = sum(key == name for (key, _), name in zip(exam, named, strict=True))
             self._abroad[tongue.code] = home.taught(exam) if right > self.EXAM * len(exam) else None
         return self._abroad[tongue.code]
@@ -254,15 +255,17 @@ class Reader:
             self._fitted = PoleRidge(self._catalogue, self._embedder, self._folder)
         return self._fitted
 
-    def _pole(self, about_D: np.ndarray, side_D: np.ndarray, near: float, *, sure: bool = True) -> _Pole:
-        """The pole that scores name; one that is not sure only where it has to be."""
+    def _pole(
+        self, about_D: np.ndarray, side_D: np.ndarray, near: float, *, side: float = SIDE, whatever: bool = False
+    ) -> _Pole:
+        """The pole that scores name, if they are clear enough, or any."""
         best = int(about_D.argmax())
-        if sure and (near < self.NEAR or about_D[best] < self.ABOUT):
+        if not whatever and (near < self.NEAR or about_D[best] < self.ABOUT):
             return _Pole()
         dimension = self._catalogue[best]
         name = dimension.poles[0 if side_D[best] > 0 else 1].name
-        decided = not sure or abs(side_D[best]) >= self.SIDE
-        return _Pole(dimension, f"{dimension.name}:{name}" if decided else None)
+        sure = whatever or abs(side_D[best]) >= side
+        return _Pole(dimension, f"{dimension.name}:{name}" if sure else None)
 
 
 class _Pole(NamedTuple):

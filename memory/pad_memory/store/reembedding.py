@@ -1,8 +1,8 @@
 """Another embedder under a store: every vector is made anew. A call that was killed is finished by the next.
 
 Each collection is copied under another name with new vectors, then takes the place of the old one. It says which
-embedder made it, so a call goes on where the last one ended. Until all is done, the store cannot be opened otherwise: no
-memory ever meets vectors of two embedders.
+embedder made it, so a call goes on where the last one ended. Until all is done, the store cannot be opened otherwise:
+no memory ever meets vectors of two embedders.
 """
 
 from __future__ import annotations

@@ -56,3 +56,23 @@ def test_the_rules_take_over_where_the_model_fails(caplog: pytest.LogCaptureFixt
         memory.record("ada", Statement("short answers"))
         assert [item.key for item in memory.profile("ada").preferences] == ["length:concise"]
     assert "The reader failed" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "key"),
+    [
+        ("Bitte keine langen Antworten", "keine langen Antworten", "length:concise"),
+        ("Sin emojis, por favor", "Sin emojis", "emoji:no-emoji"),
+        ("请不要开玩笑", "不要开玩笑", "humor:serious"),
+        ("例を挙げてください", "例を挙げて", "examples:examples"),
+        ("Ei emojeita, kiitos", "Ei emojeita", "emoji:no-emoji"),
+    ],
+)
+def test_other_languages_are_read_by_the_chat_model(text: str, said: str, key: str) -> None:
+    with PreferenceMemory(
+        embedder=WordEmbedder(), reader=ChatReader(Fake({text: [{"text": said, "wish": key}]}))
+    ) as memory:
+        memory.record("ada", Statement(text))
+        (item,) = memory.profile("ada").preferences
+        assert (item.key, item.unread) == (key, None)
+        assert said in memory.profile("ada").why(key)

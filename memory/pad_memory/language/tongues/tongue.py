@@ -1,4 +1,4 @@
-"""One language: its words, and how it turns a wish round. What its tables do not know for sure is left as it was said."""
+"""One language: its words, and how it turns a wish round. What its table does not surely know stays as it was said."""
 
 from __future__ import annotations
 
