@@ -60,7 +60,7 @@ class VectorHead(nn.Module):
         self.U_RD = nn.Parameter(torch.randn(config.rank, config.hidden_size) / config.hidden_size**0.5)
         self.V_DR = nn.Parameter(torch.zeros(config.hidden_size, config.rank))
         self.harm_KR: torch.Tensor
-        self.register_buffer("harm_KR", torch.zeros(0, config.rank))
+        self.register_buffer("harm_KR", torch.zeros(0, config.rank), persistent=False)  # written where there is one
 
     @property
     def features_maker(self) -> str | None:
@@ -157,7 +157,8 @@ class VectorHead(nn.Module):
         recommended_by(config)
         _check_by_prototype(config)
         self.config = config
-        write_head(absolute(folder), self.config, self.state_dict())
+        harm = {"harm_KR": self.harm_KR} if len(self.harm_KR) else {}
+        write_head(absolute(folder), self.config, {**self.state_dict(), **harm})
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> VectorHead:
@@ -179,7 +180,7 @@ class VectorHead(nn.Module):
             raise ModelLoadError(f"No readable {CONFIG_NAME} in {str(folder)!r}: {error}") from error
         try:
             weights = read_weights(folder)
-            head.harm_KR = weights.setdefault("harm_KR", head.harm_KR).clone()
+            head.harm_KR = weights.pop("harm_KR", head.harm_KR)
             head.load_state_dict(weights)
         except (OSError, RuntimeError, ValueError) as error:
             raise ModelLoadError(f"The weights {WEIGHTS_NAME} in {str(folder)!r} do not load: {error}") from error
