@@ -1,6 +1,7 @@
 """Is a taste that changes without a word noticed, and one that stays left alone? Simulated users, see drifting.py.
 
-    python benchmarks/memory/drift.py                          1,000 users whose taste stays, 300 who change: an hour
+    python benchmarks/memory/drift.py                          1,000 users whose taste stays, 300 who change
+    python benchmarks/memory/drift.py --every 5                false alarms looked for after every fifth judgement
     python benchmarks/memory/drift.py --stay 100 --change 50   a first look
 
 - *False alarms*: the share of users with 200 judgements whose taste stays and who have a flag after any of them.

@@ -31,7 +31,7 @@ __all__ = ["Change", "Drift", "changes", "counting", "follow"]
 Order = tuple[float, int, str]
 
 STATES = (-1, 0, 1)  # what a weight can be
-REVERSED, LOST, FOUND = 6.0, 5.0, 6.5  # nats
+REVERSED, LOST, FOUND = 7.0, 5.5, 7.0  # nats
 COSTS = np.array(  # of a change from one state (row) to another (column)
     [
         [0.0, LOST, REVERSED],

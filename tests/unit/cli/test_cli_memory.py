@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from fakes import PoleScorer
 from pad_langchain.cli.main import app
 from pad_langchain.cli.plot import draw, over_time, save
 from pad_langchain.testing import HashEmbedder
-from pad_memory import PreferenceMemory, Statement
+from pad_memory import Choice, PreferenceMemory, Statement
 
 DAY = 86_400.0
 START = 1_735_700_000.0  # 2025-01-01 02:53 UTC
@@ -48,6 +49,17 @@ def test_show_says_what_holds_what_held_and_why(command: Callable[..., Any]) -> 
     assert past.rstrip().endswith("e2")
     assert "e1     2025-01-02 02:53  statement  call me Sam" in shown
     assert "+1.00 be detailed and thorough (stated" in shown
+
+
+def test_show_says_what_seems_to_have_changed(command: Callable[..., Any], tmp_path: Path) -> None:
+    assert "Changed since" not in command("show", "ada").output
+    with PreferenceMemory(tmp_path / "m", scorer=PoleScorer()) as memory:
+        for number in range(10):
+            event = Choice(f"q {number}", "length:concise", "length:detailed", time=START + (9 + number) * DAY)
+            memory.record("ada", event)
+    shown = command("show", "ada").output
+    assert "Changed since 2025-01-10 02:53? You said “be detailed and thorough”, but 10 of your last 10" in shown
+    assert command("next-question", "ada").output.startswith("You said “be detailed and thorough”, but")
 
 
 def test_search_finds_past_and_present(command: Callable[..., Any]) -> None:

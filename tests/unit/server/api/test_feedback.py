@@ -107,6 +107,18 @@ async def test_one_judgement_is_a_leaning_that_nothing_is_steered_by(ada: httpx.
     assert (await ada.get("/v1/preferences", params={"query": "rain"})).json()["data"] == []
 
 
+async def test_a_taste_that_seems_to_have_changed_is_told(served: Served, ada: httpx.AsyncClient) -> None:
+    await tell(ada, kind="statement", text="be detailed and thorough")
+    assert "drifts" not in (await ada.get("/v1/preferences")).json()
+    for number in range(10):
+        await tell(ada, kind="choice", prompt=f"{QUESTION} {number}", **SIDES)
+    known = (await ada.get("/v1/preferences")).json()
+    (drift,) = known["drifts"]
+    assert (drift["dimension"], drift["after"], drift["stated"]) == ("length", CONCISE, True)
+    assert len(drift["evidence"]) == 10
+    assert [item["key"] for item in known["data"]] == ["length:detailed"]
+
+
 async def test_judgements_are_learned_together(ada: httpx.AsyncClient) -> None:
     told = [await tell(ada, kind="choice", prompt=f"{QUESTION} {number}", **SIDES) for number in range(6)]
     assert [one["key"] for one in told[-1]["learned"]] == [CONCISE]
