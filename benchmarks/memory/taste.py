@@ -33,6 +33,7 @@ from pad_langchain.engine.residual import ResidualGate
 from pad_langchain.engine.types import Request
 from pad_langchain.evaluation.statistics import interval
 from pad_langchain.persrm.build import Pair, load_pair
+from pad_langchain.persrm.harm import allow_tastes
 from pad_langchain.persrm.hidden import answers
 from pad_langchain.persrm.scorers import answer_ids
 from pad_langchain.persrm.token_rewards import head_rewards
@@ -248,6 +249,7 @@ def main() -> None:
     random.Random(0).shuffle(prompts)
     with_head = load_pair(model_folder(SMOLLM2_MODEL), str(HEADS[SMOLLM2_MODEL]), threads=options.threads)
     assert with_head.persrm is not None
+    allow_tastes(with_head.persrm)  # the shipped head takes none
     file = options.cache / "answers.jsonl"
     ours = sampled(with_head, file, prompts[: options.prompts], 2)
     kind = sampled(with_head, file, [prompt for prompt, _ in hostile], 1)

@@ -27,9 +27,7 @@ from pad_langchain.adapt.trials.report import write_report
 from pad_langchain.adapt.trials.verdict import JUDGED_WAYS, judge_ways, measured, plain, side_by_side
 from pad_langchain.evaluation.wishes import shares
 from pad_langchain.models.fingerprint import of_vocabulary
-from pad_langchain.persrm.harm import allow_tastes
 from pad_langchain.persrm.head import VectorHead
-from pad_langchain.persrm.persrm import PersRM
 from pad_langchain.training.config import Progress
 
 if TYPE_CHECKING:
@@ -64,8 +62,6 @@ def adapt(config: AdaptConfig, progress: Progress | None = None, *, embedder: Em
         head = _fit(job, corpus, number)
     found, best = _judged(job)
     how = by_prototype(_learned(job, corpus), best)
-    poles = [text for each in job.dimensions for pole in each.poles for text in pole.texts]
-    allow_tastes(PersRM(job.model.reader, job.model.tokenizer, head=head, embedder=job.embedder), poles)
     signs = True if config.poles is None else None  # of the catalogue, which tell a memory more than the head does
     head.save_pretrained(job.folder / "head", signs=signs, **how, **_recommended(best, config.choice))
     write_report({"base": config.base, "corpus": _said(corpus, config), **found}, job.folder)

@@ -96,7 +96,6 @@ def _train_head(
     from pad_langchain.models.backbone import Backbone
     from pad_langchain.models.fingerprint import of_vocabulary
     from pad_langchain.models.loading import load_causal_lm
-    from pad_langchain.persrm.harm import allow_tastes
     from pad_langchain.persrm.persrm import PersRM
     from pad_langchain.training.encoding import encode_sides
     from pad_langchain.training.head import HeadTrainer, lm_head_of
@@ -128,9 +127,7 @@ def _train_head(
         wishes = [wordings.vectors(preference) for preference in wished["held_out"]]
         result["head"] |= _accuracy(wished["held_out"], are_right(head, lm_head_of(backbone), features, wishes))
         _log.info("head: held-out accuracy %.3f", result["head"]["held_out_accuracy"])
-    persrm = PersRM(backbone, tokenizer, head=head, embedder=embedder)
-    allow_tastes(persrm)
-    calibration = _calibrate(persrm, sides["held_out"])
+    calibration = _calibrate(PersRM(backbone, tokenizer, head=head, embedder=embedder), sides["held_out"])
     head.save_pretrained(
         output,
         beta=config.beta,

@@ -24,7 +24,6 @@ from pad_langchain.defaults import WEIGHTS
 from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.evaluation.config import Setting
 from pad_langchain.persrm.guides.head import HeadGuide
-from pad_langchain.persrm.harm import allow_tastes
 from pad_langchain.persrm.head import VectorHead
 from pad_langchain.persrm.persrm import PersRM
 from pad_langchain.training.config import Progress as Tick
@@ -72,7 +71,6 @@ def make_head(work: Path, target: Path, recipe: HeadRecipe, model: Any, tokenize
         with TorchEngine(model, tokenizer, HeadGuide(head, embedder)) as engine:
             beta, alpha = choose_strength(engine)
         scorer = PersRM(model, tokenizer, head=head, embedder=embedder)
-        allow_tastes(scorer)
         head.save_pretrained(target, beta=beta, alpha=alpha, calibration=calibrate(scorer).to_dict())
     return VectorHead.from_pretrained(target)
 
