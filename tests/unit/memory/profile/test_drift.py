@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -226,7 +227,7 @@ def test_every_flag_rests_on_contrary_judgements_and_the_posterior_is_one(styles
 
 
 @pytest.mark.parametrize("picked", [1, 2])
-def test_an_answer_to_the_question_moves_the_doubt(picked: int) -> None:
+def test_an_answer_to_the_question_moves_the_doubt(picked: Literal[1, 2]) -> None:
     records = next(
         records for count in range(1, 11) if fold(records := history(*[-0.8] * 20, *[0.8] * count), CATALOGUE).drifts
     )
