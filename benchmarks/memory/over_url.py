@@ -129,9 +129,9 @@ def _cpu(process: psutil.Process, call: Callable[[], object], repeats: int) -> f
 
 
 def add(other: PreferenceMemory) -> Callable[[], object]:
-    """What another client does before each call: it records one more wish, in words of the user's own."""
-    numbers = iter(range(10**6))
-    return lambda: other.record("ada", Statement(f"mention town {next(numbers)}"))
+    """What another client does before each call: it records one more event, of the kinds that there are already."""
+    numbers = iter(range(EVENTS, 10**6))
+    return lambda: other.record("ada", event(next(numbers)))
 
 
 def touch(other: PreferenceMemory, last: str) -> Callable[[], object]:

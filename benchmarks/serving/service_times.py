@@ -2,7 +2,7 @@
 
     python benchmarks/serving/service_times.py --output benchmarks/results/service-times.json
 
-1  the engine in this process: milliseconds of a step by how many rows write, and of one more token of a prompt
+1  the engine in this process: milliseconds of a step by how many rows write, and of a prompt's token
 2  the memory on a Chroma server: a user's condition and a new event, as the client waits and as CPU time of Chroma's
    process; bytes on its disk for an event; what a head makes of four wishes
 3  a server's process: CPU time beside its engine's thread; and how 8 and 32 clients fare that ask again at once, which
@@ -23,6 +23,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
@@ -48,14 +49,13 @@ def asked(number: int) -> str:
 
 
 def engine(model: str, tokens: int, rounds: int) -> dict[str, Any]:
-    """Milliseconds of steps and of a prompt's token, by least squares over all steps of batches of each width."""
+    """Milliseconds of steps by their rows and of a prompt's token: medians over batches of each width."""
     chat = Chat.of(model, ChatSettings(engine_settings={"threads": 1, "max_batch": max(WIDTHS), "prefix_tokens": 0}))
     options = CallOptions(user_id=None, preference=WISHES[0], max_tokens=tokens, temperature=0.0)
-    seen: list[tuple[float, int, int, int]] = []  # when, rows, tokens of prompts and forwards so far
+    seen: list[tuple[float, int, int]] = []  # when, rows, tokens of prompts so far
 
     def note(report: Any) -> None:
-        stats = chat.engine.stats
-        seen.append((time.perf_counter(), len(report.requests), stats.prefilled_tokens, stats.forwards))
+        seen.append((time.perf_counter(), len(report.requests), chat.engine.stats.prefilled_tokens))
 
     def ask(width: int, first: int) -> None:
         turns = [chat.submit([{"role": "user", "content": asked(first + number)}], options) for number in range(width)]
@@ -63,7 +63,7 @@ def engine(model: str, tokens: int, rounds: int) -> dict[str, Any]:
             turn.result()
 
     ask(2, 10**6)
-    steps, prompts, number = defaultdict[int, list[float]](list), list[tuple[int, float]](), 0
+    steps, number = defaultdict[int, list[float]](list), 0
     read = list[float]()  # tokens of a prompt that others had not read
     chat.engine.watch(note)
     for _ in range(rounds):
@@ -74,14 +74,12 @@ def engine(model: str, tokens: int, rounds: int) -> dict[str, Any]:
             number += width
             read.append((chat.engine.stats.prefilled_tokens - begun) / width)
             for before, after in pairwise(seen):
-                if before[1] == after[1] == width and before[2] == after[2]:
-                    steps[width].append(1e3 * (after[0] - before[0]))
-                elif after[2] > before[2] and after[3] == before[3] + 1:  # prompts alone, nobody wrote
-                    prompts.append((after[2] - before[2], 1e3 * (after[0] - before[0])))
+                if before[2] == after[2]:  # no part of a prompt: as many wrote as there were rows
+                    steps[after[1]].append(1e3 * (after[0] - before[0]))
     chat.engine.watch(None)
+    each = statistics.median(one_prompt(chat, options, number + place) for place in range(10))
     chat.engine.close()
-    by_width = {str(width): statistics.median(steps[width]) for width in WIDTHS}
-    each = statistics.median(ms / count for count, ms in prompts if count >= BESIDE)
+    by_width = {str(rows): statistics.median(took) for rows, took in sorted(steps.items()) if len(took) >= 5}
     return {
         "step_ms": by_width,
         "prompt_token_ms": each,
@@ -89,6 +87,14 @@ def engine(model: str, tokens: int, rounds: int) -> dict[str, Any]:
         "beside": BESIDE,
         "max_batch": max(WIDTHS),
     }
+
+
+def one_prompt(chat: Chat, options: CallOptions, number: int) -> float:
+    """Milliseconds of a prompt's token: the first answer token of a prompt that nobody knows, all but the last step."""
+    first = replace(options, max_tokens=1)
+    begun, read = time.perf_counter(), chat.engine.stats.prefilled_tokens
+    chat.submit([{"role": "user", "content": asked(number)}], first).result()
+    return 1e3 * (time.perf_counter() - begun) / (chat.engine.stats.prefilled_tokens - read)
 
 
 def memory(repeats: int) -> dict[str, float]:
@@ -140,8 +146,7 @@ async def streams(server: Server, count: int, seconds: float) -> dict[str, Any]:
     return {
         "first_ms": [float(np.percentile(first, share)) for share in (50, 95)],
         "whole_ms": [float(np.percentile(whole, share)) for share in (50, 95)],
-        "answers": len(whole),
-        "new_tokens": statistics.mean(written),
+        "new_tokens": sorted(written),
         "beside_engine": sum(used) / max(used) - 1.0,
     }
 

@@ -163,15 +163,15 @@ class Seen:
 
 
 def streams(count: int, told: dict[str, Any], seconds: float = 600.0) -> Seen:
-    """Clients that ask again as soon as they are answered, at one engine."""
+    """Clients that ask again as soon as they are answered, at one engine; answers are as long as some were here."""
     env = simpy.Environment()
     engine = Engine(env, _times(told["engine"]))
-    prompt, tokens = round(told["engine"]["prompt_tokens"]), round(told["measured"][str(count)]["new_tokens"])
-    seen = Seen()
+    prompt, lengths = round(told["engine"]["prompt_tokens"]), told["measured"][str(count)]["new_tokens"]
+    seen, drawn = Seen(), random.Random(1)
 
     def client() -> Event:
         while True:
-            asked = Asked(prompt, tokens, env.now, env.event())
+            asked = Asked(prompt, drawn.choice(lengths), env.now, env.event())
             engine.put(asked)
             yield asked.done
             if asked.begun > 1e3 * seconds / 4:

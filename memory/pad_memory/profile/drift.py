@@ -127,8 +127,9 @@ def follow(
         for row, name in enumerate(names)
         if name in fixed
     }
-    posterior = infer(records, names, fixed, half_life)
-    found = changes(Judgements.of(judged, names), shares(judged), posterior.mean_D, stays)
+    read = Judgements.of(judged, names)
+    posterior = infer(records, names, fixed, half_life, read)
+    found = changes(read, shares(judged), posterior.mean_D, stays)
     since: dict[str, Order] = {}
     drifts, mixed_H, left = [], np.zeros_like(posterior.p_H), 1.0
     for change in found:

@@ -99,7 +99,7 @@ class Judgements:
             ),
         )
 
-    def where(self, rows_N: np.ndarray) -> Judgements:
+    def where(self, rows_N: np.ndarray | slice) -> Judgements:
         """Those of some rows."""
         return Judgements(self.kinds_N[rows_N], self.kappa_N[rows_N], self.up_N[rows_N], self.x_ND[rows_N])
 
@@ -139,10 +139,12 @@ def infer(
     dimensions: tuple[str, ...],
     fixed: Mapping[str, int] | None = None,
     half_life: float | None = HALF_LIFE,
+    read: Judgements | None = None,
 ) -> Posterior:
     """The exact posterior over signed weights, given judgements and the weights `fixed` by words (dimension → ±1).
 
-    A judgement's log-likelihood counts 2^(−age / half_life), its age in seconds before the newest record.
+    A judgement's log-likelihood counts 2^(−age / half_life), its age in seconds before the newest record. `read` are
+    the records' judgements, where they are at hand.
     """
     newest = max((record.event.time or 0.0 for record in records), default=0.0)
     signs = tuple((fixed or {}).get(name, 0) for name in dimensions)
@@ -150,14 +152,14 @@ def infer(
     judged = judgements(records)
     log_likelihood_H = np.zeros(len(weights_HD))
     absolute_SH = np.zeros((len(BIASES), len(weights_HD)))
+    times_N = np.array([record.event.time or 0.0 for record in judged])
+    counts_N = np.ones(len(judged)) if half_life is None else 0.5 ** ((newest - times_N) / half_life)
+    read = Judgements.of(judged, dimensions) if read is None else read
     for first in range(0, len(judged), _AT_ONCE):
-        some = judged[first : first + _AT_ONCE]
-        times_N = np.array([record.event.time or 0.0 for record in some])
-        counts_N = np.ones(len(some)) if half_life is None else 0.5 ** ((newest - times_N) / half_life)
-        read = Judgements.of(some, dimensions)
-        for kind in ("pair", "decided", "tie", "single"):
-            rows = read.kinds_N == kind
-            part, count_N = read.where(rows), counts_N[rows]
+        some, some_N = read.where(slice(first, first + _AT_ONCE)), counts_N[first : first + _AT_ONCE]
+        for kind in dict.fromkeys(some.kinds_N.tolist()):
+            rows = some.kinds_N == kind
+            part, count_N = some.where(rows), some_N[rows]
             drive_NH = part.x_ND @ weights_HD.T
             if kind != "single":
                 log_likelihood_H += count_N @ part.of_one_kind(drive_NH)

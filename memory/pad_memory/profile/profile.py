@@ -162,7 +162,7 @@ def fold(
         settings.get("paused") == "yes",
         (before, after),
         drifts,
-        learn_taste(judged, drives(counted, posterior), half_life),
+        learn_taste(judged, drives([each for each in counted if each.evidence.features], posterior), half_life),
     )
 
 

@@ -200,13 +200,14 @@ class Worker:
         joined = self._join(self.queue.take(self.rows))
         if self._batch is None:
             return
-        if self.report is None:
+        report = self.report  # another thread may set it meanwhile
+        if report is None:
             self._emit(self._batch.choose())
             return
         requests, kv_tokens = tuple(row.request for row in self.rows), self._batch.kv_tokens
         self._emit(self._batch.choose())
         try:
-            self.report(StepReport(requests, joined, kv_tokens, time.thread_time() - begun))
+            report(StepReport(requests, joined, kv_tokens, time.thread_time() - begun))
         except Exception:  # who watches must not harm who is watched
             logger.exception("Who watches the steps failed")
 
