@@ -100,7 +100,9 @@ def test_what_repeats_cost_is_read_with_a_gate_and_without(heads: Heads) -> None
         read_guidance({"pad_beta": 1.0, "pad_repetition_penalty": 1.1}, heads)
 
 
-@pytest.mark.parametrize("penalty", [0.99, 0, -2, 1.1e6, math.inf, math.nan, True, "1.1", None, [1.1], pytest.param(10**5000, id="long")])
+@pytest.mark.parametrize(
+    "penalty", [0.99, 0, -2, 1.1e6, math.inf, math.nan, True, "1.1", None, [1.1], pytest.param(10**5000, id="long")]
+)
 def test_a_wrong_penalty_is_refused(penalty: object) -> None:
     with pytest.raises(ValueError, match=r"pad_repetition_penalty has to be a number from 1 to 1e\+06, but is"):
         read_repeats({"pad_repetition_penalty": penalty})
