@@ -109,7 +109,7 @@ class PadProcessor(v1.LogitsProcessor, v2.LogitsProcessor):  # type: ignore[misc
         self._repeats.pop(place, None)
 
     def apply(self, logits: torch.Tensor, ctx: v2.LogitsContext | None = None) -> torch.Tensor:
-        """Put guided scores in the place of the guided rows' logits [B, V], which are float32; V2 brings `ctx`."""
+        """Change the float32 logits [B, V] in place: what repeats cost, then guided scores. V2 brings `ctx`."""
         if self._repeats:
             for row, repeats, tokens in self._written() if ctx is None else self._written_in_slots(ctx, len(logits)):
                 repeats.follow(tokens)
@@ -134,7 +134,8 @@ class PadProcessor(v1.LogitsProcessor, v2.LogitsProcessor):  # type: ignore[misc
     def _written(self) -> Iterator[tuple[int, Repeats, list[int]]]:
         """V1: rows whose repeats cost something, and the tokens of their answers.
 
-        Scheduling ahead of the device, vLLM puts -1 for a token that is not there yet, and the token before it samples.
+        Where vLLM schedules ahead of the device, -1 stands for a token that is not there yet. It is there when the
+        next one is sampled.
         """
         for row, (repeats, tokens) in self._repeats.items():
             if tokens and tokens[-1] < 0:
