@@ -149,12 +149,14 @@ class PadProcessor(v1.LogitsProcessor, v2.LogitsProcessor):  # type: ignore[misc
         if not rows:
             return
         told = torch.stack([each.long() for each in (ctx.pos, ctx.expanded_local_pos, ctx.input_ids)]).tolist()
-        ends = {row: told[0][row] + 1 - told[1][row] for row in rows}
-        places = torch.tensor([slots[row] for row in rows]).to(self._device)
-        known = self._states.all_token_ids.gpu[places, : max(ends.values())].cpu().numpy()
-        for row, known_L in zip(rows, known, strict=True):
-            first, begin = row - told[1][row], int(self._states.prompt_len.np[slots[row]])
-            yield row, self._repeats[slots[row]][0], known_L[begin : ends[row]].tolist() + told[2][first + 1 : row + 1]
+        begins = [int(self._states.prompt_len.np[slots[row]]) for row in rows]
+        ends = [told[0][row] + 1 - told[1][row] for row in rows]
+        low, places = min(begins), torch.tensor([slots[row] for row in rows]).to(self._device)
+        known = self._states.all_token_ids.gpu[places, low : max(ends)].cpu().numpy()
+        for row, begin, end, known_L in zip(rows, begins, ends, known, strict=True):
+            drafts = told[2][row - told[1][row] + 1 : row + 1]
+            written = known_L[begin - low : max(begin, end) - low].tolist()  # none yet where a prompt goes in in parts
+            yield row, self._repeats[slots[row]][0], written + drafts
 
     def _lay_out(self, rows: dict[int, Guidance | End]) -> None:
         """Put a step's guided rows onto the device, unless they are those of the step before."""

@@ -174,9 +174,7 @@ def check_costs(worker: Worker, folder: Path, rows: list[tuple[Params, list[int]
     check(worker, folder, [params for params, _ in rows], changed_BV, (hidden_BD, costed_BV))
 
 
-def test_repeats_cost_before_the_candidates_are_taken_and_prompts_count_for_nothing(
-    worker: Worker, persrm: Path
-) -> None:
+def test_repeats_of_the_answer_cost_before_candidates_are_taken(worker: Worker, persrm: Path) -> None:
     rows = [costing(asked(0)), Params(), costing(Params(), 2.0, 1), asked(1), costing(asked(2, pad_top_k=V), 1.0, 2)]
     answers: list[list[int]] = [[], [], [], [], [3, 3]]
     added = [(row, params, list(range(V)), answers[row]) for row, params in enumerate(rows)]
@@ -207,8 +205,7 @@ def test_costs_follow_moves_swaps_removals_and_preemption(worker: Worker, persrm
     change(3, added=[(0, a)])
     a[1].append(8)
     check_costs(worker, persrm, [a, b, plain])
-    a[1][:] = [1, 2]  # tokens that were lost with their keys and values
-    a[1].append(13)
+    a[1][:] = [1, 2, 13]  # two were lost with their keys and values
     check_costs(worker, persrm, [a, b, plain])
     change(1, removed=[0, 1], moved=[(2, 0, MOVE)])
     check_costs(worker, persrm, [plain])
@@ -216,7 +213,6 @@ def test_costs_follow_moves_swaps_removals_and_preemption(worker: Worker, persrm
 
 def test_tokens_that_v1_has_not_told_are_never_guessed(worker: Worker) -> None:
     worker.processor.update_state(BatchUpdate(1, [], [(0, costing(Params()), [1], [5, -1])], []))
-    worker.step(1)
     with pytest.raises(RuntimeError, match="--no-async-scheduling"):
         worker.processor.apply(torch.zeros(1, V))
 
@@ -229,13 +225,8 @@ def test_v2_reads_answers_from_the_device_with_their_drafts(vllm: None, persrm: 
     for slot, (params, answer) in told.items():
         states.write(slot, [9, 8, 3], answer)
         assert worker.processor.add_request(slot, params) == (slot != 1)
-    steps = [
-        ([5, 2, 7, 1], {}),
-        ([1, 7, 2, 5], {5: [4, 1, 2], 1: [6]}),  # drafts: a row for each
-        ([2, 5], {2: [7, 7], 5: [2]}),
-        ([7, 1], {}),
-        ([5], {}),
-    ]
+    second, third = {5: [4, 1, 2], 1: [6]}, {2: [7, 7], 5: [2]}  # drafts: a row for each
+    steps = [([5, 2, 7, 1], {}), ([1, 7, 2, 5], second), ([2, 5], third), ([7, 1], {}), ([5], {})]
     for n, (slots, drafts) in enumerate(steps):
         rows = [
             (told[slot][0], [*told[slot][1], *drafts.get(slot, [])[:place]])
@@ -252,7 +243,9 @@ def test_v2_reads_answers_from_the_device_with_their_drafts(vllm: None, persrm: 
     check_costs(worker, persrm, [(a, [30, 31]), (Params(), [])], states.context([2, 5], {}))
     states.write(2, [1] * 20, [])
     states.lengths[2] = 12  # a prompt in parts has no answer yet
-    check_costs(worker, persrm, [(a, [])], states.context([2], {}))
+    states.write(6, [1] * 19, [4, 4])
+    worker.processor.add_request(6, b)
+    check_costs(worker, persrm, [(a, []), (b, [4, 4])], states.context([2, 6], {}))
 
 
 def test_v2_tells_slots_and_the_rows_of_a_step_in_any_order(vllm: None, persrm: Path) -> None:
