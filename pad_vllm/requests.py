@@ -7,6 +7,10 @@
 | pad_alpha | plausibility cut in [0, 1] | as the head recommends |
 | pad_top_k | candidates a token | as the head recommends, else 10 |
 | pad_head | the head's name, where there are several | the only one |
+| pad_repetition_penalty | what tokens cost that the answer has already, 1 or more | 1, which is nothing |
+| pad_no_repeat_ngram | so many tokens in a row are written once only | 0, which forbids nothing |
+
+The last two hold with a gate and without. Only the answer's own tokens count, not those of the prompt.
 
 The same function refuses a request in the front end and reads it in a worker.
 """
@@ -19,13 +23,16 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from pad_vllm.arithmetic.repeats import Repeats
 from pad_vllm.heads import Head, Heads
 
-__all__ = ["KEYS", "Guidance", "read_guidance"]
+__all__ = ["KEYS", "Guidance", "read_guidance", "read_repeats"]
 
-KEYS = ("pad_gate", "pad_beta", "pad_alpha", "pad_top_k", "pad_head")
+PENALTIES = ("pad_repetition_penalty", "pad_no_repeat_ngram")
+KEYS = ("pad_gate", "pad_beta", "pad_alpha", "pad_top_k", "pad_head", *PENALTIES)
 TOP_K = 10
 TOP_K_AT_MOST = 1000  # rows of the output matrix a token, which take memory
+PENALTY_AT_MOST = 1e6  # as our engine has it
 BETA_AT_MOST = 1e6  # beyond it a float32 score loses the base's part
 
 
@@ -49,23 +56,23 @@ class Guidance:
 
 
 def read_guidance(extra_args: Mapping[str, Any] | None, heads: Heads) -> Guidance | None:
-    """Read a request.
+    """Read how a request is steered.
 
     Returns:
-        None for a plain one: it has no gate, a gate of zeros, or beta 0.
+        None for one that is not: it has no gate, a gate of zeros, or beta 0.
 
     Raises:
         ValueError: a value is of another kind or out of its range. The message says what is allowed.
     """
     said = {key: value for key, value in (extra_args or {}).items() if key.startswith("pad_")}
-    if not said:
-        return None
     if unknown := sorted(said.keys() - set(KEYS)):
         raise ValueError(
             f"The keys of guidance are {', '.join(KEYS)}, but {', '.join(unknown)!r:.200} is none of them."
         )
+    if not (steering := said.keys() - set(PENALTIES)):
+        return None
     if "pad_gate" not in said:
-        raise ValueError(f"{', '.join(sorted(said))} without pad_gate says nothing. Send a gate, or none of them.")
+        raise ValueError(f"{', '.join(sorted(steering))} without pad_gate says nothing. Send a gate, or none of them.")
     name = said.get("pad_head")
     if name is not None and not isinstance(name, str):
         _refuse("pad_head", name, "the name of a head")
@@ -79,6 +86,22 @@ def read_guidance(extra_args: Mapping[str, Any] | None, heads: Heads) -> Guidanc
         _refuse("pad_top_k", top_k, f"an integer from 1 to {most}")
     gate_R = _gate(said["pad_gate"], head)
     return Guidance(head, gate_R, beta, alpha, top_k) if beta and gate_R.any() else None
+
+
+def read_repeats(extra_args: Mapping[str, Any] | None) -> Repeats | None:
+    """Read what the repeats of a request's answer cost.
+
+    Returns:
+        None where they cost nothing.
+
+    Raises:
+        ValueError: a value is of another kind or out of its range. The message says what is allowed.
+    """
+    penalty, ngram = ((extra_args or {}).get(key, neutral) for key, neutral in zip(PENALTIES, (1.0, 0), strict=True))
+    penalty = _number("pad_repetition_penalty", penalty, 1.0, PENALTY_AT_MOST)
+    if type(ngram) is not int or ngram < 0:
+        _refuse("pad_no_repeat_ngram", ngram, "an integer of 0 or more")
+    return Repeats.of(penalty, ngram)
 
 
 def _gate(value: Any, head: Head) -> np.ndarray:

@@ -39,11 +39,13 @@ EXTRA = {
     "entrypoints/openai/completion/protocol.py": "CompletionRequest",
     "entrypoints/openai/chat_completion/protocol.py": "ChatCompletionRequest",
 }
-# File → a function, and the calls in it whose order counts: a grammar's mask comes before the processors.
-ORDER = {
-    "v1/worker/gpu/model_runner.py": ("sample", ["compute_logits", "apply_grammar_bitmask", "sampler"]),
-    "v1/worker/gpu_model_runner.py": ("sample_tokens", ["apply_grammar_bitmask", "_sample"]),
-}
+# File, a function, and the calls in it whose order counts: a grammar's mask comes before the processors, and so do the
+# tokens of steps that were scheduled ahead.
+ORDER = [
+    ("v1/worker/gpu/model_runner.py", "sample", ["compute_logits", "apply_grammar_bitmask", "sampler"]),
+    ("v1/worker/gpu_model_runner.py", "sample_tokens", ["apply_grammar_bitmask", "_sample"]),
+    ("v1/worker/gpu_model_runner.py", "_sample", ["update_async_output_token_ids", "sampler"]),
+]
 
 
 def facts(vllm: Path) -> dict[str, Any]:
@@ -57,7 +59,7 @@ def facts(vllm: Path) -> dict[str, Any]:
     for file, name in EXTRA.items():
         (node,) = _classes(vllm / file, [name])
         found[f"{file}:{name}"] = {"vllm_xargs": _members(node)["vllm_xargs"]}
-    for file, (name, calls) in ORDER.items():
+    for file, name, calls in ORDER:
         found[f"{file}:{name}"] = _order(vllm / file, name, calls)
     return found
 

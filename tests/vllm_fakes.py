@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-__all__ = ["FakeConfig", "FakeHead", "FakeModel", "Params", "context", "installed", "making"]
+__all__ = ["FakeConfig", "FakeHead", "FakeModel", "Params", "States", "context", "installed", "making"]
 
 
 class MoveDirectionality(Enum):
@@ -156,6 +156,39 @@ def context(slots: list[int], rows: list[int] | None = None) -> LogitsContext:
     mapping, expanded = np.array(slots), torch.tensor(slots if rows is None else rows)
     zeros = torch.zeros(len(expanded))
     return LogitsContext(expanded, torch.tensor(slots), mapping, zeros, zeros, zeros, mapping)
+
+
+class States:
+    """The request states of V2: the tokens of each slot, the first of them its prompt's."""
+
+    def __init__(self, slots: int, longest: int) -> None:
+        self.device = torch.device("cpu")
+        self.all_token_ids = SimpleNamespace(gpu=torch.zeros(slots, longest, dtype=torch.int32))
+        self.prompt_len = SimpleNamespace(np=np.zeros(slots, dtype=np.int32))
+        self.lengths = [0] * slots
+
+    def write(self, slot: int, prompt: list[int], answer: list[int]) -> None:
+        """Set a slot. What was there before stays behind its end."""
+        known = [*prompt, *answer]
+        self.all_token_ids.gpu[slot, : len(known)] = torch.tensor(known, dtype=torch.int32)
+        self.prompt_len.np[slot], self.lengths[slot] = len(prompt), len(known)
+
+    def context(self, slots: list[int], drafts: dict[int, list[int]]) -> LogitsContext:
+        """A step: a row for the last token of each slot, and one for each of its drafts."""
+        rows = [(slot, place) for slot in slots for place in range(1 + len(drafts.get(slot, ())))]
+        fed = [
+            drafts[slot][place - 1] if place else int(self.all_token_ids.gpu[slot, self.lengths[slot] - 1])
+            for slot, place in rows
+        ]
+        return LogitsContext(
+            torch.tensor([slot for slot, _ in rows], dtype=torch.int32),
+            torch.tensor(slots, dtype=torch.int32),
+            np.array(slots, dtype=np.int32),
+            torch.tensor([place for _, place in rows], dtype=torch.int32),
+            torch.tensor(fed, dtype=torch.int32),
+            torch.tensor([self.lengths[slot] - 1 + place for slot, place in rows]),
+            np.array([self.lengths[slot] + len(drafts.get(slot, ())) for slot in slots], dtype=np.int32),
+        )
 
 
 _making: list[Any] = []

@@ -3,4 +3,4 @@
 Import the modules. Their functions read best with the module's name before them (`head.steer`, `scoring.plausible`).
 """
 
-__all__ = ["arrays", "drawing", "head", "head_file", "scoring"]
+__all__ = ["arrays", "drawing", "head", "head_file", "repeats", "scoring"]

@@ -39,6 +39,12 @@ SETTINGS = [
     {"beta": 2.0, "alpha": 0.0, "top_k": 5},
     {"beta": -1.5, "alpha": 0.001, "top_k": 50},
 ]
+# These cost plain answers, too.
+REPEATS = [
+    {"repetition_penalty": 1.07},
+    {"repetition_penalty": 1.3, "no_repeat_ngram": 3},
+    {"no_repeat_ngram": 2},
+]
 YES_NO = 'start: "Yes, " WORDS "." | "No, " WORDS "."\nWORDS: /[a-z ]{1,40}/'
 JSON = """start: %json {"x-guidance": {"whitespace_flexible": false, "item_separator": ", ", "key_separator": ": "},
  "type": "object", "properties": {"name": {"type": "string", "maxLength": 20}, "heavy": {"type": "boolean"}},
@@ -83,10 +89,10 @@ class Model:
         )
         stream = self.engine.submit(request)
         gate = self.guide.plan(request).rows[0].tolist() if wishes else None
-        extra = {f"pad_{name}": value for name, value in settings.items()} if wishes else {}
+        extra = {f"pad_{name}": value for name, value in settings.items() if wishes or "repe" in name}
         asked = {
             "prompt": prompt,
-            "xargs": {} if gate is None else {"pad_gate": gate, **extra},
+            "xargs": extra if gate is None else {"pad_gate": gate, **extra},
             "lark": lark,
             "max_tokens": tokens,
         }
@@ -106,6 +112,11 @@ class Model:
             for n, text in enumerate(questions)
             for m, wishes in enumerate([*conditions, []])
         ]
+        penalised = [
+            self.ask(text, wishes, tokens, **SETTINGS[(n + m) % len(SETTINGS)], **REPEATS[(n + m // 2) % len(REPEATS)])
+            for n, text in enumerate(questions)
+            for m, wishes in enumerate([*conditions, []])
+        ]
         shared = [
             self.ask(PAGE * 8 + questions[n], conditions[n % len(conditions)], tokens, **SETTINGS[n % 2])
             for n in range(long)
@@ -121,6 +132,7 @@ class Model:
             "persrm": self.persrm,
             "ends": sorted(self.engine.end_tokens),
             "mixed": [answer() for answer in mixed],
+            "penalised": [answer() for answer in penalised],
             "long": [answer() for answer in shared],
             "grammar": [answer() for answer in masked],
         }

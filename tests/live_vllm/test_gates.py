@@ -6,9 +6,11 @@ import json
 import os
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 import vllm
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -33,6 +35,23 @@ def test_the_plugin_is_one_of_both_interfaces_and_found_by_its_entry_points() ->
     for group in ("vllm.general_plugins", "vllm.endpoint_plugins"):
         (found,) = (each for each in entry_points(group=group) if each.name == "pad_vllm")
         assert callable(found.load())
+
+
+def test_v1_puts_tokens_that_were_scheduled_ahead_into_the_list_that_the_plugin_has() -> None:
+    """vLLM for CPUs does not schedule ahead, so its own function is called."""
+    from vllm.v1.worker.gpu_input_batch import InputBatch
+
+    answers = [[5, -1], [8]]
+    batch = SimpleNamespace(
+        sampling_metadata=SimpleNamespace(output_token_ids=answers),
+        req_ids=["a", "b"],
+        prev_req_id_to_index={"a": 1},
+        sampled_token_ids_cpu=torch.tensor([[9], [7]]),
+        async_copy_ready_event=SimpleNamespace(synchronize=lambda: None),
+    )
+    first, second = answers
+    InputBatch.update_async_output_token_ids(batch)
+    assert (first, second) == ([5, 7], [8])
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,10 @@ def served(expected: dict[str, Any]) -> Served:
 
 def test_requests_that_are_preempted_and_resumed(served: Served) -> None:
     assert served.differing(served.told["mixed"]) == []
-    assert served.counted("vllm:num_preemptions") > 0
+    before = served.counted("vllm:num_preemptions")
+    assert before > 0
+    assert served.differing(served.told["penalised"]) == []
+    assert served.counted("vllm:num_preemptions") > before
 
 
 def test_prompts_in_parts_and_from_the_cache(served: Served) -> None:

@@ -14,6 +14,6 @@ def served(expected: dict[str, Any]) -> Served:
     return Served(expected["smollm2"], max_num_seqs=16)
 
 
-@pytest.mark.parametrize("kind", ["mixed", "long", "grammar"])
+@pytest.mark.parametrize("kind", ["mixed", "penalised", "long", "grammar"])
 def test_the_tokens_of_our_engine(served: Served, kind: str) -> None:
     assert served.differing(served.told[kind]) == []

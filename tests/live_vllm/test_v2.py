@@ -29,6 +29,10 @@ def test_guided_and_plain_requests_in_one_batch(served: Served) -> None:
     assert served.differing(served.told["mixed"][:20]) == []
 
 
+def test_what_repeats_cost(served: Served) -> None:
+    assert served.differing(served.told["penalised"][:10]) == []
+
+
 def test_prompts_in_parts_and_from_the_cache(served: Served) -> None:
     cases = served.told["long"][:2]
     assert served.differing(cases) == []

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pad_langchain.arithmetic.repeats import Repeats
 from pad_langchain.engine.admission import Admitted
 from pad_langchain.engine.detokenize import TextStream
 from pad_langchain.engine.local.failures import failure
-from pad_langchain.engine.local.repeats import Repeats
 from pad_langchain.engine.stream import Stream
 from pad_langchain.engine.types import Candidate, FinishReason, TokenEvent
 
@@ -63,7 +63,7 @@ class Row:
         self.limit = admitted.limit
         self.grammar: GrammarState | None = None if self.request.grammar is None else self.request.grammar.start()
         self.region = None if self.request.region is None else self.request.region.start()
-        self.repeats = Repeats.of(self.request)
+        self.repeats = Repeats.of(self.request.repetition_penalty, self.request.no_repeat_ngram)
         self.tokens: list[int] = []  # chosen so far
         self._generator = generator
         self._uniform = (-1, 0.0)  # the token's place it was drawn for, and the number

@@ -19,7 +19,7 @@ from pad_langchain.engine.local.row import Row
 from pad_langchain.engine.remote.base import RemoteBase
 from pad_langchain.engine.remote.exchange import Exchange, LostError
 from pad_langchain.engine.remote.servers import Server, Servers
-from pad_langchain.engine.remote.wire import ALL, steered_until
+from pad_langchain.engine.remote.wire import ALL, check_parts, steered_until
 from pad_langchain.engine.settings import RemoteSettings
 from pad_langchain.errors import EngineClosedError, PadError
 from pad_langchain.models.forks import survive_forks
@@ -216,6 +216,8 @@ class Dispatcher:
         steers = row.plan is not None and mark is not None
         if row.plan is not None and mark != ALL:
             row.stream.notes["steered"] = "up to the first call" if steers else "not at all"
+        if steers and mark != ALL:
+            check_parts(row.request)
         await self._on_some_server(row, steers, mark)
         if not row.stream.done:
             await self._on_some_server(row, False, None)

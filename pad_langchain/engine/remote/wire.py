@@ -20,7 +20,18 @@ from pad_langchain.engine.remote.servers import Server
 from pad_langchain.engine.types import Request
 from pad_langchain.errors import EngineUnavailableError, GuideError, InvalidRequestError
 
-__all__ = ["ALL", "REFUSED", "Chunk", "check", "read_chunk", "refused", "said_of_error", "steered_until", "to_body"]
+__all__ = [
+    "ALL",
+    "REFUSED",
+    "Chunk",
+    "check",
+    "check_parts",
+    "read_chunk",
+    "refused",
+    "said_of_error",
+    "steered_until",
+    "to_body",
+]
 
 # What our request asks for beyond every plugin, by key: the request's field, and the value that asks for nothing.
 _LATER = {"pad_repetition_penalty": ("repetition_penalty", 1.0), "pad_no_repeat_ngram": ("no_repeat_ngram", 0)}
@@ -58,6 +69,19 @@ def check(request: Request) -> None:
         _refuse(f"combine='max' of {many} preferences needs a gate for each, and a server takes one", "'sum'")
     if request.clip is not None:
         _refuse(f"clip={request.clip!r} bounds rewards, which a server does not do", None)
+
+
+def check_parts(request: Request) -> None:
+    """Refuse what an answer that is asked for in two parts cannot have.
+
+    Raises:
+        InvalidRequestError: repeats cost something, and the second part would not count the tokens of the first.
+    """
+    for name, neutral in _LATER.values():
+        if (value := getattr(request, name)) != neutral:
+            _refuse(
+                f"{name}={value!r} counts no tokens before a call of a tool, as the call is asked for alone", neutral
+            )
 
 
 def _refuse(what: str, instead: Any) -> None:

@@ -40,7 +40,9 @@ async def test_it_tells_the_base_and_every_head(tmp_path: Path, monkeypatch: pyt
     client = TestClient(await app_of(tokenizer))
     told = client.get("/pad/info").json()
     assert told["version"] == __version__
-    assert told["accepts"] == ["pad_gate", "pad_beta", "pad_alpha", "pad_top_k", "pad_head"]
+    steering, penalties = told["accepts"][:5], told["accepts"][5:]
+    assert steering == ["pad_gate", "pad_beta", "pad_alpha", "pad_top_k", "pad_head"]
+    assert penalties == ["pad_repetition_penalty", "pad_no_repeat_ngram"]
     assert told["base"] == {
         "model": "base",
         "hidden_size": D,

@@ -50,6 +50,11 @@ def test_the_masks_of_grammars_come_before_the_processors() -> None:
         assert order.index("apply_grammar_bitmask") < order.index(last)
 
 
+def test_tokens_of_steps_that_were_scheduled_ahead_are_filled_in_before_the_processors() -> None:
+    order = FACTS["v1/worker/gpu_model_runner.py:_sample"]
+    assert order == ["update_async_output_token_ids", "sampler"]
+
+
 def test_a_gate_fits_into_the_type_of_extra_arguments() -> None:
     for name in ("completion", "chat_completion"):
         (found,) = (said for key, said in FACTS.items() if f"openai/{name}/" in key)

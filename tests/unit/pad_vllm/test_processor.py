@@ -11,10 +11,11 @@ import pytest
 import torch
 
 import vllm_fakes
+from naive_reference import with_repeats
 from pad_langchain.arithmetic.head import steer
 from pad_langchain.arithmetic.head_file import read_weights
 from pad_langchain.arithmetic.scoring import plausible_candidates, score_candidates
-from vllm_fakes import BatchUpdate, FakeConfig, FakeHead, FakeModel, MoveDirectionality, Params, context
+from vllm_fakes import BatchUpdate, FakeConfig, FakeHead, FakeModel, MoveDirectionality, Params, States, context
 from vllm_parts import D, R, V, Worker, save_head
 
 SWAP, MOVE = MoveDirectionality.SWAP, MoveDirectionality.UNIDIRECTIONAL
@@ -51,7 +52,7 @@ def check(worker: Worker, folder: Path, rows: list[Params], changed_BV: torch.Te
     """Guided rows have our scores, plain ones the very bits of the base."""
     hidden_BD, logits_BV = step
     for row, params in enumerate(rows):
-        if params.extra_args:
+        if "pad_gate" in (params.extra_args or {}):
             wanted_V = expected(worker, folder, params, hidden_BD[row], logits_BV[row])
             torch.testing.assert_close(changed_BV[row], wanted_V, atol=1e-4, rtol=1e-5)
             assert int(changed_BV[row].argmax()) == int(wanted_V.argmax())
@@ -151,6 +152,102 @@ def test_any_history_of_v1_leaves_the_right_rows(worker: Worker, persrm: Path) -
             run(worker, persrm, rows)
 
 
+def costing(params: Params, penalty: float = 1.4, ngram: int = 0) -> Params:
+    """The same request, whose repeats cost something."""
+    said = {"pad_repetition_penalty": penalty, "pad_no_repeat_ngram": ngram}
+    return Params({**(params.extra_args or {}), **said})
+
+
+def check_costs(worker: Worker, folder: Path, rows: list[tuple[Params, list[int]]], ctx: Any = None) -> None:
+    """A step's rows, each with the tokens of its answer, are what the naive loop and our arithmetic make of them."""
+    hidden_BD, logits_BV = worker.step(len(rows))
+    changed_BV = worker.processor.apply(logits_BV.clone(), *(() if ctx is None else (ctx,)))
+    costed_BV = logits_BV.clone()
+    for row, (params, answer) in enumerate(rows):
+        said = params.extra_args or {}
+        if "pad_repetition_penalty" in said:
+            costs = said["pad_repetition_penalty"], said["pad_no_repeat_ngram"]
+            costed_BV[row] = torch.tensor(with_repeats(logits_BV[row].tolist(), answer, *costs))
+            if "pad_gate" not in said:
+                torch.testing.assert_close(changed_BV[row], costed_BV[row], atol=0, rtol=1e-6)
+                changed_BV[row] = costed_BV[row]
+    check(worker, folder, [params for params, _ in rows], changed_BV, (hidden_BD, costed_BV))
+
+
+def test_repeats_of_the_answer_cost_before_candidates_are_taken(worker: Worker, persrm: Path) -> None:
+    rows = [costing(asked(0)), Params(), costing(Params(), 2.0, 1), asked(1), costing(asked(2, pad_top_k=V), 1.0, 2)]
+    answers: list[list[int]] = [[], [], [], [], [3, 3]]
+    added = [(row, params, list(range(V)), answers[row]) for row, params in enumerate(rows)]
+    worker.processor.update_state(BatchUpdate(5, [], added, []))
+    for token in (3, 7, 3, 3, 11, 7, 3):
+        check_costs(worker, persrm, list(zip(rows, answers, strict=True)))
+        worker.processor.update_state(None)
+        for answer in answers:  # the runner's own lists grow
+            answer.append(token)
+
+
+def test_costs_follow_moves_swaps_removals_and_preemption(worker: Worker, persrm: Path) -> None:
+    a, b, c = (costing(asked(0)), [1, 2]), (costing(Params(), 3.0), [5]), (asked(1), [9])
+    plain = Params(), [4]
+
+    def change(size: int, removed: Any = (), added: Any = (), moved: Any = ()) -> None:
+        rows = [(row, params, [1, 2, 3], answer) for row, (params, answer) in added]
+        worker.processor.update_state(BatchUpdate(size, removed, rows, moved))
+
+    change(4, added=enumerate([a, plain, b, c]))
+    check_costs(worker, persrm, [a, plain, b, c])
+    change(3, removed=[0], moved=[(2, 0, MOVE), (3, 2, MOVE)])
+    check_costs(worker, persrm, [b, plain, c])
+    change(3, moved=[(0, 2, SWAP), (1, 2, SWAP)])
+    check_costs(worker, persrm, [c, b, plain])
+    a[1].append(6)  # preempted and resumed: the same answer in a new list, in the row of one that ended
+    a = a[0], list(a[1])
+    change(3, added=[(0, a)])
+    a[1].append(8)
+    check_costs(worker, persrm, [a, b, plain])
+    a[1][:] = [1, 2, 13]  # two were lost with their keys and values
+    check_costs(worker, persrm, [a, b, plain])
+    change(1, removed=[0, 1], moved=[(2, 0, MOVE)])
+    check_costs(worker, persrm, [plain])
+
+
+def test_tokens_that_v1_has_not_told_are_never_guessed(worker: Worker) -> None:
+    worker.processor.update_state(BatchUpdate(1, [], [(0, costing(Params()), [1], [5, -1])], []))
+    with pytest.raises(RuntimeError, match="--no-async-scheduling"):
+        worker.processor.apply(torch.zeros(1, V))
+
+
+def test_v2_reads_answers_from_the_device_with_their_drafts(vllm: None, persrm: Path) -> None:
+    states = States(8, 40)
+    worker = _v2(states)
+    a, b, c = costing(asked(0), 1.4, 2), costing(Params(), 2.5), asked(1)
+    told = {5: (a, [1, 2]), 2: (b, [7]), 7: (c, []), 1: (Params(), [3])}
+    for slot, (params, answer) in told.items():
+        states.write(slot, [9, 8, 3], answer)
+        assert worker.processor.add_request(slot, params) == (slot != 1)
+    second, third = {5: [4, 1, 2], 1: [6]}, {2: [7, 7], 5: [2]}  # drafts: a row for each
+    steps = [([5, 2, 7, 1], {}), ([1, 7, 2, 5], second), ([2, 5], third), ([7, 1], {}), ([5], {})]
+    for n, (slots, drafts) in enumerate(steps):
+        rows = [
+            (told[slot][0], [*told[slot][1], *drafts.get(slot, [])[:place]])
+            for slot in slots
+            for place in range(1 + len(drafts.get(slot, [])))
+        ]
+        check_costs(worker, persrm, rows, states.context(slots, drafts))
+        for slot in slots:  # not what the drafts were
+            told[slot][1].append(n + 10)
+            states.write(slot, [9, 8, 3], told[slot][1])
+    states.write(2, [1] * 20, [30, 31])  # a request that was preempted, in the slot of one that ended
+    worker.processor.add_request(2, a)
+    worker.processor.add_request(5, Params())
+    check_costs(worker, persrm, [(a, [30, 31]), (Params(), [])], states.context([2, 5], {}))
+    states.write(2, [1] * 20, [])
+    states.lengths[2] = 12  # a prompt in parts has no answer yet
+    states.write(6, [1] * 19, [4, 4])
+    worker.processor.add_request(6, b)
+    check_costs(worker, persrm, [(a, []), (b, [4, 4])], states.context([2, 6], {}))
+
+
 def test_v2_tells_slots_and_the_rows_of_a_step_in_any_order(vllm: None, persrm: Path) -> None:
     worker = _v2()
     a, b, plain = asked(0), asked(1), Params()
@@ -175,12 +272,11 @@ def test_v2_steers_every_draft_row_of_a_request(vllm: None, persrm: Path) -> Non
     run(worker, persrm, [a, a, plain], context([1, 0], [1, 1, 0]))
 
 
-def _v2() -> Worker:
+def _v2(states: Any = None) -> Worker:
     from pad_vllm import PadProcessor
 
     worker = Worker()
-    states = type("States", (), {"device": torch.device("cpu")})()
-    worker.processor = PadProcessor(worker.config, states)
+    worker.processor = PadProcessor(worker.config, states or States(8, 8))
     return worker
 
 
@@ -256,6 +352,8 @@ def test_the_front_end_refuses_what_the_worker_could_not_take(worker: Worker) ->
     worker.processor.validate_params(Params())
     with pytest.raises(ValueError, match="pad_gate has to be 6 numbers"):
         worker.processor.validate_params(Params({"pad_gate": [0.5]}))
+    with pytest.raises(ValueError, match="pad_repetition_penalty has to be"):
+        worker.processor.validate_params(costing(Params(), 0.5))
     assert worker.processor.is_argmax_invariant() is False
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pad_vllm.heads import Heads
-from pad_vllm.requests import read_guidance
+from pad_vllm.requests import read_guidance, read_repeats
 
 R, V = 6, 60
 GATE = [0.5, -0.25, 0.0, 1.0, -1.0, 0.125]
@@ -86,6 +86,34 @@ def test_a_gate_at_the_bound_is_taken_and_one_beyond_it_is_not(heads: Heads) -> 
         read_guidance({"pad_gate": [-bound * 1.001] * R}, heads)
 
 
+def test_what_repeats_cost_is_read_with_a_gate_and_without(heads: Heads) -> None:
+    for more in ({}, {"pad_gate": GATE}, {"other": 1}):
+        assert read_repeats(more) is None
+        assert read_repeats({**more, "pad_repetition_penalty": 1, "pad_no_repeat_ngram": 0}) is None
+        said = {**more, "pad_repetition_penalty": 1.07, "pad_no_repeat_ngram": 3}
+        found = read_repeats(said)
+        assert found is not None
+        assert (found.penalty, found.ngram) == (1.07, 3)
+        assert (read_guidance(said, heads) is None) == ("pad_gate" not in more)
+    assert read_repeats(None) is None
+    with pytest.raises(ValueError, match="pad_beta without pad_gate says nothing"):
+        read_guidance({"pad_beta": 1.0, "pad_repetition_penalty": 1.1}, heads)
+
+
+@pytest.mark.parametrize(
+    "penalty", [0.99, 0, -2, 1.1e6, math.inf, math.nan, True, "1.1", None, [1.1], pytest.param(10**5000, id="long")]
+)
+def test_a_wrong_penalty_is_refused(penalty: object) -> None:
+    with pytest.raises(ValueError, match=r"pad_repetition_penalty has to be a number from 1 to 1e\+06, but is"):
+        read_repeats({"pad_repetition_penalty": penalty})
+
+
+@pytest.mark.parametrize("ngram", [-1, 2.0, True, "2", None, [2], pytest.param(-(10**5000), id="long")])
+def test_a_wrong_ngram_is_refused(ngram: object) -> None:
+    with pytest.raises(ValueError, match="pad_no_repeat_ngram has to be an integer of 0 or more, but is"):
+        read_repeats({"pad_no_repeat_ngram": ngram})
+
+
 _values = st.one_of(
     st.none(),
     st.booleans(),
@@ -100,14 +128,21 @@ _gates = st.one_of(_values, st.lists(st.one_of(st.floats(), st.integers(), st.te
 @settings(max_examples=1000, deadline=None)
 @given(st.fixed_dictionaries({"pad_gate": _gates}, optional={
     "pad_beta": _values, "pad_alpha": _values, "pad_top_k": _values, "pad_head": _values, "pad_more": _values,
+    "pad_repetition_penalty": _values, "pad_no_repeat_ngram": _values,
 }))  # fmt: skip
 def test_whatever_comes_is_refused_or_can_be_decoded_with(heads: Heads, said: dict) -> None:
-    found, refusal = None, ""
+    found, refusal, repeats = None, "", None
     try:
         found = read_guidance(said, heads)
+        repeats = read_repeats(said)
     except ValueError as error:
         refusal = str(error)
     assert not refusal or ("pad_" in refusal and len(refusal) < 600)
+    if repeats is not None:
+        repeats.follow([1, 2, 1])
+        row_V = np.zeros(V, dtype=np.float32)
+        repeats.apply(row_V)
+        assert (row_V <= 0).all()
     if found is not None:
         head = found.head
         assert found.gate_R.shape == (R,)

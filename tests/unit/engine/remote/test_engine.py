@@ -150,6 +150,15 @@ def test_preferences_steer_up_to_the_first_call(local: TorchEngine, shared: tupl
     assert stream.result(60).text.startswith("<tool_call>\n{")
     assert stream.notes == {"steered": "up to the first call"}
     assert ["pad_gate" in body.get("vllm_xargs", {}) for body in server.bodies] == [True, False]
+    # The second part would not count what the first has.
+    server.bodies.clear()
+    for name, value in (("repetition_penalty", 1.2), ("no_repeat_ngram", 3)):
+        said[name] = value
+        with pytest.raises(InvalidRequestError, match=f"{name}={value} counts no tokens before a call.*Pass {name}="):
+            called(remote, region).result(60)
+        assert called(remote, None).result(60).token_ids  # it is asked for at once
+        del said[name]
+    assert all(body["prompt"] == server.bodies[0]["prompt"] for body in server.bodies)
     # A region that a server cannot be asked for alone is not steered at all.
     json_only = remote.submit(
         ask(grammar=remote.grammars.json_schema({"enum": ["a", "b"]}), region=Region(frozenset()), **said)

@@ -7,15 +7,12 @@ about, which an answer has to be free to write. transformers and llama.cpp count
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import torch
 
-from pad_langchain.arithmetic.arrays import Array, array, isin, pick
-from pad_langchain.arithmetic.scoring import penalised
-
-if TYPE_CHECKING:
-    from pad_langchain.engine.types import Request
+from .arrays import Array, array, isin, pick
+from .scoring import penalised
 
 __all__ = ["Repeats"]
 
@@ -35,11 +32,9 @@ class Repeats:
         self._followers: dict[tuple[int, ...], list[int]] = {}  # n - 1 tokens → those that came after them
 
     @classmethod
-    def of(cls, request: Request) -> Repeats | None:
+    def of(cls, penalty: float, ngram: int) -> Repeats | None:
         """Return the repeats of an answer that begins. None means they cost nothing."""
-        if request.repetition_penalty == 1.0 and not request.no_repeat_ngram:
-            return None
-        return cls(request.repetition_penalty, request.no_repeat_ngram)
+        return None if penalty == 1.0 and not ngram else cls(penalty, ngram)
 
     def append(self, token_id: int) -> None:
         """Take the answer's next token."""
@@ -49,6 +44,13 @@ class Repeats:
         if 0 < self.ngram <= len(self._tokens):
             *before, last = self._tokens[-self.ngram :]
             self._followers.setdefault(tuple(before), []).append(last)
+
+    def follow(self, tokens: Sequence[int]) -> None:
+        """Take all tokens of the answer so far. Where they do not go on from those that it has, it begins anew."""
+        if list(tokens[: len(self._tokens)]) != self._tokens:
+            self._tokens, self._seen, self._followers = [], {}, {}
+        for token_id in tokens[len(self._tokens) :]:
+            self.append(token_id)
 
     def apply(self, logits_V: Array) -> None:
         """Change a row's logits in place. Of the tokens that are allowed, at least one stays so."""

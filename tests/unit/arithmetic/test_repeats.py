@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from naive_reference import NaiveHead, NaiveText, naive_decode, with_repeats
+from pad_langchain.arithmetic.repeats import Repeats
 from pad_langchain.arithmetic.scoring import penalised
-from pad_langchain.engine.local.repeats import Repeats
 from pad_langchain.engine.torch.engine import TorchEngine
 from pad_langchain.engine.types import Request, WeightedPreference
 from pad_langchain.models.backbone import Backbone
@@ -77,12 +77,23 @@ def test_of_what_a_grammar_allows_something_stays_allowed() -> None:
 
 
 def test_an_answer_without_settings_has_no_repeats() -> None:
-    asked = [{"role": "user", "content": "hi"}]
-    assert Repeats.of(Request(asked)) is None
-    assert Repeats.of(Request(asked, repetition_penalty=1.0, no_repeat_ngram=0)) is None
-    made = Repeats.of(Request(asked, repetition_penalty=1.2, no_repeat_ngram=3))
+    assert Repeats.of(1.0, 0) is None
+    made = Repeats.of(1.2, 3)
     assert made is not None
     assert (made.penalty, made.ngram) == (1.2, 3)
+
+
+def test_what_an_answer_was_told_again_or_otherwise_counts_once() -> None:
+    """A step has the answer's tokens so far; one may begin from others, as drafts were refused or a row is another."""
+    rng = np.random.default_rng(5)
+    followed = Repeats(1.4, 2)
+    for tokens in ([], [3], [3, 1], [3, 1], [3, 1, 3, 2], [3, 1, 0], [3, 1, 0, 3], [2], []):
+        followed.follow(tokens)
+        row_V = rng.normal(size=6).astype(np.float32)
+        expected_V = row_V.copy()
+        followed.apply(row_V)
+        after(tokens, 1.4, 2).apply(expected_V)
+        assert row_V.tolist() == expected_V.tolist()
 
 
 def requests() -> list[tuple[str, Request]]:
