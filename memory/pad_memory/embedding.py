@@ -14,9 +14,10 @@ from pad_memory.forks import FreshLock
 from pad_memory.openmp import dismiss_helpers
 from pad_memory.packaged import PackagedFile
 
-__all__ = ["DEFAULT_MODEL", "Embedder", "SentenceEmbedder", "default_embedder", "embed", "load_model"]
+__all__ = ["DEFAULT_MODEL", "Embedder", "SentenceEmbedder", "check_same", "default_embedder", "embed", "load_model"]
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
+SAME = 0.98  # least cosine of a text's vectors by one embedder on two machines
 
 _PACKAGED = PackagedFile(
     name=DEFAULT_MODEL,
@@ -110,6 +111,19 @@ class SentenceEmbedder:
         )
         dismiss_helpers()
         return np.asarray(vectors, dtype=np.float32)
+
+
+def check_same(embedder: Embedder, stored_E: np.ndarray, again_E: np.ndarray) -> None:
+    """Compare the vector of a text in a store with the one that the embedder makes of it now, both of length 1.
+
+    Raises:
+        EmbedderError: another model made the one in the store.
+    """
+    if stored_E.shape != again_E.shape or float(stored_E @ again_E) < SAME:
+        raise EmbedderError(
+            f"The embedder {embedder.name!r} makes other vectors than the one of this name that made the store. Open "
+            "the store with that one; or give this one a name of its own, and call pad_memory.reembed."
+        )
 
 
 @lru_cache(maxsize=1)

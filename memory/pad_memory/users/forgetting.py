@@ -1,8 +1,8 @@
-"""Which rows go when one event is forgotten."""
+"""Which rows go when one event is forgotten, or takes the place of an older version."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from pad_memory.errors import InvalidEventError
 from pad_memory.events import Answered, Retraction
@@ -11,7 +11,7 @@ from pad_memory.profile import text_key
 from pad_memory.store.rows import row_id
 from pad_memory.users.retractions import retraction
 
-__all__ = ["rows_of_event", "wordings"]
+__all__ = ["outdated", "rows_of_event"]
 
 
 def rows_of_event(owner: str, records: Collection[Recorded], event_id: str) -> list[str]:
@@ -32,6 +32,15 @@ def rows_of_event(owner: str, records: Collection[Recorded], event_id: str) -> l
     claims = gone | {str(retraction(id, have).id) for id in gone}  # of retractions that were made, or were to be
     names = [*(("event", id) for id in gone), *(("wording", key) for key in only), *(("claim", id) for id in claims)]
     return [row_id(owner, kind, name) for kind, name in names]
+
+
+def outdated(known: Mapping[str, Recorded], newer: Collection[Recorded]) -> set[str]:
+    """Return the keys of wordings that only the older versions of these records have, among all known by id."""
+    older = {record.id: known[record.id] for record in newer if record.id in known}
+    kept = [*(record for record in known.values() if record.id not in older), *newer]
+    return {key for record in older.values() for key in wordings(record)} - {
+        key for record in kept for key in wordings(record)
+    }
 
 
 def wordings(record: Recorded) -> set[str]:

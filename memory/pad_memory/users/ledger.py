@@ -17,23 +17,22 @@ from types import MappingProxyType
 import numpy as np
 
 from pad_memory.catalogue import Dimension
-from pad_memory.embedding import Embedder
-from pad_memory.errors import EmbedderError, InvalidEventError, StoreError
+from pad_memory.embedding import Embedder, check_same
+from pad_memory.errors import InvalidEventError, StoreError
 from pad_memory.events import Feedback, Retraction
 from pad_memory.evidence import Evidence, Recorded, Scorer, next_sequence
-from pad_memory.language import Reading, embed_wishes
+from pad_memory.language import embed_wishes
 from pad_memory.profile import HALF_LIFE, Profile, Snapshot, chosen, fold, retracted, standing, text_key
 from pad_memory.store.chroma import BATCH
 from pad_memory.store.rows import StoredRow, owner_of, record_to_dict, row_id, version_rows
 from pad_memory.store.shards import Store
-from pad_memory.users.forgetting import rows_of_event, wordings
+from pad_memory.users.forgetting import outdated, rows_of_event
 from pad_memory.users.opened import OpenStore
 from pad_memory.users.retractions import retraction
-from pad_memory.users.states import State, States
+from pad_memory.users.states import State, States, is_new, own_words
 
-__all__ = ["Decide", "Ledger", "is_new"]
+__all__ = ["Decide", "Ledger"]
 
-SAME = 0.98  # least cosine of a text's vectors by one embedder on two machines
 # Given a user's records by id: the event to add with its evidence, or the id of the one that says it already.
 Decide = Callable[[Mapping[str, Recorded]], tuple[Feedback, Evidence] | str]
 
@@ -297,11 +296,10 @@ class Ledger(OpenStore):
             raise InvalidEventError(f"This user has no event {event.target!r} to take back. Pass an id of theirs.")
         # A clock that goes backwards must not make the newest word the older one.
         last = max((record.event.time or 0.0 for record in state.records.values()), default=0.0)
-        told = event.id is not None  # then another process may be told the same
-        event = event.stamped(id=uuid.uuid4().hex, time=max(time.time(), last), user=user, tenant=self.tenant)
-        record = Recorded(event, next_sequence(state.records.values()), evidence)
+        stamped = event.stamped(id=uuid.uuid4().hex, time=max(time.time(), last), user=user, tenant=self.tenant)
+        record = Recorded(stamped, next_sequence(state.records.values()), evidence)
         try:
-            self._write(owner, user, state, [record], added=not told)
+            self._write(owner, user, state, [record], added=event.id is None)  # else others may be told it
             if record.id in state.records:
                 self._drop_wordings(owner, state, [record])
         except StoreError as error:
@@ -352,7 +350,7 @@ class Ledger(OpenStore):
             rows.append(
                 StoredRow(row_id(owner, "event", record.id), {**about, **rules, "kind": "event", "record": line})
             )
-            texts.update({text_key(item.text): item.text for item in record.evidence.readings if _own(item)})
+            texts.update({text_key(item.text): item.text for item in record.evidence.readings if own_words(item)})
         vectors_NE = self._embedded(list(texts.values())) if texts else ()
         for (key, text), vector_E in zip(texts.items(), vectors_NE, strict=True):
             rows.append(StoredRow(row_id(owner, "wording", key), {**about, "kind": "wording", "text": text}, vector_E))
@@ -366,24 +364,13 @@ class Ledger(OpenStore):
 
     def _embedded(self, texts: Sequence[str]) -> np.ndarray:
         """Embed wordings, after a look at whether the embedder still makes the vectors that the store holds."""
-        known = self._canonical[0]
-        *vectors_NE, again_E = embed_wishes(self._embedder, [*texts, known])
-        stored_E = self._catalogue_vectors()[known]
-        if stored_E.shape != again_E.shape or float(stored_E @ again_E) < SAME:
-            raise EmbedderError(
-                f"The embedder {self._embedder.name!r} makes other vectors than the one of this name that made the "
-                "store. Open the store with that one; or give this one a name of its own, and call "
-                "pad_memory.reembed."
-            )
+        *vectors_NE, again_E = embed_wishes(self._embedder, [*texts, self._canonical[0]])
+        check_same(self._embedder, self._catalogue_vectors()[self._canonical[0]], again_E)
         return np.stack(vectors_NE)
 
     def _drop_wordings(self, owner: str, state: State, newer: Sequence[Recorded]) -> None:
         """Remove the wordings that only older versions of these records have."""
-        older = {record.id: state.records[record.id] for record in newer if record.id in state.records}
-        kept = [record for record in state.records.values() if record.id not in older] + list(newer)
-        stale = {key for record in older.values() for key in wordings(record)}
-        stale -= {key for record in kept for key in wordings(record)}
-        if stale:
+        if stale := outdated(state.records, newer):
             self._open.delete(owner, [row_id(owner, "wording", key) for key in sorted(stale)])
 
     def _catalogue_vectors(self) -> dict[str, np.ndarray]:
@@ -411,13 +398,3 @@ class Ledger(OpenStore):
             state.own_vectors.update((ids[id], vector_E) for id, vector_E in found.items())
         own = {text: state.own_vectors[text] for text in texts if text in state.own_vectors}
         return MappingProxyType({**own, **canonical})
-
-
-def is_new(record: Recorded, known: Mapping[str, Recorded]) -> bool:
-    """Whether a user who has the known records, by id, has not this one or an older version of it."""
-    older = known.get(record.id)
-    return older is None or record.event.supersedes(older.event)
-
-
-def _own(reading: Reading) -> bool:
-    return not reading.ends and (reading.key is None or reading.key.startswith("text:"))

@@ -18,7 +18,8 @@ from pad_memory.evidence import Evidence, Recorded, next_sequence
 from pad_memory.language import place
 from pad_memory.profile import own_wishes
 from pad_memory.users.items import Items
-from pad_memory.users.ledger import Ledger, is_new
+from pad_memory.users.ledger import Ledger
+from pad_memory.users.states import is_new
 
 __all__ = ["Mover", "moved", "placed_anew"]
 

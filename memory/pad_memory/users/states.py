@@ -19,11 +19,12 @@ from typing import Any
 import numpy as np
 
 from pad_memory.evidence import Recorded, Scorer
+from pad_memory.language import Reading
 from pad_memory.profile import Snapshot
 from pad_memory.store.rows import read_record, version_ids
 from pad_memory.store.shards import Store
 
-__all__ = ["State", "States"]
+__all__ = ["State", "States", "is_new", "own_words"]
 
 CACHED_USERS = 1024
 
@@ -164,6 +165,17 @@ class States:
             for reading in record.evidence.readings
             if row.get("rules") == self._rulebook
         )
+
+
+def is_new(record: Recorded, known: Mapping[str, Recorded]) -> bool:
+    """Whether a user who has the known records, by id, has not this one or an older version of it."""
+    older = known.get(record.id)
+    return older is None or record.event.supersedes(older.event)
+
+
+def own_words(reading: Reading) -> bool:
+    """Whether a reading is a wish in the user's own words, which has a vector of its own."""
+    return not reading.ends and (reading.key is None or reading.key.startswith("text:"))
 
 
 def _events(

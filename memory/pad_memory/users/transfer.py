@@ -12,7 +12,8 @@ from pad_memory.evidence import Evidence
 from pad_memory.profile import Snapshot
 from pad_memory.store.rows import read_record, record_to_dict
 from pad_memory.users.items import Items
-from pad_memory.users.ledger import Ledger, is_new
+from pad_memory.users.ledger import Ledger
+from pad_memory.users.states import is_new
 
 __all__ = ["export_user", "import_user"]
 
