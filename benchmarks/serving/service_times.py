@@ -39,6 +39,7 @@ from pad_langchain.engine.llama_cpp.sequences import BESIDE
 from pad_langchain.engine.types import Request, WeightedPreference
 
 WISHES = ["be concise and brief", "use simple everyday words", "warm and friendly", "numbered steps"]
+LONG = "give long and detailed answers"  # so that all of a batch write together for a while
 WIDTHS = (1, 2, 4, 8, 16, 32)
 STREAMS = (8, 32)
 
@@ -51,7 +52,7 @@ def asked(number: int) -> str:
 def engine(model: str, tokens: int, rounds: int) -> dict[str, Any]:
     """Milliseconds of steps by their rows and of a prompt's token: medians over batches of each width."""
     chat = Chat.of(model, ChatSettings(engine_settings={"threads": 1, "max_batch": max(WIDTHS), "prefix_tokens": 0}))
-    options = CallOptions(user_id=None, preference=WISHES[0], max_tokens=tokens, temperature=0.0)
+    options = CallOptions(user_id=None, preference=LONG, max_tokens=tokens, temperature=0.0)
     seen: list[tuple[float, int, int]] = []  # when, rows, tokens of prompts so far
 
     def note(report: Any) -> None:
@@ -152,15 +153,16 @@ async def streams(server: Server, count: int, seconds: float) -> dict[str, Any]:
 
 
 def server(model: str, tokens: int, seconds: float) -> dict[str, Any]:
-    """How clients of a server's process fare."""
+    """How clients of a server's process fare, and when one that is alone has its first token."""
     settings = {"threads": 1, "max_batch": max(STREAMS), "prefix_tokens": 0}
     with served(model, tokens, settings) as running, asyncio.Runner() as runner:
         running.asks = asked
         runner.run(running.stream(10**6))
+        lone = statistics.median(1e3 * runner.run(running.stream(10**5 + number))[0] for number in range(10))
         measured = {str(count): runner.run(streams(running, count, seconds)) for count in STREAMS}
         runner.run(running.client.aclose())
         runner.run(running.admin.aclose())
-    return measured
+    return {"lone_first_ms": lone, "measured": measured}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -178,10 +180,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "machine": f"{psutil.cpu_count()} CPU cores, engine on one thread",
         "model": options.model,
         "new_tokens": options.tokens,
-        "engine": engine(options.model, options.tokens, options.rounds),
+        "engine": engine(options.model, 2 * options.tokens, options.rounds),
         "memory": memory(options.repeats),
         "gate_ms": gate(options.model, options.repeats),
-        "measured": server(options.model, options.tokens, options.seconds),
+        **server(options.model, options.tokens, options.seconds),
     }
     options.output.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     print(options.output.read_text(encoding="utf-8"))

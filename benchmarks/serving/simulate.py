@@ -168,10 +168,14 @@ def streams(count: int, told: dict[str, Any], seconds: float = 600.0) -> Seen:
     engine = Engine(env, _times(told["engine"]))
     prompt, lengths = round(told["engine"]["prompt_tokens"]), told["measured"][str(count)]["new_tokens"]
     seen, drawn = Seen(), random.Random(1)
+    times = engine.times
+    # What HTTP and all before the queue take: how much longer a client that is alone waits than the engine works.
+    before = max(0.0, told["lone_first_ms"] - prompt * times.prompt_token_ms - times.step(1))
 
     def client() -> Event:
         while True:
             asked = Asked(prompt, drawn.choice(lengths), env.now, env.event())
+            yield env.timeout(before)
             engine.put(asked)
             yield asked.done
             if asked.begun > 1e3 * seconds / 4:
