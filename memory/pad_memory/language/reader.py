@@ -87,7 +87,9 @@ class Reader:
     NEAR = 0.50  # mean cosine to the three nearest wordings
     ABOUT = 0.50  # ridge score of the best dimension, about 1 for a wording of the catalogue
     SIDE = 0.15  # absolute ridge score of the pole, about 1 for a wording of the catalogue
-    SIDE_ABROAD = 0.25  # the same in another language, whose words an embedder knows less well
+    # In another language, whose words an embedder knows less well; chosen on tests/data/tongues.
+    SIDE_ABROAD = 0.18  # of one wish
+    SIDE_JOINED = 0.25  # of several that are none by themselves: "een losse, informele toon"
     # An embedder knows a language if the English wordings tell it the poles of so many of that language's wordings.
     EXAM = 0.7  # share of 26; all-MiniLM-L6-v2 has at most 0.62 (French), multilingual ones 0.77 to 1
 
@@ -161,21 +163,22 @@ class Reader:
         known = [ridge for tongue in tongues if (ridge := self._taught(tongue)) is not None]
         if not known or not parts:
             return [Reading(sentence, None)]
-        whole = [Part(sentence, " ".join(part.core for part in parts), parts[0].sign)]
-        if len({part.sign for part in parts}) > 1:
-            whole = []
-        keys = self._poles_abroad(known[0], [*whole, *parts])
-        named = {key for key in keys if key is not None}
-        if len({key.partition(":")[0] for key in named}) < len(named) or not named:  # "a loose, informal tone"
+        keys = self._poles_abroad(known[0], parts, self.SIDE_ABROAD)
+        whole = None
+        if len(parts) > 1 and len({part.sign for part in parts}) == 1:
+            joined = Part(sentence, " ".join(part.core for part in parts), parts[0].sign)
+            (whole,) = self._poles_abroad(known[0], [joined], self.SIDE_JOINED)
+        named = {key for key in (whole, *keys) if key is not None}
+        if len({key.partition(":")[0] for key in named}) < len(named):
             return [Reading(sentence, None)]
-        if not any(keys[len(whole) :]):
-            return [Reading(sentence, keys[0])]
-        return [Reading(part.said, key) for part, key in zip(parts, keys[len(whole) :], strict=True)]
+        if not any(keys):
+            return [Reading(sentence, whole)]
+        return [Reading(part.said, key) for part, key in zip(parts, keys, strict=True)]
 
-    def _poles_abroad(self, ridge: PoleRidge, parts: Sequence[Part]) -> list[str | None]:
+    def _poles_abroad(self, ridge: PoleRidge, parts: Sequence[Part], side: float) -> list[str | None]:
         scores = ridge.scored([part.core for part in parts])
         return [
-            self._pole(about_D, side_D * part.sign, near, side=self.SIDE_ABROAD).key
+            self._pole(about_D, side_D * part.sign, near, side=side).key
             for part, about_D, side_D, near in zip(parts, *scores, strict=True)
         ]
 

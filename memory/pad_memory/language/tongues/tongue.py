@@ -91,10 +91,9 @@ class Tongue:
             core.append(said[start : match.start()])
             start = match.end()
         rest = " ".join(" ".join([*core, said[start:]]).split())
-        nothing = all(word in self.words for word in re.findall(r"\w+", bare(rest)))
-        if turns > 1 or (nothing and (turns or also)):  # "jokes? no": it turns away what was said before
+        if turns > 1 or not re.search(r"\w", rest):  # "no" alone turns away what was said before
             return None
-        return Part(said, rest or said, -1 if turns or also else 1)
+        return Part(said, rest, -1 if turns or also else 1)
 
     def _apart(self, before: Part, part: Part) -> bool:
         """Whether no negation of two joined wishes may be meant for both: for the second one, it has to begin that."""
