@@ -53,5 +53,5 @@ def ray(
             return
         command = Path(sys.executable).with_name("serve")
         if not command.exists():
-            raise InvalidRequestError("Ray Serve is not installed: pip install 'pad-langchain[ray]'")
+            raise InvalidRequestError('Ray Serve is not installed: pip install "pad-langchain[ray]"')
         os.execve(command, [str(command), "run", str(output)], {**os.environ, **environment})

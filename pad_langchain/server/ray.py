@@ -21,7 +21,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from pad_langchain.engine.settings import EngineSettings
-from pad_langchain.errors import InvalidRequestError
+from pad_langchain.errors import InvalidRequestError, MissingDependencyError
 from pad_langchain.server.app import build_app
 from pad_langchain.server.settings import ServerSettings
 from pad_langchain.training.settings import STRICT, Count, Flag, Number, Positive, checked, load_yaml
@@ -183,11 +183,12 @@ def application(args: Mapping[str, Any]) -> Any:
         Ray's application, whose replicas load their models when they start.
 
     Raises:
-        InvalidRequestError: Ray Serve is not installed, or a setting is not allowed.
+        MissingDependencyError: Ray Serve is not installed.
+        InvalidRequestError: a setting is not allowed.
     """
     try:
         from ray import serve
     except ImportError:
-        raise InvalidRequestError("Ray Serve is not installed: pip install 'pad-langchain[ray]'") from None
+        raise MissingDependencyError('Ray Serve is not installed: pip install "pad-langchain[ray]"') from None
     ServerSettings.load(args["server"], os.environ)
     return serve.deployment(serve.ingress()(_Replica), name=NAME).bind(args["server"])

@@ -17,7 +17,7 @@ from places import ROOT
 
 PAGES = sorted(ROOT.glob("*.md"))
 PAGES += sorted(page for folder in ("docs", "benchmarks", "recipes") for page in (ROOT / folder).rglob("*.md"))
-FOLDERS = ("pad_langchain", "memory", "tests", "benchmarks", "examples", "recipes", "docs")
+FOLDERS = ("pad_langchain", "memory", "tests", "benchmarks", "examples", "recipes", "docs", "pad_vllm")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 SCRIPT = re.compile(r"\bpython (?:-m )?((?:benchmarks|docs|examples|recipes|tests)[/.]\S+)([^;|]*)")

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from pad_langchain.cli import deploy
 from pad_langchain.cli.main import app
-from pad_langchain.errors import InvalidRequestError
+from pad_langchain.errors import InvalidRequestError, MissingDependencyError
 from pad_langchain.server.ray import RayDeployment, _Replica, application
 from pad_langchain.server.settings import ServerSettings
 
@@ -92,7 +92,7 @@ def test_the_command_writes_the_file_and_never_over_another(tmp_path: Path) -> N
 
 def test_without_ray_both_ways_say_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(InvalidRequestError, match=r"pip install 'pad-langchain\[ray\]'"):
+    with pytest.raises(MissingDependencyError, match=r'pip install "pad-langchain\[ray\]"'):
         application({"server": SERVER})
     monkeypatch.setattr(deploy.sys, "executable", str(tmp_path / "python"))
     file, output = written(tmp_path, server=SERVER), tmp_path / "serve.yaml"
