@@ -170,7 +170,7 @@ def streams(count: int, told: dict[str, Any], seconds: float = 600.0) -> Seen:
     seen, drawn = Seen(), random.Random(1)
     times = engine.times
     # What HTTP and all before the queue take: how much longer a client that is alone waits than the engine works.
-    before = max(0.0, told["lone_first_ms"] - prompt * times.prompt_token_ms - times.step(1))
+    before = max(0.0, told.get("lone_first_ms", 0.0) - prompt * times.prompt_token_ms - times.step(1))
 
     def client() -> Event:
         while True:
