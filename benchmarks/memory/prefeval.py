@@ -143,7 +143,7 @@ def dsp(data: list[dict[str, Any]], vectors: Vectors, trials: int = 2000) -> Non
         ]
         print(f"{name:<34}" + "".join(f"{share:>8.3f}" for share in shares))
 
-    features_QTE = scorer.features([("", text) for text in texts]).astype(np.float64).reshape(answers_QTE.shape)
+    features_QTE = scorer.vectors(texts).astype(np.float64).reshape(answers_QTE.shape)
     for name, fit_QTT in (
         ("θ, tastes known by answers", None),
         ("EmbeddingScorer and θ's own picks", variants["EmbeddingScorer"]),

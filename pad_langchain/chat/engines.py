@@ -159,8 +159,6 @@ def shared_pair(
     """
     _check_name(model)
     reward = reward_folder(model, reward_model, settings)
-    if reward == "self" and reward_model == "auto" and "url" in settings:
-        reward = None  # a server has no row for it
     place_said = {"device": device, "dtype": dtype, "backend": backend}
     key = (model_folder(model), str(reward), said({**place_said, **settings}))
     with _lock:

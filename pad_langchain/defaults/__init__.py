@@ -59,17 +59,19 @@ def reward_folder(model: Any, reward_model: str | None, settings: Mapping[str, A
     Args:
         model: the base, as `model_folder` takes it. A loaded one has no PersRM of ours.
         reward_model: a folder, a hub id, the name of a default for its head, or "self". "auto" is the shipped head that
-            fits the base; where none does, the base guides itself. None means no PersRM.
-        settings: keywords of loading the base, of which those count that say which files it has.
+            fits the base; where none does, the base guides itself, or nothing does where it is on a server (`url`),
+            which has no row for that. None means no PersRM.
+        settings: keywords of loading the base, of which those count that say where it is.
 
     Returns:
-        a folder or hub id, "self", or None where `reward_model` is None.
+        a folder or hub id, "self", or None.
     """
     if reward_model in HEADS:
         return str(HEADS[reward_model])
     if reward_model != "auto":
         return None if reward_model is None else model_place(reward_model, "self")
-    return _shipped_head(model, settings or {}) or "self"
+    settings = settings or {}
+    return _shipped_head(model, settings) or (None if "url" in settings else "self")
 
 
 def _shipped_head(model: Any, settings: Mapping[str, Any]) -> str | None:

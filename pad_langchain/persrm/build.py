@@ -147,16 +147,26 @@ def load_pair(
     loads = all(one is None or isinstance(one, str | PathLike) for one in (model, reward_model))
     if isinstance(model, str | PathLike):
         dtype = fastest_dtype(dtype, pick_device(device), choice.model.get("weights"), model)
-    model, tokenizer = load_causal_lm(file or model, tokenizer, device=device, dtype=dtype, **choice.model)
-    base = Backbone(model)
-    persrm, guide = guide_for(
-        reward_model, base, tokenizer, embedder=embedder, device=device, dtype=dtype, **choice.model
-    )
-    engine = TorchEngine(base, tokenizer, guide, **choice.engine)
-    if loads and engine.settings.pack_weights == "auto":
+    pair = _on_torch(file or model, tokenizer, reward_model, embedder, choice, device=device, dtype=dtype)
+    engine = pair.engine
+    if loads and isinstance(engine, TorchEngine) and engine.settings.pack_weights == "auto":
         for backbone in engine.models:
             pack(backbone.model, spare=True, join=not engine.settings.compile)
-    return Pair(engine, persrm)
+    return pair
+
+
+def _on_torch(
+    model: Any,
+    tokenizer: Any | None,
+    reward_model: Any | None,
+    embedder: Embedder | None,
+    choice: Choice,
+    **place: Any,
+) -> Pair:
+    model, tokenizer = load_causal_lm(model, tokenizer, **place, **choice.model)
+    base = Backbone(model)
+    persrm, guide = guide_for(reward_model, base, tokenizer, embedder=embedder, **place, **choice.model)
+    return Pair(TorchEngine(base, tokenizer, guide, **choice.engine), persrm)
 
 
 def _on_llama_cpp(

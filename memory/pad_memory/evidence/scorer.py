@@ -142,19 +142,14 @@ class EmbeddingScorer:
             if text not in self._known:
                 wordings_NE = embed(self._embedder, [text, *self._wordings.get(text, ())])
                 self._known[text] = self._wish(wordings_NE).mean(axis=0)
-        response_NE = self._answer(embed_answers(self._embedder, [response for _, response in pairs]))
+        response_NE = self.vectors([response for _, response in pairs])
         preference_PE = np.stack([self._known[text] for text in preferences])
         rewards_NP: np.ndarray = self._nats * (response_NE @ preference_PE.T).astype(np.float64)
         return rewards_NP
 
-    @property
-    def features_maker(self) -> str:
-        """The embedder's name, after what the features are."""
-        return f"embedding:{self._embedder.name}"
-
-    def features(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
-        """The vectors of N answers, as the rewards are made of: [N, E]."""
-        answers_NE: np.ndarray = self._answer(embed_answers(self._embedder, [response for _, response in pairs]))
+    def vectors(self, responses: Sequence[str]) -> np.ndarray:
+        """The vectors of N answers that the rewards are made of: [N, E]."""
+        answers_NE: np.ndarray = self._answer(embed_answers(self._embedder, list(responses)))
         return answers_NE
 
 

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-from pad_langchain.engine.admission import Admission
+from pad_langchain.engine.admission import Admission, Admitted
 from pad_langchain.engine.local.engine import QueuedEngine
 from pad_langchain.engine.local.queue import Queue
+from pad_langchain.engine.local.row import Row
 from pad_langchain.engine.protocol import Capabilities, Engine, Guide
 from pad_langchain.engine.remote.base import RemoteBase
 from pad_langchain.engine.remote.dispatcher import Dispatcher
@@ -22,7 +23,7 @@ from pad_langchain.engine.remote.servers import HeadHere, Servers
 from pad_langchain.engine.remote.wire import check
 from pad_langchain.engine.settings import EngineSettings, RemoteSettings, read_urls
 from pad_langchain.engine.stream import Stream
-from pad_langchain.engine.types import EngineStats, Request
+from pad_langchain.engine.types import EngineStats
 from pad_langchain.errors import IncompatibleModelError, InvalidRequestError
 from pad_langchain.models.prompts import Prompts
 
@@ -102,22 +103,14 @@ class RemoteEngine(QueuedEngine):
         guide.bind(self.base, prompts)
         return HeadHere(fingerprint, int(guide.head.config.rank))  # type: ignore[attr-defined]
 
+    def _open(self, admitted: Admitted) -> tuple[Stream, list[Row]]:
+        check(admitted.request)
+        return super()._open(admitted)
+
     @property
     def stats(self) -> EngineStats:
         """What servers were sent. What they keep and compute, only they know."""
         return EngineStats(forwards=0, prefilled_tokens=self._dispatcher.prompt_tokens, reused_tokens=0)
-
-    def submit(self, request: Request) -> Stream:
-        """Queue a request and return its stream at once. Thread-safe.
-
-        Raises:
-            InvalidRequestError: the request cannot run on this engine.
-            ContextLengthError: its prompt leaves no room for a new token.
-            EngineBusyError: the queue is full.
-            EngineClosedError: the engine was shut down.
-        """
-        check(request)
-        return super().submit(request)
 
     def ready(self) -> bool:
         """Return whether a server works. Blocks for up to five seconds."""

@@ -60,13 +60,16 @@ def check(request: Request) -> None:
     Raises:
         InvalidRequestError: the request asks for it.
     """
-    many = len(request.preferences)
+    many = len(request.preferences) + (request.taste is not None)
     if request.best_of > 1:
         _refuse(f"best_of={request.best_of!r} compares samples by their rewards, which a server does not tell", 1)
     if not many or request.beta == 0:
         return
     if request.combine == "max" and many > 1:
-        _refuse(f"combine='max' of {many} preferences needs a gate for each, and a server takes one", "'sum'")
+        _refuse(
+            f"combine='max' of {many} preferences and tastes needs a gate for each, and a server takes one",
+            "'sum'",
+        )
     if request.clip is not None:
         _refuse(f"clip={request.clip!r} bounds rewards, which a server does not do", None)
 
@@ -158,11 +161,6 @@ def _steering(admitted: Admitted, server: Server) -> tuple[dict[str, Any], float
     request, plan = admitted.request, admitted.plan
     if plan is None:
         return {}, 1.0
-    if len(plan.rows) != 1 or request.clip is not None:  # whatever makes its rows; `check` sees preferences alone
-        raise InvalidRequestError(
-            f"A server takes one gate and bounds no rewards, but there are {len(plan.rows)} and clip is "
-            f"{request.clip!r}. Pass combine='sum' and no clip, or decode in this process (without url)."
-        )
     gate = [plan.weights[0] * value for value in plan.rows[0].tolist()]
     if not all(map(math.isfinite, gate)):
         raise GuideError("The gate of these preferences is not finite. Lower their weights.")
