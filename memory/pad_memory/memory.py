@@ -330,15 +330,14 @@ class PreferenceMemory(Keeping):
             InvalidEventError: a limit is no whole number of at least 0, or the query is not valid text.
             StoreError: the store cannot be read, and nothing is known that is young enough (`last_known`).
         """
-        selective = self._given.selective if selective is None else selective
+        given = self._given
+        selective = given.selective if selective is None else selective
         request = Request(budget, max_tokens, own, thread, selective=selective)
         if query and query.strip():
             check_text("query", query)
             now = occasion(query) if now is None else now
         request = request if now is None else replace(request, now=now)
-        known = self._known(
-            user, vectors=True, catalogue=self.population is not None, last_known=self._given.last_known
-        )
+        known = self._known(user, vectors=True, catalogue=self.population is not None, last_known=given.last_known)
         return self._chooser.condition(user, known, request, query, self.population)
 
     def next_question(self, user: str) -> Question | None:
@@ -347,7 +346,8 @@ class PreferenceMemory(Keeping):
 
     def questions(self, user: str) -> tuple[Question, ...]:
         """Return the comparisons worth asking (a gain above 0.02 nats): about drifts, then the most telling first."""
-        return questions((known := self.profile(user)).posterior, self.catalogue, known.drifts)
+        known = self.profile(user)
+        return questions(known.posterior, self.catalogue, known.drifts)
 
     # --- the store ---
 

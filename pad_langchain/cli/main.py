@@ -151,9 +151,7 @@ def _load(model: str, settings: ChatSettings) -> Chat:
     quiet_libraries()
     check_defaults(settings.defaults, settings.memory)
     loaded = Chat.of(model, settings)
-    if (
-        settings.repetition_penalty is None and settings.url is None
-    ):  # a small model repeats itself without a wish as well
+    if settings.repetition_penalty is None:  # a small model repeats itself without a wish as well
         settings.repetition_penalty = loaded.engine.recommended.repetition_penalty
     return loaded
 

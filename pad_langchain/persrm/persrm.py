@@ -180,7 +180,8 @@ class PersRM:
         head = VectorHead.from_pretrained(source.folder)
         if source.base is None:
             raise InvalidRequestError(
-                f"{source.name!r} is a head and reads its base: pass base= (hub id, folder or loaded model)."
+                f"{source.name!r} is a PersRM head and reads its base's hidden states: pass base= (hub id, folder or "
+                "loaded model)."
             )
         backbone, tokenizer = source.load_base(source.base)
         return cls(backbone, tokenizer, head=head, embedder=embedder)
@@ -378,5 +379,7 @@ class PersRM:
 def _place_value_head(value_head: torch.nn.Linear, backbone: Backbone) -> None:
     if value_head.weight.shape != (backbone.hidden_size,) * 2:
         shape, size = tuple(value_head.weight.shape), backbone.hidden_size
-        raise IncompatibleModelError(f"The value head has shape {shape}, but the model's hidden size is {size}.")
+        raise IncompatibleModelError(
+            f"The value head has shape {shape}, but the model's hidden size is {size}. Both come from one checkpoint."
+        )
     value_head.to(device=backbone.head.weight.device, dtype=torch.float32).eval()
