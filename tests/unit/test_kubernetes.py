@@ -106,3 +106,11 @@ def test_versions_are_those_that_are_tested() -> None:
     version = re.search(r"^chromadb==(.+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
     assert version is not None
     assert chroma["image"] == f"chromadb/chroma:{version[1]}"
+
+
+def test_the_image_of_vllm_gets_what_it_copies() -> None:
+    copied = re.findall(r"^COPY (\S+) ", (ROOT / "docker" / "vllm.Dockerfile").read_text(), re.MULTILINE)
+    let_in = (ROOT / "docker" / "vllm.Dockerfile.dockerignore").read_text().splitlines()
+    assert copied == [line.removeprefix("!") for line in let_in if line.startswith("!")]
+    assert all((ROOT / place).is_dir() for place in copied)
+    assert (ROOT / "pad_vllm" / "arithmetic").resolve() == ROOT / "pad_langchain" / "arithmetic"
